@@ -1,0 +1,71 @@
+//! The schedule, one for all engines. One step covers (t, t + dt]:
+//!
+//! 1. spikes that arrive at t + dt are summed, as scaled integers, into each target's ports;
+//! 2. direct drives (Poisson counts, currents) are added;
+//! 3. every neuron is updated: integrate, then the arrived input jumps, then threshold and reset;
+//! 4. a neuron at threshold emits a spike stamped t + dt; source populations emit theirs, stamped alike;
+//! 5. probes sample the state at t + dt;
+//! 6. a spike stamped s reaches a synapse of delay d (whole steps, at least one) in the step that ends at s + d.
+//!
+//! These are NEST's conventions. The event engine keeps 6 without a grid: times and delays are real numbers.
+
+#[path = "cpu/mod.rs"]
+pub mod cpu;
+pub mod event;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+
+use crate::error::Result;
+
+/// A spike of neuron `id` (global) at `time` ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spike {
+    pub time: f64,
+    pub id: u32,
+}
+
+/// Receives what the engine produces, in order of time; spikes of one time in order of id.
+pub trait Sink {
+    fn spikes(&mut self, spikes: &[Spike]) -> Result<()>;
+    /// One sample of probe `probe` (index into `Network::probes`, a `Probe::State`) at `time`: for each variable in order, one
+    /// value for each probed neuron.
+    fn sample(&mut self, probe: usize, time: f64, values: &[f32]) -> Result<()>;
+}
+
+/// The complete dynamic state, independent of engine, threads and table format.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Steps done; time = step * dt on a grid.
+    pub step: u64,
+    /// For each population, each state variable: 32-bit words, one a neuron (empty for sources; f64 halves on the event engine).
+    pub states: Vec<Vec<Vec<u32>>>,
+    /// Spikes not yet delivered everywhere: (stamp step, global id), sorted.
+    pub recent: Vec<(u64, u32)>,
+    /// Last spike step of every source that has dynamic synapses (u64::MAX: never), by global id; empty without such synapses.
+    pub last_spike: Vec<u64>,
+    /// Per projection with dynamic synapses: per state variable (weight first), in canonical edge order.
+    pub synapses: Vec<Vec<Vec<f32>>>,
+    /// What only one engine understands (the event engine's clocks and exact states), by name.
+    pub extra: Vec<(String, Vec<u64>)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    pub spikes: u64,
+    pub synaptic_events: u64,
+    pub neuron_updates: u64,
+    pub synapses: u64,
+    pub synapse_bytes: u64,
+}
+
+pub trait Engine {
+    /// Engine and device in words, for the summary.
+    fn describe(&self) -> String;
+    /// Advance by whole steps (the event engine: by that much time).
+    fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()>;
+    fn snapshot(&mut self) -> Result<Snapshot>;
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<()>;
+    /// Weights of a projection in canonical edge order: (source global id, target global id, weight).
+    fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
+    fn counters(&self) -> Counters;
+}

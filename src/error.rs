@@ -1,0 +1,116 @@
+//! What can go wrong, said once. Every error a user can meet names the place (file, line, column) where there is one and a
+//! remedy; nothing here knows how errors are printed (the command line does that, through miette).
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A stretch of a text file that the user wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// File as the user named it (or a description such as `--set scale.n=x`).
+    pub file: String,
+    /// The whole text of that file.
+    pub text: Arc<str>,
+    /// Byte range within `text`.
+    pub span: Range<usize>,
+}
+
+impl Place {
+    /// One-based line and column (in characters) of the start of the span.
+    pub fn line_column(&self) -> (usize, usize) {
+        let upto = &self.text[..self.span.start.min(self.text.len())];
+        let line = upto.matches('\n').count() + 1;
+        let column = upto.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+}
+
+/// Something wrong with what the user gave us: a scenario, a model file, a data file, an option.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    pub message: String,
+    pub place: Option<Place>,
+    /// What to change.
+    pub remedy: Option<String>,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(place) = &self.place {
+            let (line, column) = place.line_column();
+            write!(f, "{}:{line}:{column}: ", place.file)?;
+        }
+        write!(f, "{}", self.message)?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, " ({remedy})")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Refused input; exit code 2.
+    #[error("{0}")]
+    Input(Box<Fault>),
+    /// A file could not be read or written; exit code 1.
+    #[error("{}: {message}", path.display())]
+    File { path: PathBuf, message: String, remedy: Option<String> },
+    /// More memory would be needed than there is; exit code 2.
+    #[error("{message}")]
+    Memory { message: String, remedy: String },
+    /// No usable device, a lost device, or a driver that cannot be trusted; exit code 1.
+    #[error("{message}")]
+    Device { message: String, remedy: String },
+    /// The simulation itself failed (a state became NaN, a limit was passed); exit code 1.
+    #[error("{message}")]
+    Run { message: String, remedy: String },
+}
+
+impl Error {
+    /// Refused input without a place.
+    pub fn input(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Error::Input(Box::new(Fault { message: message.into(), place: None, remedy: Some(remedy.into()) }))
+    }
+
+    /// Refused input at a place of a text file.
+    pub fn at(place: Place, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Error::Input(Box::new(Fault { message: message.into(), place: Some(place), remedy: Some(remedy.into()) }))
+    }
+
+    /// A file that could not be read or written.
+    pub fn file(path: impl AsRef<Path>, cause: impl std::fmt::Display) -> Self {
+        Error::File { path: path.as_ref().to_path_buf(), message: cause.to_string(), remedy: None }
+    }
+
+    /// The remedy, where one is known.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Error::Input(fault) => fault.remedy.as_deref(),
+            Error::File { remedy, .. } => remedy.as_deref(),
+            Error::Memory { remedy, .. } | Error::Device { remedy, .. } | Error::Run { remedy, .. } => Some(remedy),
+        }
+    }
+
+    /// Process exit code: 2 for input that was refused before anything ran, 1 for failures on the way.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Error::Input(_) | Error::Memory { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// The candidate nearest to `word`, for "did you mean" (None when nothing is near).
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_lowercase()), c))
+        .filter(|(d, c)| *d <= 1 + c.len().max(word.len()) / 3)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, c)| c)
+}

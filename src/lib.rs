@@ -1,0 +1,19 @@
+//! sharpwave: an event-driven spiking-network simulator that learns for transformers.
+//!
+//! ```text
+//! scenario (TOML) -> network (populations, projections) -> engine (cpu | event | gpu) -> recording (HDF5)
+//! ```
+//! Each arrow is one function with plain data on both sides; no arrow points back. Invariants that every module keeps:
+//! the same scenario and seed give the same spikes for any number of threads; random numbers are functions of
+//! (seed, owner, element, time); synaptic input is summed in integers; quantities are in ms, mV, pA, pF, nS, Hz.
+
+pub mod engine;
+pub mod error;
+pub mod model;
+pub mod network;
+pub mod plot;
+pub mod record;
+pub mod rng;
+pub mod scenario;
+pub mod stimulus;
+pub mod units;

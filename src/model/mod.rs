@@ -1,0 +1,191 @@
+//! Models as data: a neuron or synapse model is one TOML file under models/, read at run time. This module promises checked
+//! models in three equivalent shapes: WGSL text (what the GPU runs), a straight-line program (what the CPU runs) and host
+//! expressions in f64 (derived constants, recordables, closed forms of the event engine). It knows naga, and no engine.
+
+pub mod expr;
+pub mod kernel;
+pub mod library;
+pub mod program;
+mod file;
+mod lower;
+
+use crate::error::Place;
+use expr::Expr;
+use std::sync::Arc;
+
+/// A quantity of a model that the user may set, NEST's name and unit.
+#[derive(Clone, Debug)]
+pub struct Param {
+    pub name: String,
+    pub unit: String,
+    pub doc: String,
+    /// Default, an expression over the parameters listed before it (most are plain numbers).
+    pub default: Expr,
+    /// Checked bounds: `(Some(0.0), false)` as `above` means strictly greater than zero.
+    pub above: Option<f64>,
+    pub at_least: Option<f64>,
+    pub at_most: Option<f64>,
+}
+
+/// Scalar type of a constant or state variable inside the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ty {
+    F32,
+    I32,
+    U32,
+    Bool,
+}
+
+/// A constant computed on the host in f64 from parameters, `dt` (ms) and `h = dt/substeps` (ms), then rounded to `ty`.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    pub name: String,
+    pub ty: Ty,
+    pub value: Expr,
+}
+
+/// A state variable, one 32-bit word a neuron (or synapse).
+#[derive(Clone, Debug)]
+pub struct State {
+    pub name: String,
+    pub ty: Ty,
+    pub unit: String,
+    pub doc: String,
+    /// Initial value, an expression over parameters.
+    pub init: Expr,
+}
+
+/// Where synaptic input arrives. A projection names a port, or leaves the choice to the sign of its weights.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Identifier in the code: the f32 sum of weights that arrive at the end of this step.
+    pub name: String,
+    /// Receptor name that a projection uses, for instance "excitatory".
+    pub receptor: String,
+    pub unit: String,
+    pub doc: String,
+    pub sign: Sign,
+    /// Integral of the post-synaptic current (pA ms) caused by weight 1, over parameters; None where it has no fixed value.
+    /// Used by the mean-input compensation of down-scaled networks.
+    pub charge: Option<Expr>,
+}
+
+/// Which weights a port takes when the projection names no receptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    Any,
+    Positive,
+    /// Takes negative weights; the code receives the (negative) sum unless `absolute` is set in the file.
+    Negative { absolute: bool },
+}
+
+/// A variable a probe can record: a host expression over states, parameters and derived constants.
+#[derive(Clone, Debug)]
+pub struct Recordable {
+    pub name: String,
+    pub unit: String,
+    pub doc: String,
+    pub value: Expr,
+}
+
+/// A constant that the code reads: a parameter or derived value, as the 32-bit type the code sees.
+#[derive(Clone, Debug)]
+pub struct Constant {
+    pub name: String,
+    pub ty: Ty,
+}
+
+/// A checked neuron model.
+#[derive(Debug)]
+pub struct NeuronModel {
+    pub name: String,
+    pub doc: String,
+    pub source: String,
+    /// Path and text of the file, for messages.
+    pub place: Place,
+    pub params: Vec<Param>,
+    pub derived: Vec<Derived>,
+    pub states: Vec<State>,
+    pub ports: Vec<Port>,
+    /// Identifier of the injected current in the code (`I`), and its unit; None when the model takes none.
+    pub current: Option<(String, String)>,
+    pub recordables: Vec<Recordable>,
+    /// Number of `integrate` calls in a step, an expression over parameters and `dt`; 1 when absent.
+    pub substeps: Option<Expr>,
+    /// Refractory time in ms (expression over parameters), for the summary and the event engine; None for models without.
+    pub refractory: Option<Expr>,
+    /// Constants read by the code, in the order of the kernels' `constants` argument.
+    pub constants: Vec<Constant>,
+    /// What the CPU runs: `integrate` (repeated `substeps` times), then `update`.
+    pub program: Arc<program::Program>,
+    /// The WGSL module text spliced into shaders/update.wgsl: `var<private>` for constants, states, ports, current, `spike`;
+    /// helper functions; `fn integrate()` and `fn update()`.
+    pub wgsl: String,
+    pub event: Option<EventForm>,
+}
+
+/// Closed forms for the event engine. Names in the expressions: states, parameters, derived constants that do not depend on
+/// dt, the injected current, `s` (ms elapsed since the state was valid), `w` (a synaptic weight).
+#[derive(Clone, Debug)]
+pub struct EventForm {
+    /// Free evolution: every state after `s` ms, in the order of `states`.
+    pub advance: Vec<Expr>,
+    /// Evolution while refractory.
+    pub hold: Vec<Expr>,
+    /// For each port: the (state index, new value) pairs when weight `w` arrives, free and while refractory.
+    pub receive: Vec<Vec<(usize, Expr)>>,
+    pub receive_held: Vec<Vec<(usize, Expr)>>,
+    /// True (non-zero) when the state is at or above threshold.
+    pub crossed: Expr,
+    pub crossing: Crossing,
+    /// (state index, value) pairs at a spike.
+    pub reset: Vec<(usize, Expr)>,
+    /// ms of hold after a spike.
+    pub refractory: Expr,
+}
+
+/// When will a freely evolving neuron reach threshold?
+#[derive(Clone, Debug)]
+pub enum Crossing {
+    /// ms until threshold, infinity for never.
+    Closed(Expr),
+    /// threshold function f(s) = constant + sum of amplitude * s^power * exp(-s/tau); the crossing is its first root from below.
+    Exponentials { constant: Expr, terms: Vec<ExpTerm> },
+}
+
+#[derive(Clone, Debug)]
+pub struct ExpTerm {
+    pub amplitude: Expr,
+    pub tau: Expr,
+    pub power: u32,
+}
+
+/// A checked synapse model. `on_pre` runs when a spike of the source reaches the synapse.
+#[derive(Debug)]
+pub struct SynapseModel {
+    pub name: String,
+    pub doc: String,
+    pub source: String,
+    pub place: Place,
+    pub params: Vec<Param>,
+    pub derived: Vec<Derived>,
+    /// State per synapse beside its weight; empty and no program for static_synapse.
+    pub states: Vec<State>,
+    pub constants: Vec<Constant>,
+    /// Inputs in the code: `w` (f32, the stored weight), `elapsed` (f32, ms since the source's previous spike, infinity at the
+    /// first). The code sets `psc` (f32): the weight transmitted.
+    pub program: Option<Arc<program::Program>>,
+    pub wgsl: String,
+}
+
+impl NeuronModel {
+    pub fn param(&self, name: &str) -> Option<usize> {
+        self.params.iter().position(|p| p.name == name)
+    }
+    pub fn recordable(&self, name: &str) -> Option<&Recordable> {
+        self.recordables.iter().find(|r| r.name == name)
+    }
+    pub fn state(&self, name: &str) -> Option<usize> {
+        self.states.iter().position(|s| s.name == name)
+    }
+}

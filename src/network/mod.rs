@@ -1,0 +1,189 @@
+//! The network as plain data, resolved and checked: populations, projections, stimuli, probes, in ms, mV, pA, nS, Hz and f64.
+//! Every engine starts from here. This module knows connectivity, and no neuron model's equations.
+
+pub mod draw;
+pub mod memory;
+pub mod rules;
+pub mod table;
+
+use crate::model::{NeuronModel, SynapseModel};
+use crate::stimulus::{Drive, SpikeSource};
+use std::sync::Arc;
+
+/// One value for all, or one an element.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    Uniform(f64),
+    Each(Arc<[f64]>),
+}
+
+impl Values {
+    #[inline]
+    pub fn get(&self, i: usize) -> f64 {
+        match self {
+            Values::Uniform(x) => *x,
+            Values::Each(v) => v[i],
+        }
+    }
+    pub fn is_uniform(&self) -> bool {
+        matches!(self, Values::Uniform(_))
+    }
+}
+
+/// A resolved network. Global neuron ids count through the populations in order.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Step in ms (the event engine uses it for probes and display only).
+    pub dt: f64,
+    pub seed: u64,
+    pub populations: Vec<Population>,
+    pub projections: Vec<Projection>,
+    pub drives: Vec<Drive>,
+    pub probes: Vec<Probe>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Population {
+    pub name: String,
+    /// Global id of its first neuron.
+    pub first: u32,
+    pub n: u32,
+    pub cell: Cell,
+    /// 2-D positions in mm where a projection needs them, and the extent (width, height) of the sheet.
+    pub positions: Option<Arc<[[f32; 2]]>>,
+    pub extent: [f64; 2],
+    /// Spikes are recorded (all neurons, or the first k).
+    pub record_spikes: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Cell {
+    Neuron(NeuronInstance),
+    /// Emits spikes without dynamics (Poisson sources, spike trains, encoded images).
+    Source(SpikeSource),
+}
+
+/// A model with its parameters for one population.
+#[derive(Clone, Debug)]
+pub struct NeuronInstance {
+    pub model: Arc<NeuronModel>,
+    /// In the order of `model.params`.
+    pub params: Vec<Values>,
+    /// In the order of `model.derived`.
+    pub derived: Vec<Values>,
+    /// Initial state in the order of `model.states`.
+    pub initial: Vec<Values>,
+    pub substeps: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Projection {
+    pub name: String,
+    /// Indices into `Network::populations`.
+    pub source: usize,
+    pub target: usize,
+    pub rule: Rule,
+    /// Index into the target model's ports; None: by the sign of each weight.
+    pub port: Option<usize>,
+    pub weight: Draw,
+    /// ms, rounded to whole steps (at least one) on a grid, exact in the event engine.
+    pub delay: Draw,
+    pub synapse: SynapseInstance,
+    pub autapses: bool,
+    pub multapses: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct SynapseInstance {
+    pub model: Arc<SynapseModel>,
+    /// In the order of `model.params` and `model.derived`; uniform in a projection.
+    pub params: Vec<f64>,
+    pub derived: Vec<f64>,
+    pub initial: Vec<f64>,
+}
+
+/// Connectivity, NEST's names.
+#[derive(Clone, Debug)]
+pub enum Rule {
+    OneToOne,
+    AllToAll,
+    PairwiseBernoulli { p: f64 },
+    FixedIndegree { indegree: u32 },
+    FixedOutdegree { outdegree: u32 },
+    FixedTotalNumber { n: u64 },
+    /// Probability `p(distance)` within `radius` mm on the sheet.
+    Distance { profile: Profile, radius: f64, periodic: bool },
+    /// Explicit edges, sorted by source; local ids. Weights and delays given here replace the projection's draws.
+    Explicit(Arc<Edges>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Profile {
+    Constant { p: f64 },
+    Gaussian { p0: f64, sigma: f64 },
+    Exponential { p0: f64, lambda: f64 },
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Edges {
+    /// First edge of each source, length n_sources + 1.
+    pub start: Vec<u64>,
+    pub target: Vec<u32>,
+    pub weight: Option<Vec<f32>>,
+    pub delay: Option<Vec<f32>>,
+}
+
+/// A value for every synapse.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Draw {
+    Constant(f64),
+    Normal { mean: f64, std: f64, limits: Limits },
+    Lognormal { mu: f64, sigma: f64, limits: Limits },
+    Uniform { low: f64, high: f64 },
+    Exponential { mean: f64, limits: Limits },
+}
+
+/// What happens to a draw outside [low, high].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    pub low: f64,
+    pub high: f64,
+    /// Draw again (a truncated distribution) instead of clipping to the limit.
+    pub redraw: bool,
+}
+
+impl Limits {
+    pub const NONE: Limits = Limits { low: f64::NEG_INFINITY, high: f64::INFINITY, redraw: false };
+}
+
+/// One synapse as the rules produce it, before any table format.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Edge {
+    pub projection: u32,
+    /// Local id within the target population.
+    pub target: u32,
+    pub weight: f64,
+    /// ms, as drawn.
+    pub delay: f64,
+}
+
+/// A recorder other than spikes.
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// State variables of the first `n` neurons (or listed ids) of a population, every `interval` ms.
+    State { population: usize, variables: Vec<String>, neurons: Vec<u32>, interval: f64 },
+    /// Population rate in bins of `bin` ms.
+    Rate { population: usize, bin: f64 },
+    /// Weights of a projection, at the start, at the end and every `interval` ms when given.
+    Weights { projection: usize, interval: Option<f64> },
+}
+
+impl Network {
+    pub fn neurons(&self) -> u32 {
+        self.populations.last().map_or(0, |p| p.first + p.n)
+    }
+    /// Population index that holds a global id.
+    pub fn population_of(&self, id: u32) -> usize {
+        self.populations.partition_point(|p| p.first + p.n <= id)
+    }
+}

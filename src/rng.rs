@@ -1,0 +1,129 @@
+//! Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+//! A number is a pure function of who asks and when, so results do not depend on threads, order or engine.
+//! Counter = (element, time, stream, purpose), key = (seed low ^ population or projection, seed high).
+
+/// What a random number is for; keeps the streams of one element apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Purpose {
+    Connect = 1,
+    Weight = 2,
+    Delay = 3,
+    Parameter = 4,
+    Initial = 5,
+    Position = 6,
+    PoissonDrive = 7,
+    PoissonSource = 8,
+    NoiseCurrent = 9,
+    Encoder = 10,
+    SynapseParameter = 11,
+}
+
+const M0: u32 = 0xD251_1F53;
+const M1: u32 = 0xCD9E_8D57;
+const W0: u32 = 0x9E37_79B9;
+const W1: u32 = 0xBB67_AE85;
+
+/// Ten rounds of Philox4x32.
+#[inline(always)]
+pub fn philox4x32(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let p0 = M0 as u64 * c[0] as u64;
+        let p1 = M1 as u64 * c[2] as u64;
+        c = [(p1 >> 32) as u32 ^ c[1] ^ k[0], p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k[1], p0 as u32];
+        k = [k[0].wrapping_add(W0), k[1].wrapping_add(W1)];
+    }
+    c
+}
+
+/// The key of one population, projection or stimulus under a seed. `owner` is its index in the scenario.
+#[inline(always)]
+pub fn key(seed: u64, owner: u32) -> [u32; 2] {
+    [seed as u32 ^ owner.wrapping_mul(0x9E37_79B9), (seed >> 32) as u32 ^ owner]
+}
+
+/// A sequential reader of the numbers that belong to one (element, purpose): for construction, where an element needs many.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    key: [u32; 2],
+    element: u32,
+    purpose: u32,
+    sub: u32,
+    next: u32,
+    block: [u32; 4],
+}
+
+impl Stream {
+    /// `sub` tells apart several streams of one element (for instance the edges of one source).
+    pub fn new(key: [u32; 2], purpose: Purpose, element: u32, sub: u32) -> Self {
+        Stream { key, element, purpose: purpose as u32, sub, next: 0, block: [0; 4] }
+    }
+
+    #[inline]
+    pub fn u32(&mut self) -> u32 {
+        let lane = (self.next & 3) as usize;
+        if lane == 0 {
+            self.block = philox4x32([self.element, self.next >> 2, self.sub, self.purpose], self.key);
+        }
+        self.next = self.next.wrapping_add(1);
+        self.block[lane]
+    }
+
+    /// Uniform in the open interval (0, 1), 53 bits.
+    #[inline]
+    pub fn uniform(&mut self) -> f64 {
+        let bits = ((self.u32() as u64) << 21) ^ (self.u32() as u64 >> 11);
+        ((bits & ((1 << 53) - 1)) as f64 + 0.5) * (1.0 / (1u64 << 53) as f64)
+    }
+
+    /// Uniform integer in 0..n, without bias (Lemire 2019).
+    #[inline]
+    pub fn below(&mut self, n: u32) -> u32 {
+        debug_assert!(n > 0);
+        loop {
+            let product = self.u32() as u64 * n as u64;
+            if (product as u32) >= n.wrapping_neg() % n {
+                return (product >> 32) as u32;
+            }
+        }
+    }
+
+    /// Standard normal (Box-Muller, one of the pair).
+    #[inline]
+    pub fn normal(&mut self) -> f64 {
+        let (a, b) = (self.uniform(), self.uniform());
+        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Known answers of the Random123 distribution (kat_vectors, philox4x32 10).
+    #[test]
+    fn known_answers() {
+        assert_eq!(philox4x32([0; 4], [0; 2]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
+        assert_eq!(philox4x32([u32::MAX; 4], [u32::MAX; 2]), [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]);
+        assert_eq!(
+            philox4x32([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
+            [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]
+        );
+    }
+
+    #[test]
+    fn moments_of_the_derived_draws() {
+        let mut stream = Stream::new(key(7, 3), Purpose::Weight, 11, 0);
+        let n = 200_000;
+        let (mut mean, mut square, mut third) = (0.0, 0.0, [0usize; 3]);
+        for _ in 0..n {
+            let x = stream.normal();
+            mean += x;
+            square += x * x;
+            third[stream.below(3) as usize] += 1;
+        }
+        assert!((mean / n as f64).abs() < 0.01);
+        assert!((square / n as f64 - 1.0).abs() < 0.02);
+        assert!(third.iter().all(|&c| (c as f64 / n as f64 - 1.0 / 3.0).abs() < 0.005));
+    }
+}

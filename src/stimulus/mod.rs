@@ -1,0 +1,54 @@
+//! What enters a network from outside: currents, Poisson drive, spike trains, encoded images. Promises that every number is a
+//! function of (seed, owner, element, step) so that all engines and thread counts see the same input. Knows no engine.
+
+pub mod encode;
+pub mod idx;
+pub mod poisson;
+pub mod trains;
+
+use crate::network::Values;
+use std::sync::Arc;
+
+/// Input applied directly to the neurons of a population, without synapses.
+#[derive(Clone, Debug)]
+pub struct Drive {
+    pub name: String,
+    pub population: usize,
+    pub kind: DriveKind,
+    /// Active for start < t <= stop, ms.
+    pub start: f64,
+    pub stop: f64,
+}
+
+#[derive(Clone, Debug)]
+pub enum DriveKind {
+    /// NEST's poisson_generator: an independent train for every target.
+    Poisson { rate: Values, weight: f64, port: usize },
+    Dc { amplitude: Values },
+    /// amplitude * sin(2 pi frequency t + phase) + offset; Hz, radians.
+    Ac { amplitude: f64, frequency: f64, phase: f64, offset: f64 },
+    /// (time ms, amplitude) pairs: amplitude holds from that time on.
+    Step { changes: Vec<(f64, f64)> },
+    /// Gaussian current, constant over `interval` ms, independent for each target (NEST's noise_generator).
+    Noise { mean: f64, std: f64, interval: f64 },
+}
+
+/// A population that only emits.
+#[derive(Clone, Debug)]
+pub enum SpikeSource {
+    /// Each source fires its own Poisson train at `rate` Hz between start and stop (ms).
+    Poisson { rate: Values, start: f64, stop: f64 },
+    /// Given trains.
+    Trains(Arc<Trains>),
+    /// Samples presented one after another.
+    Presentation(Arc<encode::Presentation>),
+}
+
+/// Spike times of a source population, sorted by time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trains {
+    /// ms
+    pub time: Vec<f64>,
+    /// Local id.
+    pub source: Vec<u32>,
+}
