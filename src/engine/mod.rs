@@ -9,7 +9,7 @@
 //!
 //! These are NEST's conventions. The event engine keeps 6 without a grid: times and delays are real numbers.
 
-#[path = "cpu/mod.rs"]
+
 pub mod cpu;
 pub mod event;
 #[cfg(feature = "gpu")]
