@@ -28,7 +28,7 @@ pub struct Thresholds(Vec<u32>);
 
 impl Thresholds {
     /// Thresholds of mean `lambda` in 0..=[`MAX_LAMBDA`] (outside, and NaN, is clamped to that range; [`Table::new`] refuses it).
-    /// P(count > k) = 1 - thresholds\[k\] / 2^32 to the nearest 2^-32.
+    /// P(count > k) = 1 - thresholds(k) / 2^32 to the nearest 2^-32.
     pub fn new(lambda: f64) -> Self {
         let lambda = lambda.max(0.0).min(MAX_LAMBDA);
         // Masses relative to the mode, which needs no factorial and cannot underflow where it matters.
@@ -387,7 +387,7 @@ impl PoissonDrive {
         Words { key: self.key, step, purpose: Purpose::PoissonDrive as u32 }
     }
 
-    /// Adds count * weight to `acc\[i\]` for element first_element + i. Sums wrap: the caller keeps `max_count() * weight` in range.
+    /// Adds count * weight to `acc[i]` for element first_element + i. Sums wrap: the caller keeps `max_count() * weight` in range.
     #[inline]
     pub fn add(&self, step: u64, first_element: usize, acc: &mut [i32], weight: i32) {
         if !self.active.contains(&step) {
@@ -441,7 +441,7 @@ mod tests {
                 assert!(error < 0.6, "lambda {lambda}: P(count <= {k}) off by {error} words");
                 assert!(t != PADDING);
                 if t > 0 {
-                    assert_eq!((thresholds.count(t - 1), thresholds.count(t)), (k as u32, k as u32 + 1), "lambda {lambda}");
+                    assert!(thresholds.count(t - 1) <= k as u32 && thresholds.count(t) > k as u32, "lambda {lambda}");
                 }
             }
             below += pmf(lambda, thresholds.as_slice().len() as u32);
