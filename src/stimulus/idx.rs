@@ -143,10 +143,12 @@ fn refuse(path: &Path, message: impl Into<String>, remedy: &str) -> Error {
 /// The folder of reference data for tests; None (and a printed reason) where it is absent.
 #[cfg(test)]
 pub(crate) fn shared_data(file: &str) -> Option<std::path::PathBuf> {
+    use std::io::Write;
     let folder = std::env::var_os("SHARPWAVE_SHARED").map(std::path::PathBuf::from);
     let path = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("data").join(file);
     if !path.exists() {
-        eprintln!("skipped: no {} (set SHARPWAVE_SHARED to the folder that holds data/)", path.display());
+        // Straight to stderr: what a passing test prints with eprintln! is not shown.
+        let _ = writeln!(std::io::stderr(), "skipped: no data/{file} (set SHARPWAVE_SHARED to the folder that holds data/)");
         return None;
     }
     Some(path)
