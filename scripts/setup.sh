@@ -46,10 +46,12 @@ if [ "$(id -u)" -ne 0 ]; then
     if have sudo && sudo -n true 2>/dev/null; then
         root=(sudo -n)
     else
-        line="apt-get update && apt-get install -y --no-install-recommends ${required[*]} ${optional[*]}"
+        packages=("${required[@]}" "${optional[@]}")
+        line="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"
         if have sudo; then line="sudo ${line/&& /&& sudo }"; else line="su -c '$line'"; fi
         if [ ${#required[@]} -gt 0 ]; then
-            fail "packages are missing and root is needed to install them. Run this, then try again:" "    $line"
+            fail "packages are missing and root is needed to install them. Run this, then try again:
+    $line"
         fi
         without
         printf 'setup: to install them, run\n    %s\n' "$line" >&2
