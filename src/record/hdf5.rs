@@ -23,7 +23,7 @@ impl<T: hdf5::H5Type + Copy + Default> Element for T {}
 /// SONATA's enumeration of how spikes are sorted.
 #[derive(hdf5::H5Type, Clone, Copy, Debug, Default, PartialEq)]
 #[repr(u8)]
-#[allow(non_camel_case_types)]
+#[allow(non_camel_case_types, dead_code)]
 pub(crate) enum Sorting {
     #[default]
     none = 0,
@@ -226,7 +226,8 @@ impl Store {
 
     /// Renames the open file.
     pub fn rename(&mut self, to: &Path) -> Result<()> {
-        std::fs::rename(&self.path, to).map_err(|e| file_error(to, format!("cannot be replaced: {e}"), "check the permissions"))?;
+        std::fs::rename(&self.path, to)
+            .map_err(|e| file_error(to, format!("cannot be replaced: {e}"), "check the permissions"))?;
         self.path = to.to_path_buf();
         Ok(())
     }
@@ -248,10 +249,14 @@ impl Store {
     }
 
     pub fn has(&self, object: &str) -> bool {
-        object.split('/').filter(|s| !s.is_empty()).try_fold(String::new(), |upto, name| {
-            let full = format!("{upto}/{name}");
-            self.file.link_exists(&full).then_some(full)
-        }).is_some()
+        object
+            .split('/')
+            .filter(|s| !s.is_empty())
+            .try_fold(String::new(), |upto, name| {
+                let full = format!("{upto}/{name}");
+                self.file.link_exists(&full).then_some(full)
+            })
+            .is_some()
     }
 
     /// Makes a group and those above it, where absent.
@@ -282,7 +287,9 @@ impl Store {
 
     fn location(&self, object: &str) -> Result<hdf5::Location> {
         let group = self.file.group(object).map(|g| (*g).clone());
-        group.or_else(|_| self.file.dataset(object).map(|d| (**d).clone())).map_err(|_| self.foreign(format!("has no \"{object}\"")))
+        group
+            .or_else(|_| self.file.dataset(object).map(|d| (**d).clone()))
+            .map_err(|_| self.foreign(format!("has no \"{object}\"")))
     }
 
     /// Writes a number (or flag, or enumeration) as an attribute, replacing an earlier one of the same type.
@@ -305,9 +312,7 @@ impl Store {
 
     pub fn get_text(&self, object: &str, name: &str) -> Result<String> {
         let value = self.location(object)?.attr(name).and_then(|a| a.read_scalar::<VarLenUnicode>());
-        value
-            .map(|v| v.to_string())
-            .map_err(|_| self.foreign(format!("\"{object}\" has no attribute \"{name}\" that is text")))
+        value.map(|v| v.to_string()).map_err(|_| self.foreign(format!("\"{object}\" has no attribute \"{name}\" that is text")))
     }
 
     /// A dataset that is one text.
