@@ -136,8 +136,13 @@ pub(crate) fn mean(rate: f64, dt: f64) -> Result<f64> {
     }
     if lambda > MAX_LAMBDA {
         let most = MAX_LAMBDA / (dt * 1e-3);
-        let message = format!("a Poisson rate of {rate} Hz is {lambda:.0} events in a step of {dt} ms; at most {MAX_LAMBDA:.0} are supported");
-        return Err(Error::input(message, format!("split it into several drives of at most {most:.0} Hz each, or shorten the step")));
+        let message = format!(
+            "a Poisson rate of {rate} Hz is {lambda:.0} events in a step of {dt} ms; at most {MAX_LAMBDA:.0} are supported"
+        );
+        return Err(Error::input(
+            message,
+            format!("split it into several drives of at most {most:.0} Hz each, or shorten the step"),
+        ));
     }
     Ok(lambda)
 }
@@ -265,7 +270,8 @@ impl Simd {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl")
+            {
                 return Simd::Avx512;
             }
             if is_x86_feature_detected!("avx2") {
