@@ -200,20 +200,30 @@ impl Words {
     }
 }
 
+/// Reduction by halves, which the compiler turns into wide operations.
+#[inline(always)]
+fn fold(words: &[u32; CHUNK], pick: impl Fn(u32, u32) -> u32) -> u32 {
+    let mut left = *words;
+    let mut n = CHUNK / 2;
+    while n > 0 {
+        for i in 0..n {
+            left[i] = pick(left[i], left[i + n]);
+        }
+        n /= 2;
+    }
+    left[0]
+}
+
 /// Counts of the words by one row. Only the thresholds between the smallest and the largest word are looked at.
 #[inline(always)]
 fn count_chunk(words: &[u32; CHUNK], row: &[u32]) -> Option<[u32; CHUNK]> {
-    let mut largest = 0;
-    for &w in words {
-        largest = largest.max(w);
-    }
-    largest = largest.min(PADDING - 1);
+    let largest = fold(words, u32::max).min(PADDING - 1);
     if row.first().is_none_or(|&t| t > largest) {
         return None;
     }
     let mut first = 0;
     if row.len() > 32 {
-        let smallest = words.iter().fold(u32::MAX, |a, &w| a.min(w));
+        let smallest = fold(words, u32::min);
         first = count(row, smallest) as usize;
     }
     let mut counts = [first as u32; CHUNK];
