@@ -3,6 +3,7 @@
 //!
 //! The units of the whole program are ms, mV, pA, mm, and with them pF, nS, Hz; a unit is a product of powers of these.
 
+use crate::error::{Error, Place};
 use crate::model::expr::Expr;
 use std::ops::Range;
 
@@ -114,6 +115,22 @@ impl Unit {
         })
     }
 
+    /// The unit that numbers of this dimension are in throughout the program; None for compound dimensions.
+    pub fn base(self) -> Option<&'static str> {
+        Some(match self.dimension()? {
+            "a time" => "ms",
+            "a rate" => "Hz",
+            "a voltage" => "mV",
+            "a current" => "pA",
+            "a length" => "mm",
+            "a capacitance" => "pF",
+            "a conductance" => "nS",
+            "a resistance" => "GOhm",
+            "a charge" => "fC",
+            _ => "1",
+        })
+    }
+
     /// Names of the units of this dimension, for remedies: `ms`, `s`, `us`.
     pub fn examples(self) -> String {
         let names: Vec<_> = ATOMS.iter().filter(|a| a.2 == self.powers && self.powers != [0; 4]).map(|a| a.0).take(4).collect();
@@ -204,6 +221,16 @@ fn finite(value: f64, text: &str) -> Result<f64, Refusal> {
     }
     let span = 0..text.trim_end().len();
     Err(Refusal { message: format!("the value is {value}"), remedy: "give a finite number".into(), span })
+}
+
+/// A time given on the command line, in ms: "10 s", "500".
+///
+/// # Errors
+/// Not a time above zero; `option` names where it was given.
+pub fn milliseconds(option: &str, text: &str) -> Result<f64, Error> {
+    let place = |span: Range<usize>| Place { file: format!("{option} {text}"), text: text.into(), span };
+    let value = quantity(text, "ms", &[]).map_err(|r| Error::at(place(r.span), r.message, r.remedy))?;
+    if value > 0.0 { Ok(value) } else { Err(Error::at(place(0..text.len()), "the time must be above 0", "write for instance \"10 s\"")) }
 }
 
 /// An expression over names, as a plain number that may be infinite.
