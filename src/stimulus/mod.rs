@@ -1,6 +1,8 @@
 //! What enters a network from outside: currents, Poisson drive, spike trains, encoded images. Promises that every number is a
 //! function of (seed, owner, element, step) so that all engines and thread counts see the same input. Knows no engine.
 
+pub mod current;
+pub mod emit;
 pub mod encode;
 pub mod idx;
 pub mod poisson;

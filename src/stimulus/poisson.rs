@@ -129,7 +129,7 @@ impl Table {
 }
 
 /// Events a step of `dt` ms at `rate` Hz.
-fn mean(rate: f64, dt: f64) -> Result<f64> {
+pub(crate) fn mean(rate: f64, dt: f64) -> Result<f64> {
     let lambda = rate * dt * 1e-3;
     if !(rate >= 0.0 && rate.is_finite()) {
         return Err(Error::input(format!("a Poisson rate of {rate} Hz"), "rates must be finite and not negative"));
