@@ -16,9 +16,9 @@ mod tree;
 
 use crate::error::{Error, Result};
 use crate::model::library::Library;
-use crate::network::{Network, Projection, Rule};
+use crate::network::Network;
 use populations::Group;
-use read::{Bounds, Scope, boolean, check_keys, choice, need, suggest, text};
+use read::{Bounds, Scope, check_keys, choice, need, suggest, text};
 use scale::Scale;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,13 +1,15 @@
 //! [populations]: neurons and sources, their parameters, positions and recorders. Promises that sizes, names, units and bounds
 //! are right. Knows models by their parameter lists only.
 
-use super::read::{Bounds, check_keys, choice, is_hdf5, list, need, read_csv_columns, strings, suggest, text};
+use super::read::{Bounds, boolean, check_keys, choice, is_hdf5, list, need, read_csv_columns, strings, suggest, text};
 use super::tree::{Kind, Node, Spot};
 use super::Builder;
 use crate::error::{Error, Result, nearest};
 use crate::model::NeuronModel;
 use crate::network::{Cell, Population, Probe, Values};
 use crate::rng::{Purpose, Stream, key};
+use crate::stimulus::encode::{Coding, Order, Presentation};
+use crate::stimulus::idx::Images;
 use crate::stimulus::{SpikeSource, Trains};
 use std::sync::Arc;
 
@@ -49,7 +51,7 @@ impl Builder<'_> {
         let model = text(model_node)?;
         let (cell, full, n) = match model {
             "poisson" => self.poisson(node, spot, &what)?,
-            "spike_generator" => self.spike_generator(node, spot, &what)?,
+            "spike_generator" => self.spike_generator(name, node, spot)?,
             "images" => self.images(node, spot, &what)?,
             _ => {
                 let model = self.neuron_model(model, model_node)?;
@@ -162,12 +164,16 @@ impl Builder<'_> {
         Ok((start, stop))
     }
 
-    fn spike_generator(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
-        check_keys(node, what, &[&COMMON[..], &["times", "file"]].concat())?;
+    fn spike_generator(&self, name: &str, node: &Node, spot: &Spot) -> Result<(Cell, f64, u32)> {
+        let what = format!("population `{name}`");
+        check_keys(node, &what, &[&COMMON[..], &["times", "file", "population"]].concat())?;
         let (trains, least) = match (node.get("times"), node.get("file")) {
             (Some(times), None) => self.inline_trains(times)?,
             (None, Some(file)) => {
-                let trains = crate::stimulus::trains::read(&self.scope.path(file)?)?;
+                let path = self.scope.path(file)?;
+                let within = node.get("population").map_or(Ok(name), text)?;
+                let read = if is_hdf5(&path) { Trains::from_hdf5(&path, within) } else { Trains::from_csv(&path) };
+                let trains = read.map_err(|e| placed(e, &file.spot))?;
                 let least = trains.source.iter().max().map_or(1, |m| *m as u64 + 1);
                 (trains, least)
             }
@@ -189,24 +195,64 @@ impl Builder<'_> {
 
     fn inline_trains(&self, node: &Node) -> Result<(Trains, u64)> {
         let example = "write one list of times (ms) for each source: [[1.0, 5.0], [2.5]]";
-        let Kind::Array(sources) = &node.kind else {
-            return Err(node.error(format!("times must be an array of arrays, this is {}", node.kind.describe()), example));
+        let array = |node: &Node| match &node.kind {
+            Kind::Array(items) => Ok(items.clone()),
+            kind => Err(node.error(format!("times must be an array of arrays, this holds {}", kind.describe()), example)),
         };
+        let sources = array(node)?;
         if sources.is_empty() {
             return Err(node.error("there is no source", example));
         }
-        let mut spikes = vec![];
-        for (source, times) in sources.iter().enumerate() {
-            let Kind::Array(times) = &times.kind else {
-                return Err(times.error(format!("times must be an array of arrays, this is {}", times.kind.describe()), example));
-            };
-            for time in times {
-                spikes.push((self.scope.bounded(time, "a spike time", "ms", &Bounds::POSITIVE)?, source as u32));
+        let time = |t: &Node| self.scope.bounded(t, "a spike time", "ms", &Bounds::POSITIVE);
+        let times = sources.iter().map(|s| array(s)?.iter().map(time).collect()).collect::<Result<Vec<Vec<f64>>>>()?;
+        Ok((Trains::from_lists(&times)?, times.len() as u64))
+    }
+
+    /// Images shown one after another, one source a pixel.
+    fn images(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
+        let own = ["images", "labels", "encoding", "max_rate", "window", "present", "rest", "samples", "first", "shuffle", "start"];
+        check_keys(node, what, &[&COMMON[..], &own].concat())?;
+        let file = need(node, spot, what, "images", "\"train-images-idx3-ubyte.gz\"")?;
+        let labels = node.get("labels").map(|l| self.scope.path(l)).transpose()?;
+        let images = Images::read(self.scope.path(file)?, labels.as_deref()).map_err(|e| placed(e, &file.spot))?;
+        let time = |key, default: f64, least| node.get(key).map_or(Ok(default), |t| self.scope.steps(t, key, self.dt, least));
+        let (present, rest, start) = (time("present", 350.0, 1)?, time("rest", 150.0, 0)?, time("start", 0.0, 0)?);
+        let rate = node.get("encoding").map_or(Ok("rate"), |e| choice(e, "encoding", &["rate", "latency"]))? == "rate";
+        if let Some(unused) = node.get(if rate { "window" } else { "max_rate" }) {
+            let remedy = if rate { "rate encoding takes max_rate" } else { "latency encoding takes window" };
+            return Err(unused.error("this key belongs to the other encoding", remedy));
+        }
+        let coding = if rate {
+            let max_rate = node.get("max_rate").map_or(Ok(63.75), |r| self.scope.bounded(r, "max_rate", "Hz", &Bounds::NOT_NEGATIVE))?;
+            Coding::Rate { max_rate }
+        } else {
+            let window = node.get("window").map_or(Ok(present), |w| self.scope.bounded(w, "the window", "ms", &Bounds::POSITIVE))?;
+            Coding::Latency { window }
+        };
+        let samples = node.get("samples").map(|s| match self.scope.count32(s, "samples")? {
+            0 => Err(s.error("no sample is shown", "give samples of 1 or more")),
+            count => Ok(count as usize),
+        });
+        let shuffle = node.get("shuffle").map_or(Ok(false), boolean)?;
+        let first = node.get("first").map_or(Ok(0), |f| match self.scope.count32(f, "first")? {
+            i if i as usize >= images.count => {
+                Err(f.error(format!("there is no sample {i} among {}", images.count), format!("samples count from 0 to {}", images.count - 1)))
+            }
+            i if i > 0 && shuffle => Err(f.error("`first` has no meaning for shuffled samples", "remove one of them")),
+            i => Ok(i),
+        })?;
+        let (count, order) = (images.count as u32, if shuffle { Order::Shuffled { seed: self.seed } } else { Order::Sequential });
+        let shown = Presentation::new(Arc::new(images), coding, present, rest, order, samples.transpose()?);
+        let mut shown = shown.map_err(|e| placed(e, spot))?;
+        shown.start = start;
+        shown.order.iter_mut().for_each(|sample| *sample = (*sample + first) % count);
+        let n = shown.n();
+        if let Some(given) = node.get("n") {
+            if self.scope.count(given, "n")? != n as u64 {
+                return Err(given.error(format!("the images have {n} pixels, one source each"), format!("write n = {n}, or leave it out")));
             }
         }
-        spikes.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let (time, source) = spikes.into_iter().unzip();
-        Ok((Trains { time, source }, sources.len() as u64))
+        Ok((Cell::Source(SpikeSource::Presentation(Arc::new(shown))), n as f64, n))
     }
 
     fn positions(&self, node: &Node, n: u32, index: u32) -> Result<(Option<Arc<[[f32; 2]]>>, [f64; 2])> {
