@@ -1,10 +1,10 @@
 //! [populations]: neurons and sources, their parameters, positions and recorders. Promises that sizes, names, units and bounds
 //! are right. Knows models by their parameter lists only.
 
-use super::read::{Bounds, boolean, check_keys, choice, is_hdf5, list, need, read_csv_columns, strings, suggest, text};
+use super::read::{Bounds, boolean, check_keys, choice, is_hdf5, list, need, placed, read_csv_columns, strings, suggest, text};
 use super::tree::{Kind, Node, Spot};
 use super::Builder;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Result, nearest};
 use crate::model::NeuronModel;
 use crate::network::{Cell, Population, Probe, Values};
 use crate::rng::{Purpose, Stream, key};
@@ -370,17 +370,6 @@ impl Builder<'_> {
         ids.sort_unstable();
         ids.dedup();
         if ids.is_empty() { Err(node.error("no neuron is recorded", "list ids, or remove states")) } else { Ok(ids) }
-    }
-}
-
-/// An error without a place gets one.
-pub fn placed(error: Error, spot: &Spot) -> Error {
-    match error {
-        Error::Input(mut fault) if fault.place.is_none() => {
-            fault.place = Some(spot.place());
-            Error::Input(fault)
-        }
-        other => other,
     }
 }
 

@@ -1,8 +1,7 @@
 //! [[projections]]: who connects to whom, by which rule, with what weights, delays and synapses. Promises a rule that can be
 //! carried out (no impossible in-degree, no delay below the step). Knows rules and ports; no table format.
 
-use super::populations::placed;
-use super::read::{Bounds, boolean, check_keys, choice, least, list, mean, need, strings, suggest, text};
+use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, strings, suggest, text};
 use super::scale::{Lost, multiply, total_of_probability};
 use super::tree::{Kind, Node, Spot};
 use super::Builder;
@@ -119,7 +118,7 @@ impl Builder<'_> {
                 return Err(self.scale.refuse(at, message, "set scale.k = 1, or use static_synapse"));
             }
             let at = node.get("weight").map_or(&node.spot, |n| &n.spot);
-            let mean = mean(&weight);
+            let mean = weight.moments().mean;
             let through = port.map_or_else(|| self.port_of_sign(&model, mean >= 0.0, at), Ok)?;
             self.lose(lost, (source, target), through, indegree, mean, at)?;
         }
@@ -386,12 +385,12 @@ impl Builder<'_> {
             Some(w) => (&w.spot, self.scope.draw(w, "weight", unit)?),
             None => (&node.spot, Draw::Constant(1.0)),
         };
-        let (low, high) = range(&draw);
+        let reach = draw.moments();
         if let Some(port) = named {
-            self.fits(model, port, mean(&draw), at)?;
+            self.fits(model, port, reach.mean, at)?;
             return Ok((Some(port), draw));
         }
-        let port = match (low >= 0.0, high <= 0.0) {
+        let port = match (reach.min >= 0.0, reach.max <= 0.0) {
             (true, _) => Some(self.port_of_sign(model, true, at)?),
             (_, true) => Some(self.port_of_sign(model, false, at)?),
             _ => {
@@ -459,23 +458,20 @@ impl Builder<'_> {
             };
         };
         let delay = self.scope.draw(at, "delay", "ms")?;
-        let low = least(&delay);
+        let reach = delay.moments();
         match delay {
             Draw::Constant(d) if d < dt * (1.0 - 1e-9) => {
                 Err(at.error(format!("a delay of {d} ms is below the step of {dt} ms"), format!("give at least {dt} ms, or a smaller simulation.dt")))
             }
             // A draw is rounded to whole steps: half a step is the least that becomes one.
             Draw::Constant(_) => Ok(()),
-            _ if low < 0.5 * dt * (1.0 - 1e-9) => {
+            _ if reach.min < 0.5 * dt * (1.0 - 1e-9) => {
                 let message = format!("delays drawn here can fall below the step of {dt} ms");
                 Err(at.error(message, format!("add low = \"{dt} ms\", redraw = true")))
             }
             _ => Ok(()),
         }?;
-        let longest = match &delay {
-            Draw::Uniform { high, .. } => *high,
-            other => mean(other),
-        };
+        let longest = reach.max;
         if longest > MAX_DELAY * dt {
             return Err(at.error(format!("a delay of {longest} ms is longer than {MAX_DELAY} steps"), "give a shorter delay"));
         }
@@ -522,15 +518,4 @@ impl Builder<'_> {
             None => e,
         })
     }
-}
-
-/// Least and greatest value of a draw.
-fn range(draw: &Draw) -> (f64, f64) {
-    let high = match *draw {
-        Draw::Constant(x) => x,
-        Draw::Uniform { high, .. } => high,
-        Draw::Normal { mean, std: 0.0, limits } => mean.clamp(limits.low, limits.high),
-        Draw::Normal { limits, .. } | Draw::Lognormal { limits, .. } | Draw::Exponential { limits, .. } => limits.high,
-    };
-    (least(draw), high)
 }

@@ -97,6 +97,17 @@ fn within(node: &Node, text: &str, span: std::ops::Range<usize>) -> Spot {
     node.spot.clone()
 }
 
+/// An error without a place gets one.
+pub fn placed(error: Error, spot: &Spot) -> Error {
+    match error {
+        Error::Input(mut fault) if fault.place.is_none() => {
+            fault.place = Some(spot.place());
+            Error::Input(fault)
+        }
+        other => other,
+    }
+}
+
 impl Scope {
     /// A number or quantity in `unit`; finite.
     pub fn number(&self, node: &Node, unit: &str) -> Result<f64> {
@@ -215,10 +226,7 @@ impl Scope {
                 }
             }
         };
-        if limits.redraw && acceptance(&draw) < 1e-3 {
-            let message = "fewer than one draw in a thousand falls between low and high";
-            return Err(spot.error(message, "widen the limits, or leave out redraw to clip instead"));
-        }
+        draw.check().map_err(|e| placed(e, spot))?;
         Ok(draw)
     }
 
@@ -281,7 +289,7 @@ impl Scope {
                 }
                 draw => {
                     let (purpose, key, sub) = random;
-                    (0..n).map(|i| sample(&draw, &mut Stream::new(key, purpose, i, sub))).collect()
+                    (0..n).map(|i| draw.sample(&mut Stream::new(key, purpose, i, sub))).collect()
                 }
             },
             _ => return Ok(Values::Uniform(self.bounded(node, what, unit, bounds)?)),
@@ -431,69 +439,4 @@ impl Bounds {
             _ => Ok(()),
         }
     }
-}
-
-/// One draw.
-pub fn sample(draw: &Draw, stream: &mut Stream) -> f64 {
-    let (limits, mut raw): (Limits, Box<dyn FnMut(&mut Stream) -> f64>) = match *draw {
-        Draw::Constant(x) => return x,
-        Draw::Uniform { low, high } => return low + (high - low) * stream.uniform(),
-        Draw::Normal { mean, std, limits } => (limits, Box::new(move |s| mean + std * s.normal())),
-        Draw::Lognormal { mu, sigma, limits } => (limits, Box::new(move |s| (mu + sigma * s.normal()).exp())),
-        Draw::Exponential { mean, limits } => (limits, Box::new(move |s| -mean * s.uniform().ln())),
-    };
-    let mut x = raw(stream);
-    // The share of accepted draws was checked to be at least 1e-3: the bound is never met in practice, and then clips.
-    for _ in 0..if limits.redraw { 100_000 } else { 0 } {
-        if (limits.low..=limits.high).contains(&x) {
-            break;
-        }
-        x = raw(stream);
-    }
-    x.clamp(limits.low, limits.high)
-}
-
-/// Mean of a draw, without its limits.
-pub fn mean(draw: &Draw) -> f64 {
-    match *draw {
-        Draw::Constant(x) => x,
-        Draw::Uniform { low, high } => 0.5 * (low + high),
-        Draw::Normal { mean, .. } | Draw::Exponential { mean, .. } => mean,
-        Draw::Lognormal { mu, sigma, .. } => (mu + 0.5 * sigma * sigma).exp(),
-    }
-}
-
-/// Least value that a draw can take.
-pub fn least(draw: &Draw) -> f64 {
-    match *draw {
-        Draw::Constant(x) => x,
-        Draw::Uniform { low, .. } => low,
-        Draw::Normal { mean, std: 0.0, limits } => mean.clamp(limits.low, limits.high),
-        Draw::Normal { limits, .. } => limits.low,
-        Draw::Lognormal { limits, .. } | Draw::Exponential { limits, .. } => limits.low.max(0.0),
-    }
-}
-
-/// Probability that a draw falls within its limits.
-fn acceptance(draw: &Draw) -> f64 {
-    let between = |limits: Limits, cdf: &dyn Fn(f64) -> f64| cdf(limits.high) - cdf(limits.low);
-    match *draw {
-        Draw::Normal { mean, std, limits } if std > 0.0 => between(limits, &|x| normal_cdf((x - mean) / std)),
-        Draw::Normal { mean, limits, .. } => (limits.low..=limits.high).contains(&mean) as u8 as f64,
-        Draw::Lognormal { mu, sigma, limits } if sigma > 0.0 => between(limits, &|x| if x <= 0.0 { 0.0 } else { normal_cdf((x.ln() - mu) / sigma) }),
-        Draw::Lognormal { mu, limits, .. } => (limits.low..=limits.high).contains(&mu.exp()) as u8 as f64,
-        Draw::Exponential { mean, limits } => between(limits, &|x| if x <= 0.0 { 0.0 } else { 1.0 - (-x / mean).exp() }),
-        _ => 1.0,
-    }
-}
-
-/// Normal distribution function to 7.5e-8 (Abramowitz & Stegun 26.2.17).
-fn normal_cdf(x: f64) -> f64 {
-    if x.is_infinite() {
-        return (x > 0.0) as u8 as f64;
-    }
-    let t = 1.0 / (1.0 + 0.2316419 * x.abs());
-    let series = t * (0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
-    let tail = (-0.5 * x * x).exp() / (std::f64::consts::TAU).sqrt() * series;
-    if x > 0.0 { 1.0 - tail } else { tail }
 }
