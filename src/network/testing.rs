@@ -68,7 +68,7 @@ pub fn synapse(states: &[f64]) -> SynapseInstance {
         ty: Ty::F32,
         unit: "1".into(),
         doc: String::new(),
-        init: Expr::parse("0").expect("a number is an expression"),
+        init: Expr::number(0.0),
     };
     SynapseInstance {
         model: Arc::new(SynapseModel {
