@@ -208,6 +208,12 @@ impl Store {
         Ok(Store { file, path: path.to_path_buf() })
     }
 
+    /// A new file that is written in one go and of no use before it is closed.
+    pub fn create_scratch(path: &Path) -> Result<Self> {
+        let file = hdf5::File::create_excl(path).map_err(|e| write_error(path, &e))?;
+        Ok(Store { file, path: path.to_path_buf() })
+    }
+
     /// An existing file, to read.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Store { file: open(path)?, path: path.to_path_buf() })
