@@ -4,7 +4,8 @@
 //!
 //! How the second promise is kept: the file has the oldest superblock (no mark that a writer had it open); metadata stays in the
 //! library's cache until the flush (evictions off); tables are not compressed, so a chunk never moves; a growing table only ever
-//! writes beyond the rows that the metadata on disk speaks of.
+//! writes beyond the rows that the metadata on disk speaks of. What remains is the flush itself, about a millisecond of small
+//! writes: a process killed within it can leave a column that cannot be read.
 
 use crate::error::{Error, Result};
 use hdf5::file::{CacheDecreaseMode, CacheIncreaseMode, FlashIncreaseMode, LibraryVersion, MetadataCacheConfig};
@@ -222,7 +223,12 @@ impl Store {
     /// An existing file, to read and write.
     pub fn open_to_write(path: &Path) -> Result<Self> {
         drop(open(path)?);
-        let file = writer().open_rw(path).map_err(|e| write_error(path, &e))?;
+        let file = writer().open_rw(path).map_err(|e| match cause(&e) {
+            text if text.contains("already open") || text.contains("lock") => {
+                file_error(path, format!("cannot be opened for writing: {text}"), "another program has it open: close that first")
+            }
+            _ => write_error(path, &e),
+        })?;
         Ok(Store { file, path: path.to_path_buf() })
     }
 
