@@ -997,6 +997,23 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_is_read_while_it_is_written_and_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        let net = network(&[("E", 5)]);
+        let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
+        recorder.spikes(&[spike(1.0, 3)]).unwrap();
+        recorder.progress(2.0).unwrap();
+        recorder.flush().unwrap();
+        // A second handle within one process shares the library's state, so the copy stands for another process.
+        let copy = dir.path().join("copy.h5");
+        std::fs::copy(&path, &copy).unwrap();
+        assert_eq!(Recording::open(&copy).unwrap().spikes("E").unwrap().ids, [3]);
+        let second = Recorder::resume(&path, &net, &info(), 2.0);
+        assert!(!cfg!(unix) || second.err().unwrap().to_string().contains("another program"));
+    }
+
+    #[test]
     fn memory_stays_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let net = network(&[("E", 1000)]);
