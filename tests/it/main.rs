@@ -1,0 +1,6 @@
+//! The integration tests, one binary: one module a topic.
+
+mod common;
+mod cpu;
+mod structure;
+mod trains;
