@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod event;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod sample;
 
 use crate::error::Result;
 
