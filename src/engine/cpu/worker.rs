@@ -8,8 +8,7 @@ use crate::model::instance::constants_of;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::network::table::{Block, Table, Tables};
 use crate::network::{Cell, Network, Probe};
-use crate::stimulus::DriveKind;
-use crate::stimulus::poisson::{Currents, PoissonDrive, SourceEmitter};
+use crate::stimulus::{Currents, DriveKind, PoissonDrive, SourceEmitter};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -307,7 +306,7 @@ impl Group {
                     *sum = 0;
                 }
             }
-            if let (Some(current), None) = (&self.current, uniform) {
+            if let (Some(current), None) = (&mut self.current, uniform) {
                 let from = self.range.start as usize + start;
                 current.fill(end - 1, from..from + n, &mut inputs[ports][..n]);
             }

@@ -1,1 +1,4 @@
+//! The exact event-driven engine.
 
+pub mod queue;
+pub mod roots;
