@@ -54,6 +54,14 @@ fn state_address(which: u32) -> u32 {
     return (which + 1u) * projection.synapse_count + own_synapse;
 }
 
+fn state_word(which: u32) -> u32 {
+    return synapse_words[state_address(which)];
+}
+
+fn set_state_word(which: u32, word: u32) {
+    synapse_words[state_address(which)] = word;
+}
+
 @compute @workgroup_size(lanes)
 fn deliver_dynamic(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,

@@ -19,21 +19,6 @@ struct Source {
 
 override block_count: u32;      // Philox blocks of all Poisson sources
 
-fn count_at_most(first: u32, width: u32, word: u32) -> u32 {
-    let limited = min(word, 0xfffffffeu);
-    var low = 0u;
-    var high = width;
-    while low < high {
-        let middle = (low + high) >> 1u;
-        if table_words[first + middle] <= limited {
-            low = middle + 1u;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
 fn fire_block(source: u32, block: u32) {
     for (var s = 0u; s < window.steps; s++) {
         let step = step_number(s);
@@ -48,7 +33,7 @@ fn fire_block(source: u32, block: u32) {
                 if sources[source].rows != 0xffffffffu {
                     row = table_words[sources[source].rows + element];
                 }
-                let count = count_at_most(sources[source].first_word + row * sources[source].width, sources[source].width, words[j]);
+                let count = thresholds_reached(sources[source].first_word + row * sources[source].width, sources[source].width, words[j]);
                 if count > 0u {
                     record_spike(s, sources[source].first_id + element, count);
                 }

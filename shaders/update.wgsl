@@ -65,31 +65,28 @@ fn state_address(which: u32) -> u32 {
     return populations[own_population].first_state + which * populations[own_population].size + own_neuron;
 }
 
+fn state_word(which: u32) -> u32 {
+    return state_words[state_address(which)];
+}
+
+fn set_state_word(which: u32, word: u32) {
+    state_words[state_address(which)] = word;
+}
+
 fn drive_active(drive: u32) -> bool {
     let step = step_number(own_step);
     return !step_before(step, drives[drive].start) && step_before(step, drives[drive].stop);
 }
 
-// Number of thresholds at or below the neuron's random word of this step.
+// Events of a Poisson drive in this step.
 fn poisson_count(drive: u32) -> u32 {
     let step = step_number(own_step);
     let block = philox(vec4<u32>(own_neuron >> 2u, step.x, step.y, 7u), drives[drive].key);
-    let word = min(block[own_neuron & 3u], 0xfffffffeu);
-    var table = drives[drive].table;
+    var row = 0u;
     if drives[drive].rows != 0xffffffffu {
-        table += drives[drive].width * table_words[drives[drive].rows + own_neuron];
+        row = table_words[drives[drive].rows + own_neuron];
     }
-    var low = 0u;
-    var high = drives[drive].width;
-    while low < high {
-        let middle = (low + high) >> 1u;
-        if table_words[table + middle] <= word {
-            low = middle + 1u;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return thresholds_reached(drives[drive].table + row * drives[drive].width, drives[drive].width, block[own_neuron & 3u]);
 }
 
 // The integer sum that arrives at a port in this step; the slot is left empty for a later step.

@@ -30,15 +30,10 @@ pub struct DeviceInfo {
     pub max_binding: u64,
     /// Iterations after which loops silently end, where the start-up probe found such a limit.
     pub loop_limit: Option<u32>,
-    /// None: usable. Else why not.
-    pub refused: Option<String>,
-}
-
-impl DeviceInfo {
-    /// A device that is faster than the processor it is plugged into.
-    pub fn is_real(&self) -> bool {
-        self.refused.is_none() && matches!(self.kind, "discrete" | "integrated" | "virtual")
-    }
+    /// A GPU, not a driver that computes on the processor.
+    pub real: bool,
+    /// Err: why not.
+    pub usable: Result<(), String>,
 }
 
 fn kind(device_type: wgpu::DeviceType) -> &'static str {
@@ -80,7 +75,7 @@ fn adapters() -> Vec<wgpu::Adapter> {
 
 fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
     let (info, limits) = (adapter.get_info(), adapter.limits());
-    let refused = if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+    let why_not = if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
         Some("it cannot run compute kernels".to_string())
     } else if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::INDIRECT_EXECUTION) {
         Some("it cannot run indirect dispatches".to_string())
@@ -99,7 +94,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         max_buffer: limits.max_buffer_size,
         max_binding: limits.max_storage_buffer_binding_size,
         loop_limit: None,
-        refused,
+        real: !matches!(info.device_type, wgpu::DeviceType::Cpu | wgpu::DeviceType::Other),
+        usable: why_not.map_or(Ok(()), Err),
     }
 }
 
@@ -109,7 +105,7 @@ pub fn devices() -> Vec<DeviceInfo> {
         Ok(device) => device.info,
         Err(error) => {
             let mut info = describe(index, &adapter);
-            info.refused.get_or_insert(error.to_string());
+            info.usable = info.usable.and(Err(error.to_string()));
             info
         }
     };
@@ -166,8 +162,8 @@ impl Device {
     }
 
     fn of(index: usize, adapter: &wgpu::Adapter) -> Result<Self> {
-        let mut info = describe(index, adapter);
-        if let Some(why) = &info.refused {
+        let info = describe(index, adapter);
+        if let Err(why) = &info.usable {
             return Err(device_error(format!("{} is not usable: {why}", info.name), "choose another --device, or --engine cpu"));
         }
         let limits = adapter.limits();
@@ -193,7 +189,6 @@ impl Device {
                 reports.lost.get_or_insert(message);
             }
         });
-        info.loop_limit = None;
         let mut device = Device { info, limits, raw, queue, reports };
         device.info.loop_limit = device.probe_loops()?;
         Ok(device)
