@@ -13,6 +13,7 @@ run:
 	cargo build --release
 	cargo run --release --quiet -- run models/scenarios/quickstart.toml --out out/quickstart.h5 --force
 	cargo run --release --quiet -- plot out/quickstart.h5 --out out/quickstart --force
+	@ls out/quickstart/*raster* | sed 's/^/The raster: /'
 
 test:
 	@scripts/setup.sh test

@@ -82,7 +82,8 @@ impl Stream {
         debug_assert!(n > 0);
         loop {
             let product = self.u32() as u64 * n as u64;
-            if (product as u32) >= n.wrapping_neg() % n {
+            let low = product as u32;
+            if low >= n || low >= n.wrapping_neg() % n {
                 return (product >> 32) as u32;
             }
         }

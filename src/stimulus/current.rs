@@ -33,7 +33,12 @@ enum Kind {
     Dc(f64),
     /// One amplitude for each element of the population.
     DcEach(Arc<[f64]>),
-    Ac { amplitude: f64, frequency: f64, phase: f64, offset: f64 },
+    Ac {
+        amplitude: f64,
+        frequency: f64,
+        phase: f64,
+        offset: f64,
+    },
     /// (first step, amplitude), ascending.
     Step(Vec<(u64, f64)>),
     Noise(Noise),
@@ -131,7 +136,9 @@ impl Kind {
                 Kind::DcEach(each.clone())
             }
             &DriveKind::Ac { amplitude, frequency, phase, offset } => {
-                for (what, x) in [("the amplitude", amplitude), ("the frequency", frequency), ("the phase", phase), ("the offset", offset)] {
+                for (what, x) in
+                    [("the amplitude", amplitude), ("the frequency", frequency), ("the phase", phase), ("the offset", offset)]
+                {
                     finite(what, x)?;
                 }
                 Kind::Ac { amplitude, frequency, phase, offset }
@@ -227,7 +234,13 @@ mod tests {
             let t = step as f64 * 0.1;
             let mut expected = 5.0 * (TAU * 0.04 * t + 0.3).sin() + 2.0;
             expected += if (10..20).contains(&step) { 100.0 } else { 0.0 };
-            expected += if (10..30).contains(&step) { -20.0 } else if (5..10).contains(&step) { 10.0 } else { 0.0 };
+            expected += if (10..30).contains(&step) {
+                -20.0
+            } else if (5..10).contains(&step) {
+                10.0
+            } else {
+                0.0
+            };
             let got = c.uniform(step).unwrap();
             assert!((got as f64 - expected).abs() < 1e-5, "step {step}: {got} for {expected}");
             let mut out = [0.0; 4];

@@ -136,8 +136,13 @@ pub(crate) fn mean(rate: f64, dt: f64) -> Result<f64> {
     }
     if lambda > MAX_LAMBDA {
         let most = MAX_LAMBDA / (dt * 1e-3);
-        let message = format!("a Poisson rate of {rate} Hz is {lambda:.0} events in a step of {dt} ms; at most {MAX_LAMBDA:.0} are supported");
-        return Err(Error::input(message, format!("split it into several drives of at most {most:.0} Hz each, or shorten the step")));
+        let message = format!(
+            "a Poisson rate of {rate} Hz is {lambda:.0} events in a step of {dt} ms; at most {MAX_LAMBDA:.0} are supported"
+        );
+        return Err(Error::input(
+            message,
+            format!("split it into several drives of at most {most:.0} Hz each, or shorten the step"),
+        ));
     }
     Ok(lambda)
 }
@@ -195,20 +200,30 @@ impl Words {
     }
 }
 
+/// Reduction by halves, which the compiler turns into wide operations.
+#[inline(always)]
+fn fold(words: &[u32; CHUNK], pick: impl Fn(u32, u32) -> u32) -> u32 {
+    let mut left = *words;
+    let mut n = CHUNK / 2;
+    while n > 0 {
+        for i in 0..n {
+            left[i] = pick(left[i], left[i + n]);
+        }
+        n /= 2;
+    }
+    left[0]
+}
+
 /// Counts of the words by one row. Only the thresholds between the smallest and the largest word are looked at.
 #[inline(always)]
 fn count_chunk(words: &[u32; CHUNK], row: &[u32]) -> Option<[u32; CHUNK]> {
-    let mut largest = 0;
-    for &w in words {
-        largest = largest.max(w);
-    }
-    largest = largest.min(PADDING - 1);
+    let largest = fold(words, u32::max).min(PADDING - 1);
     if row.first().is_none_or(|&t| t > largest) {
         return None;
     }
     let mut first = 0;
     if row.len() > 32 {
-        let smallest = words.iter().fold(u32::MAX, |a, &w| a.min(w));
+        let smallest = fold(words, u32::min);
         first = count(row, smallest) as usize;
     }
     let mut counts = [first as u32; CHUNK];
@@ -265,7 +280,8 @@ impl Simd {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl")
+            {
                 return Simd::Avx512;
             }
             if is_x86_feature_detected!("avx2") {
