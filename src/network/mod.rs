@@ -3,6 +3,7 @@
 
 pub mod draw;
 pub mod memory;
+pub mod quantum;
 pub mod rules;
 pub mod table;
 
