@@ -62,6 +62,10 @@ fn set_state_word(which: u32, word: u32) {
     synapse_words[state_address(which)] = word;
 }
 
+fn set_state_float(which: u32, value: f32) {
+    set_state_word(which, bitcast<u32>(value));
+}
+
 @compute @workgroup_size(lanes)
 fn deliver_dynamic(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,
@@ -76,7 +80,7 @@ fn deliver_dynamic(
         return;
     }
     let emitted = entry.x & 0xffffu;
-    let stamp = window.step_low + (emitted - window.first) + 1u;
+    let stamp = window.step_low + emitted - window.first + 1u;
     let previous = latest[entry.y].x;
     let since = select(f32(stamp - previous) * projection.step, projection.infinity, previous == 0xffffffffu);
     let row = rows[source];
@@ -84,6 +88,9 @@ fn deliver_dynamic(
     load_constants();
     for (var s = group.z * teams + lane / team; s < row.y; s += groups.z * teams) {
         let stretch = stretches[row.x + s];
+        if emitted + stretch.delay < window.pending {
+            continue;
+        }
         let slot = ((window.slot + emitted + stretch.delay - window.first) % ring_slots) * ring_stride;
         for (var k = lane % team; k < stretch.count; k += team) {
             own_synapse = stretch.synapse + k;

@@ -73,6 +73,15 @@ fn set_state_word(which: u32, word: u32) {
     state_words[state_address(which)] = word;
 }
 
+// A state that is not a number is reported in the last mark: the smallest id, as its distance from the largest number.
+fn set_state_float(which: u32, value: f32) {
+    let word = bitcast<u32>(value);
+    set_state_word(which, word);
+    if (word & 0x7fffffffu) > 0x7f800000u {
+        atomicMax(&marks[arrayLength(&marks) - 1u].begin, 0xffffffffu - populations[own_population].first_id - own_neuron);
+    }
+}
+
 fn drive_active(drive: u32) -> bool {
     let step = step_number(own_step);
     return !step_before(step, drives[drive].start) && step_before(step, drives[drive].stop);

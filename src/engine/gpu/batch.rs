@@ -6,6 +6,9 @@ use std::ops::Range;
 
 /// Words of `Window` in shaders/window.wgsl, padded to a multiple of 16 bytes.
 pub const WINDOW_WORDS: usize = 12;
+/// Places of `first` and `pending` among them.
+pub const FIRST: usize = 2;
+pub const PENDING: usize = 10;
 
 /// A state probe: index in the network, steps between samples, words a sample takes.
 #[derive(Clone, Copy, Debug)]

@@ -217,6 +217,25 @@ impl Device {
         }
     }
 
+    /// Compares what buffers need with what the device allows for one, and for a software device the sum with the `memory` there
+    /// is; nothing is allocated before.
+    pub fn check_needs(&self, needs: &[(&str, u64)], memory: Option<u64>) -> Result<()> {
+        let most = self.info.max_binding.min(self.info.max_buffer);
+        let total: u64 = needs.iter().map(|n| n.1).sum();
+        let remedy = "use a smaller network or a shorter longest delay, another --device, or --engine cpu";
+        if let Some((what, bytes)) = needs.iter().find(|n| n.1 > most) {
+            let message = format!("{what} needs {} in one buffer, {} allows {}", mib(*bytes), self.info.name, mib(most));
+            return Err(Error::Memory { message, remedy: remedy.to_string() });
+        }
+        match memory {
+            Some(free) if total > free => Err(Error::Memory {
+                message: format!("the network needs {} on {}, {} are free", mib(total), self.info.name, mib(free)),
+                remedy: remedy.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// A buffer of at least four bytes; refused by name when a kernel could not see all of it.
     pub fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
         let bytes = bytes.max(4).next_multiple_of(4);

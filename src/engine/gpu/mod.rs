@@ -11,17 +11,17 @@ mod shader;
 pub use device::{DeviceInfo, devices};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
+use crate::engine::sample::Sampler;
 use crate::engine::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
-use crate::model::expr::Bound;
-use crate::model::{NeuronModel, Ty};
+use crate::model::Ty;
+use crate::network::rules::Rows;
 use crate::network::table::Tables;
-use crate::network::{Cell, Network, NeuronInstance, Probe};
+use crate::network::{Cell, Network, Probe, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
-use crate::network::Values;
-use batch::{Batch, Planner, SampleSize, WINDOW_WORDS};
+use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error, mib};
 use layout::{Directory, Teams, to_word};
 use std::collections::VecDeque;
@@ -59,7 +59,6 @@ struct ModelPart {
     group: wgpu::BindGroup,
     teams: u32,
     states: wgpu::Buffer,
-    words: u64,
     /// Index in the network, first word in `states`.
     populations: Vec<(usize, u32)>,
 }
@@ -79,11 +78,9 @@ struct Delivery {
 }
 
 struct Dynamics {
-    projection: usize,
     /// Weights, then one array a state.
     words: wgpu::Buffer,
     count: u64,
-    types: Vec<Ty>,
 }
 
 struct ProbePart {
@@ -92,15 +89,16 @@ struct ProbePart {
     kernel: Kernel,
     group: wgpu::BindGroup,
     groups: u32,
-    /// Neurons, states, and how each variable follows from them.
     neurons: Vec<u32>,
-    types: Vec<Ty>,
-    variables: Vec<Bound>,
-    instance: NeuronInstance,
+    /// States of the model; all are sampled.
+    states: usize,
+    variables: Vec<Sampler>,
 }
 
 pub struct GpuEngine {
-    net: Network,
+    net: Arc<Network>,
+    rows: Arc<Rows>,
+    tables: Tables,
     device: Device,
     step: u64,
     longest_delay: u32,
@@ -129,7 +127,10 @@ pub struct GpuEngine {
     /// Entries of the list that are read back with the marks: what the last batch needed, and some.
     expected: u64,
     out_degree: Vec<u32>,
-    recent: VecDeque<(u64, u32)>,
+    /// Spikes that may still be on their way: (stamp, id, steps since the source's previous spike).
+    recent: VecDeque<(u64, u32, u32)>,
+    /// Stamp of the last spike by global id (u64::MAX: none), kept where synapses have dynamics.
+    last_spike: Vec<u64>,
     counters: Counters,
 }
 
@@ -139,7 +140,7 @@ impl GpuEngine {
     /// # Errors
     /// No usable device; a buffer larger than the device allows; a model whose names collide with the frame; loops that a
     /// limited driver would end early.
-    pub fn new(net: &Network, tables: &Tables, options: GpuOptions) -> Result<GpuEngine> {
+    pub fn new(net: Arc<Network>, rows: Arc<Rows>, tables: Tables, options: GpuOptions) -> Result<GpuEngine> {
         if tables.blocks.len() != 1 || tables.tables.len() != 1 {
             return Err(Error::input("the gpu engine needs tables of one block", "build the tables with blocks = 1"));
         }
@@ -148,21 +149,17 @@ impl GpuEngine {
             return Err(Error::input(message, "shorten the delays, lengthen the step, or use --engine cpu"));
         }
         let device = Device::open(options.device.as_deref())?;
-        Builder { net, tables, options: &options, device }.build()
+        Self::upload_network(net, rows, tables, &options, device)
     }
-}
 
-/// The steps of construction.
-struct Builder<'a> {
-    net: &'a Network,
-    tables: &'a Tables,
-    options: &'a GpuOptions,
-    device: Device,
-}
-
-impl Builder<'_> {
-    fn build(self) -> Result<GpuEngine> {
-        let Builder { net, tables, options, device } = self;
+    fn upload_network(
+        shared_net: Arc<Network>,
+        rows: Arc<Rows>,
+        tables: Tables,
+        options: &GpuOptions,
+        device: Device,
+    ) -> Result<GpuEngine> {
+        let net = &*shared_net;
         let (block, table) = (&tables.blocks[0], &tables.tables[0]);
         let real = device.info.real;
         let teams = Teams::new(real);
@@ -172,7 +169,7 @@ impl Builder<'_> {
         let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
 
         // What there is, as words.
-        let model_layouts = layout::models(net, tables)?;
+        let model_layouts = layout::models(net, &tables)?;
         let source_layout = layout::sources(net)?;
         let source_of: Vec<Range<u32>> = table
             .dynamics
@@ -183,7 +180,7 @@ impl Builder<'_> {
             })
             .collect();
         let limit = device.info.max_binding.min(device.info.max_buffer).min(options.shard_bytes.unwrap_or(u64::MAX));
-        let shards = layout::shards(tables, all, &source_of, limit, teams.stretch)?;
+        let shards = layout::shards(&tables, all, &source_of, limit, teams.stretch)?;
         let longest = shards.iter().flat_map(|s| std::iter::once(&s.fixed).chain(&s.dynamic)).map(Directory::longest_row).max();
         let parts = teams.parts(longest.unwrap_or(0), real);
         let out_degree = out_degrees(&shards, &source_of, all);
@@ -200,12 +197,27 @@ impl Builder<'_> {
         let by_loops = (MOST_ITERATIONS / iterations).max(1).min(u64::from(MOST_WINDOW_STEPS)) as u32;
         let window_steps = if table.dynamics.is_empty() { by_loops.min(tables.min_delay).max(1) } else { 1 };
 
-        // What all kernels share.
         let capacity = options.spike_capacity.unwrap_or(1 << 20).max(all).max(1);
+        let state_words: u64 = model_layouts.iter().map(|m| m.states.len() as u64).sum();
+        let dynamic_words = table.dynamics.iter().map(|d| d.weight.len() as u64 * (1 + d.states.len() as u64));
+        let mut needs = vec![
+            ("the list of spikes", u64::from(capacity) * 8),
+            ("the ring of synaptic input", u64::from(ring_slots) * u64::from(ring_stride) * 4),
+            ("the states of neurons", state_words * 4),
+        ];
+        needs.extend(dynamic_words.map(|words| ("the states of synapses", words * 4)));
+        for shard in &shards {
+            needs.push(("synapses", shard.words * 4));
+            let directories = std::iter::once(&shard.fixed).chain(&shard.dynamic);
+            needs.extend(directories.flat_map(|d| [("rows", d.rows.len() as u64 * 8), ("the directory of synapses", d.stretches.len() as u64 * 16)]));
+        }
+        device.check_needs(&needs, (!real).then(memory::available).flatten())?;
+
+        // What all kernels share.
         let window_stride = (WINDOW_WORDS as u64 * 4).next_multiple_of(u64::from(device.limits.min_uniform_buffer_offset_alignment).max(16));
         let windows = device.buffer("windows", window_stride * 2 * MOST_WINDOWS as u64, Usage::UNIFORM | Usage::COPY_DST)?;
         let list = device.buffer("the list of spikes", u64::from(capacity) * 8, usage)?;
-        let marks = device.buffer("marks", (MOST_WINDOWS * MARK_WORDS * 4) as u64, usage | Usage::INDIRECT)?;
+        let marks = device.buffer("marks", ((MOST_WINDOWS + 1) * MARK_WORDS * 4) as u64, usage | Usage::INDIRECT)?;
         let latest = device.storage("latest spikes", &vec![NEVER; if table.dynamics.is_empty() { 2 } else { 2 * all as usize }])?;
         let ring = device.buffer("the ring of synaptic input", u64::from(ring_slots) * u64::from(ring_stride) * 4, usage)?;
         let rows_of_current = net.populations.len() as u64;
@@ -250,7 +262,7 @@ impl Builder<'_> {
             ];
             let group =
                 device.bind(&kernel, &[&windows, &list, &marks, &latest, &ring, &states, &populations, &drives, &words, &current_words])?;
-            models.push(ModelPart { kernel, group, teams: part.teams, words: part.states.len() as u64, states, populations: part.populations });
+            models.push(ModelPart { kernel, group, teams: part.teams, states, populations: part.populations });
         }
 
         let mut emitters = Vec::new();
@@ -323,8 +335,7 @@ impl Builder<'_> {
             let uniform = device.buffer("a projection", 32, Usage::UNIFORM | Usage::COPY_DST)?;
             device.write(&uniform, 0, &head)?;
             dynamic_kernels.push((kernel, constants, uniform));
-            let types = synapse.model.states.iter().map(|s| s.ty).collect();
-            dynamics.push(Dynamics { projection: d.projection as usize, words, count: d.weight.len() as u64, types });
+            dynamics.push(Dynamics { words, count: d.weight.len() as u64 });
         }
         let mut fixed_bindings = [Binding::Read; 7];
         fixed_bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
@@ -384,8 +395,8 @@ impl Builder<'_> {
             sizes,
         };
         let counters = Counters { synapses: table.synapses, synapse_bytes: bytes, ..Default::default() };
+        let last_spike = if table.dynamics.is_empty() { Vec::new() } else { vec![u64::MAX; all as usize] };
         Ok(GpuEngine {
-            net: net.clone(),
             step: 0,
             longest_delay: tables.max_delay,
             dispatch_width: device.limits.max_compute_workgroups_per_dimension.clamp(1, 65_535),
@@ -412,8 +423,12 @@ impl Builder<'_> {
             expected: 1024,
             out_degree,
             recent: VecDeque::new(),
+            last_spike,
             counters,
             device,
+            net: shared_net,
+            rows,
+            tables,
         })
     }
 }
@@ -503,53 +518,17 @@ fn probe_part(
         group,
         groups,
         neurons: neurons.clone(),
-        types: instance.model.states.iter().map(|s| s.ty).collect(),
-        variables: variables.iter().map(|v| bound(&instance.model, v)).collect::<Result<_>>()?,
-        instance: instance.clone(),
+        states: instance.model.states.len(),
+        variables: variables.iter().map(|v| Sampler::new(instance, v)).collect::<Result<_>>()?,
     })
 }
 
-/// A recordable over the slots states, parameters, derived constants.
-fn bound(model: &NeuronModel, variable: &str) -> Result<Bound> {
-    let names: Vec<&str> = model
-        .states
-        .iter()
-        .map(|s| s.name.as_str())
-        .chain(model.params.iter().map(|p| p.name.as_str()))
-        .chain(model.derived.iter().map(|d| d.name.as_str()))
-        .collect();
-    let known = || model.recordables.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", ");
-    let unknown = |what: &str| Error::input(format!("`{}` records no `{what}`", model.name), format!("it records {}", known()));
-    let recordable = model.recordable(variable).ok_or_else(|| unknown(variable))?;
-    recordable.value.bind(|name| names.iter().position(|n| *n == name)).map_err(|name| unknown(&name))
-}
-
-fn as_number(word: u32, ty: Ty) -> f64 {
-    match ty {
-        Ty::F32 => f64::from(f32::from_bits(word)),
-        Ty::I32 => f64::from(word as i32),
-        Ty::U32 | Ty::Bool => f64::from(word),
-    }
-}
-
 impl ProbePart {
-    /// Values of the variables, neuron by neuron, from the sampled words (state by state).
+    /// Values of the variables, each for all neurons, from the sampled words (state by state).
     fn values(&self, words: &[u32]) -> Vec<f32> {
         let n = self.neurons.len();
-        let instance = &self.instance;
-        let mut slots = vec![0.0; self.types.len() + instance.params.len() + instance.derived.len()];
-        let mut values = vec![0.0; self.variables.len() * n];
-        for (i, &neuron) in self.neurons.iter().enumerate() {
-            for (k, &ty) in self.types.iter().enumerate() {
-                slots[k] = as_number(words[k * n + i], ty);
-            }
-            let constants = instance.params.iter().chain(&instance.derived).map(|v| v.get(neuron as usize));
-            slots[self.types.len()..].iter_mut().zip(constants).for_each(|(slot, x)| *slot = x);
-            for (v, variable) in self.variables.iter().enumerate() {
-                values[v * n + i] = variable.eval(&slots) as f32;
-            }
-        }
-        values
+        let value = |sampler: &Sampler, i: usize| sampler.value(self.neurons[i] as usize, |s| words[s * n + i]) as f32;
+        self.variables.iter().flat_map(|sampler| (0..n).map(move |i| value(sampler, i))).collect()
     }
 }
 
@@ -561,15 +540,17 @@ impl GpuEngine {
         let begin = Instant::now();
         self.submit(&batch);
         let marks_words = (batch.windows.len() * MARK_WORDS) as u64;
+        let fault = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 1);
         let expected = self.expected.min(u64::from(self.capacity));
-        let read = self.device.read(&[(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words)])?;
+        let wanted = [(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), fault];
+        let read = self.device.read(&wanted)?;
         let took = begin.elapsed();
         self.patience = match took {
             t if t > LONG_BATCH => (self.patience / 2).max(1),
             t if t < SHORT_BATCH => (self.patience * 2).min(MOST_WINDOWS),
             _ => self.patience,
         };
-        let [marks, mut entries, samples]: [Vec<u32>; 3] =
+        let [marks, mut entries, samples, fault]: [Vec<u32>; 4] =
             read.try_into().map_err(|_| device_error("the device returned too little", "run with --engine cpu"))?;
         let (done, total) = batch.completed(&marks, self.capacity);
         if total > expected {
@@ -577,7 +558,57 @@ impl GpuEngine {
         }
         entries.truncate(2 * total as usize);
         self.expected = (total + total / 4 + 1024).max(self.expected / 2);
-        self.report(&batch, done, &entries, &samples, sink)
+        self.report(&batch, done, &entries, &samples, sink)?;
+        match fault[0] {
+            0 => Ok(()),
+            word => Err(self.not_a_number(u32::MAX - word)?),
+        }
+    }
+
+    /// The error that a neuron with a state that is not a number deserves.
+    fn not_a_number(&self, id: u32) -> Result<Error> {
+        let p = self.net.population_of(id);
+        let population = &self.net.populations[p];
+        let local = (id - population.first) as usize;
+        let states = self.read_states()?;
+        let bad = |k: usize| f32::from_bits(states[p][k][local]).is_nan();
+        let name = match &population.cell {
+            Cell::Neuron(instance) => {
+                let model = &instance.model;
+                let found = (0..model.states.len()).find(|&k| model.states[k].ty == Ty::F32 && bad(k));
+                found.map_or(String::new(), |k| format!(" `{}`", model.states[k].name))
+            }
+            Cell::Source(_) => String::new(),
+        };
+        Ok(Error::Run {
+            message: format!(
+                "state{name} of neuron {local} in population `{}` is not a number at {:.3} ms",
+                population.name,
+                self.step as f64 * self.net.dt
+            ),
+            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
+        })
+    }
+
+    /// All states as the snapshot holds them.
+    fn read_states(&self) -> Result<Vec<Vec<Vec<u32>>>> {
+        let mut states = vec![Vec::new(); self.net.populations.len()];
+        for part in &self.models {
+            let words = self.device.read(&[(&part.states, 0, part.states.size() / 4)])?.remove(0);
+            for &(p, first) in &part.populations {
+                let Cell::Neuron(instance) = &self.net.populations[p].cell else { continue };
+                let n = self.net.populations[p].n as usize;
+                let array = |k: usize| words[first as usize + k * n..][..n].to_vec();
+                states[p] = (0..instance.model.states.len()).map(array).collect();
+            }
+        }
+        for (p, own) in states.iter_mut().enumerate().filter(|(_, own)| own.is_empty()) {
+            // A population without neurons has no buffer, and still as many arrays as its model has states.
+            if let Cell::Neuron(instance) = &self.net.populations[p].cell {
+                own.resize(instance.model.states.len(), Vec::new());
+            }
+        }
+        Ok(states)
     }
 
     fn upload(&mut self, batch: &Batch) -> Result<()> {
@@ -594,6 +625,7 @@ impl GpuEngine {
         self.device.write(&self.windows, (MOST_WINDOWS * stride) as u64, &firsts)?;
         let marks: Vec<u32> = batch.windows.iter().flat_map(|_| [0, 0, 0, 0, self.parts]).collect();
         self.device.write(&self.marks, 0, &marks)?;
+        self.device.write(&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, &[0; MARK_WORDS])?;
         let mut currents = Vec::with_capacity(self.currents.len() * batch.steps as usize);
         for own in &self.currents {
             currents.extend((0..u64::from(batch.steps)).map(|s| own.uniform(batch.first + s).unwrap_or(0.0).to_bits()));
@@ -677,7 +709,7 @@ impl GpuEngine {
                 told = upto;
             }
             let probe = &self.probes[sample.probe];
-            let size = probe.types.len() * probe.neurons.len();
+            let size = probe.states * probe.neurons.len();
             sink.sample(probe.probe, until as f64 * dt, &probe.values(&samples[sample.first as usize..][..size]))?;
         }
         if told < spikes.len() {
@@ -688,12 +720,120 @@ impl GpuEngine {
         self.counters.synaptic_events += found.iter().map(|&(_, id)| u64::from(self.out_degree[id as usize])).sum::<u64>();
         self.counters.neuron_updates += (now - self.step) * u64::from(self.planner.neurons);
         self.step = now;
-        let first = found.partition_point(|&(stamp, _)| stamp + u64::from(self.longest_delay) <= now);
-        self.recent.extend(&found[first..]);
-        while self.recent.front().is_some_and(|&(stamp, _)| stamp + u64::from(self.longest_delay) <= now) {
+        for (stamp, id) in found {
+            let elapsed = self.last_spike.get_mut(id as usize).map_or(NEVER, |last| {
+                let elapsed = if *last == u64::MAX { NEVER } else { (stamp - *last).min(u64::from(NEVER) - 1) as u32 };
+                *last = stamp;
+                elapsed
+            });
+            if stamp + u64::from(self.longest_delay) > now {
+                self.recent.push_back((stamp, id, elapsed));
+            }
+        }
+        while self.recent.front().is_some_and(|&(stamp, _, _)| stamp + u64::from(self.longest_delay) <= now) {
             self.recent.pop_front();
         }
         Ok(())
+    }
+}
+
+/// What a snapshot of this engine holds beyond the common part, where synapses have dynamics: here they act when a spike is
+/// emitted, so their states are ahead of the spikes on the way, and what those will bring is kept: slots, words of a slot, then
+/// pairs of (steps ahead << 32 | accumulator, units). Without dynamics spikes on the way are delivered anew.
+const RING: &str = "gpu_ring";
+
+impl GpuEngine {
+    fn read_dynamics(&mut self) -> Result<()> {
+        for (own, table) in self.dynamics.iter().zip(&mut self.tables.tables[0].dynamics) {
+            let words = self.device.read(&[(&own.words, own.count, own.words.size() / 4 - own.count)])?.remove(0);
+            if own.count > 0 {
+                table.states = words.chunks_exact(own.count as usize).take(table.states.len()).map(<[u32]>::to_vec).collect();
+            }
+        }
+        Ok(())
+    }
+
+    fn ring_shape(&self) -> (u64, u64) {
+        (u64::from(self.planner.ring_slots), self.tables.blocks[0].accumulators() as u64)
+    }
+
+    fn read_ring(&self) -> Result<Vec<u64>> {
+        let (slots, stride) = self.ring_shape();
+        let words = self.device.read(&[(&self.ring, 0, slots * stride)])?.remove(0);
+        let mut kept = vec![slots, stride];
+        for ahead in 0..slots {
+            let slot = ((self.step + ahead) % slots * stride) as usize;
+            let own = words[slot..slot + stride as usize].iter().enumerate().filter(|(_, units)| **units != 0);
+            kept.extend(own.flat_map(|(at, &units)| [ahead << 32 | at as u64, u64::from(units)]));
+        }
+        Ok(kept)
+    }
+
+    fn write_ring(&self, kept: &[u64]) -> Result<()> {
+        let (slots, stride) = self.ring_shape();
+        let mut words = vec![0; (slots * stride) as usize];
+        let place = |pair: &[u64]| (pair[0] >> 32, pair[0] & 0xffff_ffff);
+        let fits = kept.len() >= 2 && kept[..2] == [slots, stride];
+        if !fits || kept[2..].chunks(2).any(|pair| pair.len() < 2 || place(pair).0 >= slots || place(pair).1 >= stride) {
+            return Err(Error::input(
+                "the checkpoint's input on the way belongs to other delays or sizes than the scenario's",
+                "with synapses that have dynamics, resume on the gpu engine with the delays unchanged",
+            ));
+        }
+        for pair in kept[2..].chunks(2) {
+            let (ahead, at) = place(pair);
+            words[((self.step + ahead) % slots * stride + at) as usize] = pair[1] as u32;
+        }
+        self.device.write(&self.ring, 0, &words)
+    }
+
+    /// Fills the ring anew from the spikes on their way, stamp by stamp: arrivals up to now are left out.
+    fn redeliver(&mut self) -> Result<()> {
+        let (slots, stride) = self.ring_shape();
+        for first in (0..slots * stride).step_by(1 << 22) {
+            self.device.write(&self.ring, first, &vec![0; (slots * stride - first).min(1 << 22) as usize])?;
+        }
+        let longest = u64::from(self.longest_delay);
+        let recent: Vec<(u64, u32, u32)> = self.recent.iter().copied().filter(|r| r.0 + longest > self.step && r.0 <= self.step).collect();
+        for same in recent.chunk_by(|a, b| a.0 == b.0) {
+            for part in same.chunk_by(|a, b| a.1 == b.1).collect::<Vec<_>>().chunks(self.capacity as usize) {
+                self.redeliver_step(same[0].0, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers spikes of one stamp, those of one source together.
+    fn redeliver_step(&mut self, stamp: u64, sources: &[&[(u64, u32, u32)]]) -> Result<()> {
+        let longest = u64::from(self.longest_delay);
+        // Steps are counted from `longest` steps before now, so that the spike's own step is not negative.
+        let emitted = (stamp - 1 + longest - self.step) as u32;
+        let mut entries = Vec::new();
+        for same in sources {
+            batch::enter(&vec![same[0].1; same.len()], 0, emitted, &mut entries);
+        }
+        if !self.last_spike.is_empty() {
+            let mut latest = vec![NEVER; 2 * self.last_spike.len()];
+            for same in sources {
+                let (id, elapsed) = (same[0].1 as usize, same[0].2);
+                latest[2 * id] = if elapsed == NEVER { NEVER } else { (stamp as u32).wrapping_sub(elapsed) };
+                latest[2 * id + 1] = stamp as u32;
+            }
+            self.device.write(&self.latest, 0, &latest)?;
+        }
+        let window = Window { number: 0, step: self.step, steps: 0, slot: (self.step % self.ring_shape().0) as u32, most_spikes: 0, given: 0..0 };
+        let batch = Batch { first: self.step, windows: vec![window], ..Default::default() };
+        let mut words = batch.windows[0].words(&batch);
+        words[batch::FIRST] = longest as u32;
+        words[batch::PENDING] = longest as u32;
+        self.device.write(&self.windows, 0, &words)?;
+        let n = entries.len() as u32;
+        self.device.write(&self.marks, 0, &[0, n, n.min(65_535), n.div_ceil(65_535), self.parts])?;
+        self.device.write(&self.list, 0, entries.as_flattened())?;
+        let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+        self.deliver(&mut encoder.begin_compute_pass(&Default::default()), 0);
+        self.device.queue.submit([encoder.finish()]);
+        self.device.wait()
     }
 }
 
@@ -712,15 +852,67 @@ impl Engine for GpuEngine {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
-        Err(device_error(mib(0), ""))
+        self.read_dynamics()?;
+        let mut extra = vec![("elapsed".to_string(), self.recent.iter().map(|r| u64::from(r.2)).collect())];
+        if !self.dynamics.is_empty() {
+            extra.push((RING.to_string(), self.read_ring()?));
+        }
+        Ok(Snapshot {
+            step: self.step,
+            states: self.read_states()?,
+            recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
+            last_spike: self.last_spike.clone(),
+            synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
+            extra,
+        })
     }
 
-    fn restore(&mut self, _snapshot: &Snapshot) -> Result<()> {
-        Err(device_error("", ""))
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let fits = snapshot.states.len() == self.net.populations.len()
+            && self.net.populations.iter().zip(&snapshot.states).all(|(p, states)| match &p.cell {
+                Cell::Neuron(i) => states.len() == i.model.states.len() && states.iter().all(|s| s.len() == p.n as usize),
+                Cell::Source(_) => true,
+            });
+        if !fits {
+            return Err(Error::input(
+                "the checkpoint holds other populations or models than the scenario",
+                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
+            ));
+        }
+        for part in &self.models {
+            for &(p, first) in &part.populations {
+                self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
+            }
+        }
+        self.step = snapshot.step;
+        self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
+        for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
+            self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
+            self.device.write(&own.words, own.count, &table.states.concat())?;
+        }
+        if !self.last_spike.is_empty() {
+            self.last_spike.fill(u64::MAX);
+            if snapshot.last_spike.len() == self.last_spike.len() {
+                self.last_spike.clone_from(&snapshot.last_spike);
+            }
+        }
+        let extra = |wanted: &str| snapshot.extra.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.as_slice());
+        let elapsed = extra("elapsed");
+        let steps = |i: usize| elapsed.and_then(|e| e.get(i)).map_or(NEVER, |&e| e as u32);
+        self.recent = snapshot.recent.iter().enumerate().map(|(i, &(stamp, id))| (stamp, id, steps(i))).collect();
+        match extra(RING) {
+            Some(ring) if !self.dynamics.is_empty() => self.write_ring(ring)?,
+            _ => self.redeliver()?,
+        }
+        if !self.last_spike.is_empty() {
+            let latest: Vec<u32> = self.last_spike.iter().flat_map(|&last| [NEVER, last as u32]).collect();
+            self.device.write(&self.latest, 0, &latest)?;
+        }
+        self.device.wait()
     }
 
-    fn weights(&mut self, _projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        Err(device_error("", ""))
+    fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
+        self.tables.weights(&self.net, &self.rows, projection)
     }
 
     fn counters(&self) -> Counters {

@@ -60,7 +60,10 @@ fn loads(constants: &[Constant], states: &[State]) -> String {
     }
     text.push_str("}\n\nfn store_states() {\n");
     for (k, state) in states.iter().enumerate() {
-        let _ = writeln!(text, "    set_state_word({k}u, {});", to_word(state.ty, &state.name));
+        let _ = match state.ty {
+            Ty::F32 => writeln!(text, "    set_state_float({k}u, {});", state.name),
+            ty => writeln!(text, "    set_state_word({k}u, {});", to_word(ty, &state.name)),
+        };
     }
     text.push_str("}\n");
     text
