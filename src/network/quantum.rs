@@ -121,6 +121,9 @@ struct Demand {
 /// # Errors
 /// A projection onto a population without ports, or weights on one port too far apart to be summed in 32 bits.
 pub fn quanta(net: &Network) -> Result<Vec<Vec<f64>>> {
+    for projection in &net.projections {
+        super::rules::check(net, projection)?;
+    }
     let mut demands: Vec<Vec<Demand>> = net
         .populations
         .iter()
@@ -142,7 +145,8 @@ pub fn quanta(net: &Network) -> Result<Vec<Vec<f64>>> {
     }
     for drive in &net.drives {
         if let DriveKind::Poisson { rate, weight, port } = &drive.kind {
-            let n = net.populations[drive.population].n as usize;
+            let Some(population) = net.populations.get(drive.population) else { continue };
+            let n = population.n as usize;
             let most = (0..if rate.is_uniform() { 1 } else { n }).fold(0.0, |m: f64, i| m.max(rate.get(i)));
             if let Some(demand) = demands[drive.population].get_mut(*port).filter(|_| *weight != 0.0) {
                 let events = poisson_bound(most * net.dt * 1e-3);

@@ -966,3 +966,480 @@ fn read_edges_hdf5(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> 
     let [source, target, weight, delay] = columns;
     Ok(EdgeList { source: ids(source), target: ids(target), weight: numbers(weight), delay: numbers(delay) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::super::testing::{network, normal, one_port, projection};
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{HashMap, HashSet};
+
+    /// Two populations of 12 and 20 neurons, joined by `rule`; or the first with itself.
+    fn net(n: [u32; 2], target: usize, rule: Rule) -> Network {
+        let mut net = network(n.map(|n| (n, one_port())).to_vec());
+        net.projections.push(projection(0, target, rule));
+        net
+    }
+
+    fn pairs(net: &Network) -> Vec<(u32, u32)> {
+        edges(net).into_iter().map(|(s, e)| (s, e.target)).collect()
+    }
+
+    fn edges(net: &Network) -> Vec<(u32, Edge)> {
+        let rows = Rows::prepare(net, &|_| {}).unwrap();
+        let mut all = Vec::new();
+        for source in 0..net.neurons() {
+            let mut row = Vec::new();
+            rows.row(source, &mut row);
+            all.extend(row.into_iter().map(|e| (source, e)));
+        }
+        all
+    }
+
+    /// Chi-square of counts that should be equal, as standard deviations from its expectation.
+    fn uneven(counts: &[f64], expected: f64) -> f64 {
+        let dof = counts.len() as f64 - 1.0;
+        let chi: f64 = counts.iter().map(|c| (c - expected).powi(2) / expected).sum();
+        (chi - dof) / (2.0 * dof).sqrt()
+    }
+
+    #[test]
+    fn one_to_one_and_all_to_all_are_what_loops_give() {
+        assert_eq!(pairs(&net([4, 4], 1, Rule::OneToOne)), [(0, 0), (1, 1), (2, 2), (3, 3)]);
+        let naive: Vec<_> = (0..3).flat_map(|s| (0..5).map(move |t| (s, t))).collect();
+        assert_eq!(pairs(&net([3, 5], 1, Rule::AllToAll)), naive);
+        let mut own = net([4, 1], 0, Rule::AllToAll);
+        own.projections[0].autapses = false;
+        let naive: Vec<_> = (0..4).flat_map(|s| (0..4).filter(move |t| *t != s).map(move |t| (s, t))).collect();
+        assert_eq!(pairs(&own), naive);
+        own.projections[0].rule = Rule::OneToOne;
+        assert_eq!(pairs(&own), []);
+    }
+
+    #[test]
+    fn explicit_edges_come_as_given() {
+        let edges_given = Edges {
+            start: vec![0, 2, 2, 3],
+            target: vec![3, 1, 0],
+            weight: Some(vec![0.5, -2.0, 7.0]),
+            delay: Some(vec![1.0, 2.5, 0.3]),
+        };
+        let got = edges(&net([3, 4], 1, Rule::Explicit(Arc::new(edges_given))));
+        let edge = |target, weight, delay: f32| Edge { projection: 0, target, weight, delay: delay as f64 };
+        assert_eq!(got, [(0, edge(3, 0.5, 1.0)), (0, edge(1, -2.0, 2.5)), (2, edge(0, 7.0, 0.3))]);
+    }
+
+    #[test]
+    fn pairwise_bernoulli_connects_every_pair_alike() {
+        assert_eq!(pairs(&net([3, 5], 1, Rule::PairwiseBernoulli { p: 1.0 })).len(), 15);
+        assert_eq!(pairs(&net([3, 5], 1, Rule::PairwiseBernoulli { p: 0.0 })), []);
+        let (trials, p) = (4000, 0.3);
+        let mut counts = HashMap::new();
+        let mut sizes = Vec::new();
+        for seed in 0..trials {
+            let mut net = net([4, 6], 1, Rule::PairwiseBernoulli { p });
+            net.seed = seed;
+            let found = pairs(&net);
+            sizes.push(found.len() as f64);
+            found.into_iter().for_each(|pair| *counts.entry(pair).or_insert(0.0) += 1.0);
+        }
+        let (expected, sd) = (trials as f64 * p, (trials as f64 * p * (1.0 - p)).sqrt());
+        assert!(counts.len() == 24 && counts.values().all(|c: &f64| (c - expected).abs() < 4.5 * sd), "{counts:?}");
+        let mean = sizes.iter().sum::<f64>() / trials as f64;
+        let var = sizes.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / trials as f64;
+        assert!((var / (24.0 * p * (1.0 - p)) - 1.0).abs() < 0.12, "pairs are independent: variance {var}");
+    }
+
+    #[test]
+    fn fixed_outdegree_is_exact_and_its_targets_uniform() {
+        let rule = Rule::FixedOutdegree { outdegree: 10 };
+        for multapses in [true, false] {
+            let mut net = net([4000, 30], 1, rule.clone());
+            net.projections[0].multapses = multapses;
+            let found = pairs(&net);
+            let mut indegree = vec![0.0; 30];
+            found.iter().for_each(|p| indegree[p.1 as usize] += 1.0);
+            for row in found.chunk_by(|a, b| a.0 == b.0) {
+                assert_eq!(row.len(), 10);
+                let distinct = row.iter().collect::<HashSet<_>>().len();
+                assert!(multapses || distinct == 10);
+            }
+            // Without repetition the targets of a source avoid each other: less variance, by (30 - 10)/(30 - 1).
+            let z = uneven(&indegree, 40_000.0 / 30.0);
+            assert!((-4.0..4.0).contains(&z), "{z}");
+        }
+    }
+
+    #[test]
+    fn fixed_indegree_is_exact_and_its_sources_uniform() {
+        for (multapses, autapses) in [(true, true), (false, true), (true, false), (false, false)] {
+            let mut net = net([60, 1], 0, Rule::FixedIndegree { indegree: 40 });
+            net.projections[0].multapses = multapses;
+            net.projections[0].autapses = autapses;
+            let mut outdegree = vec![0.0; 60];
+            for seed in 0..50 {
+                net.seed = seed;
+                let found = pairs(&net);
+                let mut indegree = vec![0; 60];
+                found.iter().for_each(|p| indegree[p.1 as usize] += 1);
+                found.iter().for_each(|p| outdegree[p.0 as usize] += 1.0);
+                assert!(indegree.iter().all(|&k| k == 40));
+                assert!(autapses || found.iter().all(|p| p.0 != p.1));
+                assert!(multapses || found.iter().collect::<HashSet<_>>().len() == found.len());
+                assert!(found.is_sorted());
+            }
+            let z = uneven(&outdegree, 50.0 * 40.0);
+            assert!(z < 4.0, "multapses {multapses}, autapses {autapses}: {z}");
+        }
+    }
+
+    /// The joint law of n uniform pairs: every pair equally often, and with multinomial variance.
+    #[test]
+    fn fixed_total_number_draws_uniform_pairs() {
+        let (n, trials) = (50, 3000);
+        for (target, autapses, size) in [(1, true, 35), (0, true, 25), (0, false, 20)] {
+            let mut counts: HashMap<(u32, u32), f64> = HashMap::new();
+            let mut per_pair = Vec::new();
+            for seed in 0..trials {
+                let mut net = net([5, 7], target, Rule::FixedTotalNumber { n });
+                net.projections[0].autapses = autapses;
+                net.seed = seed;
+                let found = pairs(&net);
+                assert_eq!(found.len(), n as usize);
+                per_pair.push(found.iter().filter(|p| **p == (1, 2)).count() as f64);
+                found.into_iter().for_each(|pair| *counts.entry(pair).or_insert(0.0) += 1.0);
+            }
+            assert_eq!(counts.len(), size);
+            assert!(autapses || counts.keys().all(|p| p.0 != p.1));
+            let values: Vec<f64> = counts.into_values().collect();
+            let z = uneven(&values, (n * trials) as f64 / size as f64);
+            assert!(z.abs() < 4.5, "{z}");
+            let p = 1.0 / size as f64;
+            let var = per_pair.iter().map(|c| (c - n as f64 * p).powi(2)).sum::<f64>() / trials as f64;
+            assert!((var / (n as f64 * p * (1.0 - p)) - 1.0).abs() < 0.15, "variance of one pair {var}");
+        }
+    }
+
+    #[test]
+    fn fixed_total_number_without_multapses_is_a_uniform_subset() {
+        let (n, trials) = (12, 4000);
+        for (target, autapses, size) in [(1, true, 35.0), (0, false, 20.0)] {
+            let mut counts: HashMap<(u32, u32), f64> = HashMap::new();
+            for seed in 0..trials {
+                let mut net = net([5, 7], target, Rule::FixedTotalNumber { n });
+                net.projections[0].autapses = autapses;
+                net.projections[0].multapses = false;
+                net.seed = seed;
+                let found = pairs(&net);
+                assert_eq!(found.iter().collect::<HashSet<_>>().len(), n as usize);
+                found.into_iter().for_each(|pair| *counts.entry(pair).or_insert(0.0) += 1.0);
+            }
+            let p = n as f64 / size;
+            let (expected, sd) = (trials as f64 * p, (trials as f64 * p * (1.0 - p)).sqrt());
+            assert!(counts.len() as f64 == size && counts.values().all(|c| (c - expected).abs() < 4.5 * sd), "{counts:?}");
+        }
+        let mut all = net([5, 7], 1, Rule::FixedTotalNumber { n: 35 });
+        all.projections[0].multapses = false;
+        assert_eq!(pairs(&all).into_iter().collect::<HashSet<_>>().len(), 35);
+    }
+
+    /// Chi-square of draws against masses computed from factorials.
+    #[test]
+    fn binomial_and_hypergeometric_draws_follow_their_laws() {
+        let choose = |n: u64, k: u64| (0..k).fold(1.0, |c, i| c * (n - i) as f64 / (i + 1) as f64);
+        let trials = 100_000;
+        let check = |name: &str, mass: &dyn Fn(u64) -> f64, high: u64, draw: &mut dyn FnMut() -> u64| {
+            let mut counts = vec![0.0; high as usize + 1];
+            (0..trials).for_each(|_| counts[draw() as usize] += 1.0);
+            let (mut chi, mut dof) = (0.0, -1.0f64);
+            for (k, &count) in counts.iter().enumerate() {
+                let expected = trials as f64 * mass(k as u64);
+                if expected > 5.0 {
+                    chi += (count - expected).powi(2) / expected;
+                    dof += 1.0;
+                } else {
+                    assert!(count <= expected + 30.0, "{name}: {count} at {k}, expected {expected}");
+                }
+            }
+            assert!((chi - dof) / (2.0 * dof).sqrt() < 4.5, "{name}: chi-square {chi} with {dof} degrees of freedom");
+        };
+        let mut s = Stream::new(key(9, 9), Purpose::Connect, 0, 0);
+        for (n, p) in [(10, 0.3f64), (40, 0.5), (100, 0.02), (1, 0.5)] {
+            let mass = |k: u64| choose(n, k) * p.powi(k as i32) * (1.0f64 - p).powi((n - k) as i32);
+            (0..=n).for_each(|k| assert!((binomial_mass(k, n, p) / mass(k) - 1.0).abs() < 1e-12, "mass {k} of {n}"));
+            check(&format!("binomial {n} {p}"), &mass, n, &mut || binomial(&mut s, n, p));
+        }
+        for (good, bad, draws) in [(7, 28, 12), (20, 5, 22), (30, 30, 30), (3, 1000, 50)] {
+            let mass = |k: u64| {
+                if draws > bad + k || k > good.min(draws) { 0.0 } else { choose(good, k) * choose(bad, draws - k) / choose(good + bad, draws) }
+            };
+            check(&format!("hypergeometric {good} {bad} {draws}"), &mass, draws, &mut || hypergeometric(&mut s, good, bad, draws));
+        }
+        // Large numbers: mean and variance.
+        let (n, p) = (4_000_000_000u64, 1.0 / 3000.0);
+        let x: Vec<f64> = (0..20_000).map(|_| binomial(&mut s, n, p) as f64 - n as f64 * p).collect();
+        let var = n as f64 * p * (1.0 - p);
+        let mean = x.iter().sum::<f64>() / 2e4;
+        assert!(mean.abs() < 4.5 * (var / 2e4).sqrt(), "mean off by {mean}");
+        assert!((x.iter().map(|x| x * x).sum::<f64>() / 2e4 / var - 1.0).abs() < 0.05);
+    }
+
+    fn sheet(n: [u32; 2], extent: [f64; 2], rule: Rule) -> Network {
+        let mut net = net(n, 1, rule);
+        for (i, population) in net.populations.iter_mut().enumerate() {
+            let mut s = Stream::new(key(3, i as u32), Purpose::Position, 0, 0);
+            let place = |_| std::array::from_fn(|d| (extent[d] * (s.uniform() - 0.5)) as f32);
+            population.positions = Some((0..population.n).map(place).collect());
+            population.extent = extent;
+        }
+        net
+    }
+
+    /// Distance on a torus by trying all images.
+    fn naive_distance(a: [f32; 2], b: [f32; 2], period: Option<[f64; 2]>) -> f64 {
+        let shifts = |d: usize| period.map_or(vec![0.0], |p| vec![-p[d], 0.0, p[d]]);
+        let mut least = f64::INFINITY;
+        for sx in shifts(0) {
+            for sy in shifts(1) {
+                let (dx, dy) = (a[0] as f64 - b[0] as f64 + sx, a[1] as f64 - b[1] as f64 + sy);
+                least = least.min((dx * dx + dy * dy).sqrt());
+            }
+        }
+        least
+    }
+
+    #[test]
+    fn distance_rule_finds_exactly_the_neighbours() {
+        for periodic in [false, true] {
+            for radius in [0.05, 0.3, 0.9, 5.0] {
+                let rule = Rule::Distance { profile: Profile::Constant { p: 1.0 }, radius, periodic };
+                let net = sheet([60, 300], [2.0, 1.0], rule);
+                let (from, to) = (net.populations[0].positions.clone().unwrap(), net.populations[1].positions.clone().unwrap());
+                let period = periodic.then_some([2.0, 1.0]);
+                let mut found = pairs(&net);
+                found.sort_unstable();
+                let near = |s: u32, t: u32| naive_distance(from[s as usize], to[t as usize], period) <= radius;
+                let naive: Vec<_> = (0..60).flat_map(|s| (0..300).map(move |t| (s, t))).filter(|p| near(p.0, p.1)).collect();
+                assert_eq!(found, naive, "periodic {periodic}, radius {radius}");
+            }
+        }
+    }
+
+    #[test]
+    fn distance_rule_follows_its_profile() {
+        let profiles = [Profile::Gaussian { p0: 0.6, sigma: 0.2 }, Profile::Exponential { p0: 0.9, lambda: 0.15 }];
+        for profile in profiles {
+            let net = sheet([400, 2000], [1.0, 1.0], Rule::Distance { profile, radius: 0.5, periodic: true });
+            let (from, to) = (net.populations[0].positions.clone().unwrap(), net.populations[1].positions.clone().unwrap());
+            let at = |s: u32, t: u32| naive_distance(from[s as usize], to[t as usize], Some([1.0, 1.0]));
+            let (mut expected, mut found, mut variance) = ([0.0; 10], [0.0; 10], [0.0; 10]);
+            for s in 0..400 {
+                for t in 0..2000 {
+                    let d = at(s, t);
+                    if d <= 0.5 {
+                        let bin = ((d * 20.0) as usize).min(9);
+                        let p = profile.probability(d);
+                        expected[bin] += p;
+                        variance[bin] += p * (1.0 - p);
+                    }
+                }
+            }
+            let all = pairs(&net);
+            assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "no multapses");
+            all.iter().for_each(|p| found[((at(p.0, p.1) * 20.0) as usize).min(9)] += 1.0);
+            for bin in 0..10 {
+                assert!((found[bin] - expected[bin]).abs() < 4.5 * f64::sqrt(variance[bin]), "{profile:?} bin {bin}: {found:?} {expected:?}");
+            }
+            let estimate = super::expected(&net, &net.projections[0]);
+            assert!((estimate / all.len() as f64 - 1.0).abs() < 0.05, "estimate {estimate} for {}", all.len());
+        }
+    }
+
+    fn rich() -> Network {
+        let mut net = sheet([40, 55], [1.0, 1.0], Rule::FixedIndegree { indegree: 17 });
+        let rules = [
+            Rule::FixedTotalNumber { n: 900 },
+            Rule::PairwiseBernoulli { p: 0.2 },
+            Rule::Distance { profile: Profile::Gaussian { p0: 0.5, sigma: 0.2 }, radius: 0.4, periodic: true },
+            Rule::FixedOutdegree { outdegree: 9 },
+        ];
+        net.projections.extend(rules.map(|rule| projection(0, 1, rule)));
+        net.projections.push(projection(1, 0, Rule::FixedIndegree { indegree: 11 }));
+        for p in &mut net.projections {
+            p.weight = normal(1.0, 0.3, 0.0, f64::INFINITY);
+            p.delay = Draw::Lognormal { mu: 0.4, sigma: 0.5, limits: Limits::NONE };
+        }
+        net
+    }
+
+    #[test]
+    fn rows_do_not_depend_on_threads_or_order() {
+        let net = rich();
+        let of = |threads: usize| {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| edges(&net))
+        };
+        let one = of(1);
+        assert!(one == of(2) && one == of(3));
+        let rows = Rows::prepare(&net, &|_| {}).unwrap();
+        let mut row = Vec::new();
+        for source in (0..net.neurons()).rev() {
+            rows.row(source, &mut row);
+            assert!(row.iter().eq(one.iter().filter(|e| e.0 == source).map(|e| &e.1)), "source {source}");
+        }
+        let mut other = net.clone();
+        other.seed += 1;
+        assert_ne!(edges(&other), one);
+    }
+
+    #[test]
+    fn weights_and_delays_follow_their_draws() {
+        let mut net = net([200, 200], 1, Rule::AllToAll);
+        net.projections[0].weight = normal(87.8, 8.78, 0.0, f64::INFINITY);
+        net.projections[0].delay = normal(1.5, 0.75, 0.1, f64::INFINITY);
+        let all = edges(&net);
+        let n = all.len() as f64;
+        for (values, draw) in [
+            (all.iter().map(|e| e.1.weight).collect::<Vec<_>>(), &net.projections[0].weight),
+            (all.iter().map(|e| e.1.delay).collect(), &net.projections[0].delay),
+        ] {
+            let mean = values.iter().sum::<f64>() / n;
+            let sd = (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+            let expected = draw.moments();
+            assert!((mean - expected.mean).abs() < 4.5 * sd / n.sqrt(), "{mean} for {expected:?}");
+            assert!(values.iter().all(|x| *x >= expected.min));
+        }
+        let covariance = all.iter().map(|e| (e.1.weight - 87.8) / 8.78 * (e.1.delay - 1.54)).sum::<f64>() / n;
+        assert!(covariance.abs() < 4.5 * 0.72 / n.sqrt(), "weights and delays are independent: {covariance}");
+    }
+
+    #[test]
+    fn impossible_projections_are_refused_by_name() {
+        let refuse = |mut net: Network, change: &dyn Fn(&mut Network)| {
+            change(&mut net);
+            let error = Rows::prepare(&net, &|_| {}).expect_err("must be refused");
+            assert!(error.to_string().contains("projection `p0_p"), "{error}");
+            assert!(error.remedy().is_some_and(|r| !r.is_empty()));
+        };
+        let none: &dyn Fn(&mut Network) = &|_| {};
+        let simple: &dyn Fn(&mut Network) = &|n| {
+            n.projections[0].multapses = false;
+            n.projections[0].autapses = false;
+        };
+        refuse(net([4, 5], 1, Rule::OneToOne), none);
+        refuse(net([4, 5], 1, Rule::PairwiseBernoulli { p: 1.5 }), none);
+        refuse(net([4, 5], 1, Rule::PairwiseBernoulli { p: f64::NAN }), none);
+        refuse(net([4, 5], 0, Rule::FixedIndegree { indegree: 4 }), simple);
+        refuse(net([4, 5], 1, Rule::FixedOutdegree { outdegree: 6 }), simple);
+        refuse(net([1, 5], 0, Rule::FixedIndegree { indegree: 1 }), &|n| n.projections[0].autapses = false);
+        refuse(net([4, 5], 1, Rule::FixedTotalNumber { n: 21 }), simple);
+        refuse(net([4, 5], 0, Rule::FixedTotalNumber { n: 13 }), simple);
+        refuse(net([0, 5], 1, Rule::FixedTotalNumber { n: 1 }), none);
+        refuse(net([4, 5], 1, Rule::AllToAll), &|n| n.projections[0].weight = Draw::Constant(f64::NAN));
+        refuse(net([4, 5], 1, Rule::AllToAll), &|n| n.projections[0].target = 7);
+        let near = Rule::Distance { profile: Profile::Constant { p: 0.5 }, radius: 0.1, periodic: true };
+        refuse(net([4, 5], 1, near.clone()), none);
+        refuse(sheet([4, 5], [1.0, 1.0], near.clone()), &|n| n.populations[0].extent = [2.0, 1.0]);
+        refuse(sheet([4, 5], [1.0, 1.0], near.clone()), &|n| n.populations[0].positions = Some([[0.0; 2]].into()));
+        refuse(sheet([1, 5], [1.0, 1.0], near), &|n| n.populations[0].positions = Some([[f32::NAN; 2]].into()));
+        let edges = |start: &[u64], target: &[u32], weight: &[f32]| {
+            Rule::Explicit(Arc::new(Edges { start: start.to_vec(), target: target.to_vec(), weight: Some(weight.to_vec()), delay: None }))
+        };
+        refuse(net([2, 3], 1, edges(&[0, 1], &[0], &[1.0])), none);
+        refuse(net([2, 3], 1, edges(&[0, 2, 1], &[0], &[1.0])), none);
+        refuse(net([2, 3], 1, edges(&[0, 1, 1], &[3], &[1.0])), none);
+        refuse(net([2, 3], 1, edges(&[0, 1, 1], &[2], &[f32::NAN])), none);
+        refuse(net([2, 3], 1, edges(&[0, 1, 1], &[2], &[])), none);
+    }
+
+    #[test]
+    fn edges_from_csv_and_hdf5() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edges.csv");
+        std::fs::write(&path, "# made by hand\nsource, target, delay, weight\n2,1,1.5,0.25\n0,3,2.0,-1\n\n2,0,0.5,1e-3\n").unwrap();
+        let expected = Edges {
+            start: vec![0, 1, 1, 3],
+            target: vec![3, 1, 0],
+            weight: Some(vec![-1.0, 0.25, 1e-3]),
+            delay: Some(vec![2.0, 1.5, 0.5]),
+        };
+        let same = |a: &Edges, b: &Edges| a.start == b.start && a.target == b.target && a.weight == b.weight && a.delay == b.delay;
+        assert!(same(&read_edges(&path, 3, 4).unwrap(), &expected));
+
+        let path = dir.path().join("edges.h5");
+        let store = crate::record::hdf5::Store::create(&path).unwrap();
+        store.write("source", &[2u64, 0, 2]).unwrap();
+        store.write("target", &[1u64, 3, 0]).unwrap();
+        store.write("weight", &[0.25f32, -1.0, 1e-3]).unwrap();
+        store.write("delay", &[1.5f64, 2.0, 0.5]).unwrap();
+        store.close().unwrap();
+        assert!(same(&read_edges(&path, 3, 4).unwrap(), &expected));
+        let message = read_edges(&path, 2, 4).unwrap_err().to_string();
+        assert!(message.contains("source 2 is out of range"), "{message}");
+    }
+
+    #[test]
+    fn wrong_edge_files_are_refused_with_their_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edges.csv");
+        let refuse = |text: &str, line_column: (usize, usize), part: &str| {
+            std::fs::write(&path, text).unwrap();
+            match read_edges(&path, 3, 4).expect_err(text) {
+                Error::Input(fault) => {
+                    let place = fault.place.expect("a place");
+                    assert_eq!(place.line_column(), line_column, "{text}: {}", fault.message);
+                    assert!(fault.message.contains(part), "{}", fault.message);
+                    assert!(fault.remedy.is_some_and(|r| !r.is_empty()));
+                }
+                other => panic!("{other}"),
+            }
+        };
+        refuse("source,target,weight\n0,1,0.5\n1, NaN,2\n", (3, 4), "target NaN is not an id");
+        refuse("source,target,weight\n0,1,nan\n", (2, 5), "not a finite number");
+        refuse("source,target,weight\n0,1,5\n0,1,five\n", (3, 5), "`five` is not a number");
+        refuse("source,target\n0,1\n3,1\n", (3, 1), "out of range");
+        refuse("source,target\n0,1\n\n0,4\n", (4, 3), "out of range");
+        refuse("source,target\n0,1.5\n", (2, 3), "not an id");
+        refuse("source,target,delay\n0,1,0\n", (2, 5), "not above zero");
+        refuse("source,target\n0,1\n0\n", (3, 1), "1 values where 2 columns");
+        refuse("source,weight\n0,1\n", (1, 1), "no column `target`");
+        refuse("source,targt\n0,1\n", (1, 1), "unknown column `targt`");
+        refuse("", (1, 1), "no column `source`");
+        assert!(read_edges(dir.path().join("none.csv"), 3, 4).is_err());
+        std::fs::write(dir.path().join("bad.h5"), "no").unwrap();
+        assert!(read_edges(dir.path().join("bad.h5"), 3, 4).is_err());
+    }
+
+    proptest! {
+        /// Whatever the rule, sizes and flags: ids in range, flags kept, in-degrees within the bound, expectation plausible.
+        #[test]
+        fn flags_and_bounds_hold(
+            seed: u64, ns in 1u32..40, nt in 1u32..40, own: bool, autapses: bool, multapses: bool, which in 0usize..5, share in 0.0f64..1.0,
+        ) {
+            let nt = if own { ns } else { nt };
+            let rule = match which {
+                0 => Rule::PairwiseBernoulli { p: share },
+                1 => Rule::FixedIndegree { indegree: (share * (ns - own as u32) as f64) as u32 },
+                2 => Rule::FixedOutdegree { outdegree: (share * (nt - own as u32) as f64) as u32 },
+                3 => Rule::FixedTotalNumber { n: (share * (ns * (nt - own as u32)) as f64) as u64 },
+                _ => Rule::AllToAll,
+            };
+            let mut net = net([ns, nt], !own as usize, rule);
+            net.seed = seed;
+            net.projections[0].autapses = autapses;
+            net.projections[0].multapses = multapses;
+            let found = pairs(&net);
+            prop_assert!(found.iter().all(|p| p.1 < nt));
+            prop_assert!(!own || autapses || found.iter().all(|p| p.0 != p.1));
+            let repeats = found.len() - found.iter().collect::<HashSet<_>>().len();
+            prop_assert!(repeats == 0 || multapses && matches!(which, 1..=3));
+            let mut indegree = vec![0.0; nt as usize];
+            found.iter().for_each(|p| indegree[p.1 as usize] += 1.0);
+            let bound = indegree_bound(&net, &net.projections[0]);
+            prop_assert!(indegree.iter().all(|k: &f64| *k <= bound));
+            let expected = super::expected(&net, &net.projections[0]);
+            let spread = if which == 0 { 7.0 * (expected + 1.0).sqrt() } else { 0.0 };
+            prop_assert!((found.len() as f64 - expected).abs() <= spread, "{} for {expected}", found.len());
+        }
+    }
+}
