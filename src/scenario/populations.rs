@@ -55,8 +55,9 @@ impl Builder<'_> {
             "images" => self.images(node, spot, &what)?,
             _ => {
                 let model = self.neuron_model(model, model_node)?;
-                check_keys(node, &what, &[&COMMON[..], &["params", "initial"]].concat())?;
+                check_keys(node, &what, &[&COMMON[..], &["params", "initial", "random"]].concat())?;
                 let (full, n) = self.size(node, spot, &what)?;
+                self.draw_random(node.get("random"), index, n)?;
                 (Cell::Neuron(self.neurons(node, spot, model, index, n)?), full, n)
             }
         };
@@ -70,6 +71,7 @@ impl Builder<'_> {
         if let Some(positions) = node.get("positions") {
             (population.positions, population.extent) = self.positions(positions, n, index)?;
         }
+        self.scope.drawn.clear();
         let neuron = matches!(population.cell, Cell::Neuron(_));
         population.record_spikes = neuron.then_some(n);
         self.net.populations.push(population);
@@ -105,12 +107,32 @@ impl Builder<'_> {
         let scaled = (full as f64 * self.scale.n).round_ties_even();
         if scaled < 1.0 {
             let message = format!("scale.n = {} leaves no neuron of {what}, which has {full}", self.scale.n);
-            return Err(self.scale.refuse(&n.spot, message, "choose a larger scale.n"));
+            return Err(self.scale.refuse_n(&n.spot, message, "choose a larger scale.n"));
         }
         if scaled > u32::MAX as f64 {
             return Err(n.error(format!("{what} has {scaled} neurons"), format!("at most {} fit; lower n or scale.n", u32::MAX)));
         }
         Ok((full as f64, scaled as u32))
+    }
+
+    /// Named numbers drawn once for each neuron, for parameters that depend on one another.
+    fn draw_random(&mut self, node: Option<&Node>, index: u32, n: u32) -> Result<()> {
+        self.scope.drawn.clear();
+        let Some(node) = node else { return Ok(()) };
+        if !matches!(node.kind, Kind::Table { .. }) {
+            let example = "write random = { r = { distribution = \"uniform\", low = 0, high = 1 } }";
+            return Err(node.error("`random` must be a table of distributions", example));
+        }
+        for (i, entry) in node.entries().iter().enumerate() {
+            super::check_name(entry)?;
+            if self.scope.names.iter().any(|v| v.0 == entry.key) {
+                return Err(entry.key_spot.error(format!("`{}` is also a variable", entry.key), "give one of them another name"));
+            }
+            let random = (Purpose::Parameter, key(self.seed, index), 1 << 20 | i as u32);
+            let values = self.scope.values(&entry.value, &entry.key, "1", n, &Bounds::ANY, random)?;
+            self.scope.drawn.push((entry.key.clone(), values));
+        }
+        Ok(())
     }
 
     /// Parameters and initial values over the model's defaults.
