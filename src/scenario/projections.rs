@@ -200,7 +200,7 @@ impl Builder<'_> {
             }
             "fixed_total_number" => {
                 let (at, full) = self.total(node, spot, pair)?;
-                let scaled = (full * k * share.1).round_ties_even();
+                let scaled = (full * k * self.scale.n).round_ties_even();
                 let pairs = pair.n.1 as f64 * pair.sources() as f64;
                 if scaled > 0.0 && (pairs == 0.0 || !pair.multapses && scaled > pairs) {
                     let message = format!("{scaled} synapses, but there are only {pairs} pairs");
