@@ -7,9 +7,8 @@ use crate::engine::{Counters, Engine};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
 use crate::network::{Network, memory, table};
-use crate::record::RunInfo;
+use crate::record::{Recorder, RunInfo};
 use crate::record::checkpoint;
-use crate::record::hdf5::Recorder;
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::scenario::Plan;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Neurons from which `auto` prefers a real GPU: below, one step is shorter than a GPU's latency.
 const GPU_WORTHWHILE: u32 = 20_000;
+/// Below so many neurons a thread, meeting at the barrier costs more than the work saved.
+const NEURONS_A_THREAD: usize = 2_000;
 /// Wall time of one slice of simulation between looks at the clock, the progress bar and Ctrl-C.
 const SLICE: Duration = Duration::from_millis(150);
 
@@ -93,7 +94,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     memory::check(&memory::estimate(&net, blocks))?;
 
     let started = Instant::now();
-    let mut engine = build(&net, kind, blocks, options, progress)?;
+    let mut engine = engine(&net, kind, blocks, options, progress)?;
     let build_s = started.elapsed().as_secs_f64();
     let mut from = 0;
     if let Some((_, snapshot)) = &resumed {
@@ -189,15 +190,12 @@ fn next_slice(steps: u64, took: Duration) -> u64 {
 
 fn threads(plan: &Plan, options: &Options) -> Result<usize> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    match options.threads.or(plan.threads).unwrap_or(cores) {
+    let useful = cores.min(plan.network.neurons() as usize / NEURONS_A_THREAD).max(1);
+    match options.threads.or(plan.threads).unwrap_or(useful) {
         0 => Err(Error::input("0 threads cannot simulate anything", "give --threads 1 or more, or leave it out to use every core")),
         n if n > 1024 => Err(Error::input(format!("{n} threads are more than any machine has"), "give at most 1024")),
-        n => Ok(n.min(net_size(plan).max(1))),
+        n => Ok(n.min(plan.network.neurons().max(1) as usize)),
     }
-}
-
-fn net_size(plan: &Plan) -> usize {
-    plan.network.neurons() as usize
 }
 
 /// The engine's name: "cpu", "gpu" or "event".
@@ -225,7 +223,8 @@ fn real_gpu() -> bool {
     false
 }
 
-fn build(net: &Arc<Network>, kind: &str, blocks: usize, options: &Options, progress: &dyn Progress) -> Result<Box<dyn Engine>> {
+/// Connect the network and set up the engine `kind` ("cpu", "gpu", "event"); `blocks` is the number of threads on the CPU.
+pub fn engine(net: &Arc<Network>, kind: &str, blocks: usize, options: &Options, progress: &dyn Progress) -> Result<Box<dyn Engine>> {
     if kind == "event" {
         return Ok(Box::new(EventEngine::new(net, &|done| progress.phase("connect", done))?));
     }

@@ -13,9 +13,16 @@
 //! ```
 //! Weights are integers in units of `quantum[population][port]`. The quanta are chosen so that the sum of all weights onto one
 //! neuron in one step stays below 2^31: an accumulator cannot overflow. Constant and given weights keep 1e-6 relative (else
-//! the row is wide); weights drawn from a distribution are drawn on the 16-bit grid.
+//! the row is wide); weights drawn from a distribution are drawn on the 16-bit grid, and clipped at 8 standard deviations.
 
+use super::quantum::{is_dynamic, ports, quanta, weights};
+use super::rules::Rows;
+use super::{Cell, Edge, Network, Rule};
+use crate::error::{Error, Result};
+use crate::model::Ty;
+use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const COUNT_BITS: u32 = 12;
 pub const GROUP_BITS: u32 = 10;
@@ -67,7 +74,8 @@ pub struct Group {
     pub form: Form,
 }
 
-/// Synapses of one projection that have their own dynamics, in one block.
+/// Synapses of one projection onto one port that have their own dynamics, in one block. (A projection whose weights choose
+/// their port by sign has one of these for each port it reaches.)
 #[derive(Clone, Debug, Default)]
 pub struct Dynamic {
     pub projection: u32,
@@ -75,7 +83,7 @@ pub struct Dynamic {
     pub weight: Vec<f32>,
     /// One array per state of the synapse model, as 32-bit words.
     pub states: Vec<Vec<u32>>,
-    /// Port each synapse's accumulator belongs to is in the address; this is the quantum per population and port as f32.
+    /// Weight of one integer unit at the target's port.
     pub quantum: f32,
 }
 
@@ -103,4 +111,714 @@ pub struct Tables {
     /// Shortest and longest delay in steps (1, 1 without synapses).
     pub min_delay: u32,
     pub max_delay: u32,
+}
+
+/// Words of a shard at most (64 MiB; a single longer row gets a shard of its own).
+pub const SHARD_WORDS: usize = 16 << 20;
+/// Longest delay in steps.
+pub const MAX_DELAY: u32 = (1 << (32 - GROUP_BITS)) - 1;
+const MAX_GROUPS: usize = 1 << GROUP_BITS;
+const WIDE: u32 = 0;
+/// Synapses that one task of the construction aims at.
+const CHUNK: f64 = (1 << 18) as f64;
+
+/// Whole steps of a delay in ms, at least one (NEST rounds halves up).
+#[inline(always)]
+pub fn delay_steps(delay: f64, per_ms: f64) -> u32 {
+    ((delay * per_ms + 0.5) as u32).clamp(1, MAX_DELAY)
+}
+
+/// Nearest integer, halves to even, for |x| < 2^31.
+#[inline(always)]
+fn nearest(x: f64) -> i32 {
+    const MAGIC: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52: the sum's low bits are the integer
+    (x + MAGIC).to_bits() as i32
+}
+
+impl Block {
+    /// What an accumulator belongs to: (population, local id, port). None for padding.
+    pub fn decode(&self, address: u32) -> Option<(usize, u32, usize)> {
+        let (port, i) = (address / self.stride.max(1), address % self.stride.max(1));
+        let holds = |p: &usize| i >= self.offset[*p] && i - self.offset[*p] < self.slices[*p].len() as u32;
+        let population = (0..self.slices.len()).find(holds)?;
+        Some((population, self.slices[population].start + i - self.offset[population], port as usize))
+    }
+
+    /// Accumulator of a port of an owned neuron (local id).
+    pub fn encode(&self, population: usize, local: u32, port: usize) -> u32 {
+        port as u32 * self.stride + self.offset[population] + local - self.slices[population].start
+    }
+}
+
+/// First id that block `k` of `blocks` owns.
+fn share(n: u32, k: usize, blocks: usize) -> u32 {
+    (n as u64 * k as u64 / blocks as u64) as u32
+}
+
+fn lay_out(net: &Network, blocks: usize) -> Result<Vec<Block>> {
+    let ports = net.populations.iter().map(|p| match &p.cell {
+        Cell::Neuron(instance) => instance.model.ports.len() as u64,
+        Cell::Source(_) => 0,
+    });
+    let ports = ports.max().unwrap_or(0);
+    if blocks > u16::MAX as usize {
+        return Err(Error::input(format!("{blocks} blocks are too many"), format!("use at most {} threads", u16::MAX)));
+    }
+    (0..blocks)
+        .map(|k| {
+            let mut end = 0u64;
+            let mut block = Block::default();
+            for population in &net.populations {
+                let slice = match population.cell {
+                    Cell::Neuron(_) => share(population.n, k, blocks)..share(population.n, k + 1, blocks),
+                    Cell::Source(_) => 0..0,
+                };
+                block.offset.push(end.min(u32::MAX as u64) as u32);
+                end += (slice.len() as u64).next_multiple_of(16);
+                block.slices.push(slice);
+            }
+            if end * ports.max(1) > u32::MAX as u64 {
+                return Err(Error::input(
+                    format!("{end} neurons with {ports} ports are more than one block can address"),
+                    "use more threads (each owns a block), or a smaller network",
+                ));
+            }
+            (block.stride, block.ports) = (end as u32, ports as u32);
+            Ok(block)
+        })
+        .collect()
+}
+
+/// One of the two ports that a projection's weights reach.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    port: u32,
+    /// Units in one unit of weight.
+    inverse: f64,
+    /// Group of dynamic synapses; of narrow ones, the first 65,536 targets'.
+    group: u32,
+}
+
+/// Where the edges of one projection go.
+#[derive(Clone, Debug)]
+struct Route {
+    population: usize,
+    /// First local id of each block, and one past the last.
+    starts: Vec<u32>,
+    /// Blocks per target neuron.
+    per_target: f64,
+    dynamic: bool,
+    /// Larger weights are clipped.
+    bound: f64,
+    /// For weights of zero or more, and for negative ones.
+    lanes: [Option<Lane>; 2],
+}
+
+impl Route {
+    #[inline(always)]
+    fn block(&self, target: u32) -> usize {
+        let mut k = (target as f64 * self.per_target) as usize;
+        while target >= self.starts[k + 1] {
+            k += 1;
+        }
+        while target < self.starts[k] {
+            k -= 1;
+        }
+        k
+    }
+}
+
+/// Everything that turns an edge into a table entry.
+struct Encoder {
+    blocks: Vec<Block>,
+    quantum: Vec<Vec<f64>>,
+    routes: Vec<Route>,
+    /// (projection, port) of each dynamic group.
+    dynamics: Vec<(u32, u32)>,
+    /// Narrow groups of a port: one for each 65,536 targets.
+    tiles: u32,
+    steps_per_ms: f64,
+}
+
+/// An edge in terms of the table.
+struct Spot {
+    block: usize,
+    /// Index in the block.
+    neuron: u32,
+    lane: Lane,
+    steps: u32,
+    weight: f64,
+}
+
+impl Encoder {
+    fn new(net: &Network, blocks: usize, quantum: Vec<Vec<f64>>) -> Result<Encoder> {
+        let blocks = lay_out(net, blocks.max(1))?;
+        let reached = net.projections.iter().map(|p| ports(net, p)).collect::<Result<Vec<_>>>()?;
+        let mut dynamics = Vec::new();
+        for (index, projection) in net.projections.iter().enumerate().filter(|(_, p)| is_dynamic(p)) {
+            let signs = weights(projection).1;
+            let mut used: Vec<u32> = (0..2).filter(|&s| signs[s]).filter_map(|s| reached[index][s]).map(|p| p as u32).collect();
+            used.dedup();
+            dynamics.extend(used.into_iter().map(|port| (index as u32, port)));
+        }
+        let narrow = 1 + dynamics.len() as u32;
+        if narrow as usize > MAX_GROUPS - 64 {
+            return Err(Error::input(
+                format!("{} projections with dynamic synapses are more than a table can hold", dynamics.len()),
+                format!("join projections; at most {} are possible", MAX_GROUPS - 65),
+            ));
+        }
+        let tiles = blocks.iter().map(|b| b.stride.div_ceil(1 << 16)).max().unwrap_or(1).max(1);
+        let mut routes = Vec::with_capacity(net.projections.len());
+        for (index, projection) in net.projections.iter().enumerate() {
+            let (weights, signs) = weights(projection);
+            let dynamic = is_dynamic(projection);
+            let lane = |s: usize| {
+                let port = reached[index][s].filter(|_| signs[s])? as u32;
+                let group = if dynamic {
+                    1 + dynamics.iter().position(|d| *d == (index as u32, port))? as u32
+                } else {
+                    narrow.saturating_add(port.saturating_mul(tiles))
+                };
+                Some(Lane { port, inverse: 1.0 / quantum[projection.target][port as usize], group })
+            };
+            let n = net.populations[projection.target].n;
+            routes.push(Route {
+                population: projection.target,
+                starts: (0..=blocks.len()).map(|k| share(n, k, blocks.len())).collect(),
+                per_target: blocks.len() as f64 / n.max(1) as f64,
+                dynamic,
+                bound: weights.bound(),
+                lanes: [lane(0), lane(1)],
+            });
+        }
+        Ok(Encoder { blocks, quantum, routes, dynamics, tiles, steps_per_ms: 1.0 / net.dt })
+    }
+
+    /// The groups of a block's table.
+    fn groups(&self, block: &Block) -> Vec<Group> {
+        let mut groups = vec![Group { base: 0, form: Form::Wide }];
+        groups.extend((0..self.dynamics.len() as u32).map(|d| Group { base: 0, form: Form::Dynamic(d) }));
+        let narrow = (0..block.ports).flat_map(|p| (0..self.tiles).map(move |t| (p, t)));
+        // A tile beyond the block's neurons is never used; its base stays within the accumulators.
+        let base = |(p, t): (u32, u32)| (p as u64 * block.stride as u64 + ((t as u64) << 16)).min(block.accumulators() as u64) as u32;
+        groups.extend(narrow.map(|tile| Group { base: base(tile), form: Form::Narrow }));
+        groups.truncate(MAX_GROUPS);
+        groups
+    }
+
+    #[inline(always)]
+    fn spot(&self, route: &Route, edge: &Edge) -> Option<Spot> {
+        let block = route.block(edge.target);
+        Some(Spot {
+            block,
+            neuron: self.blocks[block].offset[route.population] + (edge.target - route.starts[block]),
+            lane: route.lanes[(edge.weight < 0.0) as usize]?,
+            steps: delay_steps(edge.delay, self.steps_per_ms),
+            weight: edge.weight.max(-route.bound).min(route.bound),
+        })
+    }
+
+    #[inline(always)]
+    fn narrow_group(&self, spot: &Spot, units: i32) -> Option<u32> {
+        let group = spot.lane.group + (spot.neuron >> 16);
+        (units as i16 as i32 == units && group < MAX_GROUPS as u32).then_some(group)
+    }
+
+    fn address(&self, spot: &Spot) -> u32 {
+        spot.lane.port * self.blocks[spot.block].stride + spot.neuron
+    }
+}
+
+/// Entries of one row in one block, before they are sorted. The order of the words is that of (delay, group, address).
+#[derive(Default)]
+struct Gather {
+    /// delay | group | address (16 bits) | weight (16 bits)
+    narrow: Vec<u64>,
+    /// delay | group | address | number in the row | weight, units or f32 bits (32 bits each of the last three)
+    other: Vec<u128>,
+}
+
+#[inline(always)]
+fn place(steps: u32, group: u32) -> u32 {
+    steps << GROUP_BITS | group
+}
+
+/// Rows of some successive sources in one block.
+#[derive(Default)]
+struct Piece {
+    words: Vec<u32>,
+    /// (source, first word)
+    rows: Vec<(u32, u32)>,
+    /// Stored weights of each dynamic group.
+    weights: Vec<Vec<f32>>,
+    /// (word that holds an index into a dynamic group's arrays, group): counted from this piece's first.
+    patches: Vec<(u32, u32)>,
+    synapses: u64,
+    min_delay: u32,
+    max_delay: u32,
+}
+
+impl Piece {
+    fn new(dynamics: usize) -> Piece {
+        Piece { weights: vec![Vec::new(); dynamics], min_delay: u32::MAX, ..Default::default() }
+    }
+
+    /// Sort the entries of a row and write its stream.
+    fn push(&mut self, source: u32, entries: &mut Gather) {
+        let Gather { narrow, other } = entries;
+        if narrow.is_empty() && other.is_empty() {
+            return;
+        }
+        narrow.sort_unstable();
+        other.sort_unstable();
+        self.rows.push((source, self.words.len() as u32));
+        self.synapses += (narrow.len() + other.len()) as u64;
+        let (mut i, mut j, mut before) = (0, 0, 0);
+        loop {
+            let next_narrow = narrow.get(i).map(|e| (e >> 32) as u32);
+            let next_other = other.get(j).map(|e| (e >> 96) as u32);
+            let Some(next) = next_narrow.into_iter().chain(next_other).min() else { break };
+            let (steps, group) = (next >> GROUP_BITS, next & (MAX_GROUPS as u32 - 1));
+            if before == 0 {
+                self.min_delay = self.min_delay.min(steps);
+            }
+            let mut step = steps - before;
+            before = steps;
+            while step > MAX_STEP {
+                self.words.push(header(0, 0, MAX_STEP));
+                step -= MAX_STEP;
+            }
+            let at = self.words.len();
+            self.words.push(0);
+            let count;
+            if next_narrow == Some(next) {
+                let run = &narrow[i..narrow.len().min(i + MAX_COUNT as usize)];
+                count = run.iter().take_while(|e| (**e >> 32) as u32 == next).count();
+                self.words.extend(run[..count].iter().map(|e| (*e as u32).rotate_left(16)));
+                i += count;
+            } else {
+                let run = &other[j..other.len().min(j + MAX_COUNT as usize)];
+                count = run.iter().take_while(|e| (**e >> 96) as u32 == next).count();
+                if group == WIDE {
+                    self.words.extend(run[..count].iter().flat_map(|e| [(*e >> 64) as u32, *e as u32]));
+                } else {
+                    let weights = &mut self.weights[group as usize - 1];
+                    self.patches.push((at as u32 + 1, group - 1));
+                    self.words.push(weights.len() as u32);
+                    self.words.extend(run[..count].iter().map(|e| (*e >> 64) as u32));
+                    weights.extend(run[..count].iter().map(|e| f32::from_bits(*e as u32)));
+                }
+                j += count;
+            }
+            self.words[at] = header(count as u32, group, step);
+        }
+        self.words.push(0);
+        self.max_delay = self.max_delay.max(before);
+        narrow.clear();
+        other.clear();
+    }
+}
+
+/// The rows of `sources`, one piece a block.
+fn encode(net: &Network, rows: &Rows, encoder: &Encoder, sources: Range<u32>, words: usize) -> Result<Vec<Piece>> {
+    let blocks = encoder.blocks.len();
+    let mut pieces: Vec<Piece> = (0..blocks).map(|_| Piece::new(encoder.dynamics.len())).collect();
+    pieces.iter_mut().for_each(|p| p.words.reserve(words / blocks));
+    let mut entries: Vec<Gather> = (0..blocks).map(|_| Gather::default()).collect();
+    let mut edges = Vec::new();
+    for source in sources {
+        rows.row(source, &mut edges);
+        for run in edges.chunk_by(|a, b| a.projection == b.projection) {
+            let route = &encoder.routes[run[0].projection as usize];
+            for (number, edge) in run.iter().enumerate() {
+                let Some(spot) = encoder.spot(route, edge) else { return Err(no_port(net, edge)) };
+                let entries = &mut entries[spot.block];
+                let other = |group: u32, weight: u32| {
+                    (place(spot.steps, group) as u128) << 96
+                        | (encoder.address(&spot) as u128) << 64
+                        | (number as u128) << 32
+                        | weight as u128
+                };
+                if route.dynamic {
+                    entries.other.push(other(spot.lane.group, (spot.weight as f32).to_bits()));
+                    continue;
+                }
+                let units = nearest(spot.weight * spot.lane.inverse);
+                match encoder.narrow_group(&spot, units) {
+                    Some(group) => {
+                        let word = (spot.neuron & 0xffff) << 16 | units as u16 as u32;
+                        entries.narrow.push((place(spot.steps, group) as u64) << 32 | word as u64);
+                    }
+                    None => entries.other.push(other(WIDE, units as u32)),
+                }
+            }
+        }
+        pieces.iter_mut().zip(&mut entries).for_each(|(piece, entries)| piece.push(source, entries));
+    }
+    Ok(pieces)
+}
+
+fn no_port(net: &Network, edge: &Edge) -> Error {
+    let projection = &net.projections[edge.projection as usize];
+    let (sign, limit) = if edge.weight < 0.0 { ("negative", "low = 0.0") } else { ("positive", "high = 0.0") };
+    let model = match &net.populations[projection.target].cell {
+        Cell::Neuron(instance) => instance.model.name.as_str(),
+        Cell::Source(_) => "source",
+    };
+    Error::input(
+        format!("projection `{}`: model `{model}` has no port that takes the {sign} weight {}", projection.name, edge.weight),
+        format!("name a receptor, or keep the weights on one side (limits with {limit}, redraw = true)"),
+    )
+}
+
+/// Builds the tables of `blocks` blocks (at least one), in parallel and independently of the number of threads. `progress` is
+/// told the share done, 0 to 1.
+///
+/// # Errors
+/// Weights that no port takes or that cannot share one, delays beyond [`MAX_DELAY`] steps, more neurons than can be addressed.
+pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) + Sync)) -> Result<Tables> {
+    check_delays(net)?;
+    let encoder = Encoder::new(net, blocks, quanta(net)?)?;
+    let chunks = chunks(net);
+    let expected = chunks.iter().map(|c| c.1).sum::<f64>();
+    let mut tables: Vec<Table> = encoder
+        .blocks
+        .iter()
+        .map(|block| Table { row: vec![NO_ROW; net.neurons() as usize], groups: encoder.groups(block), ..Default::default() })
+        .collect();
+    for table in &mut tables {
+        let dynamic = |&(projection, port): &(u32, u32)| {
+            let quantum = encoder.quantum[net.projections[projection as usize].target][port as usize] as f32;
+            Dynamic { projection, quantum, ..Default::default() }
+        };
+        table.dynamics = encoder.dynamics.iter().map(dynamic).collect();
+    }
+    let (mut min_delay, mut max_delay) = (u32::MAX, 0);
+    let done = AtomicU64::new(0);
+    // Some chunks at a time are encoded in parallel, then appended in order: a copy at memory speed, and no second table.
+    for wave in chunks.chunks(8 * rayon::current_num_threads()) {
+        let pieces = wave
+            .par_iter()
+            .with_max_len(1)
+            .map(|(sources, synapses)| {
+                let pieces = encode(net, rows, &encoder, sources.clone(), (1.2 * synapses) as usize + 256)?;
+                let so_far = done.fetch_add(*synapses as u64 + 1, Ordering::Relaxed) as f64 + synapses;
+                progress((so_far / (expected + chunks.len() as f64)).min(1.0));
+                Ok(pieces)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for piece in pieces.iter().flatten() {
+            min_delay = min_delay.min(piece.min_delay);
+            max_delay = max_delay.max(piece.max_delay);
+        }
+        let room = 1.1 * expected / blocks.max(1) as f64;
+        tables.par_iter_mut().enumerate().try_for_each(|(b, table)| pieces.iter().try_for_each(|p| table.append(&p[b], room)))?;
+    }
+    tables.par_iter_mut().try_for_each(|table| table.start_dynamics(net))?;
+    progress(1.0);
+    let (min_delay, max_delay) = if max_delay == 0 { (1, 1) } else { (min_delay, max_delay) };
+    Ok(Tables { blocks: encoder.blocks, tables, quantum: encoder.quantum, min_delay, max_delay })
+}
+
+fn check_delays(net: &Network) -> Result<()> {
+    for projection in &net.projections {
+        let given = match &projection.rule {
+            Rule::Explicit(edges) => edges.delay.as_ref().map(|d| d.iter().fold(0.0f32, |a, &b| a.max(b)) as f64),
+            _ => None,
+        };
+        let longest = given.unwrap_or(projection.delay.moments().max);
+        if !(longest / net.dt < MAX_DELAY as f64) {
+            return Err(Error::input(
+                format!("projection `{}`: delays up to {longest} ms are more than {MAX_DELAY} steps of {} ms", projection.name, net.dt),
+                "shorten the delays (set an upper limit), or take a longer step",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Successive sources, about CHUNK synapses each, with the number expected. A function of the network alone.
+fn chunks(net: &Network) -> Vec<(Range<u32>, f64)> {
+    let mut chunks = Vec::new();
+    for (index, population) in net.populations.iter().enumerate().filter(|(_, p)| p.n > 0) {
+        let total: f64 = net.projections.iter().filter(|p| p.source == index).map(|p| super::rules::expected(net, p)).sum();
+        if total == 0.0 {
+            continue;
+        }
+        let parts = (total / CHUNK).ceil().clamp(1.0, population.n as f64) as usize;
+        let at = |k: usize| population.first + share(population.n, k, parts);
+        chunks.extend((0..parts).map(|k| (at(k)..at(k + 1), total / parts as f64)));
+    }
+    chunks
+}
+
+impl Table {
+    fn append(&mut self, piece: &Piece, room: f64) -> Result<()> {
+        let mut patches = piece.patches.iter().peekable();
+        for (i, &(source, from)) in piece.rows.iter().enumerate() {
+            let to = piece.rows.get(i + 1).map_or(piece.words.len(), |next| next.1 as usize);
+            let row = &piece.words[from as usize..to];
+            if self.shards.last().is_none_or(|s| s.len() + row.len() > SHARD_WORDS) {
+                let left = room - self.shards.iter().map(Vec::len).sum::<usize>() as f64;
+                self.shards.push(Vec::with_capacity(row.len().max((left.max(0.0) as usize).min(SHARD_WORDS))));
+            }
+            let index = self.shards.len() - 1;
+            let shard = &mut self.shards[index];
+            self.row[source as usize] = (index as u64) << 32 | shard.len() as u64;
+            let begin = shard.len();
+            shard.extend_from_slice(row);
+            while let Some((word, group)) = patches.next_if(|p| (p.0 as usize) < to) {
+                shard[begin + (word - from) as usize] += self.dynamics[*group as usize].weight.len() as u32;
+            }
+        }
+        for (dynamic, weights) in self.dynamics.iter_mut().zip(&piece.weights) {
+            dynamic.weight.extend_from_slice(weights);
+            if dynamic.weight.len() > u32::MAX as usize {
+                return Err(Error::input("a projection has more than 2^32 dynamic synapses", "use more threads or a smaller network"));
+            }
+        }
+        self.synapses += piece.synapses;
+        Ok(())
+    }
+
+    /// Initial states of the dynamic synapses.
+    fn start_dynamics(&mut self, net: &Network) -> Result<()> {
+        for dynamic in &mut self.dynamics {
+            let synapse = &net.projections[dynamic.projection as usize].synapse;
+            let n = dynamic.weight.len();
+            for (state, &x) in synapse.model.states.iter().zip(&synapse.initial) {
+                if !x.is_finite() {
+                    return Err(Error::input(
+                        format!("synapse model `{}`: the initial value of `{}` is {x}", synapse.model.name, state.name),
+                        "correct the parameters that it is computed from",
+                    ));
+                }
+                let word = match state.ty {
+                    Ty::F32 => (x as f32).to_bits(),
+                    Ty::I32 => x as i32 as u32,
+                    Ty::U32 | Ty::Bool => x as u32,
+                };
+                dynamic.states.push(vec![word; n]);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> u64 {
+        let words: usize = self.shards.iter().map(Vec::len).sum();
+        let dynamic: usize = self.dynamics.iter().map(|d| d.weight.len() * (1 + d.states.len())).sum();
+        (4 * words + 8 * self.row.len() + 4 * dynamic) as u64
+    }
+}
+
+/// What one entry of a row carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Weight in units of the quantum.
+    Units(i32),
+    /// Entry in `Table::dynamics`, and the synapse's index in it.
+    Dynamic { entry: u32, index: u32 },
+}
+
+/// One synapse as a row holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synapse {
+    /// Steps.
+    pub delay: u32,
+    /// Accumulator.
+    pub address: u32,
+    pub stored: Stored,
+}
+
+/// Walks a row as an engine does.
+struct Walk<'a> {
+    groups: &'a [Group],
+    words: std::slice::Iter<'a, u32>,
+    delay: u32,
+    group: Group,
+    /// Synapses left in the segment, and the index of the next dynamic one.
+    left: u32,
+    index: u32,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Synapse;
+
+    fn next(&mut self) -> Option<Synapse> {
+        while self.left == 0 {
+            let (count, group, step) = split(*self.words.next()?);
+            if count == 0 && step == 0 {
+                self.words = [].iter();
+                return None;
+            }
+            self.delay += step;
+            if count > 0 {
+                (self.left, self.group) = (count, self.groups[group as usize]);
+                if let Form::Dynamic(_) = self.group.form {
+                    self.index = *self.words.next()?;
+                }
+            }
+        }
+        self.left -= 1;
+        let word = *self.words.next()?;
+        let (address, stored) = match self.group.form {
+            Form::Narrow => (self.group.base + (word & 0xffff), Stored::Units(word as i32 >> 16)),
+            Form::Wide => (word, Stored::Units(*self.words.next()? as i32)),
+            Form::Dynamic(entry) => {
+                self.index += 1;
+                (word, Stored::Dynamic { entry, index: self.index - 1 })
+            }
+        };
+        Some(Synapse { delay: self.delay, address, stored })
+    }
+}
+
+/// Where a dynamic synapse is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub block: u16,
+    /// Entry in the block's `Table::dynamics`.
+    pub entry: u16,
+    pub index: u32,
+}
+
+impl Tables {
+    /// Bytes of all tables, dynamic synapses included.
+    pub fn bytes(&self) -> u64 {
+        self.tables.iter().map(Table::bytes).sum()
+    }
+
+    pub fn synapses(&self) -> u64 {
+        self.tables.iter().map(|t| t.synapses).sum()
+    }
+
+    /// The synapses from a source (global id) onto a block, in the order of the stream.
+    pub fn iter_row(&self, block: usize, source: u32) -> impl Iterator<Item = Synapse> + '_ {
+        let table = &self.tables[block];
+        let words = match table.row[source as usize] {
+            NO_ROW => &[],
+            at => &table.shards[(at >> 32) as usize][at as u32 as usize..],
+        };
+        Walk { groups: &table.groups, words: words.iter(), delay: 0, group: Group { base: 0, form: Form::Wide }, left: 0, index: 0 }
+    }
+
+    /// Where each synapse of a dynamic projection is kept, in canonical edge order (sources ascending, each by generation).
+    ///
+    /// # Errors
+    /// `rows` or `net` are not those that the tables were built from.
+    pub fn dynamic_canonical(&self, net: &Network, rows: &Rows, projection: usize) -> Result<Vec<Slot>> {
+        let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone())?;
+        let foreign = || Error::input("these synapse tables belong to another network", "build them from the network that is run");
+        let route = &encoder.routes[projection];
+        let first = net.populations[net.projections[projection].source].first;
+        let rows_of = |source: u32| -> Result<Vec<Slot>> {
+            let mut edges = Vec::new();
+            rows.append(projection, source, &mut edges);
+            let mut slots = vec![Slot { block: 0, entry: 0, index: 0 }; edges.len()];
+            let mut keys = edges
+                .iter()
+                .enumerate()
+                .map(|(number, edge)| {
+                    let spot = encoder.spot(route, edge).ok_or_else(foreign)?;
+                    Ok((spot.block, place(spot.steps, spot.lane.group), encoder.address(&spot), number))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            keys.sort_unstable();
+            for run in keys.chunk_by(|a, b| a.0 == b.0) {
+                let block = run[0].0;
+                let ours = |entry: u32| self.tables[block].dynamics[entry as usize].projection as usize == projection;
+                let kept = self.iter_row(block, first + source).filter_map(|s| match s.stored {
+                    Stored::Dynamic { entry, index } if ours(entry) => Some((s.address, entry, index)),
+                    _ => None,
+                });
+                let mut kept = kept.fuse();
+                for key in run {
+                    let (address, entry, index) = kept.next().ok_or_else(foreign)?;
+                    if address != key.2 {
+                        return Err(foreign());
+                    }
+                    slots[key.3] = Slot { block: block as u16, entry: entry as u16, index };
+                }
+            }
+            Ok(slots)
+        };
+        let slots = (0..rows.sources(projection)).into_par_iter().map(rows_of).collect::<Result<Vec<_>>>()?;
+        Ok(slots.concat())
+    }
+
+    /// Weight and states of every dynamic projection (in their order), each an array in canonical edge order.
+    pub fn gather_dynamics(&self, net: &Network, rows: &Rows) -> Result<Vec<Vec<Vec<f32>>>> {
+        let dynamic = (0..net.projections.len()).filter(|&p| is_dynamic(&net.projections[p]));
+        dynamic.map(|p| Ok(self.gather(&self.dynamic_canonical(net, rows, p)?, net.projections[p].synapse.model.states.len()))).collect()
+    }
+
+    fn gather(&self, slots: &[Slot], states: usize) -> Vec<Vec<f32>> {
+        let of = |slot: &Slot| &self.tables[slot.block as usize].dynamics[slot.entry as usize];
+        let weight = slots.iter().map(|s| of(s).weight[s.index as usize]).collect();
+        let state = |k: usize| slots.iter().map(|s| f32::from_bits(of(s).states[k][s.index as usize])).collect();
+        std::iter::once(weight).chain((0..states).map(state)).collect()
+    }
+
+    /// Puts back what [`Tables::gather_dynamics`] took, possibly from tables with another number of blocks.
+    ///
+    /// # Errors
+    /// The arrays do not fit this network.
+    pub fn scatter_dynamics(&mut self, net: &Network, rows: &Rows, values: &[Vec<Vec<f32>>]) -> Result<()> {
+        let dynamic: Vec<usize> = (0..net.projections.len()).filter(|&p| is_dynamic(&net.projections[p])).collect();
+        let misfit = |what: String| {
+            Error::input(
+                format!("the stored synapses do not fit the network: {what}"),
+                "resume with the scenario that wrote them; connections, seed and synapse models must be the same",
+            )
+        };
+        if dynamic.len() != values.len() {
+            return Err(misfit(format!("{} projections with dynamics, {} stored", dynamic.len(), values.len())));
+        }
+        for (projection, arrays) in dynamic.into_iter().zip(values) {
+            let slots = self.dynamic_canonical(net, rows, projection)?;
+            let (name, states) = (&net.projections[projection].name, net.projections[projection].synapse.model.states.len());
+            if arrays.len() != 1 + states || arrays.iter().any(|a| a.len() != slots.len()) {
+                return Err(misfit(format!("projection `{name}` has {} synapses with {states} states", slots.len())));
+            }
+            for (k, array) in arrays.iter().enumerate() {
+                for (slot, &x) in slots.iter().zip(array) {
+                    let kept = &mut self.tables[slot.block as usize].dynamics[slot.entry as usize];
+                    match k {
+                        0 => kept.weight[slot.index as usize] = x,
+                        _ => kept.states[k - 1][slot.index as usize] = x.to_bits(),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Weights of a projection as the engine uses them, in canonical edge order: (source global id, target global id, weight).
+    pub fn weights(&self, net: &Network, rows: &Rows, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
+        let p = &net.projections[projection];
+        let (source, target) = (net.populations[p.source].first, net.populations[p.target].first);
+        let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone())?;
+        let route = &encoder.routes[projection];
+        let of_source = |local: u32| {
+            let mut edges = Vec::new();
+            rows.append(projection, local, &mut edges);
+            edges.into_iter().map(move |e| (source + local, e))
+        };
+        let mut weights: Vec<(u32, u32, f32)> = (0..rows.sources(projection))
+            .into_par_iter()
+            .flat_map_iter(of_source)
+            .map(|(source, edge)| {
+                let spot = encoder.spot(route, &edge).ok_or_else(|| no_port(net, &edge))?;
+                let weight = nearest(spot.weight * spot.lane.inverse) as f64 / spot.lane.inverse;
+                Ok((source, target + edge.target, weight as f32))
+            })
+            .collect::<Result<_>>()?;
+        if is_dynamic(p) {
+            let slots = self.dynamic_canonical(net, rows, projection)?;
+            let stored = self.gather(&slots, 0).swap_remove(0);
+            weights.iter_mut().zip(stored).for_each(|(w, stored)| w.2 = stored);
+        }
+        Ok(weights)
+    }
 }

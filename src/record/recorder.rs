@@ -997,6 +997,23 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_is_read_while_it_is_written_and_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        let net = network(&[("E", 5)]);
+        let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
+        recorder.spikes(&[spike(1.0, 3)]).unwrap();
+        recorder.progress(2.0).unwrap();
+        recorder.flush().unwrap();
+        // A second handle within one process shares the library's state, so the copy stands for another process.
+        let copy = dir.path().join("copy.h5");
+        std::fs::copy(&path, &copy).unwrap();
+        assert_eq!(Recording::open(&copy).unwrap().spikes("E").unwrap().ids, [3]);
+        let second = Recorder::resume(&path, &net, &info(), 2.0);
+        assert!(!cfg!(unix) || second.err().unwrap().to_string().contains("another program"));
+    }
+
+    #[test]
     fn memory_stays_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let net = network(&[("E", 1000)]);
@@ -1025,6 +1042,74 @@ mod tests {
             std::fs::write(&path, &whole[..keep]).unwrap();
             let error = Recording::open(&path).err().unwrap();
             assert!(error.remedy().is_some(), "{keep}: {error}");
+        }
+    }
+
+    const CHILD: &str = "SHARPWAVE_TEST_RECORD_UNTIL_KILLED";
+
+    /// Not a test of its own: the process that the next test kills. It flushes at 505 ms and goes on without.
+    #[test]
+    fn records_until_killed() {
+        let Ok(path) = std::env::var(CHILD) else { return };
+        let mut net = network(&[("E", 5), ("I", 3)]);
+        net.probes = probes();
+        let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
+        recorder.flush_every(Duration::from_secs(1 << 20));
+        for step in (0..).step_by(50) {
+            feed(&mut recorder, &net, step..step + 50);
+            if step == 5000 {
+                recorder.flush().unwrap();
+                std::fs::write(format!("{path}.flushed"), "").unwrap();
+            }
+        }
+    }
+
+    /// The file of a process that was killed holds exactly what was there at the last flush, although more had been written.
+    #[test]
+    fn a_killed_run_leaves_a_readable_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for trial in 0..3 {
+            let path = dir.path().join(format!("{trial}.h5"));
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "record::recorder::tests::records_until_killed"])
+                .env(CHILD, &path)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            let flushed = dir.path().join(format!("{trial}.h5.flushed"));
+            let size = || std::fs::metadata(&path).map_or(0, |m| m.len());
+            let mut wait = |done: &dyn Fn() -> bool| {
+                while !done() {
+                    assert!(child.try_wait().unwrap().is_none(), "the recording process ended by itself");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            };
+            wait(&|| flushed.exists());
+            let more = size() + (1 << 20) * (trial + 1);
+            wait(&|| size() > more);
+            child.kill().unwrap();
+            child.wait().unwrap();
+
+            let read = Recording::open(&path).unwrap();
+            assert!(!read.ending.complete && read.ending.counters.is_none());
+            assert_eq!(read.ending.until, 505.0);
+            let e = read.spikes("E").unwrap();
+            let expected: Vec<(f64, u64)> =
+                (1..=5050u64).flat_map(|s| (0..5u64).filter(move |k| s % (k + 3) == 0).map(move |k| (s as f64 * 0.1, k))).collect();
+            assert_eq!(e.times.into_iter().zip(e.ids).collect::<Vec<_>>(), expected);
+            let reports = read.reports().unwrap();
+            assert_eq!(reports.iter().map(|r| r.rows).collect::<Vec<_>>(), [1010, 1010, 505]);
+            let rows = read.report_rows(&reports[0], 0..1010).unwrap();
+            assert!(rows.chunks(2).enumerate().all(|(k, r)| r[0] == ((k + 1) as f64 * 0.5) as f32));
+            assert_eq!(read.rates().unwrap()[0].rate.len(), 50);
+            // And it can be continued from there.
+            drop(read);
+            let mut net = network(&[("E", 5), ("I", 3)]);
+            net.probes = probes();
+            let mut recorder = Recorder::resume(&path, &net, &info(), 505.0).unwrap();
+            feed(&mut recorder, &net, 5050..6000);
+            recorder.finish(true, &Counters::default(), 1.0).unwrap();
+            assert_eq!(Recording::open(&path).unwrap().spike_count("E").unwrap() as u64, (3..8).map(|d| 6000 / d).sum::<u64>());
         }
     }
 }

@@ -14,11 +14,11 @@ use std::f64::consts::TAU;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// All currents into the elements `range` of one population.
+/// All currents into one population.
 #[derive(Clone, Debug)]
 pub struct Currents {
     dt: f64,
-    range: Range<u32>,
+    n: usize,
     parts: Vec<Part>,
 }
 
@@ -33,7 +33,12 @@ enum Kind {
     Dc(f64),
     /// One amplitude for each element of the population.
     DcEach(Arc<[f64]>),
-    Ac { amplitude: f64, frequency: f64, phase: f64, offset: f64 },
+    Ac {
+        amplitude: f64,
+        frequency: f64,
+        phase: f64,
+        offset: f64,
+    },
     /// (first step, amplitude), ascending.
     Step(Vec<(u64, f64)>),
     Noise(Noise),
@@ -46,34 +51,32 @@ struct Noise {
     /// Steps.
     interval: u64,
     key: [u32; 2],
-    /// The interval that `values` belong to, one value for each element of the range.
-    current: Option<u64>,
+    /// What was drawn last: the interval, the elements, a value for each.
+    interval_held: u64,
+    held: Range<usize>,
     values: Vec<f32>,
 }
 
 impl Currents {
-    /// The current drives of population `population` of a network, for the elements `range` of it.
-    pub fn of(network: &Network, population: usize, range: Range<u32>) -> Result<Self> {
+    /// The current drives of population `population` of a network.
+    ///
+    /// # Errors
+    /// Amplitudes, times or intervals that are not finite or make no sense.
+    pub fn new(network: &Network, population: usize) -> Result<Self> {
         let n = network.populations[population].n as usize;
         let drives = network.drives.iter().enumerate().filter(|(_, d)| d.population == population);
-        Self::new(drives, n, network.dt, network.seed, range)
+        Self::from_drives(drives, n, network.dt, network.seed)
     }
 
-    /// From drives with their owner index; Poisson drives are passed over. `n` is the size of the population.
-    pub fn new<'a>(
-        drives: impl IntoIterator<Item = (usize, &'a Drive)>,
-        n: usize,
-        dt: f64,
-        seed: u64,
-        range: Range<u32>,
-    ) -> Result<Self> {
+    /// From drives with their index in the network; Poisson drives are passed over. `n`: size of the population; `dt` in ms.
+    pub fn from_drives<'a>(drives: impl IntoIterator<Item = (usize, &'a Drive)>, n: usize, dt: f64, seed: u64) -> Result<Self> {
         let mut parts = Vec::new();
         for (owner, drive) in drives {
             if let Some(kind) = Kind::new(drive, n, dt, rng::key(seed, owner as u32))? {
                 parts.push(Part { active: active_steps(drive.start, drive.stop, dt), kind });
             }
         }
-        Ok(Currents { dt, range, parts })
+        Ok(Currents { dt, n, parts })
     }
 
     /// No current at any time.
@@ -90,21 +93,21 @@ impl Currents {
         Some(sum as f32)
     }
 
-    /// Writes the current of this step for the elements `range` (within the range given at construction) to `out`.
-    pub fn fill(&mut self, step: u64, range: Range<u32>, out: &mut [f32]) {
-        assert!(range.start >= self.range.start && range.end <= self.range.end && out.len() == range.len());
+    /// Writes the current of this step for the elements `range` (local ids) to `out`, of the same length. Noise is drawn once an
+    /// interval for the elements asked for, so a thread best keeps its own copy and asks in ascending order.
+    pub fn fill(&mut self, step: u64, range: Range<usize>, out: &mut [f32]) {
+        assert!(range.end <= self.n && out.len() == range.len());
         let active = |p: &&mut Part| p.active.contains(&step);
         let same: f64 = self.parts.iter_mut().filter(active).filter_map(|p| p.kind.same_for_all(step, self.dt)).sum();
         out.fill(same as f32);
         for part in self.parts.iter_mut().filter(active) {
             match &mut part.kind {
                 Kind::DcEach(amplitude) => {
-                    let amplitude = &amplitude[range.start as usize..range.end as usize];
+                    let amplitude = &amplitude[range.clone()];
                     out.iter_mut().zip(amplitude).for_each(|(x, &a)| *x += a as f32);
                 }
                 Kind::Noise(noise) => {
-                    noise.bring_to((step - part.active.start) / noise.interval, &self.range);
-                    let values = &noise.values[(range.start - self.range.start) as usize..][..range.len()];
+                    let values = noise.values((step - part.active.start) / noise.interval, &range);
                     out.iter_mut().zip(values).for_each(|(x, &v)| *x += v);
                 }
                 Kind::Dc(_) | Kind::Ac { .. } | Kind::Step(_) => {}
@@ -133,7 +136,9 @@ impl Kind {
                 Kind::DcEach(each.clone())
             }
             &DriveKind::Ac { amplitude, frequency, phase, offset } => {
-                for (what, x) in [("the amplitude", amplitude), ("the frequency", frequency), ("the phase", phase), ("the offset", offset)] {
+                for (what, x) in
+                    [("the amplitude", amplitude), ("the frequency", frequency), ("the phase", phase), ("the offset", offset)]
+                {
                     finite(what, x)?;
                 }
                 Kind::Ac { amplitude, frequency, phase, offset }
@@ -159,7 +164,7 @@ impl Kind {
                     return Err(Error::input(message, "give an interval of at least one step"));
                 }
                 let interval = (interval / dt).round().max(1.0) as u64;
-                Kind::Noise(Noise { mean, std, interval, key, current: None, values: Vec::new() })
+                Kind::Noise(Noise { mean, std, interval, key, interval_held: 0, held: 0..0, values: Vec::new() })
             }
         }))
     }
@@ -181,12 +186,17 @@ impl Kind {
 }
 
 impl Noise {
-    fn bring_to(&mut self, interval: u64, range: &Range<u32>) {
-        if self.current != Some(interval) {
-            let normal = |e| (self.mean + self.std * standard_normal(self.key, e, interval)) as f32;
-            self.values = range.clone().map(normal).collect();
-            self.current = Some(interval);
+    /// The noise of an interval for the elements `range`.
+    fn values(&mut self, interval: u64, range: &Range<usize>) -> &[f32] {
+        if self.interval_held != interval || range.start < self.held.start || range.start > self.held.end {
+            self.interval_held = interval;
+            self.held = range.start..range.start;
+            self.values.clear();
         }
+        let (key, mean, std) = (self.key, self.mean, self.std);
+        self.values.extend((self.held.end..range.end).map(|e| (mean + std * standard_normal(key, e as u32, interval)) as f32));
+        self.held.end = self.held.end.max(range.end);
+        &self.values[range.start - self.held.start..][..range.len()]
     }
 }
 
@@ -208,8 +218,8 @@ mod tests {
         Drive { name: "d".into(), population: 0, kind, start, stop }
     }
 
-    fn currents(drives: &[Drive], range: Range<u32>) -> Result<Currents> {
-        Currents::new(drives.iter().enumerate(), 10, 0.1, 7, range)
+    fn currents(drives: &[Drive]) -> Result<Currents> {
+        Currents::from_drives(drives.iter().enumerate(), 10, 0.1, 7)
     }
 
     #[test]
@@ -219,12 +229,18 @@ mod tests {
             drive(DriveKind::Step { changes: vec![(0.5, 10.0), (1.0, -20.0)] }, 0.0, 3.0),
             drive(DriveKind::Ac { amplitude: 5.0, frequency: 40.0, phase: 0.3, offset: 2.0 }, 0.0, f64::INFINITY),
         ];
-        let mut c = currents(&drives, 0..10).unwrap();
+        let mut c = currents(&drives).unwrap();
         for step in 0..60u64 {
             let t = step as f64 * 0.1;
             let mut expected = 5.0 * (TAU * 0.04 * t + 0.3).sin() + 2.0;
             expected += if (10..20).contains(&step) { 100.0 } else { 0.0 };
-            expected += if (10..30).contains(&step) { -20.0 } else if (5..10).contains(&step) { 10.0 } else { 0.0 };
+            expected += if (10..30).contains(&step) {
+                -20.0
+            } else if (5..10).contains(&step) {
+                10.0
+            } else {
+                0.0
+            };
             let got = c.uniform(step).unwrap();
             assert!((got as f64 - expected).abs() < 1e-5, "step {step}: {got} for {expected}");
             let mut out = [0.0; 4];
@@ -240,7 +256,7 @@ mod tests {
             drive(DriveKind::Dc { amplitude: Values::Each(each.into()) }, 0.5, 1.0),
             drive(DriveKind::Dc { amplitude: Values::Uniform(1.0) }, 0.0, 9.0),
         ];
-        let mut c = currents(&drives, 2..8).unwrap();
+        let mut c = currents(&drives).unwrap();
         assert_eq!((c.uniform(4), c.uniform(5), c.uniform(10)), (Some(1.0), None, Some(1.0)));
         let mut out = [0.0; 3];
         c.fill(5, 4..7, &mut out);
@@ -250,20 +266,23 @@ mod tests {
     #[test]
     fn noise_is_normal_held_for_the_interval_and_independent_of_the_split() {
         let drives = [drive(DriveKind::Noise { mean: 3.0, std: 2.0, interval: 1.0 }, 0.5, f64::INFINITY)];
-        let n = 10_000u32;
-        let whole = |range: Range<u32>| Currents::new(drives.iter().enumerate(), n as usize, 0.1, 7, range).unwrap();
-        let mut all = whole(0..n);
-        let mut part = whole(100..200);
-        let (mut sum, mut square, mut lag, mut previous) = (0.0, 0.0, 0.0, vec![0.0; n as usize]);
+        let n = 10_000;
+        let mut all = Currents::from_drives(drives.iter().enumerate(), n, 0.1, 7).unwrap();
+        let mut part = all.clone();
+        let (mut sum, mut square, mut lag, mut previous) = (0.0, 0.0, 0.0, vec![0.0; n]);
         for k in 0..40u64 {
-            let mut first = vec![0.0; n as usize];
+            let mut first = vec![0.0; n];
             all.fill(5 + 10 * k, 0..n, &mut first);
-            let mut last = vec![0.0; n as usize];
+            let mut last = vec![0.0; n];
             all.fill(5 + 10 * k + 9, 0..n, &mut last);
             assert_eq!(first, last, "one value for an interval");
             let mut few = [0.0; 50];
             part.fill(5 + 10 * k + 3, 120..170, &mut few);
             assert_eq!(few, first[120..170]);
+            for start in [170, 150, 400, 100] {
+                part.fill(5 + 10 * k + 3, start..start + 50, &mut few);
+                assert_eq!(few, first[start..start + 50]);
+            }
             for (x, p) in first.iter().zip(&previous) {
                 let z = (*x as f64 - 3.0) / 2.0;
                 sum += z;
@@ -306,7 +325,7 @@ mod tests {
             DriveKind::Noise { mean: 0.0, std: 1.0, interval: 0.05 },
         ];
         for kind in bad {
-            assert!(currents(&[drive(kind.clone(), 0.0, 1.0)], 0..10).is_err(), "{kind:?}");
+            assert!(currents(&[drive(kind.clone(), 0.0, 1.0)]).is_err(), "{kind:?}");
         }
     }
 }

@@ -24,12 +24,23 @@ pub struct SourceEmitter {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Poisson { table: Table, active: Range<u64> },
+    Poisson {
+        table: Table,
+        active: Range<u64>,
+    },
     Trains(Vec<(u64, u32)>),
     /// `table.row_of_element` holds the pixels of presentation `shown`.
-    Rate { schedule: Arc<Presentation>, table: Table, shown: Option<usize> },
+    Rate {
+        schedule: Arc<Presentation>,
+        table: Table,
+        shown: Option<usize>,
+    },
     /// Spikes (step, source) of the presentations `loaded`.
-    Latency { schedule: Arc<Presentation>, loaded: Range<usize>, spikes: Vec<(u64, u32)> },
+    Latency {
+        schedule: Arc<Presentation>,
+        loaded: Range<usize>,
+        spikes: Vec<(u64, u32)>,
+    },
 }
 
 impl SourceEmitter {
@@ -57,7 +68,10 @@ impl SourceEmitter {
                 let step = |time| {
                     step_of(time, dt).ok_or_else(|| {
                         let message = format!("a spike at {time} ms lies before the first step");
-                        Error::input(message, "on a grid spike times must lie above 0 ms; shift the trains, or use the event engine")
+                        Error::input(
+                            message,
+                            "on a grid spike times must lie above 0 ms; shift the trains, or use the event engine",
+                        )
                     })
                 };
                 let mut spikes = Vec::new();

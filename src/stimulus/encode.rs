@@ -75,7 +75,10 @@ impl Presentation {
         }
         let (n, count) = (images.count, count.unwrap_or(images.count));
         if n == 0 || count > u32::MAX as usize {
-            return Err(Error::input(format!("{count} presentations of {n} samples"), "give at least one sample, at most 2^32 presentations"));
+            return Err(Error::input(
+                format!("{count} presentations of {n} samples"),
+                "give at least one sample, at most 2^32 presentations",
+            ));
         }
         let order = match order {
             Order::Sequential => (0..count).map(|i| (i % n) as u32).collect(),

@@ -36,7 +36,11 @@ impl Images {
             return Err(refuse(path, message, "give the file of the images (train-images-idx3-ubyte) here"));
         };
         if data.is_empty() {
-            return Err(refuse(path, format!("holds no pixels ({count} images of {rows} x {columns})"), "give a file with images"));
+            return Err(refuse(
+                path,
+                format!("holds no pixels ({count} images of {rows} x {columns})"),
+                "give a file with images",
+            ));
         }
         let labels = labels.map(|labels| read_labels(labels, count)).transpose()?;
         Ok(Images { count, rows, columns, pixels: data, labels })
@@ -49,7 +53,10 @@ impl Images {
             return Err(Error::input(message, "give whole samples, at least one"));
         }
         if let Some(i) = values.iter().position(|x| x.is_nan()) {
-            return Err(Error::input(format!("intensity {} of sample {} is NaN", i % width, i / width), "give numbers from 0 to 1"));
+            return Err(Error::input(
+                format!("intensity {} of sample {} is NaN", i % width, i / width),
+                "give numbers from 0 to 1",
+            ));
         }
         let pixels = values.iter().map(|x| (x.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
         Ok(Images { count: values.len() / width, rows: 1, columns: width, pixels, labels: None })
@@ -82,7 +89,8 @@ fn read_labels(path: &Path, count: usize) -> Result<Vec<u8>> {
 /// Reads an IDX file of unsigned bytes.
 pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
     let path = path.as_ref();
-    let open = || File::open(path).map(BufReader::new).map_err(|e| refuse(path, format!("cannot be read: {e}"), "check the path"));
+    let open =
+        || File::open(path).map(BufReader::new).map_err(|e| refuse(path, format!("cannot be read: {e}"), "check the path"));
     let mut magic = [0u8; 2];
     let zipped = open()?.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
     match zipped {
@@ -109,9 +117,19 @@ fn parse(path: &Path, mut input: impl Read) -> Result<Idx> {
             0x0c => "32-bit integers",
             0x0d => "32-bit floats",
             0x0e => "64-bit floats",
-            _ => return Err(refuse(path, format!("is not an IDX file (element type {kind:#04x})"), "give an IDX file as MNIST uses, plain or .gz")),
+            _ => {
+                return Err(refuse(
+                    path,
+                    format!("is not an IDX file (element type {kind:#04x})"),
+                    "give an IDX file as MNIST uses, plain or .gz",
+                ));
+            }
         };
-        return Err(refuse(path, format!("holds {name}, only unsigned bytes are read"), "scale the values to 0..255 and write them as bytes"));
+        return Err(refuse(
+            path,
+            format!("holds {name}, only unsigned bytes are read"),
+            "scale the values to 0..255 and write them as bytes",
+        ));
     }
     if !(1..=8).contains(&n_dims) {
         return Err(refuse(path, format!("announces {n_dims} dimensions"), AGAIN));
@@ -143,10 +161,12 @@ fn refuse(path: &Path, message: impl Into<String>, remedy: &str) -> Error {
 /// The folder of reference data for tests; None (and a printed reason) where it is absent.
 #[cfg(test)]
 pub(crate) fn shared_data(file: &str) -> Option<std::path::PathBuf> {
+    use std::io::Write;
     let folder = std::env::var_os("SHARPWAVE_SHARED").map(std::path::PathBuf::from);
     let path = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("data").join(file);
     if !path.exists() {
-        eprintln!("skipped: no {} (set SHARPWAVE_SHARED to the folder that holds data/)", path.display());
+        // Straight to stderr: what a passing test prints with eprintln! is not shown.
+        let _ = writeln!(std::io::stderr(), "skipped: no data/{file} (set SHARPWAVE_SHARED to the folder that holds data/)");
         return None;
     }
     Some(path)

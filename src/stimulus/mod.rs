@@ -8,6 +8,11 @@ pub mod idx;
 pub mod poisson;
 pub mod trains;
 
+pub use current::Currents;
+pub use emit::SourceEmitter;
+pub use encode::Presentation;
+pub use poisson::PoissonDrive;
+
 use crate::network::Values;
 use std::sync::Arc;
 

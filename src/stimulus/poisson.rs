@@ -11,9 +11,9 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::network::{Network, Values};
+use crate::network::Values;
 use crate::rng::{self, Purpose, philox4x32};
-use crate::stimulus::{DriveKind, active_steps};
+use crate::stimulus::{Drive, DriveKind, active_steps};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -136,8 +136,13 @@ pub(crate) fn mean(rate: f64, dt: f64) -> Result<f64> {
     }
     if lambda > MAX_LAMBDA {
         let most = MAX_LAMBDA / (dt * 1e-3);
-        let message = format!("a Poisson rate of {rate} Hz is {lambda:.0} events in a step of {dt} ms; at most {MAX_LAMBDA:.0} are supported");
-        return Err(Error::input(message, format!("split it into several drives of at most {most:.0} Hz each, or shorten the step")));
+        let message = format!(
+            "a Poisson rate of {rate} Hz is {lambda:.0} events in a step of {dt} ms; at most {MAX_LAMBDA:.0} are supported"
+        );
+        return Err(Error::input(
+            message,
+            format!("split it into several drives of at most {most:.0} Hz each, or shorten the step"),
+        ));
     }
     Ok(lambda)
 }
@@ -195,20 +200,30 @@ impl Words {
     }
 }
 
+/// Reduction by halves, which the compiler turns into wide operations.
+#[inline(always)]
+fn fold(words: &[u32; CHUNK], pick: impl Fn(u32, u32) -> u32) -> u32 {
+    let mut left = *words;
+    let mut n = CHUNK / 2;
+    while n > 0 {
+        for i in 0..n {
+            left[i] = pick(left[i], left[i + n]);
+        }
+        n /= 2;
+    }
+    left[0]
+}
+
 /// Counts of the words by one row. Only the thresholds between the smallest and the largest word are looked at.
 #[inline(always)]
 fn count_chunk(words: &[u32; CHUNK], row: &[u32]) -> Option<[u32; CHUNK]> {
-    let mut largest = 0;
-    for &w in words {
-        largest = largest.max(w);
-    }
-    largest = largest.min(PADDING - 1);
+    let largest = fold(words, u32::max).min(PADDING - 1);
     if row.first().is_none_or(|&t| t > largest) {
         return None;
     }
     let mut first = 0;
     if row.len() > 32 {
-        let smallest = words.iter().fold(u32::MAX, |a, &w| a.min(w));
+        let smallest = fold(words, u32::min);
         first = count(row, smallest) as usize;
     }
     let mut counts = [first as u32; CHUNK];
@@ -265,7 +280,8 @@ impl Simd {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl")
+            {
                 return Simd::Avx512;
             }
             if is_x86_feature_detected!("avx2") {
@@ -344,22 +360,21 @@ pub struct PoissonDrive {
 }
 
 impl PoissonDrive {
-    /// The Poisson drives of a population; key and words belong to the index of the drive in the network.
-    pub fn of(network: &Network, population: usize) -> Result<Vec<Self>> {
-        let mut found = Vec::new();
-        for (owner, drive) in network.drives.iter().enumerate().filter(|(_, d)| d.population == population) {
-            if let DriveKind::Poisson { rate, weight, port } = &drive.kind {
-                let n = network.populations[population].n as usize;
-                let active = active_steps(drive.start, drive.stop, network.dt);
-                let table = Table::new(rate, n, network.dt)?;
-                found.push(PoissonDrive { weight: *weight, port: *port, active, ..Self::new(table, network.seed, owner as u32) });
-            }
-        }
-        Ok(found)
+    /// A drive of a network: `n` is the size of its population, `dt` in ms, `owner` its index in the network.
+    ///
+    /// # Errors
+    /// Rates that are negative, not finite or too high for the step, or as many as do not fit; a drive of another kind.
+    pub fn new(drive: &Drive, n: u32, dt: f64, seed: u64, owner: u32) -> Result<Self> {
+        let DriveKind::Poisson { rate, weight, port } = &drive.kind else {
+            return Err(Error::input(format!("drive `{}` is a current", drive.name), "use it as one"));
+        };
+        let active = active_steps(drive.start, drive.stop, dt);
+        let table = Table::new(rate, n as usize, dt)?;
+        Ok(PoissonDrive { active, weight: *weight, port: *port, ..Self::with_table(table, seed, owner) })
     }
 
     /// A drive that is always active, with weight 1 on port 0.
-    pub fn new(table: Table, seed: u64, owner: u32) -> Self {
+    pub fn with_table(table: Table, seed: u64, owner: u32) -> Self {
         PoissonDrive { table, active: 0..u64::MAX, weight: 1.0, port: 0, key: rng::key(seed, owner), simd: Simd::detect() }
     }
 
@@ -455,7 +470,7 @@ mod tests {
     #[test]
     fn counts_are_poisson() {
         for (lambda, seed) in [(0.02, 1), (0.6, 2), (1.7, 3), (40.0, 4)] {
-            let drive = PoissonDrive::new(Table::of_means(&[lambda]), seed, 5);
+            let drive = PoissonDrive::with_table(Table::of_means(&[lambda]), seed, 5);
             let (elements, steps) = (1000, 400);
             let mut seen = vec![0u32; 200];
             let (mut sum, mut square) = (0.0, 0.0);
@@ -491,7 +506,7 @@ mod tests {
     fn streams_are_uncorrelated() {
         let counts = |owner: u32, step: u64| {
             let mut acc = vec![0i32; 100_001];
-            PoissonDrive::new(Table::of_means(&[1.0]), 9, owner).add(step, 0, &mut acc, 1);
+            PoissonDrive::with_table(Table::of_means(&[1.0]), 9, owner).add(step, 0, &mut acc, 1);
             acc
         };
         let base = counts(0, 10);
@@ -516,7 +531,7 @@ mod tests {
                 table.row_of_element = Some((0..first + n).map(|e| (e / stretch % lambdas.len()) as u32).collect());
             }
             let step = step.min(u64::MAX - 1);
-            let drive = PoissonDrive::new(table, seed, owner);
+            let drive = PoissonDrive::with_table(table, seed, owner);
             let expected: Vec<i32> = (first..first + n).map(|e| 7 + weight * drive.count(step, e as u32) as i32).collect();
             for simd in Simd::available() {
                 let mut acc = vec![7i32; n];
@@ -545,7 +560,10 @@ mod tests {
 
     #[test]
     fn active_from_start_to_stop() {
-        let drive = PoissonDrive { active: active_steps(1.0, 2.0, 0.1), ..PoissonDrive::new(Table::of_means(&[50.0]), 1, 1) };
+        let kind = DriveKind::Poisson { rate: Values::Uniform(5e5), weight: -2.5, port: 1 };
+        let drive = Drive { name: "d".into(), population: 0, kind, start: 1.0, stop: 2.0 };
+        let drive = PoissonDrive::new(&drive, 8, 0.1, 1, 1).unwrap();
+        assert_eq!((drive.weight, drive.port), (-2.5, 1));
         let fires = |step| {
             let mut acc = [0; 8];
             drive.add(step, 0, &mut acc, 1);

@@ -33,13 +33,21 @@ impl Trains {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
         let broken = |e: csv::Error| {
             let start = e.position().map_or(0, |p| p.byte() as usize).min(text.len());
-            Error::at(at(line_from(&text, start)), format!("this line cannot be read as CSV: {e}"), "give every line as many fields as the header")
+            Error::at(
+                at(line_from(&text, start)),
+                format!("this line cannot be read as CSV: {e}"),
+                "give every line as many fields as the header",
+            )
         };
         let header = reader.headers().map_err(broken)?.clone();
         let column = |name: &str| {
             header.iter().position(|h| h.eq_ignore_ascii_case(name)).ok_or_else(|| {
                 let start = header.position().map_or(0, |p| p.byte() as usize).min(text.len());
-                Error::at(at(line_from(&text, start)), format!("no column `{name}`"), "the first line must name the columns, as in: time,id")
+                Error::at(
+                    at(line_from(&text, start)),
+                    format!("no column `{name}`"),
+                    "the first line must name the columns, as in: time,id",
+                )
             })
         };
         let (time, id) = (column("time")?, column("id")?);
@@ -50,7 +58,9 @@ impl Trains {
             let wrong = |what: &str, remedy: &str| Error::at(at(line_from(&text, start)), what.to_string(), remedy);
             let (t, s) = (&record[time], &record[id]);
             let t = t.parse::<f64>().ok().filter(|t| *t >= 0.0 && t.is_finite());
-            let t = t.ok_or_else(|| wrong(&format!("`{}` is not a spike time", &record[time]), "times are finite and not negative, in ms"))?;
+            let t = t.ok_or_else(|| {
+                wrong(&format!("`{}` is not a spike time", &record[time]), "times are finite and not negative, in ms")
+            })?;
             let s = s.parse::<u32>().map_err(|_| wrong(&format!("`{s}` is not a source"), "ids count the sources from 0"))?;
             spikes.push((t, s));
         }
@@ -170,7 +180,10 @@ mod tests {
         ] {
             let error = csv(text).unwrap_err();
             let shown = error.to_string();
-            assert!(shown.contains("spikes.csv") && shown.contains(place) && shown.contains(part), "{shown} (wanted {place} {part})");
+            assert!(
+                shown.contains("spikes.csv") && shown.contains(place) && shown.contains(part),
+                "{shown} (wanted {place} {part})"
+            );
             assert!(error.remedy().is_some());
         }
         assert!(Trains::from_csv("nowhere.csv").unwrap_err().to_string().contains("nowhere.csv"));
