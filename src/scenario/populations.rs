@@ -6,7 +6,7 @@ use super::tree::{Kind, Node, Spot};
 use super::Builder;
 use crate::error::{Result, nearest};
 use crate::model::NeuronModel;
-use crate::network::{Cell, Population, Probe, Values};
+use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
 use crate::stimulus::idx::Images;
@@ -136,8 +136,8 @@ impl Builder<'_> {
     }
 
     /// Parameters and initial values over the model's defaults.
-    fn neurons(&self, node: &Node, spot: &Spot, model: Arc<NeuronModel>, index: u32, n: u32) -> Result<crate::network::NeuronInstance> {
-        let mut given: Vec<(usize, Values)> = vec![];
+    fn neurons(&self, node: &Node, spot: &Spot, model: Arc<NeuronModel>, index: u32, n: u32) -> Result<NeuronInstance> {
+        let mut given: Vec<(String, Values)> = vec![];
         for (table, purpose) in [("params", Purpose::Parameter), ("initial", Purpose::Initial)] {
             let Some(table_node) = node.get(table) else { continue };
             if !matches!(table_node.kind, Kind::Table { .. }) {
@@ -149,19 +149,19 @@ impl Builder<'_> {
                     let message = format!("{} has no parameter `{}`", model.name, entry.key);
                     return Err(entry.key_spot.error(message, suggest(&entry.key, names)));
                 };
-                if given.iter().any(|g| g.0 == at) {
+                if given.iter().any(|g| g.0 == entry.key) {
                     let message = format!("`{}` is given in params and in initial", entry.key);
                     return Err(entry.key_spot.error(message, "keep one of them"));
                 }
                 let p = &model.params[at];
                 let bounds = Bounds { above: p.above, at_least: p.at_least, at_most: p.at_most };
                 let random = (purpose, key(self.seed, index), at as u32);
-                given.push((at, self.scope.values(&entry.value, &p.name, &p.unit, n, &bounds, random)?));
+                given.push((p.name.clone(), self.scope.values(&entry.value, &p.name, &p.unit, n, &bounds, random)?));
             }
         }
         // What remains is a relation between parameters: the model's own check, placed at the table.
         let at = node.get("params").or(node.get("initial")).map_or(spot, |t| &t.spot);
-        crate::model::instance::instantiate(&model, &given, self.dt).map_err(|e| placed(e, at))
+        NeuronInstance::new(&model, &given, self.dt).map_err(|e| placed(e, at))
     }
 
     fn poisson(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {

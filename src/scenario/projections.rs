@@ -510,9 +510,9 @@ impl Builder<'_> {
             };
             let p = &model.params[index];
             let bounds = Bounds { above: p.above, at_least: p.at_least, at_most: p.at_most };
-            given.push((index, self.scope.bounded(&entry.value, &p.name, &p.unit, &bounds)?));
+            given.push((p.name.clone(), self.scope.bounded(&entry.value, &p.name, &p.unit, &bounds)?));
         }
-        let instance = crate::model::instance::instantiate_synapse(&model, &given, self.dt);
+        let instance = SynapseInstance::new(&model, &given, self.dt);
         instance.map_err(|e| match node {
             Some(n) => placed(e, &n.spot),
             None => e,
