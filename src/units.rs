@@ -248,7 +248,9 @@ pub fn evaluate(expression: &str, names: &[(String, f64)]) -> Result<f64, Refusa
     for (name, span) in parsed.names_with_spans() {
         if !names.iter().any(|(n, _)| n == name) {
             let unit = Unit::parse(name).is_some();
-            let near = crate::error::nearest(name, names.iter().map(|(n, _)| n.as_str()));
+            // Every name is near to a name of one letter.
+            let candidates = names.iter().map(|(n, _)| n.as_str()).filter(|n| name.len() > 1 && n.len() > 1);
+            let near = crate::error::nearest(name, candidates);
             let remedy = match near {
                 _ if unit => "a unit can only be the last word: \"2000 * 8 Hz\"".to_string(),
                 Some(n) => format!("did you mean `{n}`?"),

@@ -12,6 +12,8 @@ mod populations;
 mod projections;
 mod read;
 mod scale;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use crate::error::{Error, Result};
@@ -109,7 +111,7 @@ impl Scenario {
             tree::set(&mut root, &path, value)?;
         }
         let names = variables(&root)?;
-        let scope = Scope { names, folder: ".".into() };
+        let scope = Scope { names, ..Scope::default() };
         Ok(Scenario { path: path.into(), text: source, overrides: overrides.to_vec(), variant, root, scope })
     }
 
@@ -276,6 +278,22 @@ fn items<'a>(node: Option<&'a Node>, key: &str) -> Result<&'a [Node]> {
     }
 }
 
+/// A key that can stand as a name in expressions.
+fn check_name(entry: &tree::Entry) -> Result<()> {
+    let key = entry.key.as_str();
+    let word = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit());
+    let unit = crate::units::Unit::parse(key).is_some();
+    if word && !unit && !crate::model::expr::is_reserved(key) && !["scale_n", "scale_k"].contains(&key) {
+        return Ok(());
+    }
+    let why = match (unit, word) {
+        (true, _) => "is the name of a unit",
+        (_, true) => "is a reserved name",
+        _ => "is not a name",
+    };
+    Err(entry.key_spot.error(format!("`{key}` {why}"), "use letters, digits and _, for instance rate_ext"))
+}
+
 /// [variables] and the scale factors. Variables may be expressions over one another.
 fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
     let mut scope = Scope::default();
@@ -286,15 +304,7 @@ fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
     let Kind::Table { entries, .. } = &node.kind else {
         return Err(node.error("`variables` must be a table", "write [variables], and g = 5.0 below it"));
     };
-    for entry in entries {
-        let word = entry.key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !entry.key.starts_with(|c: char| c.is_ascii_digit());
-        let taken = crate::units::Unit::parse(&entry.key).is_some();
-        if !word || taken || crate::model::expr::is_reserved(&entry.key) || ["scale_n", "scale_k"].contains(&entry.key.as_str()) {
-            let why = if taken { "has the name of a unit" } else if word { "has a reserved name" } else { "is not a name" };
-            let message = format!("variable `{}` {why}", entry.key);
-            return Err(entry.key_spot.error(message, "use letters, digits and _, for instance rate_ext"));
-        }
-    }
+    entries.iter().try_for_each(check_name)?;
     // Numbers first, then whatever can be computed from what is known, until nothing is left or nothing moves.
     let mut left: Vec<_> = entries.iter().collect();
     scale::names(root.get("scale"), &mut scope)?;

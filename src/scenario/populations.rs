@@ -6,7 +6,7 @@ use super::tree::{Kind, Node, Spot};
 use super::Builder;
 use crate::error::{Result, nearest};
 use crate::model::NeuronModel;
-use crate::network::{Cell, Population, Probe, Values};
+use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
 use crate::stimulus::idx::Images;
@@ -55,8 +55,9 @@ impl Builder<'_> {
             "images" => self.images(node, spot, &what)?,
             _ => {
                 let model = self.neuron_model(model, model_node)?;
-                check_keys(node, &what, &[&COMMON[..], &["params", "initial"]].concat())?;
+                check_keys(node, &what, &[&COMMON[..], &["params", "initial", "random"]].concat())?;
                 let (full, n) = self.size(node, spot, &what)?;
+                self.draw_random(node.get("random"), index, n)?;
                 (Cell::Neuron(self.neurons(node, spot, model, index, n)?), full, n)
             }
         };
@@ -70,6 +71,7 @@ impl Builder<'_> {
         if let Some(positions) = node.get("positions") {
             (population.positions, population.extent) = self.positions(positions, n, index)?;
         }
+        self.scope.drawn.clear();
         let neuron = matches!(population.cell, Cell::Neuron(_));
         population.record_spikes = neuron.then_some(n);
         self.net.populations.push(population);
@@ -105,7 +107,7 @@ impl Builder<'_> {
         let scaled = (full as f64 * self.scale.n).round_ties_even();
         if scaled < 1.0 {
             let message = format!("scale.n = {} leaves no neuron of {what}, which has {full}", self.scale.n);
-            return Err(self.scale.refuse(&n.spot, message, "choose a larger scale.n"));
+            return Err(self.scale.refuse_n(&n.spot, message, "choose a larger scale.n"));
         }
         if scaled > u32::MAX as f64 {
             return Err(n.error(format!("{what} has {scaled} neurons"), format!("at most {} fit; lower n or scale.n", u32::MAX)));
@@ -113,9 +115,29 @@ impl Builder<'_> {
         Ok((full as f64, scaled as u32))
     }
 
+    /// Named numbers drawn once for each neuron, for parameters that depend on one another.
+    fn draw_random(&mut self, node: Option<&Node>, index: u32, n: u32) -> Result<()> {
+        self.scope.drawn.clear();
+        let Some(node) = node else { return Ok(()) };
+        if !matches!(node.kind, Kind::Table { .. }) {
+            let example = "write random = { r = { distribution = \"uniform\", low = 0, high = 1 } }";
+            return Err(node.error("`random` must be a table of distributions", example));
+        }
+        for (i, entry) in node.entries().iter().enumerate() {
+            super::check_name(entry)?;
+            if self.scope.names.iter().any(|v| v.0 == entry.key) {
+                return Err(entry.key_spot.error(format!("`{}` is also a variable", entry.key), "give one of them another name"));
+            }
+            let random = (Purpose::Parameter, key(self.seed, index), 1 << 20 | i as u32);
+            let values = self.scope.values(&entry.value, &entry.key, "1", n, &Bounds::ANY, random)?;
+            self.scope.drawn.push((entry.key.clone(), values));
+        }
+        Ok(())
+    }
+
     /// Parameters and initial values over the model's defaults.
-    fn neurons(&self, node: &Node, spot: &Spot, model: Arc<NeuronModel>, index: u32, n: u32) -> Result<crate::network::NeuronInstance> {
-        let mut given: Vec<(usize, Values)> = vec![];
+    fn neurons(&self, node: &Node, spot: &Spot, model: Arc<NeuronModel>, index: u32, n: u32) -> Result<NeuronInstance> {
+        let mut given: Vec<(String, Values)> = vec![];
         for (table, purpose) in [("params", Purpose::Parameter), ("initial", Purpose::Initial)] {
             let Some(table_node) = node.get(table) else { continue };
             if !matches!(table_node.kind, Kind::Table { .. }) {
@@ -127,19 +149,19 @@ impl Builder<'_> {
                     let message = format!("{} has no parameter `{}`", model.name, entry.key);
                     return Err(entry.key_spot.error(message, suggest(&entry.key, names)));
                 };
-                if given.iter().any(|g| g.0 == at) {
+                if given.iter().any(|g| g.0 == entry.key) {
                     let message = format!("`{}` is given in params and in initial", entry.key);
                     return Err(entry.key_spot.error(message, "keep one of them"));
                 }
                 let p = &model.params[at];
                 let bounds = Bounds { above: p.above, at_least: p.at_least, at_most: p.at_most };
                 let random = (purpose, key(self.seed, index), at as u32);
-                given.push((at, self.scope.values(&entry.value, &p.name, &p.unit, n, &bounds, random)?));
+                given.push((p.name.clone(), self.scope.values(&entry.value, &p.name, &p.unit, n, &bounds, random)?));
             }
         }
         // What remains is a relation between parameters: the model's own check, placed at the table.
         let at = node.get("params").or(node.get("initial")).map_or(spot, |t| &t.spot);
-        crate::model::instance::instantiate(&model, &given, self.dt).map_err(|e| placed(e, at))
+        NeuronInstance::new(&model, &given, self.dt).map_err(|e| placed(e, at))
     }
 
     fn poisson(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {

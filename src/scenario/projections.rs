@@ -200,7 +200,7 @@ impl Builder<'_> {
             }
             "fixed_total_number" => {
                 let (at, full) = self.total(node, spot, pair)?;
-                let scaled = (full * k * share.1).round_ties_even();
+                let scaled = (full * k * self.scale.n).round_ties_even();
                 let pairs = pair.n.1 as f64 * pair.sources() as f64;
                 if scaled > 0.0 && (pairs == 0.0 || !pair.multapses && scaled > pairs) {
                     let message = format!("{scaled} synapses, but there are only {pairs} pairs");
@@ -510,9 +510,9 @@ impl Builder<'_> {
             };
             let p = &model.params[index];
             let bounds = Bounds { above: p.above, at_least: p.at_least, at_most: p.at_most };
-            given.push((index, self.scope.bounded(&entry.value, &p.name, &p.unit, &bounds)?));
+            given.push((p.name.clone(), self.scope.bounded(&entry.value, &p.name, &p.unit, &bounds)?));
         }
-        let instance = crate::model::instance::instantiate_synapse(&model, &given, self.dt);
+        let instance = SynapseInstance::new(&model, &given, self.dt);
         instance.map_err(|e| match node {
             Some(n) => placed(e, &n.spot),
             None => e,

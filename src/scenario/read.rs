@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct Scope {
     /// [variables], `scale_n`, `scale_k`.
     pub names: Vec<(String, f64)>,
+    /// Numbers drawn for each neuron of the population at hand ([populations.X] random), usable in its parameters.
+    pub drawn: Vec<(String, Values)>,
     /// Folder of the scenario file.
     pub folder: PathBuf,
 }
@@ -292,6 +294,17 @@ impl Scope {
                     (0..n).map(|i| draw.sample(&mut Stream::new(key, purpose, i, sub))).collect()
                 }
             },
+            Kind::Text(t) if self.drawn.iter().any(|d| mentions(t, &d.0)) => {
+                let mut each = Scope { names: self.names.clone(), drawn: vec![], folder: self.folder.clone() };
+                let known = each.names.len();
+                (0..n as usize)
+                    .map(|i| {
+                        each.names.truncate(known);
+                        each.names.extend(self.drawn.iter().map(|(name, v)| (name.clone(), v.get(i))));
+                        each.number(node, unit)
+                    })
+                    .collect::<Result<_>>()?
+            }
             _ => return Ok(Values::Uniform(self.bounded(node, what, unit, bounds)?)),
         };
         if values.len() != n as usize {
@@ -300,7 +313,7 @@ impl Scope {
         }
         for (i, v) in values.iter().enumerate() {
             if let Err((message, remedy)) = bounds.check(*v, what, unit) {
-                let drawn = matches!(node.kind, Kind::Table { .. });
+                let drawn = matches!(node.kind, Kind::Table { .. } | Kind::Text(_));
                 let (message, remedy) = match drawn {
                     true => (format!("a draw for neuron {i}: {message}"), "limit the distribution with low and high".to_string()),
                     false => (message, remedy),
@@ -340,6 +353,11 @@ impl Scope {
         });
         read_csv_columns(&path, &[column.transpose()?.as_deref()]).map(|mut c| c.remove(0))
     }
+}
+
+/// Whether an expression uses a name.
+fn mentions(text: &str, name: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
 }
 
 pub fn is_hdf5(path: &Path) -> bool {

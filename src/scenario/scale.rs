@@ -17,7 +17,8 @@ pub struct Scale {
     pub k: f64,
     /// Hz of the full-scale network, with their places.
     rates: Vec<(String, f64, Spot)>,
-    spot: Option<Spot>,
+    /// Where n and k are written.
+    spots: Option<(Spot, Spot)>,
 }
 
 /// Mean input that a population loses when in-degrees are multiplied by k and weights divided by sqrt(k).
@@ -51,15 +52,15 @@ pub fn names(node: Option<&Node>, scope: &mut Scope) -> Result<()> {
 
 impl Scale {
     pub fn read(node: Option<&Node>, scope: &Scope) -> Result<Scale> {
-        let Some(node) = node else { return Ok(Scale { n: 1.0, k: 1.0, rates: vec![], spot: None }) };
+        let Some(node) = node else { return Ok(Scale { n: 1.0, k: 1.0, rates: vec![], spots: None }) };
         check_keys(node, "[scale]", &["n", "k", "rates"])?;
         let mut rates = vec![];
         for entry in node.get("rates").map(Node::entries).unwrap_or(&[]) {
             let rate = scope.bounded(&entry.value, "the rate", "Hz", &Bounds::NOT_NEGATIVE)?;
             rates.push((entry.key.clone(), rate, entry.key_spot.clone()));
         }
-        let spot = node.get("k").map_or(&node.spot, |k| &k.spot).clone();
-        Ok(Scale { n: factor(node, "n", scope)?, k: factor(node, "k", scope)?, rates, spot: Some(spot) })
+        let spot = |key| node.get(key).map_or(&node.spot, |v| &v.spot).clone();
+        Ok(Scale { n: factor(node, "n", scope)?, k: factor(node, "k", scope)?, rates, spots: Some((spot("n"), spot("k"))) })
     }
 
     /// Every rate names a population.
@@ -86,9 +87,14 @@ impl Scale {
         1.0 / self.k.sqrt()
     }
 
-    /// Refusal of something that cannot be scaled.
+    /// Refusal of something that cannot be scaled, at scale.k.
     pub fn refuse(&self, fallback: &Spot, message: String, remedy: impl Into<String>) -> crate::error::Error {
-        self.spot.as_ref().unwrap_or(fallback).error(message, remedy)
+        self.spots.as_ref().map_or(fallback, |s| &s.1).error(message, remedy)
+    }
+
+    /// The same at scale.n.
+    pub fn refuse_n(&self, fallback: &Spot, message: String, remedy: impl Into<String>) -> crate::error::Error {
+        self.spots.as_ref().map_or(fallback, |s| &s.0).error(message, remedy)
     }
 
     /// Full-scale rate of a source population in Hz.
