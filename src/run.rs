@@ -111,6 +111,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         ));
     }
     let info = RunInfo {
+        title: plan.title.clone(),
         scenario_path: plan.path.clone(),
         scenario_text: plan.text.to_string(),
         overrides: plan.overrides.clone(),
@@ -235,7 +236,7 @@ pub fn engine(net: &Arc<Network>, kind: &str, blocks: usize, options: &Options, 
         "gpu" => {
             use crate::engine::gpu::{GpuEngine, GpuOptions};
             let device = GpuOptions { device: options.device.clone(), ..Default::default() };
-            Ok(Box::new(GpuEngine::new(net, &rows, &tables, device)?))
+            Ok(Box::new(GpuEngine::new(net.clone(), rows, tables, device)?))
         }
         _ => {
             let _ = options;

@@ -11,7 +11,7 @@ mod shader;
 pub use device::{DeviceInfo, devices};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
-use crate::engine::sample::Sampler;
+use crate::model::Recorder;
 use crate::engine::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
 use crate::model::Ty;
@@ -92,7 +92,7 @@ struct ProbePart {
     neurons: Vec<u32>,
     /// States of the model; all are sampled.
     states: usize,
-    variables: Vec<Sampler>,
+    variables: Vec<Recorder>,
 }
 
 pub struct GpuEngine {
@@ -519,7 +519,7 @@ fn probe_part(
         groups,
         neurons: neurons.clone(),
         states: instance.model.states.len(),
-        variables: variables.iter().map(|v| Sampler::new(instance, v)).collect::<Result<_>>()?,
+        variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
     })
 }
 
@@ -527,7 +527,7 @@ impl ProbePart {
     /// Values of the variables, each for all neurons, from the sampled words (state by state).
     fn values(&self, words: &[u32]) -> Vec<f32> {
         let n = self.neurons.len();
-        let value = |sampler: &Sampler, i: usize| sampler.value(self.neurons[i] as usize, |s| words[s * n + i]) as f32;
+        let value = |sampler: &Recorder, i: usize| sampler.value(self.neurons[i] as usize, |s| words[s * n + i]) as f32;
         self.variables.iter().flat_map(|sampler| (0..n).map(move |i| value(sampler, i))).collect()
     }
 }
