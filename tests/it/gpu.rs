@@ -1,13 +1,14 @@
 //! The gpu engine against a naive host implementation of the schedule, on whatever device there is (software Vulkan will do).
 //! The test network is integer throughout, so every spike must agree.
 
+use sharpwave::engine::cpu::CpuEngine;
 use sharpwave::engine::gpu::{GpuEngine, GpuOptions, devices};
 use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
 use sharpwave::network::rules::Rows;
 use sharpwave::network::table::{Block, Form, Group, NO_ROW, Table, Tables, header};
-use sharpwave::network::{Cell, Network, NeuronInstance, Population, Probe, Values};
+use sharpwave::network::{Cell, Draw, Network, NeuronInstance, Population, Probe, Projection, Rule, SynapseInstance, Values};
 use sharpwave::rng::{Purpose, Stream};
 use sharpwave::stimulus::poisson::Table as Thresholds;
 use sharpwave::stimulus::{Drive, DriveKind, SpikeSource, Trains};
@@ -25,6 +26,8 @@ fn device_there() -> bool {
 
 #[derive(Default)]
 struct Collect {
+    /// ms; None: DT
+    dt: Option<f64>,
     spikes: Vec<(u64, u32)>,
     samples: Vec<(u64, usize, Vec<f32>)>,
 }
@@ -33,13 +36,13 @@ const DT: f64 = 0.5;
 
 impl Sink for Collect {
     fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
-        let found: Vec<(u64, u32)> = spikes.iter().map(|s| ((s.time / DT).round() as u64, s.id)).collect();
+        let found: Vec<(u64, u32)> = spikes.iter().map(|s| ((s.time / self.dt.unwrap_or(DT)).round() as u64, s.id)).collect();
         assert!(found.is_sorted() && self.spikes.last() <= found.first());
         self.spikes.extend(found);
         Ok(())
     }
     fn sample(&mut self, probe: usize, time: f64, values: &[f32]) -> Result<()> {
-        let step = (time / DT).round() as u64;
+        let step = (time / self.dt.unwrap_or(DT)).round() as u64;
         assert!(self.spikes.last().is_none_or(|s| s.0 <= step));
         self.samples.push((step, probe, values.to_vec()));
         Ok(())
@@ -482,6 +485,116 @@ fn steps_beyond_32_bits() {
     assert!(sink.spikes.len() > 500);
 }
 
+/// Built-in models under a Poisson drive, with random synapses among them; the same network on one thread of the CPU.
+fn on_both(model: &str, synapse: &str, strength: f64, steps: u64) -> [(Collect, sharpwave::engine::Snapshot); 2] {
+    let library = Library::built_in().unwrap();
+    let model = library.neuron(model).unwrap();
+    let instance = NeuronInstance::new(&model, &[], 0.1).unwrap();
+    let n = 100;
+    let mut net = network(vec![(n, Cell::Neuron(instance.clone())), (30, Cell::Neuron(instance))]);
+    net.dt = 0.1;
+    let conductance = model.ports[0].unit == "nS";
+    let scale = match model.ports[0].unit.as_str() {
+        "nS" => 4.0 * strength,
+        "mV" => 1.5 * strength,
+        _ => 120.0 * strength,
+    };
+    let drive = |population: usize| {
+        let rate = Values::Each((0..net.populations[population].n).map(|i| 3000.0 + 200.0 * (i % 20) as f64).collect());
+        Drive { name: "d".into(), population, kind: DriveKind::Poisson { rate, weight: scale, port: 0 }, start: 0.0, stop: 1e9 }
+    };
+    net.drives = vec![drive(0), drive(1)];
+    let synapse = SynapseInstance::new(&library.synapse(synapse).unwrap(), &[], net.dt).unwrap();
+    let projection = |source, target, weight, delay: Draw| Projection {
+        name: format!("{source}-{target}"),
+        source,
+        target,
+        rule: Rule::FixedIndegree { indegree: 10 },
+        port: None,
+        weight: Draw::Constant(weight),
+        delay,
+        synapse: synapse.clone(),
+        autapses: false,
+        multapses: true,
+    };
+    let inhibition = if conductance { -2.0 * scale } else { -scale };
+    net.projections = vec![
+        projection(0, 0, 0.5 * scale, Draw::Uniform { low: 0.5, high: 3.0 }),
+        projection(0, 1, scale, Draw::Constant(1.5)),
+        projection(1, 0, inhibition, Draw::Constant(1.0)),
+    ];
+    let names = model.recordables.iter().map(|r| r.name.clone()).collect();
+    net.probes = vec![Probe::State { population: 0, variables: names, neurons: (0..n).collect(), interval: 1.0 }];
+    let (net, rows) = (Arc::new(net.clone()), Arc::new(Rows::prepare(&net, &|_| ()).unwrap()));
+    let tables = || sharpwave::network::table::build(&net, &rows, 1, &|_| ()).unwrap();
+    let gpu = GpuEngine::new(net.clone(), rows.clone(), tables(), GpuOptions::default()).unwrap();
+    let cpu = CpuEngine::new(net.clone(), rows.clone(), tables()).unwrap();
+    let engines: [Box<dyn Engine>; 2] = [Box::new(gpu), Box::new(cpu)];
+    engines.map(|mut engine| {
+        let mut sink = Collect { dt: Some(net.dt), ..Default::default() };
+        engine.advance(steps, &mut sink).unwrap();
+        let snapshot = engine.snapshot().unwrap();
+        (sink, snapshot)
+    })
+}
+
+/// Largest difference of any sampled value, relative to the largest value that its variable takes.
+fn difference(a: &Collect, b: &Collect, neurons: usize) -> f32 {
+    assert_eq!(a.samples.len(), b.samples.len());
+    let variables = a.samples[0].2.len() / neurons;
+    let mut worst = 0.0f32;
+    for v in 0..variables {
+        let own = |c: &Collect| c.samples.iter().flat_map(|s| s.2[v * neurons..][..neurons].to_vec()).collect::<Vec<f32>>();
+        let (a, b) = (own(a), own(b));
+        let scale = b.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
+        worst = a.iter().zip(&b).fold(worst, |m, (x, y)| m.max((x - y).abs() / scale));
+    }
+    worst
+}
+
+/// Models whose code only adds and multiplies: the same bits as on the CPU wherever a driver does not fuse a*b + c.
+#[test]
+fn psc_models_spike_as_on_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    for model in ["iaf_psc_delta", "iaf_psc_exp", "iaf_psc_alpha"] {
+        let [gpu, cpu] = on_both(model, "static_synapse", 1.0, 1500);
+        println!("{model}: {} spikes", cpu.0.spikes.len());
+        assert!(cpu.0.spikes.len() > 200, "{model}: only {} spikes", cpu.0.spikes.len());
+        assert_eq!(gpu.0.spikes, cpu.0.spikes, "{model}");
+        assert!(difference(&gpu.0, &cpu.0, 100) < 1e-5, "{model}");
+        assert_eq!(gpu.1.recent, cpu.1.recent);
+    }
+}
+
+/// Every built-in model runs, and follows the CPU while rounding has not grown: exp and division differ by some ulp.
+#[test]
+fn every_model_follows_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    for model in Library::built_in().unwrap().neurons() {
+        let [gpu, cpu] = on_both(&model.name, "static_synapse", 1.0, 100);
+        let worst = difference(&gpu.0, &cpu.0, 100);
+        println!("{}: {} spikes, relative difference {worst:e}", model.name, cpu.0.spikes.len());
+        assert!(worst < 2e-3, "{}: {worst}", model.name);
+    }
+}
+
+#[test]
+fn dynamic_synapses_follow_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    let [gpu, cpu] = on_both("iaf_psc_exp", "tsodyks2_synapse", 1.5, 1000);
+    assert!(cpu.0.spikes.len() > 500, "only {} spikes", cpu.0.spikes.len());
+    assert!(difference(&gpu.0, &cpu.0, 100) < 2e-3);
+    assert_eq!(gpu.0.spikes, cpu.0.spikes);
+    assert_eq!(gpu.1.last_spike, cpu.1.last_spike);
+    assert_eq!(gpu.1.extra[0], cpu.1.extra[0]);
+}
+
 #[test]
 fn noise_is_that_of_the_host() {
     if !device_there() {
@@ -531,7 +644,7 @@ fn states_that_are_not_numbers_stop_the_run() {
     if !device_there() {
         return;
     }
-    let mut net = network(vec![neurons(5, Values::Uniform(10.0), 0.0, 1), neurons(40, Values::Uniform(1e12), 0.0, 1)]);
+    let mut net = network(vec![neurons(5, Values::Uniform(10.0), 0.0, 1), neurons(40, Values::Uniform(1e9), 0.0, 1)]);
     let amplitude = Values::Each((0..40).map(|i| if i >= 33 { 2e6 } else { 0.0 }).collect());
     net.drives = vec![Drive { name: "d".into(), population: 1, kind: DriveKind::Dc { amplitude }, start: 3.0, stop: 1e12 }];
     let mut engine = engine(&net, tables(&net, &[]), GpuOptions::default()).unwrap();
