@@ -4,11 +4,15 @@
 pub mod checkpoint;
 pub mod hdf5;
 pub mod read;
+pub mod recorder;
 pub mod summary;
+
+pub use recorder::Recorder;
 
 /// What is stored about the run beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunInfo {
+    pub title: String,
     pub scenario_path: String,
     /// The scenario text as run, and the `--set` overrides applied to it.
     pub scenario_text: String,
@@ -20,4 +24,77 @@ pub struct RunInfo {
     pub duration: f64,
     pub warmup: f64,
     pub version: String,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::RunInfo;
+    use crate::network::{Cell, Draw, Network, Population, Projection, Rule, SynapseInstance, Values};
+    use crate::stimulus::SpikeSource;
+    use std::sync::Arc;
+
+    /// Populations of sources: enough for what is recorded about a network.
+    pub fn network(populations: &[(&str, u32)]) -> Network {
+        let mut first = 0;
+        let populations = populations
+            .iter()
+            .map(|&(name, n)| {
+                first += n;
+                Population {
+                    name: name.into(),
+                    first: first - n,
+                    n,
+                    cell: Cell::Source(SpikeSource::Poisson { rate: Values::Uniform(1.0), start: 0.0, stop: f64::INFINITY }),
+                    positions: None,
+                    extent: [1.0, 1.0],
+                    record_spikes: Some(n),
+                }
+            })
+            .collect();
+        Network { dt: 0.1, seed: 1, populations, projections: vec![], drives: vec![], probes: vec![] }
+    }
+
+    pub fn projection(name: &str, source: usize, target: usize) -> Projection {
+        let place = crate::error::Place { file: String::new(), text: "".into(), span: 0..0 };
+        let model = crate::model::SynapseModel {
+            name: "static_synapse".into(),
+            doc: String::new(),
+            source: String::new(),
+            place,
+            params: vec![],
+            derived: vec![],
+            states: vec![],
+            constants: vec![],
+            program: None,
+            wgsl: String::new(),
+        };
+        let synapse = SynapseInstance { model: Arc::new(model), params: vec![], derived: vec![], initial: vec![] };
+        Projection {
+            name: name.into(),
+            source,
+            target,
+            rule: Rule::AllToAll,
+            port: None,
+            weight: Draw::Constant(1.0),
+            delay: Draw::Constant(1.0),
+            synapse,
+            autapses: true,
+            multapses: true,
+        }
+    }
+
+    pub fn info() -> RunInfo {
+        RunInfo {
+            title: "A test, with ümlauts".into(),
+            scenario_path: "test.toml".into(),
+            scenario_text: "[simulation]\nduration = 100\n".into(),
+            overrides: vec!["a=1".into(), "b=2".into()],
+            seed: u64::MAX - 3,
+            engine: "cpu, portable".into(),
+            threads: 2,
+            duration: 100.0,
+            warmup: 10.0,
+            version: "0.0.0".into(),
+        }
+    }
 }
