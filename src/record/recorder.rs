@@ -16,7 +16,7 @@
 use super::RunInfo;
 use crate::engine::{Counters, Sink, Spike};
 use crate::error::{Error, Result};
-use crate::network::{Cell, Network, Probe};
+use crate::network::{Cell, Network, Probe, Projection};
 use crate::record::hdf5::{Sorting, Store, Table, file_error};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -215,6 +215,7 @@ impl Recorder {
                     let column = |name: &str| store.table::<u64>(&format!("{group}/{name}"), None, 1 << 13);
                     let (source, target) = (column("source_node_id")?, column("target_node_id")?);
                     let weight = store.table::<f32>(&format!("{group}/weight"), Some(0), 1)?;
+                    store.set_text(&format!("{group}/weight"), "units", &weight_unit(net, of))?;
                     let time = store.table::<f64>(&format!("{group}/time"), None, 128)?;
                     store.set_text(&format!("{group}/time"), "units", "ms")?;
                     store.set_text(&group, "projection", &of.name)?;
@@ -747,6 +748,15 @@ fn unit(net: &Network, population: usize, variable: &str) -> String {
     }
 }
 
+/// Unit of the weights of a projection: that of its port, or of all ports when they agree.
+fn weight_unit(net: &Network, projection: &Projection) -> String {
+    let Cell::Neuron(neuron) = &net.populations[projection.target].cell else { return String::new() };
+    let ports = &neuron.model.ports;
+    let unit = projection.port.or(Some(0)).and_then(|p| ports.get(p)).map(|p| p.unit.clone()).unwrap_or_default();
+    let agreed = projection.port.is_some() || ports.iter().all(|p| p.unit == unit);
+    if agreed { unit } else { String::new() }
+}
+
 fn write_info(store: &Store, net: &Network, info: &RunInfo) -> Result<()> {
     let at = "/sharpwave";
     store.group(at)?;
@@ -1094,8 +1104,9 @@ mod tests {
             assert!(!read.ending.complete && read.ending.counters.is_none());
             assert_eq!(read.ending.until, 505.0);
             let e = read.spikes("E").unwrap();
-            let expected: Vec<(f64, u64)> =
-                (1..=5050u64).flat_map(|s| (0..5u64).filter(move |k| s % (k + 3) == 0).map(move |k| (s as f64 * 0.1, k))).collect();
+            let expected: Vec<(f64, u64)> = (1..=5050u64)
+                .flat_map(|s| (0..5u64).filter(move |k| s % (k + 3) == 0).map(move |k| (s as f64 * 0.1, k)))
+                .collect();
             assert_eq!(e.times.into_iter().zip(e.ids).collect::<Vec<_>>(), expected);
             let reports = read.reports().unwrap();
             assert_eq!(reports.iter().map(|r| r.rows).collect::<Vec<_>>(), [1010, 1010, 505]);
