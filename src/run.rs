@@ -244,7 +244,7 @@ pub fn engine(net: &Arc<Network>, kind: &str, blocks: usize, options: &Options, 
         "gpu" => {
             use crate::engine::gpu::{GpuEngine, GpuOptions};
             let device = GpuOptions { device: options.device.clone(), ..Default::default() };
-            Ok(Box::new(GpuEngine::new(net, &rows, &tables, device)?))
+            Ok(Box::new(GpuEngine::new(net.clone(), rows, tables, device)?))
         }
         _ => {
             let _ = options;

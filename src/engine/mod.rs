@@ -14,7 +14,6 @@ pub mod cpu;
 pub mod event;
 #[cfg(feature = "gpu")]
 pub mod gpu;
-pub mod sample;
 
 use crate::error::Result;
 

@@ -3,8 +3,11 @@
 
 pub mod draw;
 pub mod memory;
+pub mod quantum;
 pub mod rules;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::model::{NeuronModel, SynapseModel};
 use crate::stimulus::{Drive, SpikeSource};

@@ -57,6 +57,6 @@ pub fn shared(what: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {what} of the shared reference data is not on this machine");
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {what} of the shared reference data is not on this machine\n"));
     None
 }

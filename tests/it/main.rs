@@ -2,5 +2,6 @@
 
 mod common;
 mod cpu;
+mod gpu;
 mod structure;
 mod trains;

@@ -3,6 +3,7 @@
 //! calendar entry a segment, and the accumulators it touches are those of the current step only, so they stay in cache.
 
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::model::Words;
 use crate::network::table::{Form, NO_ROW, Table, split};
 use std::sync::Arc;
 
@@ -11,8 +12,6 @@ use std::sync::Arc;
 struct Due {
     /// shard << 32 | word of the header.
     at: u64,
-    /// Low bits of the spike's stamp.
-    stamp: u32,
     /// Steps since the source's previous spike; u32::MAX for its first.
     elapsed: u32,
 }
@@ -45,7 +44,7 @@ impl Calendar {
             match next_segment(table, at, due) {
                 None => return,
                 Some((position, when)) if when > done => {
-                    self.buckets[(when & self.mask) as usize].push(Due { at: position, stamp: stamp as u32, elapsed });
+                    self.buckets[(when & self.mask) as usize].push(Due { at: position, elapsed });
                     return;
                 }
                 Some((position, when)) => {
@@ -182,7 +181,7 @@ fn prefetch(table: &Table, at: u64) {
 /// The code of one projection's dynamic synapses, with its constants.
 pub struct DynamicKernel {
     pub kernel: Arc<dyn Kernel>,
-    pub constants: Vec<u32>,
+    pub constants: Vec<Words>,
     /// ms
     pub dt: f64,
     pub scratch: Scratch,
@@ -196,7 +195,7 @@ pub const MAX_STATES: usize = 24;
 pub const MAX_CONSTANTS: usize = 64;
 
 impl DynamicKernel {
-    pub fn new(kernel: Arc<dyn Kernel>, constants: Vec<u32>, dt: f64) -> Self {
+    pub fn new(kernel: Arc<dyn Kernel>, constants: Vec<Words>, dt: f64) -> Self {
         DynamicKernel { kernel, constants, dt, scratch: Scratch::default(), elapsed: vec![0.0; BLOCK], psc: vec![0; BLOCK] }
     }
 
@@ -212,8 +211,8 @@ impl DynamicKernel {
         let elapsed = if elapsed == u32::MAX { f32::INFINITY } else { (elapsed as f64 * self.dt) as f32 };
         self.elapsed.fill(elapsed);
         let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
-        for (slot, &value) in constants.iter_mut().zip(&self.constants) {
-            *slot = Operand::Uniform(value);
+        for (slot, value) in constants.iter_mut().zip(&self.constants) {
+            *slot = Operand::Uniform(value.get(0));
         }
         let (inverse, used) = (1.0 / synapses.quantum, synapses.states.len());
         for targets in targets.chunks(BLOCK) {

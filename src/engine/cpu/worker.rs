@@ -2,9 +2,8 @@
 //! how many workers there are: neurons see integers summed over all sources, and random numbers that are functions of their id.
 
 use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES};
-use crate::engine::sample::Sampler;
 use crate::error::Result;
-use crate::model::instance::constants_of;
+use crate::model::{Recorder, Words};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::network::table::{Block, Table, Tables};
 use crate::network::{Cell, Network, Probe};
@@ -55,16 +54,11 @@ struct Group {
     kernel: Arc<dyn Kernel>,
     substeps: u32,
     states: Vec<Vec<u32>>,
-    constants: Vec<Constant>,
+    constants: Vec<Words>,
     ports: Vec<Port>,
     drives: Vec<(usize, PoissonDrive, i32)>,
     /// Index of the current among the kernel's inputs, and what flows.
     current: Option<Currents>,
-}
-
-enum Constant {
-    Uniform(u32),
-    Each(Vec<u32>),
 }
 
 struct Port {
@@ -83,7 +77,7 @@ struct LocalProbe {
     /// Index into `populations`.
     group: usize,
     interval: u64,
-    samplers: Vec<Sampler>,
+    variables: Vec<Recorder>,
     /// (position in the sample, index within the owned range)
     neurons: Vec<(u32, u32)>,
     /// Neurons in the whole probe.
@@ -120,7 +114,7 @@ impl Worker {
                 let synapse = &net.projections[d.projection as usize].synapse;
                 synapse.model.kernel().map(|kernel| (kernel, synapse))
             })
-            .map(|(kernel, synapse)| DynamicKernel::new(kernel, crate::model::instance::synapse_constants(synapse), net.dt))
+            .map(|(kernel, synapse)| DynamicKernel::new(kernel, synapse.constants(), net.dt))
             .collect::<Vec<_>>();
         let last_spike = if plastic.is_empty() { Vec::new() } else { vec![u64::MAX; net.neurons() as usize] };
         let widest = populations.iter().map(|g| g.ports.len() + 1).max().unwrap_or(0);
@@ -160,11 +154,11 @@ impl Worker {
         for probe in &self.probes {
             if end % probe.interval == 0 {
                 let group = &self.populations[probe.group];
-                let mut values = Vec::with_capacity(probe.samplers.len() * probe.neurons.len());
-                for (v, sampler) in probe.samplers.iter().enumerate() {
+                let mut values = Vec::with_capacity(probe.variables.len() * probe.neurons.len());
+                for (v, variable) in probe.variables.iter().enumerate() {
                     for &(position, i) in &probe.neurons {
                         let local = (group.range.start + i) as usize;
-                        let value = sampler.value(local, |s| group.states[s][i as usize]);
+                        let value = variable.value(local, |s| group.states[s][i as usize]);
                         values.push((v as u32 * probe.total + position, value as f32));
                     }
                 }
@@ -236,16 +230,7 @@ impl Group {
         let range = block.slices[p].clone();
         let owned = range.start as usize..range.end as usize;
         let model = &instance.model;
-        let constants = constants_of(instance)
-            .into_iter()
-            .map(|words| if words.len() == 1 { Constant::Uniform(words[0]) } else { Constant::Each(words[owned.clone()].to_vec()) })
-            .collect();
-        let states = model
-            .states
-            .iter()
-            .zip(&instance.initial)
-            .map(|(state, initial)| owned.clone().map(|i| crate::model::instance::word(state.ty, initial.get(i))).collect())
-            .collect();
+        let states = instance.initial_words().iter().map(|words| owned.clone().map(|i| words.get(i)).collect()).collect();
         let ports: Vec<Port> = (0..model.ports.len())
             .map(|q| Port {
                 base: q * block.stride as usize + block.offset[p] as usize,
@@ -270,7 +255,7 @@ impl Group {
             kernel: model.kernel(),
             substeps: instance.substeps,
             states,
-            constants,
+            constants: instance.constants(),
             ports,
             drives,
             current,
@@ -295,9 +280,10 @@ impl Group {
         }
         for start in (0..owned).step_by(BLOCK) {
             let n = (owned - start).min(BLOCK);
+            let from = self.range.start as usize + start;
             for (port, drive, units) in &self.drives {
                 let base = self.ports[*port].base + start;
-                drive.add(end - 1, self.range.start as usize + start, &mut acc[base..base + n], *units);
+                drive.add(end - 1, from, &mut acc[base..base + n], *units);
             }
             for (port, input) in self.ports.iter().zip(inputs.iter_mut()) {
                 let sums = &mut acc[port.base + start..port.base + start + n];
@@ -307,15 +293,11 @@ impl Group {
                 }
             }
             if let (Some(current), None) = (&mut self.current, uniform) {
-                let from = self.range.start as usize + start;
                 current.fill(end - 1, from..from + n, &mut inputs[ports][..n]);
             }
             let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
             for (slot, constant) in constants.iter_mut().zip(&self.constants) {
-                *slot = match constant {
-                    Constant::Uniform(word) => Operand::Uniform(*word),
-                    Constant::Each(words) => Operand::Lanes(&words[start..start + n]),
-                };
+                *slot = constant.operand(from..from + n);
             }
             let used = self.states.len();
             let mut arrays = self.states.iter_mut();
@@ -361,7 +343,7 @@ fn local_probes(net: &Network, groups: &[Group]) -> Result<Vec<LocalProbe>> {
             probe: index,
             group,
             interval: ((interval / net.dt).round() as u64).max(1),
-            samplers: variables.iter().map(|v| Sampler::new(instance, v)).collect::<Result<_>>()?,
+            variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
             neurons: own,
             total: neurons.len() as u32,
         });
