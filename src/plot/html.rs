@@ -7,9 +7,11 @@ use crate::record::read::Recording;
 use plotters::style::RGBColor;
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1c1f23; --faint: #5c636b; --grid: #d5d9dd; --page: #ffffff; --box: #f4f6f8; }
+:root { color-scheme: light dark; --ink: #1c1f23; --faint: #5c636b; --grid: #d5d9dd; --page: #ffffff; --box: #f4f6f8;
+  --blue: #0072b2; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8ea; --faint: #a2a9b1; --grid: #3a4047; --page: #14171a; --box: #1e2226; }
+  :root { --ink: #e6e8ea; --faint: #a2a9b1; --grid: #3a4047; --page: #14171a; --box: #1e2226;
+    --blue: #4fa6dd; }
 }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
   font: 15px/1.5 'DejaVu Sans', system-ui, sans-serif; }
@@ -40,6 +42,9 @@ fn inline(figure: &Figure) -> String {
         .replace(&hex(INK), "var(--ink)")
         .replace(&hex(FAINT), "var(--faint)")
         .replace(&hex(GRID), "var(--grid)")
+        // The one colour that is too dark on a dark page.
+        .replace("#0072B2", "var(--blue)")
+        .replace("#0072b2", "var(--blue)")
         .replace("fill=\"#FFFFFF\"", "fill=\"none\"")
         .replacen("<svg ", &label, 1)
 }
