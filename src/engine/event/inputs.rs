@@ -16,7 +16,7 @@ pub struct Poisson {
     rate: Values,
     /// ms; the last time at which a spike may fall.
     stop: f64,
-    /// ms; infinity when there is none.
+    /// ms; it does not happen when later than `stop`.
     next: Vec<f64>,
     /// Spikes drawn so far, `next` included.
     drawn: Vec<u32>,
@@ -40,13 +40,13 @@ impl Poisson {
         let rate = self.rate.get(i);
         let u = Stream::new(self.key, self.purpose, i as u32, self.drawn[i]).uniform();
         self.drawn[i] = self.drawn[i].wrapping_add(1);
-        let next = self.next[i] - u.ln() * 1e3 / rate;
-        self.next[i] = if rate > 0.0 && next <= self.stop { next } else { f64::INFINITY };
+        self.next[i] = if rate > 0.0 { self.next[i] - u.ln() * 1e3 / rate } else { f64::INFINITY };
     }
 
+    /// ms; infinity when there is none.
     #[inline]
     pub fn next(&self, i: usize) -> f64 {
-        self.next[i]
+        if self.next[i] <= self.stop { self.next[i] } else { f64::INFINITY }
     }
 
     pub fn len(&self) -> usize {
@@ -57,7 +57,7 @@ impl Poisson {
         self.next.iter().map(|t| t.to_bits()).chain(self.drawn.iter().map(|d| *d as u64)).collect()
     }
 
-    /// The reverse, at time `now`. A train that had ended goes on where its rate or end were changed. False: sizes do not fit.
+    /// The reverse, at time `now`. A train that was silent begins where its rate has become positive. False: sizes do not fit.
     pub fn load(&mut self, words: &[u64], now: f64) -> bool {
         let n = self.next.len();
         if words.len() != 2 * n {
@@ -66,10 +66,9 @@ impl Poisson {
         for i in 0..n {
             self.next[i] = f64::from_bits(words[i]);
             self.drawn[i] = words[n + i] as u32;
-            if self.next[i] > self.stop {
-                self.next[i] = f64::INFINITY;
-            }
-            if self.next[i] == f64::INFINITY && self.rate.get(i) > 0.0 && now < self.stop {
+            let silent = self.next[i] == f64::INFINITY;
+            // Also a train that had ended, when its end was moved behind the present.
+            if self.rate.get(i) > 0.0 && now < self.stop && (silent || self.next[i] <= now) {
                 self.next[i] = now;
                 self.step(i);
             }
