@@ -72,7 +72,17 @@ pub struct Scenario {
 
 /// Top-level keys.
 const KEYS: &[&str] = &[
-    "title", "citation", "description", "variant", "simulation", "variables", "variants", "scale", "populations", "projections", "drives",
+    "title",
+    "citation",
+    "description",
+    "variant",
+    "simulation",
+    "variables",
+    "variants",
+    "scale",
+    "populations",
+    "projections",
+    "drives",
     "published",
 ];
 
@@ -203,11 +213,16 @@ impl Scenario {
             return Err(at.error(format!("the step is {dt} ms"), "give a step between 1e-6 ms and 1000 ms; 0.1 ms is usual"));
         }
         let duration = need(node, &node.spot, "[simulation]", "duration", "\"1 s\"")?;
-        let (total, warmup) =
-            (scope.steps(duration, "the duration", dt, 1)?, node.get("warmup").map_or(Ok(0.0), |n| scope.steps(n, "the warmup", dt, 0))?);
+        let (total, warmup) = (
+            scope.steps(duration, "the duration", dt, 1)?,
+            node.get("warmup").map_or(Ok(0.0), |n| scope.steps(n, "the warmup", dt, 0))?,
+        );
         if (total + warmup) / dt > u32::MAX as f64 {
             let longest = (u32::MAX as f64 * dt / 1000.0).floor();
-            return Err(duration.error("the run has more than 4294967295 steps", format!("at this step {longest} s can be simulated; resume from a checkpoint to go on")));
+            return Err(duration.error(
+                "the run has more than 4294967295 steps",
+                format!("at this step {longest} s can be simulated; resume from a checkpoint to go on"),
+            ));
         }
         let threads = node.get("threads").map(|n| match scope.count(n, "threads")? {
             0 => Err(n.error("threads must be at least 1", "leave it out to use all cores")),
@@ -272,9 +287,10 @@ fn items<'a>(node: Option<&'a Node>, key: &str) -> Result<&'a [Node]> {
     match node.map(|n| (&n.kind, n)) {
         None => Ok(&[]),
         Some((Kind::Array(items), _)) => Ok(items),
-        Some((kind, n)) => {
-            Err(n.error(format!("`{key}` must be an array of tables, this is {}", kind.describe()), format!("write [[{key}]], with double brackets")))
-        }
+        Some((kind, n)) => Err(n.error(
+            format!("`{key}` must be an array of tables, this is {}", kind.describe()),
+            format!("write [[{key}]], with double brackets"),
+        )),
     }
 }
 
