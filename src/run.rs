@@ -7,8 +7,7 @@ use crate::engine::{Counters, Engine};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
 use crate::network::{Network, memory, table};
-use crate::record::{Recorder, RunInfo};
-use crate::record::checkpoint;
+use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::scenario::Plan;
 use std::path::{Path, PathBuf};
@@ -128,7 +127,13 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         Some(out) if resumed.is_some() && out.exists() && !options.force => {
             Some(Recorder::resume(out, &net, &info, from as f64 * net.dt)?)
         }
-        Some(out) => Some(Recorder::create(out, &net, &info, options.force)?),
+        Some(out) => {
+            let mut recorder = Recorder::create(out, &net, &info, options.force)?;
+            if from > 0 {
+                recorder.start_at(from as f64 * net.dt)?;
+            }
+            Some(recorder)
+        }
     };
 
     let every = options.checkpoint_every.map(|ms| steps(ms).max(1));
@@ -152,6 +157,9 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         wall += took.as_secs_f64();
         slice = next_slice(until - now, took);
         now = until;
+        if let Some(recorder) = &mut recorder {
+            recorder.progress(now as f64 * net.dt)?;
+        }
         weights.due(&net, now, engine.as_mut(), recorder.as_mut())?;
         if every.is_some_and(|every| now % every == 0) && now < end {
             saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
@@ -172,7 +180,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     }
     Ok(Outcome {
         engine: info.engine,
-        statistics: summary.finish(),
+        statistics: summary.finish_at(now as f64 * net.dt),
         counters,
         build_s,
         simulate_s: wall,

@@ -2,6 +2,7 @@
 //! models in three equivalent shapes: WGSL text (what the GPU runs), a straight-line program (what the CPU runs) and host
 //! expressions in f64 (derived constants, recordables, closed forms of the event engine). It knows naga, and no engine.
 
+mod compiled;
 pub mod expr;
 mod file;
 mod instance;
@@ -208,7 +209,7 @@ impl NeuronModel {
     }
     /// What runs this model on the CPU: its compiled form where there is one, else the interpreter.
     pub fn kernel(&self) -> Arc<dyn kernel::Kernel> {
-        self.interpreter()
+        compiled::find(&self.program).unwrap_or_else(|| self.interpreter())
     }
 
     /// The interpreter of this model's program.
@@ -220,7 +221,7 @@ impl NeuronModel {
 impl SynapseModel {
     /// What runs this model on the CPU; None for a static synapse.
     pub fn kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
-        self.interpreter()
+        self.program.as_ref().and_then(|p| compiled::find(p)).or_else(|| self.interpreter())
     }
 
     /// The interpreter of this model's program; None for a static synapse.

@@ -31,9 +31,11 @@ word! {
 
 /// Where a loop reads an operand: one word for all lanes, or one a lane.
 pub trait Source: Copy {
-    fn at(self, i: usize) -> u32;
-    /// The same source, known to hold `n` lanes (lets the compiler drop bounds checks).
-    fn first(self, n: usize) -> Self;
+    /// True when there are words for `n` lanes.
+    fn holds(self, n: usize) -> bool;
+    /// # Safety
+    /// The source holds more than `i` lanes.
+    unsafe fn at(self, i: usize) -> u32;
 }
 
 #[derive(Clone, Copy)]
@@ -41,42 +43,46 @@ pub struct Uniform(pub u32);
 
 impl Source for Uniform {
     #[inline(always)]
-    fn at(self, _: usize) -> u32 {
-        self.0
+    fn holds(self, _: usize) -> bool {
+        true
     }
     #[inline(always)]
-    fn first(self, _: usize) -> Self {
-        self
+    unsafe fn at(self, _: usize) -> u32 {
+        self.0
     }
 }
 
 impl Source for &[u32] {
     #[inline(always)]
-    fn at(self, i: usize) -> u32 {
-        self[i]
+    fn holds(self, n: usize) -> bool {
+        self.len() >= n
     }
     #[inline(always)]
-    fn first(self, n: usize) -> Self {
-        &self[..n]
+    unsafe fn at(self, i: usize) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe { *self.get_unchecked(i) }
     }
 }
 
 /// The operands of one operation.
 pub trait Sources<const N: usize>: Copy {
-    fn at(self, i: usize) -> [u32; N];
-    fn first(self, n: usize) -> Self;
+    fn holds(self, n: usize) -> bool;
+    /// # Safety
+    /// Every operand holds more than `i` lanes.
+    unsafe fn at(self, i: usize) -> [u32; N];
 }
 
 macro_rules! sources {
     ($count:literal: $($source:ident $index:tt),*) => {
         impl<$($source: Source),*> Sources<$count> for ($($source,)*) {
             #[inline(always)]
-            fn at(self, i: usize) -> [u32; $count] {
-                [$(self.$index.at(i)),*]
+            fn holds(self, n: usize) -> bool {
+                $(self.$index.holds(n))&&*
             }
             #[inline(always)]
-            fn first(self, n: usize) -> Self {
-                ($(self.$index.first(n),)*)
+            unsafe fn at(self, i: usize) -> [u32; $count] {
+                // SAFETY: the caller's promise.
+                unsafe { [$(self.$index.at(i)),*] }
             }
         }
     };
@@ -85,11 +91,13 @@ sources!(1: A 0);
 sources!(2: A 0, B 1);
 sources!(3: A 0, B 1, C 2);
 
+/// One value a lane. The length is checked once: a check in the loop would keep its last turns from being vectorised.
 #[inline(always)]
 fn fill<const N: usize>(sources: impl Sources<N>, out: &mut [u32], f: impl Fn([u32; N]) -> u32) {
-    let sources = sources.first(out.len());
+    assert!(sources.holds(out.len()));
     for (i, word) in out.iter_mut().enumerate() {
-        *word = f(sources.at(i));
+        // SAFETY: i is below out.len(), which the sources hold.
+        *word = f(unsafe { sources.at(i) });
     }
 }
 

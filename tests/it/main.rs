@@ -3,5 +3,6 @@
 mod common;
 mod cpu;
 mod gpu;
+mod neurons;
 mod structure;
 mod trains;

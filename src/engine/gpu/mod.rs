@@ -11,10 +11,9 @@ mod shader;
 pub use device::{DeviceInfo, devices};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
-use crate::model::Recorder;
 use crate::engine::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
-use crate::model::Ty;
+use crate::model::{Recorder, Ty};
 use crate::network::rules::Rows;
 use crate::network::table::Tables;
 use crate::network::{Cell, Network, Probe, Values, memory};
@@ -22,8 +21,8 @@ use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
-use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error, mib};
-use layout::{Directory, Teams, to_word};
+use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error};
+use layout::{Directory, Teams};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -319,8 +318,8 @@ impl GpuEngine {
             bindings[10] = Binding::Uniform;
             let kernel = device.kernel(&synapse.model.name, &deliver_shader(Some(&synapse.model)), "deliver_dynamic", &bindings, &overrides);
             let kernel = Arc::new(kernel.map_err(|error| in_model(&synapse.model.name, error))?);
-            let constants = synapse_constants(synapse);
-            let constants = device.storage("constants of synapses", if constants.is_empty() { &[0] } else { &constants })?;
+            let constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).chain([0]).collect();
+            let constants = device.storage("constants of synapses", &constants)?;
             let sources = &source_of[dynamics.len()];
             let head = [
                 f32::INFINITY.to_bits(),
@@ -464,15 +463,6 @@ fn uniform_currents(net: &Network, p: usize) -> Result<Currents> {
     Currents::from_drives(own, net.populations[p].n as usize, net.dt, net.seed)
 }
 
-fn synapse_constants(synapse: &crate::network::SynapseInstance) -> Vec<u32> {
-    let model = &synapse.model;
-    let value = |name: &str| {
-        let parameter = model.params.iter().position(|p| p.name == name).map(|k| synapse.params[k]);
-        parameter.or_else(|| model.derived.iter().position(|d| d.name == name).map(|k| synapse.derived[k]))
-    };
-    model.constants.iter().map(|c| to_word(value(&c.name).unwrap_or(f64::NAN), c.ty)).collect()
-}
-
 /// The state probes of a network and the words one sample of each takes.
 fn sample_sizes(net: &Network) -> Vec<SampleSize> {
     let size = |(probe, p): (usize, &Probe)| match p {
@@ -527,8 +517,8 @@ impl ProbePart {
     /// Values of the variables, each for all neurons, from the sampled words (state by state).
     fn values(&self, words: &[u32]) -> Vec<f32> {
         let n = self.neurons.len();
-        let value = |sampler: &Recorder, i: usize| sampler.value(self.neurons[i] as usize, |s| words[s * n + i]) as f32;
-        self.variables.iter().flat_map(|sampler| (0..n).map(move |i| value(sampler, i))).collect()
+        let value = |variable: &Recorder, i: usize| variable.value(self.neurons[i] as usize, |s| words[s * n + i]) as f32;
+        self.variables.iter().flat_map(|variable| (0..n).map(move |i| value(variable, i))).collect()
     }
 }
 
