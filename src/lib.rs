@@ -14,6 +14,7 @@ pub mod network;
 pub mod plot;
 pub mod record;
 pub mod rng;
+pub mod run;
 pub mod scenario;
 pub mod stimulus;
 pub mod units;

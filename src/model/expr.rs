@@ -29,8 +29,9 @@ enum Node {
     If(Box<(Node, Node, Node)>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fn1 {
+/// Functions of one argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fn1 {
     Neg,
     Not,
     Exp,
@@ -56,8 +57,9 @@ enum Fn1 {
     Tanh,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fn2 {
+/// Functions of two arguments, operators among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fn2 {
     Add,
     Sub,
     Mul,
@@ -116,7 +118,7 @@ pub fn is_reserved(name: &str) -> bool {
 
 impl Fn1 {
     #[inline]
-    fn apply(self, x: f64) -> f64 {
+    pub fn apply(self, x: f64) -> f64 {
         match self {
             Fn1::Neg => -x,
             Fn1::Not => (x == 0.0) as u8 as f64,
@@ -147,7 +149,7 @@ impl Fn1 {
 
 impl Fn2 {
     #[inline]
-    fn apply(self, a: f64, b: f64) -> f64 {
+    pub fn apply(self, a: f64, b: f64) -> f64 {
         let truth = |t: bool| t as u8 as f64;
         match self {
             Fn2::Add => a + b,
@@ -440,6 +442,52 @@ impl Expr {
         let mut ops = vec![];
         emit(&self.root, &slots, &mut ops);
         Ok(Bound { ops: ops.into() })
+    }
+}
+
+/// Another meaning for expressions than their value, for instance code: [`Expr::fold`] visits operands before operations.
+pub trait Algebra {
+    type Value;
+    fn number(&mut self, x: f64) -> Self::Value;
+    /// None for an unknown name.
+    fn name(&mut self, name: &str) -> Option<Self::Value>;
+    fn call1(&mut self, f: Fn1, a: Self::Value) -> Self::Value;
+    fn call2(&mut self, f: Fn2, a: Self::Value, b: Self::Value) -> Self::Value;
+    /// Whether a condition is already known; then only the branch it takes is visited.
+    fn known(&self, condition: &Self::Value) -> Option<bool>;
+    fn choose(&mut self, condition: Self::Value, yes: Self::Value, no: Self::Value) -> Self::Value;
+}
+
+impl Expr {
+    /// The expression in another algebra; the first unknown name otherwise.
+    pub fn fold<A: Algebra>(&self, algebra: &mut A) -> Result<A::Value, String> {
+        self.fold_node(&self.root, algebra)
+    }
+
+    fn fold_node<A: Algebra>(&self, node: &Node, algebra: &mut A) -> Result<A::Value, String> {
+        Ok(match node {
+            Node::Number(x) => algebra.number(*x),
+            Node::Name(i) => algebra.name(&self.names[*i].0).ok_or_else(|| self.names[*i].0.clone())?,
+            Node::Call1(f, a) => {
+                let a = self.fold_node(a, algebra)?;
+                algebra.call1(*f, a)
+            }
+            Node::Call2(f, operands) => {
+                let (a, b) = (self.fold_node(&operands.0, algebra)?, self.fold_node(&operands.1, algebra)?);
+                algebra.call2(*f, a, b)
+            }
+            Node::If(parts) => {
+                let condition = self.fold_node(&parts.0, algebra)?;
+                match algebra.known(&condition) {
+                    Some(true) => self.fold_node(&parts.1, algebra)?,
+                    Some(false) => self.fold_node(&parts.2, algebra)?,
+                    None => {
+                        let (yes, no) = (self.fold_node(&parts.1, algebra)?, self.fold_node(&parts.2, algebra)?);
+                        algebra.choose(condition, yes, no)
+                    }
+                }
+            }
+        })
     }
 }
 

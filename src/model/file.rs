@@ -1,1 +1,874 @@
+//! A model file: TOML text to a checked [`NeuronModel`] or [`SynapseModel`]. Promises that whatever is wrong with a file is said
+//! here, at load time, with line and column, mistakes inside its WGSL code included. Knows TOML and naga; no engine.
 
+use super::expr::{self, Expr};
+use super::lower::{self, Roles};
+use super::{
+    Constant, Crossing, Derived, EventForm, ExpTerm, NeuronModel, Param, Port, Recordable, Sign, State, SynapseModel, Ty,
+};
+use crate::error::{Error, Place, Result, nearest};
+use std::ops::Range;
+use std::sync::Arc;
+use toml_edit::{Document, Item, Key, TableLike, Value};
+
+/// A file's model.
+#[derive(Debug)]
+pub enum Model {
+    Neuron(NeuronModel),
+    Synapse(SynapseModel),
+}
+
+/// Read a model; `file` is its name as the user knows it.
+pub fn read(file: &str, text: &str) -> Result<Model> {
+    let source = Source { file: file.to_string(), text: text.into() };
+    let document = Document::parse(text).map_err(|e| {
+        source.fault(e.span().unwrap_or(0..0), e.message().trim().replace('\n', ", "), "see https://toml.io for the notation")
+    })?;
+    let root = Section { source: &source, table: document.as_table(), span: 0..text.len().min(1), what: "a model file".into() };
+    let kind = root.required("kind")?.text()?;
+    match kind.value.as_str() {
+        "neuron" => neuron(&root).map(Model::Neuron),
+        "synapse" => synapse(&root).map(Model::Synapse),
+        other => Err(source.fault(kind.span, format!("`{other}` is no kind of model"), "write \"neuron\" or \"synapse\"")),
+    }
+}
+
+struct Source {
+    file: String,
+    text: Arc<str>,
+}
+
+impl Source {
+    fn place(&self, span: Range<usize>) -> Place {
+        Place { file: self.file.clone(), text: self.text.clone(), span }
+    }
+
+    fn fault(&self, span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Error {
+        Error::at(self.place(span), message, remedy)
+    }
+}
+
+/// A table of the file, under a name for messages.
+struct Section<'a> {
+    source: &'a Source,
+    table: &'a dyn TableLike,
+    span: Range<usize>,
+    what: String,
+}
+
+/// A value of the file.
+struct Entry<'a> {
+    source: &'a Source,
+    key: String,
+    key_span: Range<usize>,
+    item: &'a Item,
+}
+
+/// A string of the file: its value, and where it stands.
+#[derive(Clone, Debug)]
+struct Text {
+    value: String,
+    /// With the quotes.
+    span: Range<usize>,
+    /// Offset of its first character in the file, when the value stands there verbatim.
+    start: Option<usize>,
+}
+
+impl Text {
+    /// Where a byte range of the value stands in the file.
+    fn within(&self, range: Range<usize>) -> Range<usize> {
+        match self.start {
+            Some(start) => start + range.start.min(self.value.len())..start + range.end.min(self.value.len()),
+            None => self.span.clone(),
+        }
+    }
+}
+
+impl<'a> Section<'a> {
+    fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        let (source, table) = (self.source, self.table);
+        table.iter().map(move |(key, item)| Entry {
+            source,
+            key: key.to_string(),
+            key_span: table.key(key).and_then(Key::span).unwrap_or(0..0),
+            item,
+        })
+    }
+
+    fn get(&self, key: &str) -> Option<Entry<'a>> {
+        self.entries().find(|e| e.key == key)
+    }
+
+    fn required(&self, key: &str) -> Result<Entry<'a>> {
+        self.get(key).ok_or_else(|| {
+            self.source.fault(self.span.clone(), format!("{} needs `{key}`", self.what), format!("add `{key} = ...`"))
+        })
+    }
+
+    /// Refuse keys that are not listed.
+    fn allow(&self, keys: &[&str]) -> Result<()> {
+        match self.entries().find(|e| !keys.contains(&e.key.as_str())) {
+            None => Ok(()),
+            Some(entry) => {
+                let remedy = nearest(&entry.key, keys.iter().copied())
+                    .map_or(format!("known are {}", keys.join(", ")), |n| format!("did you mean `{n}`?"));
+                Err(self.source.fault(entry.key_span, format!("{} has no key `{}`", self.what, entry.key), remedy))
+            }
+        }
+    }
+
+    fn text_or(&self, key: &str, default: &str) -> Result<String> {
+        self.get(key).map_or(Ok(default.to_string()), |e| Ok(e.text()?.value))
+    }
+
+    fn number(&self, key: &str) -> Result<Option<f64>> {
+        self.get(key).map(|e| e.number()).transpose()
+    }
+
+    /// The sub-table of that name, empty when absent.
+    fn section(&self, key: &str) -> Result<Option<Section<'a>>> {
+        self.get(key).map(|e| e.section(&format!("[{key}]"))).transpose()
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn span(&self) -> Range<usize> {
+        self.item.span().unwrap_or(self.key_span.clone())
+    }
+
+    fn wrong(&self, wanted: &str) -> Error {
+        self.source.fault(self.span(), format!("`{}` is {}", self.key, described(self.item)), format!("write {wanted}"))
+    }
+
+    fn text(&self) -> Result<Text> {
+        let Some(Value::String(string)) = self.item.as_value() else { return Err(self.wrong("a string")) };
+        let span = self.span();
+        let value = string.value().clone();
+        let raw = &self.source.text[span.clone()];
+        let quotes = if raw.starts_with("'''") || raw.starts_with("\"\"\"") { 3 } else { 1 };
+        let newline =
+            if quotes == 3 { raw[3..].len() - raw[3..].trim_start_matches('\r').trim_start_matches('\n').len() } else { 0 };
+        let newline = newline.min(1 + raw[quotes..].starts_with('\r') as usize);
+        let start = raw[quotes + newline..].starts_with(&value).then_some(span.start + quotes + newline);
+        Ok(Text { value, span, start })
+    }
+
+    fn number(&self) -> Result<f64> {
+        let value = match self.item.as_value() {
+            Some(Value::Float(x)) => *x.value(),
+            Some(Value::Integer(x)) => *x.value() as f64,
+            _ => return Err(self.wrong("a number")),
+        };
+        if value.is_nan() { Err(self.wrong("a number that is not nan")) } else { Ok(value) }
+    }
+
+    fn flag(&self) -> Result<bool> {
+        self.item.as_bool().ok_or_else(|| self.wrong("true or false"))
+    }
+
+    fn section(&self, what: &str) -> Result<Section<'a>> {
+        let table = self.item.as_table_like().ok_or_else(|| self.wrong("a table"))?;
+        Ok(Section { source: self.source, table, span: self.key_span.clone(), what: what.to_string() })
+    }
+
+    /// A number, or an expression over the names given.
+    fn expr(&self, names: &Names) -> Result<Expr> {
+        if matches!(self.item.as_value(), Some(Value::Float(_) | Value::Integer(_))) {
+            return Ok(Expr::number(self.number()?));
+        }
+        let text = self.text().map_err(|_| self.wrong("a number or an expression in quotes"))?;
+        let expr = Expr::parse(&text.value).map_err(|(message, range)| {
+            self.source.fault(text.within(range), message, "see the notation of expressions in models/README.md")
+        })?;
+        if let Some((name, range)) = expr.names_with_spans().find(|(n, _)| !names.known.iter().any(|k| k == n)) {
+            let remedy = nearest(name, names.known.iter().map(|n| n.as_str()))
+                .map_or(format!("an expression here may use {}", names.what), |n| format!("did you mean `{n}`?"));
+            return Err(self.source.fault(text.within(range), format!("`{name}` is not known here"), remedy));
+        }
+        Ok(expr)
+    }
+}
+
+fn described(item: &Item) -> &'static str {
+    match item {
+        Item::Value(Value::String(_)) => "a string",
+        Item::Value(Value::Integer(_) | Value::Float(_)) => "a number",
+        Item::Value(Value::Boolean(_)) => "a truth value",
+        Item::Value(Value::Datetime(_)) => "a date",
+        Item::Value(Value::Array(_)) => "a list",
+        Item::ArrayOfTables(_) => "a list of tables",
+        _ => "a table",
+    }
+}
+
+/// Names that an expression may use, and that in words.
+#[derive(Clone)]
+struct Names {
+    known: Vec<String>,
+    what: &'static str,
+}
+
+impl Names {
+    fn new(what: &'static str) -> Names {
+        Names { known: vec![], what }
+    }
+    fn with<'a>(&self, names: impl IntoIterator<Item = &'a str>, what: &'static str) -> Names {
+        Names { known: self.known.iter().cloned().chain(names.into_iter().map(String::from)).collect(), what }
+    }
+}
+
+/// What neurons and synapses have in common.
+struct Head {
+    name: String,
+    doc: String,
+    source: String,
+    params: Vec<Param>,
+    derived: Vec<Derived>,
+    states: Vec<State>,
+    /// Names of everything declared so far, with the place.
+    declared: Vec<(String, Range<usize>)>,
+}
+
+impl Head {
+    /// A new name for the code and the expressions.
+    fn declare(&mut self, entry: &Entry) -> Result<String> {
+        let name = entry.key.clone();
+        let fault = |message: String, remedy: &str| Err(entry.source.fault(entry.key_span.clone(), message, remedy));
+        let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !letters || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return fault(format!("`{name}` cannot be a name in the code"), "use letters, digits and `_`, a letter first");
+        }
+        if expr::is_reserved(&name) {
+            return fault(format!("`{name}` is a word of the expressions"), "choose another name");
+        }
+        if self.declared.iter().any(|(known, _)| *known == name) {
+            return fault(
+                format!("`{name}` is declared twice"),
+                "a name stands for one parameter, derived constant, state or input",
+            );
+        }
+        self.declared.push((name.clone(), entry.key_span.clone()));
+        Ok(name)
+    }
+
+    fn params(&self) -> impl Iterator<Item = &str> {
+        self.params.iter().map(|p| p.name.as_str())
+    }
+    fn derived(&self) -> impl Iterator<Item = &str> {
+        self.derived.iter().map(|d| d.name.as_str())
+    }
+    fn states(&self) -> impl Iterator<Item = &str> {
+        self.states.iter().map(|s| s.name.as_str())
+    }
+    fn span_of(&self, name: &str) -> Range<usize> {
+        self.declared.iter().find(|(n, _)| n == name).map_or(0..0, |(_, span)| span.clone())
+    }
+    /// Parameters and derived constants in the type that the code sees.
+    fn constants(&self) -> Vec<(&str, Ty)> {
+        self.params().map(|p| (p, Ty::F32)).chain(self.derived.iter().map(|d| (d.name.as_str(), d.ty))).collect()
+    }
+}
+
+/// Name, documentation, parameters, derived constants and states; `reserved` are names the code or the expressions use otherwise.
+fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
+    let name = root.required("name")?.text()?;
+    if name.value.is_empty() || !name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err(root.source.fault(
+            name.span,
+            "a model's name consists of letters, digits and `_`",
+            "for example \"iaf_psc_exp\"",
+        ));
+    }
+    let mut head = Head {
+        name: name.value,
+        doc: root.text_or("doc", "")?,
+        source: root.text_or("source", "")?,
+        params: vec![],
+        derived: vec![],
+        states: vec![],
+        declared: vec![],
+    };
+    let check = |entry: &Entry, more: &[&str]| match reserved.iter().chain(more).find(|r| **r == entry.key) {
+        Some(_) => Err(entry.source.fault(
+            entry.key_span.clone(),
+            format!("`{}` has a meaning of its own in a model", entry.key),
+            "choose another name",
+        )),
+        None => Ok(()),
+    };
+    for entry in root.section("params")?.iter().flat_map(Section::entries) {
+        check(&entry, &["dt", "h"])?;
+        let param = param(&entry, &head)?;
+        head.declare(&entry)?;
+        head.params.push(param);
+    }
+    for entry in root.section("derived")?.iter().flat_map(Section::entries) {
+        check(&entry, &["dt", "h"])?;
+        let names = Names::new("")
+            .with(head.params(), "")
+            .with(head.derived(), "")
+            .with(["dt", "h"], "parameters, derived constants above it, dt and h");
+        let (ty, value) = if entry.item.is_table_like() {
+            let section = entry.section(&format!("`{}`", entry.key))?;
+            section.allow(&["value", "type"])?;
+            (ty(&section)?, section.required("value")?.expr(&names)?)
+        } else {
+            (Ty::F32, entry.expr(&names)?)
+        };
+        let name = head.declare(&entry)?;
+        head.derived.push(Derived { name, ty, value });
+    }
+    for entry in root.section("state")?.iter().flat_map(Section::entries) {
+        check(&entry, &[])?;
+        let section = entry.section(&format!("state `{}`", entry.key))?;
+        section.allow(&["init", "unit", "doc", "type"])?;
+        let names = Names::new("").with(head.params(), "").with(head.derived(), "parameters and derived constants");
+        let state = State {
+            name: entry.key.clone(),
+            ty: ty(&section)?,
+            unit: section.text_or("unit", "1")?,
+            doc: section.text_or("doc", "")?,
+            init: section.required("init")?.expr(&names)?,
+        };
+        head.declare(&entry)?;
+        head.states.push(state);
+    }
+    Ok(head)
+}
+
+fn param(entry: &Entry, head: &Head) -> Result<Param> {
+    let section = entry.section(&format!("parameter `{}`", entry.key))?;
+    section.allow(&["default", "unit", "doc", "above", "at_least", "at_most"])?;
+    let default = section.required("default")?;
+    let param = Param {
+        name: entry.key.clone(),
+        unit: section.required("unit")?.text()?.value,
+        doc: section.text_or("doc", "")?,
+        default: default.expr(&Names::new("").with(head.params(), "parameters listed before it"))?,
+        above: section.number("above")?,
+        at_least: section.number("at_least")?,
+        at_most: section.number("at_most")?,
+    };
+    if let Some(value) = param.default.constant()
+        && let Err(bound) = param.check(value)
+    {
+        return Err(entry.source.fault(
+            default.span(),
+            format!("the default of `{}` is {value}, and must be {bound}", entry.key),
+            "change the default or the bound",
+        ));
+    }
+    Ok(param)
+}
+
+impl Param {
+    /// Is a value within the bounds? Otherwise what it must be, in words.
+    pub fn check(&self, value: f64) -> std::result::Result<(), String> {
+        match (self.above, self.at_least, self.at_most) {
+            _ if value.is_nan() => Err("a number".into()),
+            (Some(low), _, _) if value <= low => Err(format!("above {low}")),
+            (_, Some(low), _) if value < low => Err(format!("at least {low}")),
+            (_, _, Some(high)) if value > high => Err(format!("at most {high}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn ty(section: &Section) -> Result<Ty> {
+    let Some(entry) = section.get("type") else { return Ok(Ty::F32) };
+    let text = entry.text()?;
+    match text.value.as_str() {
+        "f32" => Ok(Ty::F32),
+        "i32" => Ok(Ty::I32),
+        "u32" => Ok(Ty::U32),
+        other => Err(entry.source.fault(
+            text.span,
+            format!("`{other}` is no type of a state or constant"),
+            "write \"f32\", \"i32\" or \"u32\"",
+        )),
+    }
+}
+
+fn neuron(root: &Section) -> Result<NeuronModel> {
+    root.allow(&[
+        "name",
+        "kind",
+        "doc",
+        "source",
+        "substeps",
+        "refractory",
+        "params",
+        "derived",
+        "state",
+        "inputs",
+        "record",
+        "code",
+        "event",
+    ])?;
+    let has_event = root.get("event").is_some();
+    let mut head = head(root, if has_event { &["spike", "s", "w"] } else { &["spike"] })?;
+    let params = Names::new("").with(head.params(), "parameters");
+    let (mut ports, mut current) = (vec![], None);
+    for entry in root.section("inputs")?.iter().flat_map(Section::entries) {
+        let section = entry.section(&format!("input `{}`", entry.key))?;
+        let name = head.declare(&entry)?;
+        match section.get("kind").map(|k| k.text()).transpose()? {
+            None => ports.push(port(name, &section, &params)?),
+            Some(kind) if kind.value == "current" => {
+                section.allow(&["kind", "unit", "doc"])?;
+                if current.replace((name, section.text_or("unit", "pA")?)).is_some() {
+                    return Err(root.source.fault(
+                        entry.key_span,
+                        "a model takes one current at most",
+                        "all injected currents are summed; use that one",
+                    ));
+                }
+            }
+            Some(kind) if kind.value == "spikes" => ports.push(port(name, &section, &params)?),
+            Some(kind) => {
+                return Err(root.source.fault(
+                    kind.span,
+                    format!("`{}` is no kind of input", kind.value),
+                    "write \"current\", or leave it out for spikes",
+                ));
+            }
+        }
+        if let Some(port) = ports.iter().rev().skip(1).find(|p: &&Port| p.receptor == ports[ports.len() - 1].receptor) {
+            return Err(root.source.fault(
+                entry.key_span,
+                format!("receptor `{}` has two inputs", port.receptor),
+                "give each its own `receptor`",
+            ));
+        }
+    }
+    let record_names = Names::new("")
+        .with(head.states(), "")
+        .with(head.params(), "")
+        .with(head.derived(), "states, parameters and derived constants");
+    let mut recordables = vec![];
+    for entry in root.section("record")?.iter().flat_map(Section::entries) {
+        let section = entry.section(&format!("recordable `{}`", entry.key))?;
+        section.allow(&["value", "unit", "doc"])?;
+        recordables.push(Recordable {
+            name: entry.key.clone(),
+            unit: section.text_or("unit", "1")?,
+            doc: section.text_or("doc", "")?,
+            value: section.required("value")?.expr(&record_names)?,
+        });
+    }
+    let step_names = params.with(["dt"], "parameters and dt");
+    let substeps = root.get("substeps").map(|e| e.expr(&step_names)).transpose()?;
+    let refractory = root.get("refractory").map(|e| e.expr(&params)).transpose()?;
+    let code = root
+        .section("code")?
+        .ok_or_else(|| root.source.fault(root.span.clone(), "a neuron model needs [code]", "add [code] with `update`"))?;
+    code.allow(&["functions", "integrate", "update", "threshold", "reset"])?;
+    let event = root.section("event")?.map(|s| event(&s, &head, &ports, current.as_ref(), refractory.as_ref())).transpose()?;
+    let compiled = neuron_code(root, &head, &ports, current.as_ref(), &code, substeps.is_some())?;
+    Ok(NeuronModel {
+        place: root.source.place(0..0),
+        constants: compiled.constants,
+        program: Arc::new(compiled.program),
+        wgsl: compiled.wgsl,
+        name: head.name,
+        doc: head.doc,
+        source: head.source,
+        params: head.params,
+        derived: head.derived,
+        states: head.states,
+        ports,
+        current,
+        recordables,
+        substeps,
+        refractory,
+        event,
+    })
+}
+
+fn port(name: String, section: &Section, params: &Names) -> Result<Port> {
+    section.allow(&["kind", "receptor", "unit", "doc", "sign", "absolute", "charge"])?;
+    let absolute = section.get("absolute").map(|e| e.flag()).transpose()?;
+    let sign = match section.get("sign").map(|e| e.text()).transpose()? {
+        None => Sign::Any,
+        Some(text) => match text.value.as_str() {
+            "any" => Sign::Any,
+            "positive" => Sign::Positive,
+            "negative" => Sign::Negative { absolute: absolute.unwrap_or(false) },
+            other => {
+                return Err(section.source.fault(
+                    text.span,
+                    format!("`{other}` is no sign"),
+                    "write \"positive\", \"negative\" or \"any\"",
+                ));
+            }
+        },
+    };
+    if let (Some(entry), true) = (section.get("absolute"), !matches!(sign, Sign::Negative { .. })) {
+        return Err(section.source.fault(
+            entry.key_span,
+            "`absolute` is for inputs of negative sign",
+            "add sign = \"negative\" or drop it",
+        ));
+    }
+    Ok(Port {
+        receptor: section.text_or("receptor", &name)?,
+        unit: section.required("unit")?.text()?.value,
+        doc: section.text_or("doc", "")?,
+        sign,
+        charge: section.get("charge").map(|e| e.expr(params)).transpose()?,
+        name,
+    })
+}
+
+/// (state index, new value) pairs of a table.
+fn assignments(section: &Section, head: &Head, names: &Names) -> Result<Vec<(usize, Expr)>> {
+    section.allow(&head.states().collect::<Vec<_>>())?;
+    section.entries().map(|e| Ok((head.states().position(|s| s == e.key).unwrap_or(0), e.expr(names)?))).collect()
+}
+
+/// Every state's value: the given one, or itself.
+fn evolution(section: Option<Section>, head: &Head, names: &Names) -> Result<Vec<Expr>> {
+    let mut all: Vec<Expr> = head.states().map(Expr::name).collect();
+    if let Some(section) = section {
+        for (state, value) in assignments(&section, head, names)? {
+            all[state] = value;
+        }
+    }
+    Ok(all)
+}
+
+fn event(
+    section: &Section,
+    head: &Head,
+    ports: &[Port],
+    current: Option<&(String, String)>,
+    refractory: Option<&Expr>,
+) -> Result<EventForm> {
+    section.allow(&[
+        "refractory",
+        "advance",
+        "hold",
+        "receive",
+        "receive_held",
+        "crossed",
+        "crossing",
+        "exponentials",
+        "reset",
+    ])?;
+    let mut timeless: Vec<&str> = vec![];
+    for derived in &head.derived {
+        let steady = |n: &str| head.params().any(|p| p == n) || timeless.contains(&n);
+        if derived.value.names().all(steady) {
+            timeless.push(&derived.name);
+        }
+    }
+    let what = "states, parameters, derived constants that do not depend on dt, and the current";
+    let names = Names::new("")
+        .with(head.states(), "")
+        .with(head.params(), "")
+        .with(timeless, what)
+        .with(current.map(|c| c.0.as_str()), what);
+    let elapsing = names.with(["s"], "states, parameters, derived constants that do not depend on dt, the current and s");
+    let weighing = names.with(["w"], "states, parameters, derived constants that do not depend on dt, the current and w");
+    let sub = |key: &str| section.get(key).map(|e| e.section(&format!("`{key}` of [event]"))).transpose();
+    let received = |key: &str| -> Result<Option<Vec<Vec<(usize, Expr)>>>> {
+        let Some(table) = sub(key)? else { return Ok(None) };
+        table.allow(&ports.iter().map(|p| p.name.as_str()).collect::<Vec<_>>())?;
+        let one = |port: &Port| match table.get(&port.name) {
+            Some(entry) => assignments(&entry.section(&format!("`{key}.{}` of [event]", port.name))?, head, &weighing),
+            None => Ok(vec![]),
+        };
+        ports.iter().map(one).collect::<Result<Vec<_>>>().map(Some)
+    };
+    let receive = received("receive")?.unwrap_or_else(|| vec![vec![]; ports.len()]);
+    let crossing = match (section.get("crossing"), sub("exponentials")?) {
+        (Some(entry), None) => Crossing::Closed(entry.expr(&names)?),
+        (None, Some(sum)) => exponentials(&sum, &names)?,
+        _ => {
+            return Err(section.source.fault(
+                section.span.clone(),
+                "[event] needs either `crossing` or `exponentials`",
+                "give the ms until threshold, or the threshold function as a sum of exponentials",
+            ));
+        }
+    };
+    let params = Names::new("").with(head.params(), "parameters");
+    Ok(EventForm {
+        advance: evolution(sub("advance")?, head, &elapsing)?,
+        hold: evolution(sub("hold")?, head, &elapsing)?,
+        receive_held: received("receive_held")?.unwrap_or_else(|| receive.clone()),
+        receive,
+        crossed: section.required("crossed")?.expr(&names)?,
+        crossing,
+        reset: sub("reset")?.map_or(Ok(vec![]), |s| assignments(&s, head, &names))?,
+        refractory: match section.get("refractory") {
+            Some(entry) => entry.expr(&params)?,
+            None => refractory.cloned().unwrap_or(Expr::number(0.0)),
+        },
+    })
+}
+
+fn exponentials(sum: &Section, names: &Names) -> Result<Crossing> {
+    sum.allow(&["constant", "terms"])?;
+    let entry = sum.required("terms")?;
+    let mut terms = vec![];
+    let tables: Vec<&dyn TableLike> = match entry.item {
+        Item::Value(Value::Array(list)) => list.iter().filter_map(|v| v.as_inline_table().map(|t| t as &dyn TableLike)).collect(),
+        Item::ArrayOfTables(list) => list.iter().map(|t| t as &dyn TableLike).collect(),
+        _ => return Err(entry.wrong("a list of tables { amplitude, tau, power }")),
+    };
+    for table in tables {
+        let term = Section { source: sum.source, table, span: entry.key_span.clone(), what: "a term".into() };
+        term.allow(&["amplitude", "tau", "power"])?;
+        let power = match term.get("power") {
+            None => 0,
+            Some(entry) => match entry.item.as_integer() {
+                Some(power @ 0..=8) => power as u32,
+                _ => return Err(entry.wrong("a whole number from 0 to 8")),
+            },
+        };
+        terms.push(ExpTerm {
+            amplitude: term.required("amplitude")?.expr(names)?,
+            tau: term.required("tau")?.expr(names)?,
+            power,
+        });
+    }
+    let constant = sum.get("constant").map_or(Ok(Expr::number(0.0)), |e| e.expr(names))?;
+    Ok(Crossing::Exponentials { constant, terms })
+}
+
+fn synapse(root: &Section) -> Result<SynapseModel> {
+    root.allow(&["name", "kind", "doc", "source", "params", "derived", "state", "code"])?;
+    let head = head(root, &["w", "elapsed", "psc"])?;
+    let code = root.section("code")?;
+    let (mut constants, mut program, mut wgsl) = (vec![], None, String::new());
+    if let Some(code) = &code {
+        code.allow(&["functions", "on_pre"])?;
+        let compiled = synapse_code(root, &head, code)?;
+        (constants, program, wgsl) = (compiled.constants, Some(Arc::new(compiled.program)), compiled.wgsl);
+    } else if let Some(state) = head.states.first() {
+        return Err(root.source.fault(head.span_of(&state.name), "a synapse with states needs [code]", "add `on_pre`"));
+    }
+    Ok(SynapseModel {
+        place: root.source.place(0..0),
+        constants,
+        program,
+        wgsl,
+        name: head.name,
+        doc: head.doc,
+        source: head.source,
+        params: head.params,
+        derived: head.derived,
+        states: head.states,
+    })
+}
+
+/// A module's text as it is put together, and where each piece came from.
+#[derive(Default)]
+struct Assembly {
+    text: String,
+    /// (range in `text`, range in the file, verbatim).
+    pieces: Vec<(Range<usize>, Range<usize>, bool)>,
+}
+
+impl Assembly {
+    fn add(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// `var<private> name: type;`, blamed on the key of the file.
+    fn variable(&mut self, name: &str, ty: &str, span: Range<usize>) {
+        self.add("var<private> ");
+        let start = self.text.len();
+        self.add(name);
+        self.pieces.push((start..self.text.len(), span, false));
+        self.add(&format!(": {ty};\n"));
+    }
+
+    fn snippet(&mut self, text: &Text) {
+        let start = self.text.len();
+        self.add(&text.value);
+        let span = text.start.map_or(text.span.clone(), |s| s..s + text.value.len());
+        self.pieces.push((start..self.text.len(), span, text.start.is_some()));
+        if !text.value.ends_with('\n') {
+            self.add("\n");
+        }
+    }
+
+    /// Where a range of the module stands in the file: exactly, or the end of the snippet before it.
+    fn locate(&self, range: Range<usize>) -> Range<usize> {
+        match self.pieces.iter().rev().find(|(module, _, _)| module.start <= range.start) {
+            None => 0..0,
+            Some((_, file, false)) => file.clone(),
+            Some((module, file, true)) => {
+                let start = file.start + (range.start - module.start).min(module.len());
+                let end = file.start + (range.end.max(range.start) - module.start).min(module.len());
+                start..end
+            }
+        }
+    }
+}
+
+struct Compiled {
+    constants: Vec<Constant>,
+    program: super::program::Program,
+    wgsl: String,
+}
+
+fn snippet(code: &Section, key: &str) -> Result<Option<Text>> {
+    code.get(key).map(|e| e.text()).transpose()
+}
+
+fn neuron_code(
+    root: &Section,
+    head: &Head,
+    ports: &[Port],
+    current: Option<&(String, String)>,
+    code: &Section,
+    substeps: bool,
+) -> Result<Compiled> {
+    let [functions, integrate, update, threshold, reset] =
+        ["functions", "integrate", "update", "threshold", "reset"].map(|key| snippet(code, key));
+    let (functions, integrate, update, threshold, reset) = (functions?, integrate?, update?, threshold?, reset?);
+    if let (Some(reset), None) = (&reset, &threshold) {
+        return Err(root.source.fault(
+            reset.span.clone(),
+            "`reset` needs a `threshold`",
+            "add the condition under which it runs",
+        ));
+    }
+    if update.is_none() && threshold.is_none() && integrate.is_none() {
+        return Err(root.source.fault(code.span.clone(), "[code] is empty", "add `update`, or `integrate` and `threshold`"));
+    }
+    if substeps && integrate.is_none() {
+        return Err(root.source.fault(
+            code.span.clone(),
+            "`substeps` needs `integrate`",
+            "put the part that is repeated into `integrate`",
+        ));
+    }
+    let inputs: Vec<&str> = ports.iter().map(|p| p.name.as_str()).chain(current.map(|c| c.0.as_str())).collect();
+    let assemble = |constants: &[(&str, Ty)]| {
+        let mut module = declarations(head, constants, &inputs, "spike", Ty::Bool);
+        if let Some(text) = &functions {
+            module.snippet(text);
+        }
+        module.add("fn integrate() {\n");
+        if let Some(text) = &integrate {
+            module.snippet(text);
+        }
+        module.add("}\nfn update() {\n");
+        if let Some(text) = &update {
+            module.snippet(text);
+        }
+        if let Some(text) = &threshold {
+            module.add("if (\n");
+            module.snippet(text);
+            module.add(") {\nspike = true;\n");
+            if let Some(text) = &reset {
+                module.snippet(text);
+            }
+            module.add("}\n");
+        }
+        module.add("}\n");
+        module
+    };
+    let texts = [&functions, &integrate, &update, &threshold, &reset];
+    compile(root, head, &inputs, ("spike", Ty::Bool), Some("integrate"), "update", &texts, assemble)
+}
+
+fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled> {
+    let functions = snippet(code, "functions")?;
+    let on_pre = code.required("on_pre")?.text()?;
+    let assemble = |constants: &[(&str, Ty)]| {
+        let mut module = declarations(head, constants, &["w", "elapsed"], "psc", Ty::F32);
+        if let Some(text) = &functions {
+            module.snippet(text);
+        }
+        module.add("fn on_pre() {\npsc = w;\n");
+        module.snippet(&on_pre);
+        module.add("}\n");
+        module
+    };
+    let on_pre = Some(on_pre.clone());
+    compile(root, head, &["w", "elapsed"], ("psc", Ty::F32), None, "on_pre", &[&functions, &on_pre], assemble)
+}
+
+fn declarations(head: &Head, constants: &[(&str, Ty)], inputs: &[&str], output: &str, output_ty: Ty) -> Assembly {
+    let mut module = Assembly::default();
+    for (name, ty) in constants {
+        module.variable(name, ty.wgsl(), head.span_of(name));
+    }
+    for state in &head.states {
+        module.variable(&state.name, state.ty.wgsl(), head.span_of(&state.name));
+    }
+    for input in inputs {
+        module.variable(input, "f32", head.span_of(input));
+    }
+    module.variable(output, output_ty.wgsl(), 0..0);
+    module
+}
+
+/// Parse and validate the module, lower it, and keep the constants that the code reads.
+#[allow(clippy::too_many_arguments)]
+fn compile(
+    root: &Section,
+    head: &Head,
+    inputs: &[&str],
+    output: (&str, Ty),
+    integrate: Option<&str>,
+    update: &str,
+    texts: &[&Option<Text>],
+    assemble: impl Fn(&[(&str, Ty)]) -> Assembly,
+) -> Result<Compiled> {
+    // Only names that occur in the code are declared, so that a parameter called like a word of WGSL does no harm.
+    let occurs = |name: &str| texts.iter().copied().flatten().any(|t| words(&t.value).any(|w| w == name));
+    let candidates: Vec<(&str, Ty)> = head.constants().into_iter().filter(|(name, _)| occurs(name)).collect();
+    let module = assemble(&candidates);
+    let known = || head.declared.iter().map(|(n, _)| n.as_str()).chain(inputs.iter().copied()).chain([output.0]);
+    let fault = |range: Range<usize>, message: String, remedy: String| root.source.fault(module.locate(range), message, remedy);
+    let parsed = naga::front::wgsl::parse_str(&module.text).map_err(|e| {
+        let (range, label) =
+            e.labels().next().map_or((0..0, String::new()), |(s, l)| (s.to_range().unwrap_or(0..0), l.to_string()));
+        let unknown =
+            e.message().starts_with("no definition in scope").then(|| nearest(&module.text[range.clone()], known())).flatten();
+        let remedy = unknown.map(|n| format!("did you mean `{n}`?")).or_else(|| e.notes().next().map(String::from));
+        let message = if label.is_empty() || e.message().contains(&label) {
+            e.message().to_string()
+        } else {
+            format!("{}: {label}", e.message())
+        };
+        fault(range, message, remedy.unwrap_or_else(|| "the code is WGSL: https://www.w3.org/TR/WGSL".into()))
+    })?;
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    validator.validate(&parsed).map_err(|e| {
+        let ranges = e.spans().filter_map(|(s, _)| s.to_range()).filter(|r| !r.is_empty());
+        let range = ranges.min_by_key(|r| r.len()).unwrap_or(0..0);
+        fault(range, reasons(e.as_inner()), "the code is WGSL: https://www.w3.org/TR/WGSL".into())
+    })?;
+    let states: Vec<(&str, Ty)> = head.states.iter().map(|s| (s.name.as_str(), s.ty)).collect();
+    let roles = Roles { states: &states, constants: &candidates, inputs, output };
+    let lowered = lower::lower(&parsed, &roles, integrate, update).map_err(|r| fault(r.span, r.message, r.remedy))?;
+    let used: Vec<(&str, Ty)> = lowered.constants.iter().map(|k| candidates[*k]).collect();
+    Ok(Compiled {
+        constants: used.iter().map(|(name, ty)| Constant { name: name.to_string(), ty: *ty }).collect(),
+        wgsl: assemble(&used).text,
+        program: lowered.program,
+    })
+}
+
+/// An error and its causes in one line.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut all = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        all = format!("{all}: {e}");
+        cause = e.source();
+    }
+    all
+}
+
+/// Identifiers of a text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty())
+}

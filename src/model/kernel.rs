@@ -34,4 +34,6 @@ pub trait Kernel: Send + Sync {
 #[derive(Default)]
 pub struct Scratch {
     pub words: Vec<u32>,
+    /// For each part of a program, the values that are the same for all lanes.
+    pub(super) uniform: [Vec<Option<u32>>; 2],
 }

@@ -2,15 +2,22 @@
 //! models in three equivalent shapes: WGSL text (what the GPU runs), a straight-line program (what the CPU runs) and host
 //! expressions in f64 (derived constants, recordables, closed forms of the event engine). It knows naga, and no engine.
 
+mod compiled;
 pub mod expr;
+mod file;
+mod instance;
+mod interpret;
 pub mod kernel;
 pub mod library;
-pub mod program;
-mod file;
 mod lower;
+pub mod math;
+pub mod ops;
+pub mod program;
+mod vector;
 
 use crate::error::Place;
 use expr::Expr;
+pub use instance::{Recorder, Words, number, word};
 use std::sync::Arc;
 
 /// A quantity of a model that the user may set, NEST's name and unit.
@@ -34,6 +41,18 @@ pub enum Ty {
     I32,
     U32,
     Bool,
+}
+
+impl Ty {
+    /// WGSL's name (and Rust's).
+    pub fn wgsl(self) -> &'static str {
+        match self {
+            Ty::F32 => "f32",
+            Ty::I32 => "i32",
+            Ty::U32 => "u32",
+            Ty::Bool => "bool",
+        }
+    }
 }
 
 /// A constant computed on the host in f64 from parameters, `dt` (ms) and `h = dt/substeps` (ms), then rounded to `ty`.
@@ -187,5 +206,26 @@ impl NeuronModel {
     }
     pub fn state(&self, name: &str) -> Option<usize> {
         self.states.iter().position(|s| s.name == name)
+    }
+    /// What runs this model on the CPU: its compiled form where there is one, else the interpreter.
+    pub fn kernel(&self) -> Arc<dyn kernel::Kernel> {
+        compiled::find(&self.program).unwrap_or_else(|| self.interpreter())
+    }
+
+    /// The interpreter of this model's program.
+    pub fn interpreter(&self) -> Arc<dyn kernel::Kernel> {
+        Arc::new(interpret::Interpreter::new(&self.program))
+    }
+}
+
+impl SynapseModel {
+    /// What runs this model on the CPU; None for a static synapse.
+    pub fn kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
+        self.program.as_ref().and_then(|p| compiled::find(p)).or_else(|| self.interpreter())
+    }
+
+    /// The interpreter of this model's program; None for a static synapse.
+    pub fn interpreter(&self) -> Option<Arc<dyn kernel::Kernel>> {
+        self.program.as_ref().map(|p| Arc::new(interpret::Interpreter::new(p)) as Arc<dyn kernel::Kernel>)
     }
 }

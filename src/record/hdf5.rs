@@ -4,7 +4,8 @@
 //!
 //! How the second promise is kept: the file has the oldest superblock (no mark that a writer had it open); metadata stays in the
 //! library's cache until the flush (evictions off); tables are not compressed, so a chunk never moves; a growing table only ever
-//! writes beyond the rows that the metadata on disk speaks of.
+//! writes beyond the rows that the metadata on disk speaks of. What remains is the flush itself, about a millisecond of small
+//! writes: a process killed within it can leave a column that cannot be read. Files that are being written may be read.
 
 use crate::error::{Error, Result};
 use hdf5::file::{CacheDecreaseMode, CacheIncreaseMode, FlashIncreaseMode, LibraryVersion, MetadataCacheConfig};
@@ -79,12 +80,11 @@ fn open(path: &Path) -> Result<hdf5::File> {
         Ok(false) => return Err(file_error(path, "this is not an HDF5 file", "give a file that starts with the HDF5 signature")),
         Ok(true) => {}
     }
-    hdf5::File::open(path).map_err(|e| {
+    let opened = hdf5::File::with_options().with_fapl(|access| access.file_locking(false)).open(path);
+    opened.map_err(|e| {
         let text = cause(&e);
         let remedy = if text.contains("truncated") {
             "the file was cut off while it was copied or written: copy it again or make it anew"
-        } else if text.contains("lock") {
-            "another program is writing the file: wait for it to end"
         } else {
             "the file is damaged: copy it again or make it anew"
         };
@@ -173,6 +173,27 @@ pub fn read_column_f64(path: impl AsRef<Path>, name: &str) -> Result<Vec<f64>> {
 pub(crate) struct Store {
     file: hdf5::File,
     path: PathBuf,
+    /// Keeps other writers off.
+    _claim: Option<std::fs::File>,
+}
+
+/// Claims a file for writing until the handle is dropped: fails while another process does so. The claim is a shared lock that was
+/// once exclusive, because readers of HDF5 files ask for a shared lock and shall get it. Where locks are unknown there is none.
+#[cfg(unix)]
+fn claim(path: &Path) -> Result<Option<std::fs::File>> {
+    let Ok(file) = std::fs::File::open(path) else { return Ok(None) };
+    match file.try_lock() {
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let remedy = "wait for the program that has it open, or choose another --out";
+            Err(file_error(path, "another program is using the file", remedy))
+        }
+        Err(_) => Ok(None),
+        Ok(()) => Ok(file.unlock().and_then(|()| file.lock_shared()).is_ok().then_some(file)),
+    }
+}
+#[cfg(not(unix))]
+fn claim(_: &Path) -> Result<Option<std::fs::File>> {
+    Ok(None)
 }
 
 /// How a file that will be written is opened.
@@ -190,6 +211,8 @@ fn writer() -> hdf5::FileBuilder {
             })
             // Whole chunks are buffered by the caller: the library need not keep them too.
             .chunk_cache(1, 0, 1.0)
+            // The library's own lock would keep readers off, and would outlive us in a child process.
+            .file_locking(false)
     });
     builder
 }
@@ -205,19 +228,26 @@ impl Store {
                 None => write_error(path, &e),
             }
         })?;
-        Ok(Store { file, path: path.to_path_buf() })
+        Ok(Store { file, path: path.to_path_buf(), _claim: claim(path)? })
+    }
+
+    /// A new file that is written in one go and of no use before it is closed.
+    pub fn create_scratch(path: &Path) -> Result<Self> {
+        let file = hdf5::File::with_options().with_fapl(|access| access.file_locking(false)).create_excl(path);
+        Ok(Store { file: file.map_err(|e| write_error(path, &e))?, path: path.to_path_buf(), _claim: None })
     }
 
     /// An existing file, to read.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Store { file: open(path)?, path: path.to_path_buf() })
+        Ok(Store { file: open(path)?, path: path.to_path_buf(), _claim: None })
     }
 
     /// An existing file, to read and write.
     pub fn open_to_write(path: &Path) -> Result<Self> {
         drop(open(path)?);
+        let claim = claim(path)?;
         let file = writer().open_rw(path).map_err(|e| write_error(path, &e))?;
-        Ok(Store { file, path: path.to_path_buf() })
+        Ok(Store { file, path: path.to_path_buf(), _claim: claim })
     }
 
     pub fn path(&self) -> &Path {

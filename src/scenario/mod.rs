@@ -1,18 +1,43 @@
 //! A scenario file: TOML text to a checked, resolved [`Plan`]. Every refusal is made here, before anything is simulated, with
 //! file, line and what to change. Knows the file format; no engine.
+//!
+//! ```text
+//! text -> tree (tree.rs: keys and values with their places; variants and --set applied)
+//!      -> typed values (read.rs: quantities, distributions, columns of files)
+//!      -> populations, projections, drives at full scale -> scale.rs (down-scaling) -> Network
+//! ```
 
+mod drives;
+mod populations;
+mod projections;
+mod read;
+mod scale;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use crate::error::{Error, Result};
+use crate::model::library::Library;
 use crate::network::Network;
+use populations::Group;
+use read::{Bounds, Scope, check_keys, choice, need, suggest, text};
+use scale::Scale;
+use std::path::Path;
 use std::sync::Arc;
+use tree::{Kind, Node};
 
 /// What a scenario asks for, resolved: plain data for the run loop.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub title: String,
     pub citation: String,
+    pub description: String,
     /// Path as given, and the text.
     pub path: String,
     pub text: Arc<str>,
     pub overrides: Vec<String>,
+    /// Named settings that were applied, chosen or by default.
+    pub variant: Option<String>,
     pub network: Network,
     /// ms of simulation that count, after `warmup` ms that are simulated and not counted in the statistics.
     pub duration: f64,
@@ -29,7 +54,327 @@ pub struct Published {
     /// Where the figures are from.
     pub source: String,
     pub population: String,
-    /// "rate" (Hz), "cv_isi", ...
+    /// "rate" (Hz) or "cv_isi".
     pub quantity: String,
     pub value: f64,
+}
+
+/// A scenario as written, with its overrides applied; nothing checked but the TOML.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    path: String,
+    text: Arc<str>,
+    overrides: Vec<String>,
+    variant: Option<String>,
+    root: Node,
+    scope: Scope,
+}
+
+/// Top-level keys.
+const KEYS: &[&str] = &[
+    "title",
+    "citation",
+    "description",
+    "variant",
+    "simulation",
+    "variables",
+    "variants",
+    "scale",
+    "populations",
+    "projections",
+    "drives",
+    "published",
+];
+
+/// Engines by name.
+pub const ENGINES: [&str; 4] = ["auto", "cpu", "gpu", "event"];
+
+impl Scenario {
+    /// Reads a scenario file and applies a variant's settings, then the overrides (`"key.path=value"`).
+    ///
+    /// # Errors
+    /// An unreadable file, TOML that does not parse, an unknown variant, an override that names nothing.
+    pub fn load(path: impl AsRef<Path>, overrides: &[String], variant: Option<&str>) -> Result<Scenario> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|e| Error::File {
+            path: path.to_path_buf(),
+            message: format!("cannot be read: {e}"),
+            remedy: Some("check the path; the scenarios that come with sharpwave are in models/scenarios".into()),
+        })?;
+        let mut scenario = Scenario::parse(&path.display().to_string(), &text, overrides, variant)?;
+        scenario.scope.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok(scenario)
+    }
+
+    /// The same from text; `path` is for messages, data files are looked for in the current folder.
+    pub fn parse(path: &str, content: &str, overrides: &[String], variant: Option<&str>) -> Result<Scenario> {
+        let source: Arc<str> = content.into();
+        let mut root = tree::parse(path, source.clone())?;
+        check_keys(&root, "a scenario", KEYS)?;
+        let variant = Self::apply_variant(&mut root, variant)?;
+        for setting in overrides {
+            let (path, value) = tree::parse_override(setting)?;
+            if !KEYS.contains(&path[0].0.as_str()) {
+                let remedy = suggest(&path[0].0, KEYS.iter().copied());
+                return Err(path[0].1.error(format!("unknown key `{}` in a scenario", path[0].0), remedy));
+            }
+            tree::set(&mut root, &path, value)?;
+        }
+        let names = variables(&root)?;
+        let scope = Scope { names, ..Scope::default() };
+        Ok(Scenario { path: path.into(), text: source, overrides: overrides.to_vec(), variant, root, scope })
+    }
+
+    fn apply_variant(root: &mut Node, chosen: Option<&str>) -> Result<Option<String>> {
+        let default = root.get("variant").map(|n| text(n).map(|t| (t.to_string(), n.spot.clone()))).transpose()?;
+        let Some(name) = chosen.map(str::to_string).or(default.as_ref().map(|d| d.0.clone())) else { return Ok(None) };
+        let all = root.get("variants").map(Node::entries).unwrap_or(&[]);
+        let Some(settings) = all.iter().find(|v| v.key == name).map(|v| tree::settings(&v.value)) else {
+            let message = format!("there is no variant `{name}`");
+            let names = all.iter().map(|v| v.key.as_str());
+            let remedy = suggest(&name, names.collect::<Vec<_>>());
+            return Err(match default.filter(|_| chosen.is_none()) {
+                Some((_, spot)) => spot.error(message, remedy),
+                None => Error::input(message, remedy),
+            });
+        };
+        for (path, value) in settings? {
+            if !KEYS.contains(&path[0].0.as_str()) {
+                let message = format!("unknown key `{}` in variant `{name}`", path[0].0);
+                return Err(path[0].1.error(message, suggest(&path[0].0, KEYS.iter().copied())));
+            }
+            tree::set(root, &path, value)?;
+        }
+        Ok(Some(name))
+    }
+
+    /// Names of the variants that may be chosen.
+    pub fn variants(&self) -> Vec<&str> {
+        self.root.get("variants").map(Node::entries).unwrap_or(&[]).iter().map(|v| v.key.as_str()).collect()
+    }
+
+    /// Checks everything and resolves it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, at its place.
+    pub fn plan(&self, library: &Library) -> Result<Plan> {
+        let root = &self.root;
+        let string = |key| root.get(key).map_or(Ok(String::new()), |n| text(n).map(str::to_string));
+        let simulation = self.simulation()?;
+        let mut builder = Builder {
+            library,
+            scope: self.scope.clone(),
+            dt: simulation.dt,
+            seed: simulation.seed,
+            scale: Scale::read(root.get("scale"), &self.scope)?,
+            groups: vec![],
+            net: Network {
+                dt: simulation.dt,
+                seed: simulation.seed,
+                populations: vec![],
+                projections: vec![],
+                drives: vec![],
+                probes: vec![],
+            },
+        };
+        let spot = &root.spot;
+        builder.populations(need(root, spot, "this scenario", "populations", "{ E = { model = \"iaf_psc_exp\", n = 100 } }")?)?;
+        builder.scale.check_rates(&builder.groups)?;
+        let mut lost = vec![];
+        builder.projections(items(root.get("projections"), "projections")?, &mut lost)?;
+        builder.drives(items(root.get("drives"), "drives")?, &mut lost)?;
+        builder.compensate(lost)?;
+        let published = self.published(&builder.groups)?;
+        Ok(Plan {
+            title: string("title")?,
+            citation: string("citation")?,
+            description: string("description")?,
+            path: self.path.clone(),
+            text: self.text.clone(),
+            overrides: self.overrides.clone(),
+            variant: self.variant.clone(),
+            network: builder.net,
+            duration: simulation.duration,
+            warmup: simulation.warmup,
+            engine: simulation.engine,
+            threads: simulation.threads,
+            published,
+        })
+    }
+
+    fn simulation(&self) -> Result<Simulation> {
+        let root = &self.root;
+        let node = need(root, &root.spot, "this scenario", "simulation", "{ duration = \"1 s\" }")?;
+        check_keys(node, "[simulation]", &["dt", "duration", "warmup", "seed", "engine", "threads"])?;
+        let scope = &self.scope;
+        let dt = node.get("dt").map_or(Ok(0.1), |n| scope.bounded(n, "the step", "ms", &Bounds::POSITIVE))?;
+        if !(1e-6..=1e3).contains(&dt) {
+            let at = node.get("dt").unwrap_or(node);
+            return Err(at.error(format!("the step is {dt} ms"), "give a step between 1e-6 ms and 1000 ms; 0.1 ms is usual"));
+        }
+        let duration = need(node, &node.spot, "[simulation]", "duration", "\"1 s\"")?;
+        let (total, warmup) = (
+            scope.steps(duration, "the duration", dt, 1)?,
+            node.get("warmup").map_or(Ok(0.0), |n| scope.steps(n, "the warmup", dt, 0))?,
+        );
+        if (total + warmup) / dt > u32::MAX as f64 {
+            let longest = (u32::MAX as f64 * dt / 1000.0).floor();
+            return Err(duration.error(
+                "the run has more than 4294967295 steps",
+                format!("at this step {longest} s can be simulated; resume from a checkpoint to go on"),
+            ));
+        }
+        let threads = node.get("threads").map(|n| match scope.count(n, "threads")? {
+            0 => Err(n.error("threads must be at least 1", "leave it out to use all cores")),
+            t => Ok(t.min(4096) as usize),
+        });
+        Ok(Simulation {
+            dt,
+            duration: total,
+            warmup,
+            seed: node.get("seed").map_or(Ok(1), seed)?,
+            engine: node.get("engine").map_or(Ok("auto"), |n| choice(n, "engine", &ENGINES))?.to_string(),
+            threads: threads.transpose()?,
+        })
+    }
+
+    fn published(&self, groups: &[Group]) -> Result<Vec<Published>> {
+        let mut out = vec![];
+        for node in items(self.root.get("published"), "published")? {
+            check_keys(node, "[[published]]", &["source", "quantity", "values", "variant"])?;
+            let source = text(need(node, &node.spot, "[[published]]", "source", "\"Table 6 of the paper\"")?)?;
+            let quantity = need(node, &node.spot, "[[published]]", "quantity", "\"rate\"")?;
+            let quantity = choice(quantity, "quantity", &["rate", "cv_isi"])?;
+            let unit = if quantity == "rate" { "Hz" } else { "1" };
+            let values = need(node, &node.spot, "[[published]]", "values", "{ E = 5.0 }")?;
+            check_keys(values, "values", &groups.iter().map(|g| g.name.as_str()).collect::<Vec<_>>())?;
+            if let Some(variant) = node.get("variant") {
+                let known = self.variants();
+                let name = choice(variant, "variant", &known)?;
+                if self.variant.as_deref() != Some(name) {
+                    continue;
+                }
+            }
+            for entry in values.entries() {
+                let value = self.scope.bounded(&entry.value, quantity, unit, &Bounds::NOT_NEGATIVE)?;
+                out.push(Published { source: source.into(), population: entry.key.clone(), quantity: quantity.into(), value });
+            }
+        }
+        Ok(out)
+    }
+}
+
+struct Simulation {
+    dt: f64,
+    duration: f64,
+    warmup: f64,
+    seed: u64,
+    engine: String,
+    threads: Option<usize>,
+}
+
+fn seed(node: &Node) -> Result<u64> {
+    let found = match &node.kind {
+        Kind::Integer(i) => u64::try_from(*i).ok(),
+        Kind::Text(t) => t.trim().parse().ok(),
+        _ => None,
+    };
+    found.ok_or_else(|| node.error("the seed must be a whole number, 0 or more", "write for instance seed = 1"))
+}
+
+/// The entries of an array of tables.
+fn items<'a>(node: Option<&'a Node>, key: &str) -> Result<&'a [Node]> {
+    match node.map(|n| (&n.kind, n)) {
+        None => Ok(&[]),
+        Some((Kind::Array(items), _)) => Ok(items),
+        Some((kind, n)) => Err(n.error(
+            format!("`{key}` must be an array of tables, this is {}", kind.describe()),
+            format!("write [[{key}]], with double brackets"),
+        )),
+    }
+}
+
+/// A key that can stand as a name in expressions.
+fn check_name(entry: &tree::Entry) -> Result<()> {
+    let key = entry.key.as_str();
+    let word = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit());
+    let unit = crate::units::Unit::parse(key).is_some();
+    if word && !unit && !crate::model::expr::is_reserved(key) && !["scale_n", "scale_k"].contains(&key) {
+        return Ok(());
+    }
+    let why = match (unit, word) {
+        (true, _) => "is the name of a unit",
+        (_, true) => "is a reserved name",
+        _ => "is not a name",
+    };
+    Err(entry.key_spot.error(format!("`{key}` {why}"), "use letters, digits and _, for instance rate_ext"))
+}
+
+/// [variables] and the scale factors. Variables may be expressions over one another.
+fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
+    let mut scope = Scope::default();
+    let Some(node) = root.get("variables") else {
+        scale::names(root.get("scale"), &mut scope)?;
+        return Ok(scope.names);
+    };
+    let Kind::Table { entries, .. } = &node.kind else {
+        return Err(node.error("`variables` must be a table", "write [variables], and g = 5.0 below it"));
+    };
+    entries.iter().try_for_each(check_name)?;
+    // Numbers first, then whatever can be computed from what is known, until nothing is left or nothing moves.
+    let mut left: Vec<_> = entries.iter().collect();
+    scale::names(root.get("scale"), &mut scope)?;
+    while !left.is_empty() {
+        let before = left.len();
+        let mut refused = None;
+        left.retain(|entry| {
+            let unit = match &entry.value.kind {
+                Kind::Text(t) => {
+                    let (_, unit) = crate::units::split(t, |w| entries.iter().any(|e| e.key == w));
+                    unit.and_then(crate::units::Unit::parse).and_then(crate::units::Unit::base).unwrap_or("1")
+                }
+                _ => "1",
+            };
+            match scope.number(&entry.value, unit) {
+                Ok(value) => {
+                    scope.names.push((entry.key.clone(), value));
+                    false
+                }
+                Err(error) => {
+                    let hopeless = !matches!(entry.value.kind, Kind::Text(_));
+                    if refused.is_none() || hopeless {
+                        refused = Some((error, hopeless));
+                    }
+                    true
+                }
+            }
+        });
+        match refused {
+            Some((error, true)) => return Err(error),
+            Some((error, _)) if left.len() == before => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(scope.names)
+}
+
+/// Resolves the parts in order; the network grows in it.
+pub(crate) struct Builder<'a> {
+    library: &'a Library,
+    scope: Scope,
+    dt: f64,
+    seed: u64,
+    scale: Scale,
+    groups: Vec<Group>,
+    net: Network,
+}
+
+impl Builder<'_> {
+    /// Index of a population by name.
+    fn group(&self, name: &str, node: &Node) -> Result<usize> {
+        self.groups.iter().position(|g| g.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.groups.iter().map(|g| g.name.as_str()).collect();
+            node.error(format!("unknown population `{name}`"), suggest(name, names))
+        })
+    }
 }

@@ -1,10 +1,17 @@
 //! What enters a network from outside: currents, Poisson drive, spike trains, encoded images. Promises that every number is a
 //! function of (seed, owner, element, step) so that all engines and thread counts see the same input. Knows no engine.
 
+pub mod current;
+pub mod emit;
 pub mod encode;
 pub mod idx;
 pub mod poisson;
 pub mod trains;
+
+pub use current::Currents;
+pub use emit::SourceEmitter;
+pub use encode::Presentation;
+pub use poisson::PoissonDrive;
 
 use crate::network::Values;
 use std::sync::Arc;
@@ -52,3 +59,19 @@ pub struct Trains {
     /// Local id.
     pub source: Vec<u32>,
 }
+
+/// Steps s, each covering (s*dt, (s+1)*dt], in which something between `start` and `stop` (ms) is active: start <= s*dt < stop,
+/// which for times on the grid is start < stamp <= stop. Times within a thousandth of a step of the grid are on it.
+pub fn active_steps(start: f64, stop: f64, dt: f64) -> std::ops::Range<u64> {
+    let first = |time: f64| (time / dt - GRID).ceil().max(0.0) as u64;
+    first(start)..first(stop)
+}
+
+/// The step that covers `time` ms, that is time in (s*dt, (s+1)*dt]; None for times at or before 0.
+pub fn step_of(time: f64, dt: f64) -> Option<u64> {
+    let end = (time / dt - GRID).ceil();
+    (end >= 1.0).then(|| end as u64 - 1)
+}
+
+/// Fraction of a step within which a time counts as on the grid.
+const GRID: f64 = 1e-3;

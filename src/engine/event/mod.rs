@@ -1,1 +1,579 @@
+//! The exact event-driven engine: no time grid. Neurons advance by closed forms from one input to the next, threshold crossings
+//! are predicted and entered in a calendar queue, spikes arrive after their delays to the last bit. Promises spike times that are
+//! exact up to rounding and independent of how a run is cut into pieces, at a cost in proportion to the number of spikes.
+//! Knows models through [`crate::model::EventForm`] only, networks through their rows.
 
+mod cells;
+mod inputs;
+mod queue;
+mod roots;
+mod synapses;
+mod tape;
+
+use super::{Counters, Engine, Sink, Snapshot, Spike};
+use crate::error::{Error, Result};
+use crate::network::rules::Rows;
+use crate::network::{Cell, Edge, Network, Probe, Projection, Values};
+use crate::rng::Purpose;
+use crate::stimulus::{DriveKind, SpikeSource};
+use cells::Cells;
+use inputs::{Currents, Played, Poisson, Shown};
+use queue::{Calendar, Event, Kind};
+use synapses::{RowFn, SynapseCode, Synapses};
+
+#[cfg(test)]
+mod tests;
+
+/// Spikes handed to the sink at a time, roughly.
+const BATCH: usize = 4096;
+
+/// What a source population does next.
+enum Source {
+    Poisson(Poisson),
+    Played(Played),
+}
+
+/// A Poisson drive onto a population.
+struct Shower {
+    population: usize,
+    port: usize,
+    weight: f64,
+    trains: Poisson,
+}
+
+/// A state probe: every so many steps, these neurons.
+struct Recorder {
+    probe: usize,
+    population: usize,
+    every: u64,
+    neurons: Vec<u32>,
+    variables: Vec<crate::model::Recorder>,
+}
+
+pub struct EventEngine {
+    net: Network,
+    rows: Box<RowFn>,
+    /// By population; None for sources.
+    cells: Vec<Option<Cells>>,
+    sources: Vec<Option<Source>>,
+    showers: Vec<Shower>,
+    currents: Vec<Currents>,
+    synapses: Synapses,
+    recorders: Vec<Recorder>,
+    queue: Calendar,
+    /// Steps done: the time is that many dt.
+    step: u64,
+    /// ms by global id, minus infinity for never; kept where synapses have dynamics.
+    last_spike: Vec<f64>,
+    /// (population, local id) that received something at this moment.
+    touched: Vec<(u32, u32)>,
+    batch: f64,
+    spikes: Vec<Spike>,
+    counters: Counters,
+}
+
+impl EventEngine {
+    /// Build all synapses and set every neuron on its course. Refuses, by name, models without closed forms and currents that
+    /// vary all the time. `progress` runs from 0 to 1.
+    pub fn new(net: &Network, progress: &(dyn Fn(f64) + Sync)) -> Result<EventEngine> {
+        for (p, population) in net.populations.iter().enumerate() {
+            // What is cheap to refuse is refused before anything is built.
+            Currents::of(net, p)?;
+            cells::closed_form(population)?;
+        }
+        let rows = Rows::prepare(net, &|done| progress(0.3 * done))?;
+        let rows = Box::new(move |source, out: &mut Vec<Edge>| rows.row(source, out));
+        let code = |p: &Projection| {
+            let constants = p.synapse.constants().iter().map(|c| c.get(0)).collect();
+            p.synapse.model.kernel().map(|kernel| (kernel, constants))
+        };
+        EventEngine::build(net, rows, net.projections.iter().map(code).collect(), &|done| progress(0.3 + 0.7 * done))
+    }
+
+    /// From a network, its edges and the code of its synapse models (one entry a projection). Refuses what has no closed form.
+    fn build(net: &Network, rows: Box<RowFn>, codes: Vec<SynapseCode>, progress: &(dyn Fn(f64) + Sync)) -> Result<EventEngine> {
+        if !(net.dt > 0.0 && net.dt.is_finite()) {
+            return Err(Error::input(format!("a step of {} ms", net.dt), "give a step above 0 ms"));
+        }
+        let mut engine = EventEngine {
+            net: net.clone(),
+            cells: Vec::new(),
+            sources: Vec::new(),
+            showers: Vec::new(),
+            currents: Vec::new(),
+            synapses: Synapses::default(),
+            recorders: Vec::new(),
+            queue: Calendar::default(),
+            step: 0,
+            last_spike: Vec::new(),
+            touched: Vec::new(),
+            batch: 0.0,
+            spikes: Vec::new(),
+            counters: Counters::default(),
+            rows,
+        };
+        for (p, population) in net.populations.iter().enumerate() {
+            let currents = Currents::of(net, p)?;
+            let (cells, source) = match &population.cell {
+                Cell::Neuron(instance) => (Some(Cells::new(population, instance, !currents.is_empty())?), None),
+                Cell::Source(source) => (None, Some(Source::new(net, p, source)?)),
+            };
+            engine.cells.push(cells);
+            engine.sources.push(source);
+            engine.currents.push(currents);
+        }
+        for (owner, drive) in net.drives.iter().enumerate() {
+            let DriveKind::Poisson { rate, weight, port } = &drive.kind else { continue };
+            let n = net.populations[drive.population].n as usize;
+            let window = [drive.start, drive.stop];
+            let trains = Poisson::new(net.seed, owner as u32, Purpose::PoissonDrive, rate, n, window, &drive.name)?;
+            let Cell::Neuron(instance) = &net.populations[drive.population].cell else { continue };
+            let absolute = instance.model.ports.get(*port).is_some_and(|p| p.sign == crate::model::Sign::Negative { absolute: true });
+            let weight = if absolute { weight.abs() } else { *weight };
+            engine.showers.push(Shower { population: drive.population, port: *port, weight, trains });
+        }
+        for (index, probe) in net.probes.iter().enumerate() {
+            let Probe::State { population, variables, neurons, interval } = probe else { continue };
+            let Cell::Neuron(instance) = &net.populations[*population].cell else {
+                return Err(Error::input(
+                    format!("population `{}` emits spikes and has no state to record", net.populations[*population].name),
+                    "record a population of neurons",
+                ));
+            };
+            engine.recorders.push(Recorder {
+                probe: index,
+                population: *population,
+                every: ((interval / net.dt).round() as u64).max(1),
+                neurons: neurons.clone(),
+                variables: variables.iter().map(|name| instance.recorder(name)).collect::<Result<_>>()?,
+            });
+        }
+        engine.synapses = Synapses::build(net, &engine.rows, codes, progress)?;
+        if !engine.synapses.dynamics.is_empty() {
+            engine.last_spike = vec![f64::NEG_INFINITY; net.neurons() as usize];
+        }
+        engine.counters.synapses = engine.synapses.len() as u64;
+        engine.counters.synapse_bytes = engine.synapses.bytes() as u64;
+        engine.start()?;
+        Ok(engine)
+    }
+
+    fn now(&self) -> f64 {
+        self.step as f64 * self.net.dt
+    }
+
+    /// Set currents, predict all crossings and fill the queue, from the states as they are at the present time.
+    fn start(&mut self) -> Result<()> {
+        let now = self.now();
+        self.queue = Calendar::default();
+        for p in 0..self.cells.len() {
+            if let Some(cells) = &mut self.cells[p] {
+                let currents = &self.currents[p];
+                for i in 0..cells.n {
+                    if !currents.is_empty() {
+                        cells.set_current(i, currents.value(i, now));
+                    }
+                    if cells.crossed(i) {
+                        // At threshold from the start: fires at once.
+                        cells.set_next(i, now);
+                    } else {
+                        cells.predict(i)?;
+                    }
+                    schedule(&mut self.queue, cells, i, now);
+                }
+                push(&mut self.queue, self.currents[p].next_change(now), Kind::Change, p as u32, 0);
+            }
+            match &self.sources[p] {
+                Some(Source::Poisson(trains)) => {
+                    (0..trains.len()).for_each(|i| push(&mut self.queue, trains.next(i), Kind::Source, p as u32, i as u32));
+                }
+                Some(Source::Played(trains)) => {
+                    if let Some((time, id)) = trains.next() {
+                        push(&mut self.queue, time, Kind::Source, p as u32, id);
+                    }
+                }
+                None => {}
+            }
+        }
+        for (k, shower) in self.showers.iter().enumerate() {
+            (0..shower.trains.len()).for_each(|i| push(&mut self.queue, shower.trains.next(i), Kind::Drive, k as u32, i as u32));
+        }
+        Ok(())
+    }
+
+    /// Everything up to and including `horizon` (ms).
+    fn run_until(&mut self, horizon: f64, sink: &mut dyn Sink) -> Result<()> {
+        while let Some(&Event { time, .. }) = self.queue.peek() {
+            if time > horizon {
+                break;
+            }
+            if self.spikes.len() >= BATCH && self.spikes.last().is_some_and(|s| s.time < time) {
+                self.flush(sink)?;
+            }
+            // One moment: all that arrives is received before anybody is tested.
+            self.batch += 1.0;
+            while let Some(event) = self.queue.peek().copied().filter(|e| e.time == time) {
+                self.queue.pop();
+                self.handle(event)?;
+            }
+            self.settle_accounts(time)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn handle(&mut self, event: Event) -> Result<()> {
+        let Event { time, a, b, .. } = event;
+        match event.kind {
+            Kind::Crossing => {
+                let p = self.net.population_of(a);
+                let Some(cells) = &mut self.cells[p] else { return Ok(()) };
+                let i = (a - cells.first) as usize;
+                if cells.queued(i) != time {
+                    return Ok(());
+                }
+                cells.set_queued(i, f64::INFINITY);
+                if cells.next(i) == time {
+                    cells.settle(i, time);
+                    self.fire(p, i, time)?;
+                } else {
+                    schedule(&mut self.queue, cells, i, time);
+                }
+            }
+            Kind::Change => {
+                let (p, currents) = (a as usize, &self.currents[a as usize]);
+                if let Some(cells) = &mut self.cells[p] {
+                    for i in 0..cells.n {
+                        cells.settle(i, time);
+                        cells.set_current(i, currents.value(i, time));
+                        if cells.touch(i, self.batch) {
+                            self.touched.push((a, i as u32));
+                        }
+                    }
+                }
+                push(&mut self.queue, currents.next_change(time), Kind::Change, a, 0);
+            }
+            Kind::Arrival => self.arrive(event),
+            Kind::Drive => {
+                let shower = &mut self.showers[a as usize];
+                let i = b as usize;
+                if let Some(cells) = &mut self.cells[shower.population] {
+                    cells.settle(i, time);
+                    cells.receive(i, shower.port, shower.weight);
+                    if cells.touch(i, self.batch) {
+                        self.touched.push((shower.population as u32, b));
+                    }
+                }
+                shower.trains.step(i);
+                push(&mut self.queue, shower.trains.next(i), Kind::Drive, a, b);
+            }
+            Kind::Source => {
+                let next = match &mut self.sources[a as usize] {
+                    Some(Source::Poisson(trains)) => {
+                        trains.step(b as usize);
+                        Some((trains.next(b as usize), b))
+                    }
+                    Some(Source::Played(trains)) => {
+                        trains.step();
+                        trains.next()
+                    }
+                    None => None,
+                };
+                if let Some((next, id)) = next {
+                    push(&mut self.queue, next, Kind::Source, a, id);
+                }
+                self.emit(self.net.populations[a as usize].first + b, time);
+            }
+        }
+        Ok(())
+    }
+
+    /// Serve the synapses of a spike whose delay is over now, and file the cursor under the next delay.
+    #[inline]
+    fn arrive(&mut self, event: Event) {
+        let Event { time, a: source, b, elapsed, stamp, .. } = event;
+        let row = self.synapses.row(source);
+        let from = row.start + b as usize;
+        let mut to = from;
+        let mut next = f64::INFINITY;
+        while to < row.end {
+            next = stamp + self.synapses.delay(to);
+            if next > time {
+                break;
+            }
+            to += 1;
+        }
+        let (cells, touched, batch) = (&mut self.cells, &mut self.touched, self.batch);
+        self.synapses.transmit(from, to, elapsed, |class, target, weight| {
+            if let Some(cells) = &mut cells[class.population as usize] {
+                let i = target as usize;
+                if cells.touch(i, batch) {
+                    cells.settle(i, time);
+                    touched.push((class.population, target));
+                }
+                cells.receive(i, class.port as usize, weight);
+            }
+        });
+        self.counters.synaptic_events += (to - from) as u64;
+        if to < row.end {
+            self.queue.push(Event { time: next, kind: Kind::Arrival, a: source, b: (to - row.start) as u32, elapsed, stamp });
+        }
+    }
+
+    /// Test and predict every neuron that received something at `time`.
+    fn settle_accounts(&mut self, time: f64) -> Result<()> {
+        let mut touched = std::mem::take(&mut self.touched);
+        self.counters.neuron_updates += touched.len() as u64;
+        for &(p, i) in &touched {
+            let (p, i) = (p as usize, i as usize);
+            let Some(cells) = &mut self.cells[p] else { continue };
+            if cells.crossed(i) {
+                self.fire(p, i, time)?;
+            } else {
+                cells.predict(i)?;
+                schedule(&mut self.queue, cells, i, time);
+            }
+        }
+        touched.clear();
+        self.touched = touched;
+        Ok(())
+    }
+
+    /// Neuron `i` of population `p`, settled to `time`, spikes.
+    fn fire(&mut self, p: usize, i: usize, time: f64) -> Result<()> {
+        let Some(cells) = &mut self.cells[p] else { return Ok(()) };
+        cells.fire(i);
+        let id = cells.first + i as u32;
+        if cells.predict(i)? <= time {
+            return Err(Error::Run {
+                message: format!("neuron {i} of population `{}` fires without pause at {time} ms", self.net.populations[p].name),
+                remedy: "give it a refractory time (t_ref), or a reset below threshold".into(),
+            });
+        }
+        schedule(&mut self.queue, cells, i, time);
+        self.emit(id, time);
+        Ok(())
+    }
+
+    /// Record a spike and send it on its way.
+    fn emit(&mut self, id: u32, time: f64) {
+        self.spikes.push(Spike { time, id });
+        self.counters.spikes += 1;
+        let elapsed = match self.last_spike.get_mut(id as usize) {
+            Some(last) => (time - std::mem::replace(last, time)) as f32,
+            None => f32::INFINITY,
+        };
+        let row = self.synapses.row(id);
+        if !row.is_empty() {
+            let first = time + self.synapses.delay(row.start);
+            self.queue.push(Event { time: first, kind: Kind::Arrival, a: id, b: 0, elapsed, stamp: time });
+        }
+    }
+
+    fn flush(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        self.spikes.sort_by(|a, b| a.time.total_cmp(&b.time).then(a.id.cmp(&b.id)));
+        if !self.spikes.is_empty() {
+            sink.spikes(&self.spikes)?;
+        }
+        self.spikes.clear();
+        Ok(())
+    }
+
+    /// Sample the probes that are due at the present step.
+    fn sample(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let now = self.now();
+        for recorder in self.recorders.iter().filter(|r| self.step.is_multiple_of(r.every)) {
+            let Some(cells) = &mut self.cells[recorder.population] else { continue };
+            let n = recorder.neurons.len();
+            let mut values = vec![0.0; recorder.variables.len() * n];
+            for (k, &i) in recorder.neurons.iter().enumerate() {
+                cells.states_at(i as usize, now);
+                for (v, variable) in recorder.variables.iter().enumerate() {
+                    values[v * n + k] = variable.value_with(i as usize, |s, _| cells.sampled(i as usize, s), &[]) as f32;
+                }
+            }
+            sink.sample(recorder.probe, now, &values)?;
+        }
+        Ok(())
+    }
+
+    /// A number for the parameters and currents of a population, to see whether a checkpoint was made with the same.
+    fn fingerprint(&self, p: usize) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut mix = |word: u64| word.to_le_bytes().iter().for_each(|b| hash = (hash ^ *b as u64).wrapping_mul(0x100_0000_01b3));
+        if let Cell::Neuron(instance) = &self.net.populations[p].cell {
+            for values in instance.params.iter().chain(&instance.derived) {
+                match values {
+                    Values::Uniform(x) => mix(x.to_bits()),
+                    Values::Each(each) => each.iter().for_each(|x| mix(x.to_bits())),
+                }
+            }
+        }
+        self.net.drives.iter().filter(|d| d.population == p).for_each(|d| format!("{d:?}").bytes().for_each(|b| mix(b as u64)));
+        hash
+    }
+}
+
+/// Enter an event, unless it never happens.
+#[inline]
+fn push(queue: &mut Calendar, time: f64, kind: Kind, a: u32, b: u32) {
+    if time < f64::INFINITY {
+        queue.push(Event { time, kind, a, b, elapsed: 0.0, stamp: 0.0 });
+    }
+}
+
+/// See to it that the queue wakes neuron `i` no later than its next crossing. An entry that comes too early is moved on when it
+/// is reached, one that comes too late is passed over there: a neuron whose crossing is put off again and again costs no entries.
+#[inline]
+fn schedule(queue: &mut Calendar, cells: &mut Cells, i: usize, now: f64) {
+    let next = cells.next(i).max(now);
+    if next < cells.queued(i) {
+        cells.set_next(i, next);
+        cells.set_queued(i, next);
+        push(queue, next, Kind::Crossing, cells.first + i as u32, 0);
+    }
+}
+
+impl Source {
+    fn new(net: &Network, p: usize, source: &SpikeSource) -> Result<Source> {
+        let population = &net.populations[p];
+        let (n, name) = (population.n as usize, &population.name);
+        Ok(match source {
+            SpikeSource::Poisson { rate, start, stop } => {
+                Source::Poisson(Poisson::new(net.seed, p as u32, Purpose::PoissonSource, rate, n, [*start, *stop], name)?)
+            }
+            SpikeSource::Trains(trains) => Source::Played(Played::list(trains.clone(), n)?),
+            SpikeSource::Presentation(schedule) => match inputs::shown(net.seed, p as u32, schedule, n)? {
+                Shown::Rates(trains) => Source::Poisson(trains),
+                Shown::Latencies(trains) => Source::Played(trains),
+            },
+        })
+    }
+}
+
+impl Engine for EventEngine {
+    fn describe(&self) -> String {
+        "event, exact spike times".into()
+    }
+
+    fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.step + steps;
+        while self.step < end {
+            let due = |r: &Recorder| (self.step / r.every + 1) * r.every;
+            let stop = self.recorders.iter().map(due).fold(end, u64::min);
+            self.run_until(stop as f64 * self.net.dt, sink)?;
+            self.step = stop;
+            self.sample(sink)?;
+        }
+        self.flush(sink)
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let now = self.now();
+        let mut extra = vec![("event.fingerprints".to_string(), (0..self.cells.len()).map(|p| self.fingerprint(p)).collect())];
+        for (p, cells) in self.cells.iter().enumerate() {
+            extra.extend(cells.iter().map(|c| (format!("event.cells.{p}"), c.save())));
+            if let Some(Source::Poisson(trains)) = &self.sources[p] {
+                extra.push((format!("event.source.{p}"), trains.save()));
+            }
+        }
+        extra.extend(self.showers.iter().enumerate().map(|(k, s)| (format!("event.drive.{k}"), s.trains.save())));
+        let flight = self.queue.sorted().into_iter().filter(|e| e.kind == Kind::Arrival);
+        let words = |e: Event| [e.a as u64, e.b as u64, e.elapsed.to_bits() as u64, e.stamp.to_bits()];
+        extra.push(("event.flight".into(), flight.flat_map(words).collect()));
+        extra.push(("event.last_spike".into(), self.last_spike.iter().map(|t| t.to_bits()).collect()));
+        Ok(Snapshot {
+            step: self.step,
+            states: self.cells.iter_mut().map(|c| c.as_mut().map_or(Vec::new(), |c| c.halves_at(now))).collect(),
+            recent: Vec::new(),
+            last_spike: Vec::new(),
+            synapses: self.synapses.gather(&self.net, &self.rows),
+            extra,
+        })
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let part = |name: String| snapshot.extra.iter().find(|(n, _)| *n == name).map(|(_, words)| words.as_slice());
+        let Some(fingerprints) = part("event.fingerprints".into()) else {
+            return Err(Error::input(
+                "the checkpoint was not written by the event engine and lacks its exact states",
+                "resume it on the engine that wrote it (--engine cpu or gpu)",
+            ));
+        };
+        let unfit = |what: &str| {
+            Error::input(
+                format!("the checkpoint holds {what} other than the scenario's"),
+                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
+            )
+        };
+        self.step = snapshot.step;
+        let now = self.now();
+        for p in 0..self.cells.len() {
+            let same = fingerprints.get(p) == Some(&self.fingerprint(p));
+            if let Some(cells) = &mut self.cells[p] {
+                let words = part(format!("event.cells.{p}")).unwrap_or(&[]);
+                let states = snapshot.states.get(p).map_or(&[][..], Vec::as_slice);
+                if !cells.load(words, if same { None } else { Some((now, states)) }) {
+                    return Err(unfit("populations or models"));
+                }
+            }
+            match &mut self.sources[p] {
+                Some(Source::Poisson(trains)) => {
+                    if !trains.load(part(format!("event.source.{p}")).unwrap_or(&[]), now) {
+                        return Err(unfit("sources"));
+                    }
+                }
+                Some(Source::Played(trains)) => trains.seek(now),
+                None => {}
+            }
+        }
+        for (k, shower) in self.showers.iter_mut().enumerate() {
+            if !shower.trains.load(part(format!("event.drive.{k}")).unwrap_or(&[]), now) {
+                return Err(unfit("drives"));
+            }
+        }
+        if !self.synapses.scatter(&self.net, &self.rows, &snapshot.synapses) {
+            return Err(unfit("synapses"));
+        }
+        let last = part("event.last_spike".into()).unwrap_or(&[]);
+        if last.len() != self.last_spike.len() {
+            return Err(unfit("synapses"));
+        }
+        self.last_spike = last.iter().map(|bits| f64::from_bits(*bits)).collect();
+        self.spikes.clear();
+        self.start()?;
+        for words in part("event.flight".into()).unwrap_or(&[]).chunks_exact(4) {
+            let (source, b) = (words[0] as u32, words[1] as u32);
+            if source >= self.net.neurons() {
+                return Err(unfit("populations"));
+            }
+            let (row, stamp) = (self.synapses.row(source), f64::from_bits(words[3]));
+            // With delays changed in between, what should have arrived already arrives now.
+            if (b as usize) < row.len() {
+                let time = (stamp + self.synapses.delay(row.start + b as usize)).max(now);
+                let elapsed = f32::from_bits(words[2] as u32);
+                self.queue.push(Event { time, kind: Kind::Arrival, a: source, b, elapsed, stamp });
+            }
+        }
+        Ok(())
+    }
+
+    fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
+        let Some(p) = self.net.projections.get(projection) else {
+            return Err(Error::input(format!("there is no projection {projection}"), "record the weights of a projection of the scenario"));
+        };
+        let (source, target) = (&self.net.populations[p.source], &self.net.populations[p.target]);
+        let (mut edges, mut all) = (Vec::new(), Vec::new());
+        for id in source.first..source.first + source.n {
+            edges.clear();
+            (self.rows)(id, &mut edges);
+            let mine = edges.iter().filter(|e| e.projection as usize == projection);
+            all.extend(mine.map(|e| (id, target.first + e.target, e.weight as f32)));
+        }
+        Ok(all)
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters.clone()
+    }
+}

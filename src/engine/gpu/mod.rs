@@ -1,1 +1,911 @@
+//! The gpu engine: wgpu and the frames of shaders/. Carries out the schedule of `engine/mod.rs` in batches of windows: a window is
+//! as many steps as the shortest delay allows, a batch is hundreds of windows in one submission, and nothing is read back in
+//! between. Promises the integer path of the CPU bit for bit (drives, synaptic sums, sources), f32 dynamics as the driver
+//! computes them, and an error with a remedy where the device fails. Nothing outside this folder knows wgpu.
 
+mod batch;
+mod device;
+mod layout;
+mod shader;
+
+pub use device::{DeviceInfo, devices};
+pub use shader::{deliver_shader, source_shader, update_shader};
+
+use crate::engine::{Counters, Engine, Sink, Snapshot, Spike};
+use crate::error::{Error, Result};
+use crate::model::{Recorder, Ty};
+use crate::network::rules::Rows;
+use crate::network::table::Tables;
+use crate::network::{Cell, Network, Probe, Values, memory};
+use crate::stimulus::current::Currents;
+use crate::stimulus::emit::SourceEmitter;
+use crate::stimulus::{Drive, DriveKind, SpikeSource};
+use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
+use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error};
+use layout::{Directory, Teams};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wgpu::BufferUsages as Usage;
+
+/// Windows and steps of one submission at most (a step number within a batch has 16 bits).
+const MOST_WINDOWS: usize = 512;
+const MOST_STEPS: u64 = 4096;
+/// A submission should keep the device this long at most: desktop systems reset a device after about 2 s.
+const LONG_BATCH: Duration = Duration::from_millis(300);
+const SHORT_BATCH: Duration = Duration::from_millis(100);
+const MOST_WINDOW_STEPS: u32 = 32;
+/// Longest delay: step numbers of a batch and of the spikes before it share 16 bits.
+const MOST_DELAY: u32 = 60_000;
+/// Words of a `Mark` in shaders/record.wgsl; the workgroup counts stand at word 2.
+const MARK_WORDS: usize = 5;
+const NEVER: u32 = u32::MAX;
+
+/// How to run; the default is right but for `device`.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Index or part of the name.
+    pub device: Option<String>,
+    /// Synapse tables are cut into shards of at most that many bytes; default: what the device lets a kernel see.
+    pub shard_bytes: Option<u64>,
+    /// Entries of the spike list; default: a million, and one for every neuron and source at least.
+    pub spike_capacity: Option<u32>,
+}
+
+struct ModelPart {
+    kernel: Kernel,
+    group: wgpu::BindGroup,
+    teams: u32,
+    states: wgpu::Buffer,
+    /// Index in the network, first word in `states`.
+    populations: Vec<(usize, u32)>,
+}
+
+struct SourcePart {
+    kernel: Kernel,
+    sources: wgpu::Buffer,
+    words: wgpu::Buffer,
+    group: wgpu::BindGroup,
+    blocks: u32,
+}
+
+/// One delivery: a shard's fixed synapses, or those of one dynamic projection in it.
+struct Delivery {
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+}
+
+struct Dynamics {
+    /// Weights, then one array a state.
+    words: wgpu::Buffer,
+    count: u64,
+}
+
+struct ProbePart {
+    /// Index into `Network::probes`.
+    probe: usize,
+    kernel: Kernel,
+    group: wgpu::BindGroup,
+    groups: u32,
+    neurons: Vec<u32>,
+    /// States of the model; all are sampled.
+    states: usize,
+    variables: Vec<Recorder>,
+}
+
+pub struct GpuEngine {
+    net: Arc<Network>,
+    rows: Arc<Rows>,
+    tables: Tables,
+    device: Device,
+    step: u64,
+    longest_delay: u32,
+    dispatch_width: u32,
+    parts: u32,
+    models: Vec<ModelPart>,
+    source: Option<SourcePart>,
+    deliveries: Vec<Delivery>,
+    dynamics: Vec<Dynamics>,
+    probes: Vec<ProbePart>,
+    emitters: Vec<(u32, SourceEmitter)>,
+    currents: Vec<Currents>,
+    planner: Planner,
+    /// Windows of the next batch at most.
+    patience: usize,
+    window_stride: u64,
+    windows: wgpu::Buffer,
+    list: wgpu::Buffer,
+    marks: wgpu::Buffer,
+    latest: wgpu::Buffer,
+    ring: wgpu::Buffer,
+    current_words: wgpu::Buffer,
+    given: wgpu::Buffer,
+    samples: wgpu::Buffer,
+    capacity: u32,
+    /// Entries of the list that are read back with the marks: what the last batch needed, and some.
+    expected: u64,
+    out_degree: Vec<u32>,
+    /// Spikes that may still be on their way: (stamp, id, steps since the source's previous spike).
+    recent: VecDeque<(u64, u32, u32)>,
+    /// Stamp of the last spike by global id (u64::MAX: none), kept where synapses have dynamics.
+    last_spike: Vec<u64>,
+    counters: Counters,
+}
+
+impl GpuEngine {
+    /// Uploads a network. `tables` must have been built with one block.
+    ///
+    /// # Errors
+    /// No usable device; a buffer larger than the device allows; a model whose names collide with the frame; loops that a
+    /// limited driver would end early.
+    pub fn new(net: Arc<Network>, rows: Arc<Rows>, tables: Tables, options: GpuOptions) -> Result<GpuEngine> {
+        if tables.blocks.len() != 1 || tables.tables.len() != 1 {
+            return Err(Error::input("the gpu engine needs tables of one block", "build the tables with blocks = 1"));
+        }
+        if tables.max_delay > MOST_DELAY {
+            let message = format!("the longest delay is {} steps, the gpu engine takes {MOST_DELAY}", tables.max_delay);
+            return Err(Error::input(message, "shorten the delays, lengthen the step, or use --engine cpu"));
+        }
+        let device = Device::open(options.device.as_deref())?;
+        Self::upload_network(net, rows, tables, &options, device)
+    }
+
+    fn upload_network(
+        shared_net: Arc<Network>,
+        rows: Arc<Rows>,
+        tables: Tables,
+        options: &GpuOptions,
+        device: Device,
+    ) -> Result<GpuEngine> {
+        let net = &*shared_net;
+        let (block, table) = (&tables.blocks[0], &tables.tables[0]);
+        let real = device.info.real;
+        let teams = Teams::new(real);
+        let ring_slots = tables.max_delay.max(1);
+        let ring_stride = block.accumulators() as u32;
+        let all = net.neurons();
+        let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
+
+        // What there is, as words.
+        let model_layouts = layout::models(net, &tables)?;
+        let source_layout = layout::sources(net)?;
+        let source_of: Vec<Range<u32>> = table
+            .dynamics
+            .iter()
+            .map(|d| {
+                let source = &net.populations[net.projections[d.projection as usize].source];
+                source.first..source.first + source.n
+            })
+            .collect();
+        let limit = device.info.max_binding.min(device.info.max_buffer).min(options.shard_bytes.unwrap_or(u64::MAX));
+        let shards = layout::shards(&tables, all, &source_of, limit, teams.stretch)?;
+        let longest = shards.iter().flat_map(|s| std::iter::once(&s.fixed).chain(&s.dynamic)).map(Directory::longest_row).max();
+        let parts = teams.parts(longest.unwrap_or(0), real);
+        let out_degree = out_degrees(&shards, &source_of, all);
+
+        // A window: as many steps as need no delivery between them and loop seldom enough.
+        let iterations = model_layouts.iter().map(|m| m.iterations).chain([source_layout.iterations]).max().unwrap_or(1).max(1);
+        if let (true, Some(limit)) = (iterations > MOST_ITERATIONS, device.info.loop_limit) {
+            let message = format!(
+                "{} ({}) silently ends loops after {limit} iterations; this network needs {iterations} in a step",
+                device.info.name, device.info.driver
+            );
+            return Err(device_error(message, "update the driver (Mesa 23 or newer has no such limit), or run with --engine cpu"));
+        }
+        let by_loops = (MOST_ITERATIONS / iterations).max(1).min(u64::from(MOST_WINDOW_STEPS)) as u32;
+        let window_steps = if table.dynamics.is_empty() { by_loops.min(tables.min_delay).max(1) } else { 1 };
+
+        let capacity = options.spike_capacity.unwrap_or(1 << 20).max(all).max(1);
+        let state_words: u64 = model_layouts.iter().map(|m| m.states.len() as u64).sum();
+        let dynamic_words = table.dynamics.iter().map(|d| d.weight.len() as u64 * (1 + d.states.len() as u64));
+        let mut needs = vec![
+            ("the list of spikes", u64::from(capacity) * 8),
+            ("the ring of synaptic input", u64::from(ring_slots) * u64::from(ring_stride) * 4),
+            ("the states of neurons", state_words * 4),
+        ];
+        needs.extend(dynamic_words.map(|words| ("the states of synapses", words * 4)));
+        for shard in &shards {
+            needs.push(("synapses", shard.words * 4));
+            let directories = std::iter::once(&shard.fixed).chain(&shard.dynamic);
+            needs.extend(directories.flat_map(|d| [("rows", d.rows.len() as u64 * 8), ("the directory of synapses", d.stretches.len() as u64 * 16)]));
+        }
+        device.check_needs(&needs, (!real).then(memory::available).flatten())?;
+
+        // What all kernels share.
+        let window_stride = (WINDOW_WORDS as u64 * 4).next_multiple_of(u64::from(device.limits.min_uniform_buffer_offset_alignment).max(16));
+        let windows = device.buffer("windows", window_stride * 2 * MOST_WINDOWS as u64, Usage::UNIFORM | Usage::COPY_DST)?;
+        let list = device.buffer("the list of spikes", u64::from(capacity) * 8, usage)?;
+        let marks = device.buffer("marks", ((MOST_WINDOWS + 1) * MARK_WORDS * 4) as u64, usage | Usage::INDIRECT)?;
+        let latest = device.storage("latest spikes", &vec![NEVER; if table.dynamics.is_empty() { 2 } else { 2 * all as usize }])?;
+        let ring = device.buffer("the ring of synaptic input", u64::from(ring_slots) * u64::from(ring_stride) * 4, usage)?;
+        let rows_of_current = net.populations.len() as u64;
+        let current_words = device.buffer("currents", rows_of_current * MOST_STEPS * 4, usage)?;
+        let given = device.buffer("given spikes", 8 * 1024, usage)?;
+
+        let mut models = Vec::new();
+        for part in model_layouts {
+            shader::check_neuron(&part.model)?;
+            let text = update_shader(&part.model);
+            let kernel = device
+                .kernel(
+                    &part.model.name,
+                    &text,
+                    "step_neurons",
+                    &[
+                        Binding::Window(WINDOW_WORDS as u64 * 4),
+                        Binding::ReadWrite,
+                        Binding::ReadWrite,
+                        Binding::ReadWrite,
+                        Binding::ReadWrite,
+                        Binding::ReadWrite,
+                        Binding::Read,
+                        Binding::Read,
+                        Binding::Read,
+                        Binding::Read,
+                    ],
+                    &[
+                        ("ring_slots", ring_slots.into()),
+                        ("ring_stride", ring_stride.into()),
+                        ("port_stride", block.stride.into()),
+                        ("team_count", part.teams.into()),
+                    ],
+                )
+                .map_err(|error| in_model(&part.model.name, error))?;
+            let states = device.storage("states", &part.states)?;
+            let drives = if part.drive_words.is_empty() { vec![0; 14] } else { part.drive_words };
+            let [populations, drives, words] = [
+                device.storage("populations", &part.population_words)?,
+                device.storage("drives", &drives)?,
+                device.storage("model tables", &part.table_words)?,
+            ];
+            let group =
+                device.bind(&kernel, &[&windows, &list, &marks, &latest, &ring, &states, &populations, &drives, &words, &current_words])?;
+            models.push(ModelPart { kernel, group, teams: part.teams, states, populations: part.populations });
+        }
+
+        let mut emitters = Vec::new();
+        let mut currents = Vec::new();
+        for (p, population) in net.populations.iter().enumerate() {
+            if let Cell::Source(SpikeSource::Trains(_) | SpikeSource::Presentation(_)) = population.cell {
+                emitters.extend(SourceEmitter::of(net, p, 0..population.n)?.map(|emitter| (population.first, emitter)));
+            }
+            currents.push(uniform_currents(net, p)?);
+        }
+        let has_sources = net.populations.iter().any(|p| matches!(p.cell, Cell::Source(_)) && p.n > 0);
+        let source = has_sources.then(|| {
+            let kernel = device.kernel(
+                "sources",
+                &source_shader(),
+                "emit",
+                &[
+                    Binding::Window(WINDOW_WORDS as u64 * 4),
+                    Binding::ReadWrite,
+                    Binding::ReadWrite,
+                    Binding::ReadWrite,
+                    Binding::Read,
+                    Binding::Read,
+                    Binding::Read,
+                ],
+                &[("block_count", source_layout.blocks.into())],
+            )?;
+            let padded = |words: &[u32], least: usize| if words.is_empty() { vec![0; least] } else { words.to_vec() };
+            let sources = device.storage("sources", &padded(&source_layout.source_words, 12))?;
+            let words = device.storage("source tables", &padded(&source_layout.table_words, 1))?;
+            let group = device.bind(&kernel, &[&windows, &list, &marks, &latest, &given, &sources, &words])?;
+            Ok(SourcePart { kernel, sources, words, group, blocks: source_layout.blocks })
+        });
+        let source = source.transpose()?;
+
+        // The tables.
+        let overrides = [
+            ("ring_slots", f64::from(ring_slots)),
+            ("ring_stride", f64::from(ring_stride)),
+            ("lanes", f64::from(teams.lanes)),
+            ("team", f64::from(teams.team)),
+        ];
+        let mut dynamics = Vec::new();
+        let mut dynamic_kernels = Vec::new();
+        for d in &table.dynamics {
+            let synapse = &net.projections[d.projection as usize].synapse;
+            shader::check_synapse(&synapse.model)?;
+            let words: Vec<u32> = d.weight.iter().map(|w| w.to_bits()).chain(d.states.iter().flatten().copied()).collect();
+            let words = device.storage("synapses with dynamics", &words)?;
+            let mut bindings = [Binding::Read; 11];
+            bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
+            bindings[3] = Binding::ReadWrite;
+            bindings[8] = Binding::ReadWrite;
+            bindings[10] = Binding::Uniform;
+            let kernel = device.kernel(&synapse.model.name, &deliver_shader(Some(&synapse.model)), "deliver_dynamic", &bindings, &overrides);
+            let kernel = Arc::new(kernel.map_err(|error| in_model(&synapse.model.name, error))?);
+            let constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).chain([0]).collect();
+            let constants = device.storage("constants of synapses", &constants)?;
+            let sources = &source_of[dynamics.len()];
+            let head = [
+                f32::INFINITY.to_bits(),
+                (net.dt as f32).to_bits(),
+                (1.0 / d.quantum).to_bits(),
+                sources.start,
+                sources.len() as u32,
+                d.weight.len() as u32,
+                0,
+                0,
+            ];
+            let uniform = device.buffer("a projection", 32, Usage::UNIFORM | Usage::COPY_DST)?;
+            device.write(&uniform, 0, &head)?;
+            dynamic_kernels.push((kernel, constants, uniform));
+            dynamics.push(Dynamics { words, count: d.weight.len() as u64 });
+        }
+        let mut fixed_bindings = [Binding::Read; 7];
+        fixed_bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
+        fixed_bindings[3] = Binding::ReadWrite;
+        let fixed_kernel = Arc::new(device.kernel("deliver", &deliver_shader(None), "deliver", &fixed_bindings, &overrides)?);
+        let mut deliveries = Vec::new();
+        let mut bytes = 0;
+        for shard in &shards {
+            let stream = device.buffer("synapses", shard.words * 4, usage)?;
+            let mut at = 0;
+            for (host, range) in &shard.pieces {
+                device.write(&stream, at, &table.shards[*host][range.clone()])?;
+                at += range.len() as u64;
+            }
+            bytes += shard.words * 4;
+            let directory = |own: &Directory| -> Result<(wgpu::Buffer, wgpu::Buffer)> {
+                let rows = device.storage("rows", own.rows.as_flattened())?;
+                Ok((rows, device.storage("directory of synapses", own.stretches.as_flattened())?))
+            };
+            if !shard.fixed.stretches.is_empty() {
+                let (rows, stretches) = directory(&shard.fixed)?;
+                bytes += rows.size() + stretches.size();
+                let group = device.bind(&fixed_kernel, &[&windows, &list, &marks, &ring, &rows, &stretches, &stream])?;
+                deliveries.push(Delivery { kernel: fixed_kernel.clone(), group });
+            }
+            for (d, own) in shard.dynamic.iter().enumerate().filter(|(_, own)| !own.stretches.is_empty()) {
+                let (rows, stretches) = directory(own)?;
+                bytes += rows.size() + stretches.size();
+                let (kernel, constants, uniform) = &dynamic_kernels[d];
+                let group = device.bind(
+                    kernel,
+                    &[&windows, &list, &marks, &ring, &rows, &stretches, &stream, &latest, &dynamics[d].words, constants, uniform],
+                )?;
+                deliveries.push(Delivery { kernel: kernel.clone(), group });
+            }
+        }
+        bytes += dynamics.iter().map(|d| d.words.size()).sum::<u64>();
+
+        // Probes.
+        let sizes: Vec<SampleSize> = sample_sizes(net);
+        let sample_words = sizes.iter().map(|s| u64::from(s.words)).sum::<u64>().max(1);
+        let samples = device.buffer("samples", (sample_words * 4).max((4 << 20).min(device.info.max_binding)), usage)?;
+        let mut probes = Vec::new();
+        for size in &sizes {
+            probes.push(probe_part(net, &device, size, &models, &windows, &samples)?);
+        }
+        device.wait()?;
+        let planner = Planner {
+            window_steps,
+            sources_per_step: source_layout.elements,
+            neurons: net.populations.iter().filter(|p| matches!(p.cell, Cell::Neuron(_))).map(|p| p.n).sum(),
+            ring_slots,
+            most_windows: MOST_WINDOWS,
+            most_steps: MOST_STEPS,
+            capacity,
+            sample_words: samples.size() / 4,
+            sizes,
+        };
+        let counters = Counters { synapses: table.synapses, synapse_bytes: bytes, ..Default::default() };
+        let last_spike = if table.dynamics.is_empty() { Vec::new() } else { vec![u64::MAX; all as usize] };
+        Ok(GpuEngine {
+            step: 0,
+            longest_delay: tables.max_delay,
+            dispatch_width: device.limits.max_compute_workgroups_per_dimension.clamp(1, 65_535),
+            parts,
+            models,
+            source,
+            deliveries,
+            dynamics,
+            probes,
+            emitters,
+            currents,
+            planner,
+            patience: 64,
+            window_stride,
+            windows,
+            list,
+            marks,
+            latest,
+            ring,
+            current_words,
+            given,
+            samples,
+            capacity,
+            expected: 1024,
+            out_degree,
+            recent: VecDeque::new(),
+            last_spike,
+            counters,
+            device,
+            net: shared_net,
+            rows,
+            tables,
+        })
+    }
+}
+
+/// A driver's complaint about a model's kernel, with the model's name.
+fn in_model(name: &str, error: Error) -> Error {
+    match error {
+        Error::Device { message, remedy } => Error::Device { message: format!("the kernel of model `{name}`: {message}"), remedy },
+        other => other,
+    }
+}
+
+/// Synapses of each source.
+fn out_degrees(shards: &[layout::Shard], source_of: &[Range<u32>], sources: u32) -> Vec<u32> {
+    let mut degree = vec![0; sources as usize];
+    for shard in shards {
+        let fixed = std::iter::once((0, &shard.fixed));
+        for (first, directory) in fixed.chain(source_of.iter().map(|r| r.start).zip(&shard.dynamic)) {
+            for (i, &[start, n]) in directory.rows.iter().enumerate() {
+                let own = &directory.stretches[start as usize..][..n as usize];
+                degree[first as usize + i] += own.iter().map(|s| s[1] & 0x7fff_ffff).sum::<u32>();
+            }
+        }
+    }
+    degree
+}
+
+/// The currents of a population that are the same for all its neurons; the others are checked here and computed on the device.
+fn uniform_currents(net: &Network, p: usize) -> Result<Currents> {
+    Currents::new(net, p)?;
+    let same = |d: &Drive| !matches!(d.kind, DriveKind::Noise { .. } | DriveKind::Dc { amplitude: Values::Each(_) });
+    let own = net.drives.iter().enumerate().filter(|(_, d)| d.population == p && same(d));
+    Currents::from_drives(own, net.populations[p].n as usize, net.dt, net.seed)
+}
+
+/// The state probes of a network and the words one sample of each takes.
+fn sample_sizes(net: &Network) -> Vec<SampleSize> {
+    let size = |(probe, p): (usize, &Probe)| match p {
+        Probe::State { population, neurons, interval, .. } => {
+            let Cell::Neuron(instance) = &net.populations[*population].cell else { return None };
+            let every = (interval / net.dt).round().max(1.0) as u64;
+            Some(SampleSize { probe, every, words: (instance.model.states.len() * neurons.len()) as u32 })
+        }
+        _ => None,
+    };
+    net.probes.iter().enumerate().filter_map(size).collect()
+}
+
+fn probe_part(
+    net: &Network,
+    device: &Device,
+    size: &SampleSize,
+    models: &[ModelPart],
+    windows: &wgpu::Buffer,
+    samples: &wgpu::Buffer,
+) -> Result<ProbePart> {
+    let refused = || Error::input("a probe of states needs a population of neurons", "name another population");
+    let Probe::State { population, variables, neurons, .. } = &net.probes[size.probe] else { return Err(refused()) };
+    let Cell::Neuron(instance) = &net.populations[*population].cell else { return Err(refused()) };
+    let find = |m: &ModelPart| m.populations.iter().find(|p| p.0 == *population).map(|p| p.1);
+    let (part, first) = models.iter().find_map(|m| find(m).map(|first| (m, first))).ok_or_else(refused)?;
+    let n = net.populations[*population].n;
+    let state = |k: u32| neurons.iter().map(move |&i| first + k * n + i);
+    let addresses: Vec<u32> = (0..instance.model.states.len() as u32).flat_map(state).collect();
+    let kernel = device.kernel(
+        "probe",
+        shader::PROBE,
+        "probe",
+        &[Binding::Window(16), Binding::Read, Binding::Read, Binding::ReadWrite],
+        &[("words", addresses.len() as f64)],
+    )?;
+    let groups = (addresses.len() as u32).div_ceil(layout::WORKGROUP);
+    let addresses = device.storage("probed words", &addresses)?;
+    let group = device.bind(&kernel, &[windows, &part.states, &addresses, samples])?;
+    Ok(ProbePart {
+        probe: size.probe,
+        kernel,
+        group,
+        groups,
+        neurons: neurons.clone(),
+        states: instance.model.states.len(),
+        variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
+    })
+}
+
+impl ProbePart {
+    /// Values of the variables, each for all neurons, from the sampled words (state by state).
+    fn values(&self, words: &[u32]) -> Vec<f32> {
+        let n = self.neurons.len();
+        let value = |variable: &Recorder, i: usize| variable.value(self.neurons[i] as usize, |s| words[s * n + i]) as f32;
+        self.variables.iter().flat_map(|variable| (0..n).map(move |i| value(variable, i))).collect()
+    }
+}
+
+impl GpuEngine {
+    /// Uploads, runs and reads back one batch; returns nothing lost: windows that did not fit are left for the next.
+    fn batch(&mut self, end: u64, sink: &mut dyn Sink) -> Result<()> {
+        let batch = self.planner.plan(self.step, end, self.patience, &mut self.emitters);
+        self.upload(&batch)?;
+        let begin = Instant::now();
+        self.submit(&batch);
+        let marks_words = (batch.windows.len() * MARK_WORDS) as u64;
+        let fault = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 1);
+        let expected = self.expected.min(u64::from(self.capacity));
+        let wanted = [(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), fault];
+        let read = self.device.read(&wanted)?;
+        let took = begin.elapsed();
+        self.patience = match took {
+            t if t > LONG_BATCH => (self.patience / 2).max(1),
+            t if t < SHORT_BATCH => (self.patience * 2).min(MOST_WINDOWS),
+            _ => self.patience,
+        };
+        let [marks, mut entries, samples, fault]: [Vec<u32>; 4] =
+            read.try_into().map_err(|_| device_error("the device returned too little", "run with --engine cpu"))?;
+        let (done, total) = batch.completed(&marks, self.capacity);
+        if total > expected {
+            entries.extend(self.device.read(&[(&self.list, 2 * expected, 2 * (total - expected))])?.remove(0));
+        }
+        entries.truncate(2 * total as usize);
+        self.expected = (total + total / 4 + 1024).max(self.expected / 2);
+        self.report(&batch, done, &entries, &samples, sink)?;
+        match fault[0] {
+            0 => Ok(()),
+            word => Err(self.not_a_number(u32::MAX - word)?),
+        }
+    }
+
+    /// The error that a neuron with a state that is not a number deserves.
+    fn not_a_number(&self, id: u32) -> Result<Error> {
+        let p = self.net.population_of(id);
+        let population = &self.net.populations[p];
+        let local = (id - population.first) as usize;
+        let states = self.read_states()?;
+        let bad = |k: usize| f32::from_bits(states[p][k][local]).is_nan();
+        let name = match &population.cell {
+            Cell::Neuron(instance) => {
+                let model = &instance.model;
+                let found = (0..model.states.len()).find(|&k| model.states[k].ty == Ty::F32 && bad(k));
+                found.map_or(String::new(), |k| format!(" `{}`", model.states[k].name))
+            }
+            Cell::Source(_) => String::new(),
+        };
+        Ok(Error::Run {
+            message: format!(
+                "state{name} of neuron {local} in population `{}` is not a number at {:.3} ms",
+                population.name,
+                self.step as f64 * self.net.dt
+            ),
+            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
+        })
+    }
+
+    /// All states as the snapshot holds them.
+    fn read_states(&self) -> Result<Vec<Vec<Vec<u32>>>> {
+        let mut states = vec![Vec::new(); self.net.populations.len()];
+        for part in &self.models {
+            let words = self.device.read(&[(&part.states, 0, part.states.size() / 4)])?.remove(0);
+            for &(p, first) in &part.populations {
+                let Cell::Neuron(instance) = &self.net.populations[p].cell else { continue };
+                let n = self.net.populations[p].n as usize;
+                let array = |k: usize| words[first as usize + k * n..][..n].to_vec();
+                states[p] = (0..instance.model.states.len()).map(array).collect();
+            }
+        }
+        for (p, own) in states.iter_mut().enumerate().filter(|(_, own)| own.is_empty()) {
+            // A population without neurons has no buffer, and still as many arrays as its model has states.
+            if let Cell::Neuron(instance) = &self.net.populations[p].cell {
+                own.resize(instance.model.states.len(), Vec::new());
+            }
+        }
+        Ok(states)
+    }
+
+    fn upload(&mut self, batch: &Batch) -> Result<()> {
+        let stride = (self.window_stride / 4) as usize;
+        let mut words = vec![0; stride * (batch.windows.len())];
+        for (slot, window) in words.chunks_mut(stride).zip(&batch.windows) {
+            slot[..WINDOW_WORDS].copy_from_slice(&window.words(batch));
+        }
+        self.device.write(&self.windows, 0, &words)?;
+        let mut firsts = vec![0; stride * batch.samples.len()];
+        for (slot, sample) in firsts.chunks_mut(stride.max(1)).zip(&batch.samples) {
+            slot[0] = sample.first;
+        }
+        self.device.write(&self.windows, (MOST_WINDOWS * stride) as u64, &firsts)?;
+        let marks: Vec<u32> = batch.windows.iter().flat_map(|_| [0, 0, 0, 0, self.parts]).collect();
+        self.device.write(&self.marks, 0, &marks)?;
+        self.device.write(&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, &[0; MARK_WORDS])?;
+        let mut currents = Vec::with_capacity(self.currents.len() * batch.steps as usize);
+        for own in &self.currents {
+            currents.extend((0..u64::from(batch.steps)).map(|s| own.uniform(batch.first + s).unwrap_or(0.0).to_bits()));
+        }
+        self.device.write(&self.current_words, 0, &currents)?;
+        self.give(&batch.given)
+    }
+
+    /// Uploads spikes that the host computed, in a larger buffer where needed.
+    fn give(&mut self, given: &[[u32; 2]]) -> Result<()> {
+        let bytes = given.len() as u64 * 8;
+        if let (true, Some(source)) = (bytes > self.given.size(), &mut self.source) {
+            self.given = self.device.buffer("given spikes", bytes.next_power_of_two(), Usage::STORAGE | Usage::COPY_DST)?;
+            let buffers = [&self.windows, &self.list, &self.marks, &self.latest, &self.given, &source.sources, &source.words];
+            source.group = self.device.bind(&source.kernel, &buffers)?;
+        }
+        self.device.write(&self.given, 0, given.as_flattened())
+    }
+
+    /// Workgroups in two dimensions, of which each allows a limited number.
+    fn grid(&self, groups: u32) -> (u32, u32) {
+        (groups.clamp(1, self.dispatch_width), groups.div_ceil(self.dispatch_width).max(1))
+    }
+
+    fn submit(&self, batch: &Batch) {
+        let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let mut samples = batch.samples.iter().enumerate().peekable();
+            for (i, window) in batch.windows.iter().enumerate() {
+                let offset = [(i as u64 * self.window_stride) as u32];
+                if let Some(source) = &self.source {
+                    let (x, y) = self.grid(source.blocks.max(window.given.len() as u32).div_ceil(layout::WORKGROUP));
+                    pass.set_pipeline(&source.kernel.pipeline);
+                    pass.set_bind_group(0, &source.group, &offset);
+                    pass.dispatch_workgroups(x, y, 1);
+                }
+                for model in &self.models {
+                    let (x, y) = self.grid(model.teams);
+                    pass.set_pipeline(&model.kernel.pipeline);
+                    pass.set_bind_group(0, &model.group, &offset);
+                    pass.dispatch_workgroups(x, y, 1);
+                }
+                self.deliver(&mut pass, i);
+                while let Some((k, sample)) = samples.next_if(|(_, s)| s.window == i) {
+                    let probe = &self.probes[sample.probe];
+                    let (x, y) = self.grid(probe.groups);
+                    pass.set_pipeline(&probe.kernel.pipeline);
+                    pass.set_bind_group(0, &probe.group, &[((MOST_WINDOWS + k) as u64 * self.window_stride) as u32]);
+                    pass.dispatch_workgroups(x, y, 1);
+                }
+            }
+        }
+        self.device.queue.submit([encoder.finish()]);
+    }
+
+    fn deliver(&self, pass: &mut wgpu::ComputePass, window: usize) {
+        for delivery in &self.deliveries {
+            pass.set_pipeline(&delivery.kernel.pipeline);
+            pass.set_bind_group(0, &delivery.group, &[(window as u64 * self.window_stride) as u32]);
+            pass.dispatch_workgroups_indirect(&self.marks, ((window * MARK_WORDS + 2) * 4) as u64);
+        }
+    }
+
+    /// Hands the spikes and samples of the completed windows to the sink, in order of time.
+    fn report(&mut self, batch: &Batch, done: usize, entries: &[u32], samples: &[u32], sink: &mut dyn Sink) -> Result<()> {
+        let mut found: Vec<(u64, u32)> = Vec::with_capacity(entries.len() / 2);
+        for entry in entries.chunks_exact(2) {
+            let stamp = batch.first + u64::from(entry[0] & 0xffff) + 1;
+            found.extend(std::iter::repeat_n((stamp, entry[1]), (entry[0] >> 16) as usize));
+        }
+        found.sort_unstable();
+        let dt = self.net.dt;
+        let spikes: Vec<Spike> = found.iter().map(|&(stamp, id)| Spike { time: stamp as f64 * dt, id }).collect();
+        let mut told = 0;
+        for sample in batch.samples.iter().take_while(|s| s.window < done) {
+            let until = batch.windows[sample.window].end();
+            let upto = found.partition_point(|&(stamp, _)| stamp <= until);
+            if upto > told {
+                sink.spikes(&spikes[told..upto])?;
+                told = upto;
+            }
+            let probe = &self.probes[sample.probe];
+            let size = probe.states * probe.neurons.len();
+            sink.sample(probe.probe, until as f64 * dt, &probe.values(&samples[sample.first as usize..][..size]))?;
+        }
+        if told < spikes.len() {
+            sink.spikes(&spikes[told..])?;
+        }
+        let now = batch.windows[..done].last().map_or(self.step, |w| w.end());
+        self.counters.spikes += found.len() as u64;
+        self.counters.synaptic_events += found.iter().map(|&(_, id)| u64::from(self.out_degree[id as usize])).sum::<u64>();
+        self.counters.neuron_updates += (now - self.step) * u64::from(self.planner.neurons);
+        self.step = now;
+        for (stamp, id) in found {
+            let elapsed = self.last_spike.get_mut(id as usize).map_or(NEVER, |last| {
+                let elapsed = if *last == u64::MAX { NEVER } else { (stamp - *last).min(u64::from(NEVER) - 1) as u32 };
+                *last = stamp;
+                elapsed
+            });
+            if stamp + u64::from(self.longest_delay) > now {
+                self.recent.push_back((stamp, id, elapsed));
+            }
+        }
+        while self.recent.front().is_some_and(|&(stamp, _, _)| stamp + u64::from(self.longest_delay) <= now) {
+            self.recent.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// What a snapshot of this engine holds beyond the common part, where synapses have dynamics: here they act when a spike is
+/// emitted, so their states are ahead of the spikes on the way, and what those will bring is kept: slots, words of a slot, then
+/// pairs of (steps ahead << 32 | accumulator, units). Without dynamics spikes on the way are delivered anew.
+const RING: &str = "gpu_ring";
+
+impl GpuEngine {
+    fn read_dynamics(&mut self) -> Result<()> {
+        for (own, table) in self.dynamics.iter().zip(&mut self.tables.tables[0].dynamics) {
+            let words = self.device.read(&[(&own.words, own.count, own.words.size() / 4 - own.count)])?.remove(0);
+            if own.count > 0 {
+                table.states = words.chunks_exact(own.count as usize).take(table.states.len()).map(<[u32]>::to_vec).collect();
+            }
+        }
+        Ok(())
+    }
+
+    fn ring_shape(&self) -> (u64, u64) {
+        (u64::from(self.planner.ring_slots), self.tables.blocks[0].accumulators() as u64)
+    }
+
+    fn read_ring(&self) -> Result<Vec<u64>> {
+        let (slots, stride) = self.ring_shape();
+        let words = self.device.read(&[(&self.ring, 0, slots * stride)])?.remove(0);
+        let mut kept = vec![slots, stride];
+        for ahead in 0..slots {
+            let slot = ((self.step + ahead) % slots * stride) as usize;
+            let own = words[slot..slot + stride as usize].iter().enumerate().filter(|(_, units)| **units != 0);
+            kept.extend(own.flat_map(|(at, &units)| [ahead << 32 | at as u64, u64::from(units)]));
+        }
+        Ok(kept)
+    }
+
+    fn write_ring(&self, kept: &[u64]) -> Result<()> {
+        let (slots, stride) = self.ring_shape();
+        let mut words = vec![0; (slots * stride) as usize];
+        let place = |pair: &[u64]| (pair[0] >> 32, pair[0] & 0xffff_ffff);
+        let fits = kept.len() >= 2 && kept[..2] == [slots, stride];
+        if !fits || kept[2..].chunks(2).any(|pair| pair.len() < 2 || place(pair).0 >= slots || place(pair).1 >= stride) {
+            return Err(Error::input(
+                "the checkpoint's input on the way belongs to other delays or sizes than the scenario's",
+                "with synapses that have dynamics, resume on the gpu engine with the delays unchanged",
+            ));
+        }
+        for pair in kept[2..].chunks(2) {
+            let (ahead, at) = place(pair);
+            words[((self.step + ahead) % slots * stride + at) as usize] = pair[1] as u32;
+        }
+        self.device.write(&self.ring, 0, &words)
+    }
+
+    /// Fills the ring anew from the spikes on their way, stamp by stamp: arrivals up to now are left out.
+    fn redeliver(&mut self) -> Result<()> {
+        let (slots, stride) = self.ring_shape();
+        for first in (0..slots * stride).step_by(1 << 22) {
+            self.device.write(&self.ring, first, &vec![0; (slots * stride - first).min(1 << 22) as usize])?;
+        }
+        let longest = u64::from(self.longest_delay);
+        let recent: Vec<(u64, u32, u32)> = self.recent.iter().copied().filter(|r| r.0 + longest > self.step && r.0 <= self.step).collect();
+        for same in recent.chunk_by(|a, b| a.0 == b.0) {
+            for part in same.chunk_by(|a, b| a.1 == b.1).collect::<Vec<_>>().chunks(self.capacity as usize) {
+                self.redeliver_step(same[0].0, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers spikes of one stamp, those of one source together.
+    fn redeliver_step(&mut self, stamp: u64, sources: &[&[(u64, u32, u32)]]) -> Result<()> {
+        let longest = u64::from(self.longest_delay);
+        // Steps are counted from `longest` steps before now, so that the spike's own step is not negative.
+        let emitted = (stamp - 1 + longest - self.step) as u32;
+        let mut entries = Vec::new();
+        for same in sources {
+            batch::enter(&vec![same[0].1; same.len()], 0, emitted, &mut entries);
+        }
+        if !self.last_spike.is_empty() {
+            let mut latest = vec![NEVER; 2 * self.last_spike.len()];
+            for same in sources {
+                let (id, elapsed) = (same[0].1 as usize, same[0].2);
+                latest[2 * id] = if elapsed == NEVER { NEVER } else { (stamp as u32).wrapping_sub(elapsed) };
+                latest[2 * id + 1] = stamp as u32;
+            }
+            self.device.write(&self.latest, 0, &latest)?;
+        }
+        let window = Window { number: 0, step: self.step, steps: 0, slot: (self.step % self.ring_shape().0) as u32, most_spikes: 0, given: 0..0 };
+        let batch = Batch { first: self.step, windows: vec![window], ..Default::default() };
+        let mut words = batch.windows[0].words(&batch);
+        words[batch::FIRST] = longest as u32;
+        words[batch::PENDING] = longest as u32;
+        self.device.write(&self.windows, 0, &words)?;
+        let n = entries.len() as u32;
+        self.device.write(&self.marks, 0, &[0, n, n.min(65_535), n.div_ceil(65_535), self.parts])?;
+        self.device.write(&self.list, 0, entries.as_flattened())?;
+        let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+        self.deliver(&mut encoder.begin_compute_pass(&Default::default()), 0);
+        self.device.queue.submit([encoder.finish()]);
+        self.device.wait()
+    }
+}
+
+impl Engine for GpuEngine {
+    fn describe(&self) -> String {
+        let info = &self.device.info;
+        format!("gpu: {} ({}, {})", info.name, info.backend, info.driver)
+    }
+
+    fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.step + steps;
+        while self.step < end {
+            self.batch(end, sink)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.read_dynamics()?;
+        let mut extra = vec![("elapsed".to_string(), self.recent.iter().map(|r| u64::from(r.2)).collect())];
+        if !self.dynamics.is_empty() {
+            extra.push((RING.to_string(), self.read_ring()?));
+        }
+        Ok(Snapshot {
+            step: self.step,
+            states: self.read_states()?,
+            recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
+            last_spike: self.last_spike.clone(),
+            synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
+            extra,
+        })
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let fits = snapshot.states.len() == self.net.populations.len()
+            && self.net.populations.iter().zip(&snapshot.states).all(|(p, states)| match &p.cell {
+                Cell::Neuron(i) => states.len() == i.model.states.len() && states.iter().all(|s| s.len() == p.n as usize),
+                Cell::Source(_) => true,
+            });
+        if !fits {
+            return Err(Error::input(
+                "the checkpoint holds other populations or models than the scenario",
+                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
+            ));
+        }
+        for part in &self.models {
+            for &(p, first) in &part.populations {
+                self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
+            }
+        }
+        self.step = snapshot.step;
+        self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
+        for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
+            self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
+            self.device.write(&own.words, own.count, &table.states.concat())?;
+        }
+        if !self.last_spike.is_empty() {
+            self.last_spike.fill(u64::MAX);
+            if snapshot.last_spike.len() == self.last_spike.len() {
+                self.last_spike.clone_from(&snapshot.last_spike);
+            }
+        }
+        let extra = |wanted: &str| snapshot.extra.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.as_slice());
+        let elapsed = extra("elapsed");
+        let steps = |i: usize| elapsed.and_then(|e| e.get(i)).map_or(NEVER, |&e| e as u32);
+        self.recent = snapshot.recent.iter().enumerate().map(|(i, &(stamp, id))| (stamp, id, steps(i))).collect();
+        match extra(RING) {
+            Some(ring) if !self.dynamics.is_empty() => self.write_ring(ring)?,
+            _ => self.redeliver()?,
+        }
+        if !self.last_spike.is_empty() {
+            let latest: Vec<u32> = self.last_spike.iter().flat_map(|&last| [NEVER, last as u32]).collect();
+            self.device.write(&self.latest, 0, &latest)?;
+        }
+        self.device.wait()
+    }
+
+    fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
+        self.tables.weights(&self.net, &self.rows, projection)
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters.clone()
+    }
+}

@@ -1,0 +1,23 @@
+//! Lists the model files of models/neurons and models/synapses, so that a new file there is all that a new model takes.
+
+use std::fmt::Write;
+use std::path::Path;
+
+fn main() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let mut list = String::from("pub const FILES: &[(&str, &str)] = &[\n");
+    for folder in ["models/neurons", "models/synapses"] {
+        println!("cargo:rerun-if-changed={folder}");
+        let entries = std::fs::read_dir(Path::new(&root).join(folder)).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| n.ends_with(".toml")).collect();
+        names.sort();
+        for name in names {
+            let path = format!("{root}/{folder}/{name}");
+            writeln!(list, "    ({:?}, include_str!({path:?})),", format!("{folder}/{name}")).expect("writing to a string");
+        }
+    }
+    list.push_str("];\n");
+    let out = std::env::var("OUT_DIR").expect("cargo sets it");
+    std::fs::write(Path::new(&out).join("models.rs"), list).expect("cargo's output folder is writable");
+}

@@ -1,0 +1,179 @@
+// One dispatch a neuron model: every neuron of every population with that model takes the steps of this window. Promises the
+// schedule of src/engine/mod.rs: arrived input and drives are summed as integers, currents are added, `integrate` runs
+// `substeps` times, then `update`; spikes go to the list. A workgroup holds neurons of one population only.
+
+override ring_slots: u32;
+override ring_stride: u32;      // accumulators of one slot
+override port_stride: u32;      // accumulators of one port
+override team_count: u32;       // workgroups that have neurons
+
+struct Population {
+    size: u32,
+    first_id: u32,              // global id of its first neuron
+    first_accumulator: u32,
+    first_state: u32,           // in `state_words`; one array a state variable
+    operands: u32,              // in `table_words`: (base, stride) of each constant
+    quanta: u32,                // in `table_words`: weight of one integer unit, for each port
+    first_drive: u32,
+    end_drive: u32,
+    current_row: u32,           // of `currents`
+    substeps: u32,
+}
+
+// kind 0: Poisson trains, `amount` = integer weight, onto `port`; table of thresholds at `table`, `width` a row.
+// kind 1: a current for each neuron, f32 at `table`.
+// kind 2: noise current, std `scale`, mean `offset`, redrawn every `width` steps.
+struct Drive {
+    kind: u32,
+    port: u32,
+    amount: i32,
+    table: u32,
+    width: u32,
+    rows: u32,                  // in `table_words`: row of each neuron; 0xffffffff: all use the first
+    scale: f32,
+    offset: f32,
+    key: vec2<u32>,
+    start: vec2<u32>,           // active steps, low and high word
+    stop: vec2<u32>,
+}
+
+@group(0) @binding(4) var<storage, read_write> ring: array<i32>;
+@group(0) @binding(5) var<storage, read_write> state_words: array<u32>;
+@group(0) @binding(6) var<storage, read> populations: array<Population>;
+@group(0) @binding(7) var<storage, read> drives: array<Drive>;
+// Begins with (population, first neuron) of every workgroup.
+@group(0) @binding(8) var<storage, read> table_words: array<u32>;
+// Currents that are the same for all neurons of a population, step by step.
+@group(0) @binding(9) var<storage, read> currents: array<f32>;
+
+var<private> own_population: u32;
+var<private> own_neuron: u32;
+var<private> own_step: u32;
+
+// ---- the model, as its file gives it -------------------------------------------------------------------------------------
+//{model}
+// ---- the model's constants, states, ports and current --------------------------------------------------------------------
+//{access}
+// --------------------------------------------------------------------------------------------------------------------------
+
+fn constant_word(which: u32) -> u32 {
+    let operand = populations[own_population].operands + 2u * which;
+    return table_words[table_words[operand] + table_words[operand + 1u] * own_neuron];
+}
+
+fn state_address(which: u32) -> u32 {
+    return populations[own_population].first_state + which * populations[own_population].size + own_neuron;
+}
+
+fn state_word(which: u32) -> u32 {
+    return state_words[state_address(which)];
+}
+
+fn set_state_word(which: u32, word: u32) {
+    state_words[state_address(which)] = word;
+}
+
+// A state that is not a number is reported in the last mark: the smallest id, as its distance from the largest number.
+fn set_state_float(which: u32, value: f32) {
+    let word = bitcast<u32>(value);
+    set_state_word(which, word);
+    if (word & 0x7fffffffu) > 0x7f800000u {
+        atomicMax(&marks[arrayLength(&marks) - 1u].begin, 0xffffffffu - populations[own_population].first_id - own_neuron);
+    }
+}
+
+fn drive_active(drive: u32) -> bool {
+    let step = step_number(own_step);
+    return !step_before(step, drives[drive].start) && step_before(step, drives[drive].stop);
+}
+
+// Events of a Poisson drive in this step.
+fn poisson_count(drive: u32) -> u32 {
+    let step = step_number(own_step);
+    let block = philox(vec4<u32>(own_neuron >> 2u, step.x, step.y, 7u), drives[drive].key);
+    var row = 0u;
+    if drives[drive].rows != 0xffffffffu {
+        row = table_words[drives[drive].rows + own_neuron];
+    }
+    return thresholds_reached(drives[drive].table + row * drives[drive].width, drives[drive].width, block[own_neuron & 3u]);
+}
+
+// The integer sum that arrives at a port in this step; the slot is left empty for a later step.
+fn port_units(port: u32) -> i32 {
+    let slot = (window.slot + own_step) % ring_slots;
+    let address = slot * ring_stride + port * port_stride + populations[own_population].first_accumulator + own_neuron;
+    var units = ring[address];
+    ring[address] = 0;
+    for (var d = populations[own_population].first_drive; d < populations[own_population].end_drive; d++) {
+        if drives[d].kind == 0u && drives[d].port == port && drive_active(d) {
+            units += i32(poisson_count(d)) * drives[d].amount;
+        }
+    }
+    return units;
+}
+
+fn port_quantum(port: u32) -> f32 {
+    return bitcast<f32>(table_words[populations[own_population].quanta + port]);
+}
+
+// A step number by an interval: quotient, low and high word (schoolbook division by halves of 16 bits; divisor below 65,536).
+fn step_quotient(step: vec2<u32>, divisor: u32) -> vec2<u32> {
+    let high = step.y / divisor;
+    let a = ((step.y % divisor) << 16u) | (step.x >> 16u);
+    let b = ((a % divisor) << 16u) | (step.x & 0xffffu);
+    return vec2<u32>(((a / divisor) << 16u) | (b / divisor), high);
+}
+
+// Box-Muller, see src/stimulus/current.rs.
+fn noise_current(drive: u32) -> f32 {
+    let step = step_number(own_step);
+    let start = drives[drive].start;
+    let since = vec2<u32>(step.x - start.x, step.y - start.y - select(0u, 1u, step.x < start.x));
+    let interval = step_quotient(since, drives[drive].width);
+    let block = philox(vec4<u32>(own_neuron >> 2u, interval.x, interval.y, 9u), drives[drive].key);
+    let j = own_neuron & 2u;
+    let radius = sqrt(-2.0 * log((f32(block[j]) + 0.5) * 0x1p-32f));
+    let angle = 6.283185307179586 * (f32(block[j + 1u]) * 0x1p-32f);
+    return drives[drive].offset + drives[drive].scale * radius * select(cos(angle), sin(angle), (own_neuron & 1u) == 1u);
+}
+
+fn current_sum() -> f32 {
+    var sum = currents[populations[own_population].current_row * window.batch_steps + window.first + own_step];
+    for (var d = populations[own_population].first_drive; d < populations[own_population].end_drive; d++) {
+        if drives[d].kind == 1u && drive_active(d) {
+            sum += bitcast<f32>(table_words[drives[d].table + own_neuron]);
+        } else if drives[d].kind == 2u && drive_active(d) {
+            sum += noise_current(d);
+        }
+    }
+    return sum;
+}
+
+@compute @workgroup_size(64)
+fn step_neurons(
+    @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,
+) {
+    let team = group.x + group.y * groups.x;
+    if !window_fits(team == 0u && lane == 0u) || team >= team_count {
+        return;
+    }
+    own_population = table_words[2u * team];
+    own_neuron = table_words[2u * team + 1u] + lane;
+    if own_neuron >= populations[own_population].size {
+        return;
+    }
+    load_constants();
+    load_states();
+    for (own_step = 0u; own_step < window.steps; own_step++) {
+        load_inputs();
+        for (var substep = 0u; substep < populations[own_population].substeps; substep++) {
+            integrate();
+        }
+        spike = false;
+        update();
+        if spike {
+            record_spike(own_step, populations[own_population].first_id + own_neuron, 1u);
+        }
+    }
+    store_states();
+}

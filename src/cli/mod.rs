@@ -1,0 +1,113 @@
+//! Arguments and printing. Results go to standard output, progress and errors to standard error; every decision is the
+//! library's.
+
+mod devices;
+mod models;
+mod plot;
+mod progress;
+mod report;
+mod run;
+
+use clap::{Parser, Subcommand};
+use sharpwave::error::{Error, Place};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "sharpwave", version, about = "An event-driven spiking-network simulator, on any CPU and GPU")]
+struct Arguments {
+    /// Folder with own model files (neurons/*.toml, synapses/*.toml or *.toml); may be repeated
+    #[arg(long, value_name = "DIR", global = true)]
+    models: Vec<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Simulate a scenario
+    Run(run::RunArguments),
+    /// Check a scenario and say what it would need, without simulating
+    Check(run::CheckArguments),
+    /// List the neuron and synapse models, or show one
+    Models(models::ModelsArguments),
+    /// List the devices that the gpu engine can use
+    Devices(devices::DevicesArguments),
+    /// Draw what a run recorded: SVG, PNG and one HTML report
+    Plot(plot::PlotArguments),
+}
+
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Command::Run(run) => run::run(run, &arguments.models),
+        Command::Check(check) => run::check(check, &arguments.models),
+        Command::Models(models) => models::models(models, &arguments.models),
+        Command::Devices(devices) => devices::devices(devices),
+        Command::Plot(plot) => plot::plot(plot),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            show(&error);
+            ExitCode::from(error.exit_code() as u8)
+        }
+    }
+}
+
+/// Print an error with its place, a caret under what is wrong, and the remedy.
+pub fn show(error: &Error) {
+    let report = Diagnostic::from(error);
+    let handler = miette::GraphicalReportHandler::new_themed(match std::env::var_os("NO_COLOR") {
+        None if std::io::IsTerminal::is_terminal(&std::io::stderr()) => miette::GraphicalTheme::unicode(),
+        _ => miette::GraphicalTheme::none(),
+    })
+    .with_width(110)
+    .with_context_lines(1);
+    let mut text = String::new();
+    match handler.render_report(&mut text, &report) {
+        Ok(()) => eprint!("{text}"),
+        Err(_) => eprintln!("error: {error}"),
+    }
+}
+
+/// A library error in miette's clothes.
+#[derive(Debug)]
+struct Diagnostic {
+    message: String,
+    remedy: Option<String>,
+    place: Option<(miette::NamedSource<String>, std::ops::Range<usize>)>,
+}
+
+impl From<&Error> for Diagnostic {
+    fn from(error: &Error) -> Self {
+        let (message, place) = match error {
+            Error::Input(fault) => (fault.message.clone(), fault.place.as_ref().map(source)),
+            other => (other.to_string(), None),
+        };
+        Diagnostic { message, remedy: error.remedy().map(str::to_string), place }
+    }
+}
+
+fn source(place: &Place) -> (miette::NamedSource<String>, std::ops::Range<usize>) {
+    (miette::NamedSource::new(&place.file, place.text.to_string()), place.span.clone())
+}
+
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+impl std::error::Error for Diagnostic {}
+impl miette::Diagnostic for Diagnostic {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.remedy.as_ref().map(|r| Box::new(r) as Box<dyn std::fmt::Display>)
+    }
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.place.as_ref().map(|(source, _)| source as &dyn miette::SourceCode)
+    }
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        let (_, span) = self.place.as_ref()?;
+        Some(Box::new(std::iter::once(miette::LabeledSpan::new(Some("here".into()), span.start, span.len().max(1)))))
+    }
+}

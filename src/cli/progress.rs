@@ -1,0 +1,43 @@
+//! The progress bar on standard error: phases of construction, then model time with real-time factor and time left.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sharpwave::run::Progress;
+use std::sync::Mutex;
+
+pub struct Bar {
+    bar: ProgressBar,
+    phase: Mutex<String>,
+}
+
+impl Bar {
+    /// Hidden when `quiet`, or when standard error is not a terminal.
+    pub fn new(quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(Some(1000), target);
+        bar.set_style(ProgressStyle::with_template("{msg:40} [{bar:32}] {percent:>3} %").expect("a fixed template").progress_chars("=> "));
+        Bar { bar, phase: Mutex::new(String::new()) }
+    }
+
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Progress for Bar {
+    fn phase(&self, name: &str, done: f64) {
+        if let Ok(mut phase) = self.phase.try_lock() {
+            if *phase != name {
+                name.clone_into(&mut phase);
+                self.bar.set_message(name.to_string());
+            }
+            self.bar.set_position((done * 1000.0) as u64);
+        }
+    }
+
+    fn simulated(&self, now: f64, total: f64, real_time_factor: f64) {
+        let left = (total - now) * 1e-3 * real_time_factor;
+        let left = if left < 90.0 { format!("{left:.0} s") } else { format!("{:.0} min", left / 60.0) };
+        self.bar.set_message(format!("{:.2} s simulated, x{real_time_factor:.2}, {left} left", now * 1e-3));
+        self.bar.set_position((now / total * 1000.0) as u64);
+    }
+}

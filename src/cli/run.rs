@@ -1,0 +1,135 @@
+//! `sharpwave run` and `sharpwave check`.
+
+use super::{progress::Bar, report};
+use clap::Args;
+use sharpwave::error::{Error, Result};
+use sharpwave::model::library::Library;
+use sharpwave::network::memory;
+use sharpwave::run::{Options, run as simulate};
+use sharpwave::scenario::{Plan, Scenario};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(Args)]
+pub struct ScenarioArguments {
+    /// Scenario file (TOML)
+    scenario: PathBuf,
+    /// Named settings of the scenario ([variants.NAME])
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// Override any value of the scenario, for instance --set scale.n=0.1; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Seed of every random number
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Engine: auto, cpu, gpu or event
+    #[arg(long)]
+    engine: Option<String>,
+    /// Threads of the cpu engine (default: all cores); spikes do not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    scenario: ScenarioArguments,
+    /// Record to this HDF5 file (SONATA layout); without it only the summary is printed
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace an existing output file
+    #[arg(long)]
+    force: bool,
+    /// GPU to use: a number or part of a name from `sharpwave devices`
+    #[arg(long)]
+    device: Option<String>,
+    /// Write a checkpoint every so much model time, for instance "10 s"
+    #[arg(long, value_name = "TIME")]
+    checkpoint_every: Option<String>,
+    /// Checkpoint file (default: the output with extension .checkpoint)
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Go on from a checkpoint; with another --seed or --set it is a branch
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// No progress bar
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Args)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    scenario: ScenarioArguments,
+}
+
+fn plan(arguments: &ScenarioArguments, models: &[PathBuf]) -> Result<Plan> {
+    let library = Library::load(models)?;
+    let mut overrides = arguments.set.clone();
+    overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
+    let scenario = Scenario::load(&arguments.scenario, &overrides, arguments.variant.as_deref())?;
+    scenario.plan(&library)
+}
+
+pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    let plan = plan(&arguments.scenario, models)?;
+    let checkpoint_every = match &arguments.checkpoint_every {
+        None => None,
+        Some(text) => Some(sharpwave::units::milliseconds("--checkpoint-every", text)?),
+    };
+    let options = Options {
+        engine: arguments.scenario.engine.clone(),
+        threads: arguments.scenario.threads,
+        device: arguments.device.clone(),
+        out: arguments.out.clone(),
+        force: arguments.force,
+        checkpoint_every,
+        checkpoint: arguments.checkpoint.clone(),
+        resume: arguments.resume.clone(),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let handler = stop.clone();
+    ctrlc::set_handler(move || {
+        if handler.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        eprintln!("\nstopping after the current slice (once more to stop at once) ...");
+    })
+    .map_err(|e| Error::Run { message: format!("cannot watch for Ctrl-C: {e}"), remedy: "report this".into() })?;
+    let bar = Bar::new(arguments.quiet);
+    let outcome = simulate(&plan, &options, &bar, &stop);
+    bar.clear();
+    let outcome = outcome?;
+    if arguments.scenario.json {
+        println!("{}", report::json(&plan, &outcome));
+    } else {
+        print!("{}", report::text(&plan, &outcome));
+    }
+    if outcome.interrupted {
+        match &outcome.checkpoint {
+            Some(file) => eprintln!("interrupted; go on with --resume {}", file.display()),
+            None => eprintln!("interrupted; with --out or --checkpoint the run could go on from here"),
+        }
+        return Ok(ExitCode::from(1));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    let plan = plan(&arguments.scenario, models)?;
+    let threads = arguments.scenario.threads.or(plan.threads).unwrap_or(1).max(1);
+    let estimate = memory::estimate(&plan.network, threads);
+    if arguments.scenario.json {
+        println!("{}", report::check_json(&plan, &estimate));
+    } else {
+        print!("{}", report::check_text(&plan, &estimate));
+    }
+    memory::check(&estimate)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,240 @@
+//! Spikes in flight on the CPU: a calendar of row cursors, and the walk along a row's segments as their delays come due.
+//! Promises that every synapse of a spiking source is served exactly once, in the step that its delay names. A spike costs one
+//! calendar entry a segment, and the accumulators it touches are those of the current step only, so they stay in cache.
+
+use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::model::Words;
+use crate::network::table::{Form, NO_ROW, Table, split};
+use std::sync::Arc;
+
+/// A row cursor: the segment whose header stands at `at` is due.
+#[derive(Clone, Copy)]
+struct Due {
+    /// shard << 32 | word of the header.
+    at: u64,
+    /// Steps since the source's previous spike; u32::MAX for its first.
+    elapsed: u32,
+}
+
+/// Row cursors by the step in which their next segment is due.
+pub struct Calendar {
+    buckets: Vec<Vec<Due>>,
+    mask: u64,
+}
+
+impl Calendar {
+    pub fn new(max_delay: u32) -> Self {
+        let n = (max_delay as usize + 2).next_power_of_two();
+        Calendar { buckets: vec![Vec::new(); n], mask: n as u64 - 1 }
+    }
+
+    pub fn clear(&mut self) {
+        self.buckets.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Enter a spike stamped `stamp` (in steps). Segments due at or before `done` are passed over (they were served before a
+    /// checkpoint).
+    pub fn enter(&mut self, table: &Table, id: u32, stamp: u64, elapsed: u32, done: u64) {
+        let row = table.row[id as usize];
+        if row == NO_ROW {
+            return;
+        }
+        let (mut at, mut due) = (row, stamp);
+        loop {
+            match next_segment(table, at, due) {
+                None => return,
+                Some((position, when)) if when > done => {
+                    self.buckets[(when & self.mask) as usize].push(Due { at: position, elapsed });
+                    return;
+                }
+                Some((position, when)) => {
+                    let (count, group, _) = split(word(table, position));
+                    at = position + 1 + words_of(table, group, count);
+                    due = when;
+                }
+            }
+        }
+    }
+
+    /// Serve every segment due at `now`. Returns the number of synaptic events.
+    pub fn serve(&mut self, table: &mut Table, plastic: &mut [DynamicKernel], acc: &mut [i32], now: u64) -> u64 {
+        let slot = (now & self.mask) as usize;
+        let mut due = std::mem::take(&mut self.buckets[slot]);
+        let mut events = 0;
+        for i in 0..due.len() {
+            if let Some(ahead) = due.get(i + 6) {
+                prefetch(table, ahead.at);
+            }
+            events += self.walk(table, plastic, acc, due[i], now);
+        }
+        due.clear();
+        self.buckets[slot] = due;
+        events
+    }
+
+    /// Serve the segments of one row that are due now, then file the row under its next delay.
+    #[inline]
+    fn walk(&mut self, table: &mut Table, plastic: &mut [DynamicKernel], acc: &mut [i32], due: Due, now: u64) -> u64 {
+        let shard = (due.at >> 32) as usize;
+        let mut at = due.at as u32 as usize;
+        let mut events = 0;
+        loop {
+            let words = &table.shards[shard];
+            let (count, group, _) = split(words[at]);
+            let (count, group) = (count as usize, table.groups[group as usize]);
+            at += 1;
+            match group.form {
+                Form::Narrow => {
+                    let window = &mut acc[group.base as usize..];
+                    add_narrow(&words[at..at + count], window);
+                    at += count;
+                }
+                Form::Wide => {
+                    for pair in words[at..at + 2 * count].chunks_exact(2) {
+                        acc[pair[0] as usize] += pair[1] as i32;
+                    }
+                    at += 2 * count;
+                }
+                Form::Dynamic(which) => {
+                    let (first, targets) = (words[at] as usize, at + 1..at + 1 + count);
+                    at += 1 + count;
+                    let kernel = &mut plastic[which as usize];
+                    kernel.transmit(&mut table.dynamics[which as usize], &words[targets], first, due.elapsed, acc);
+                }
+            }
+            events += count as u64;
+            match next_segment(table, (shard as u64) << 32 | at as u64, now) {
+                None => return events,
+                Some((position, when)) if when == now => at = position as u32 as usize,
+                Some((position, when)) => {
+                    self.buckets[(when & self.mask) as usize].push(Due { at: position, ..due });
+                    return events;
+                }
+            }
+        }
+    }
+}
+
+/// The next segment with synapses at or after `at`, whose predecessor was due at `due`: (position of its header, when due).
+#[inline(always)]
+fn next_segment(table: &Table, mut at: u64, mut due: u64) -> Option<(u64, u64)> {
+    loop {
+        let (count, _, step) = split(word(table, at));
+        due += step as u64;
+        if count > 0 {
+            return Some((at, due));
+        }
+        if step == 0 {
+            return None;
+        }
+        at += 1;
+    }
+}
+
+#[inline(always)]
+fn word(table: &Table, at: u64) -> u32 {
+    table.shards[(at >> 32) as usize][at as u32 as usize]
+}
+
+/// Words after the header of a segment.
+#[inline]
+fn words_of(table: &Table, group: u32, count: u32) -> u64 {
+    match table.groups[group as usize].form {
+        Form::Narrow => count as u64,
+        Form::Wide => 2 * count as u64,
+        Form::Dynamic(_) => 1 + count as u64,
+    }
+}
+
+/// Scatter-add of packed synapses. The window starts at the group's base.
+#[inline]
+fn add_narrow(synapses: &[u32], window: &mut [i32]) {
+    if window.len() > 0xffff {
+        for &synapse in synapses {
+            // SAFETY: the address is the low 16 bits, and the window is longer than any 16-bit address.
+            unsafe { *window.get_unchecked_mut((synapse & 0xffff) as usize) += synapse as i32 >> 16 };
+        }
+    } else {
+        for &synapse in synapses {
+            window[(synapse & 0xffff) as usize] += synapse as i32 >> 16;
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch(table: &Table, at: u64) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let words = &table.shards[(at >> 32) as usize];
+        let start = at as u32 as usize;
+        for line in 0..2 {
+            if let Some(word) = words.get(start + 16 * line) {
+                // SAFETY: a prefetch of an address inside the slice has no effect but on the cache.
+                unsafe { std::arch::x86_64::_mm_prefetch(word as *const u32 as *const i8, std::arch::x86_64::_MM_HINT_T0) };
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (table, at);
+}
+
+/// The code of one projection's dynamic synapses, with its constants.
+pub struct DynamicKernel {
+    pub kernel: Arc<dyn Kernel>,
+    pub constants: Vec<Words>,
+    /// ms
+    pub dt: f64,
+    pub scratch: Scratch,
+    elapsed: Vec<f32>,
+    psc: Vec<u32>,
+}
+
+/// Most state variables a synapse or neuron model may have.
+pub const MAX_STATES: usize = 24;
+/// Most constants the code of a model may read.
+pub const MAX_CONSTANTS: usize = 64;
+
+impl DynamicKernel {
+    pub fn new(kernel: Arc<dyn Kernel>, constants: Vec<Words>, dt: f64) -> Self {
+        DynamicKernel { kernel, constants, dt, scratch: Scratch::default(), elapsed: vec![0.0; BLOCK], psc: vec![0; BLOCK] }
+    }
+
+    /// Run `on_pre` for synapses `first ..` and add what they transmit, rounded half to even in units of the quantum.
+    fn transmit(
+        &mut self,
+        synapses: &mut crate::network::table::Dynamic,
+        targets: &[u32],
+        mut first: usize,
+        elapsed: u32,
+        acc: &mut [i32],
+    ) {
+        let elapsed = if elapsed == u32::MAX { f32::INFINITY } else { (elapsed as f64 * self.dt) as f32 };
+        self.elapsed.fill(elapsed);
+        let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
+        for (slot, value) in constants.iter_mut().zip(&self.constants) {
+            *slot = Operand::Uniform(value.get(0));
+        }
+        let (inverse, used) = (1.0 / synapses.quantum, synapses.states.len());
+        for targets in targets.chunks(BLOCK) {
+            let n = targets.len();
+            let mut arrays = synapses.states.iter_mut();
+            let mut states: [&mut [u32]; MAX_STATES] =
+                std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[first..first + n]));
+            self.kernel.run(
+                &mut Lanes {
+                    n,
+                    constants: &constants[..self.constants.len()],
+                    states: &mut states[..used],
+                    inputs: &[&synapses.weight[first..first + n], &self.elapsed[..n]],
+                    output: &mut self.psc[..n],
+                },
+                1,
+                &mut self.scratch,
+            );
+            for (&target, &psc) in targets.iter().zip(&self.psc) {
+                acc[target as usize] += (f32::from_bits(psc) * inverse).round_ties_even() as i32;
+            }
+            first += n;
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One thread of the CPU engine: the targets it owns and what it does to them in a step. Promises that nothing here depends on
+//! how many workers there are: neurons see integers summed over all sources, and random numbers that are functions of their id.
+
+use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES};
+use crate::error::Result;
+use crate::model::{Recorder, Words};
+use crate::model::Sign;
+use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::network::table::{Block, Table, Tables};
+use crate::network::{Cell, Network, Probe};
+use crate::stimulus::{Currents, DriveKind, PoissonDrive, SourceEmitter};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a worker hands to the others at the end of an interval.
+#[derive(Default)]
+pub struct Outbox {
+    /// (stamp, global id), by stamp; within a stamp by id.
+    pub spikes: Vec<(u64, u32)>,
+    pub samples: Vec<Sample>,
+}
+
+/// Part of a probe's sample: values of the probed neurons that one worker owns.
+pub struct Sample {
+    pub stamp: u64,
+    pub probe: usize,
+    /// (position in the sample, value)
+    pub values: Vec<(u32, f32)>,
+}
+
+pub struct Worker {
+    populations: Vec<Group>,
+    sources: Vec<Source>,
+    probes: Vec<LocalProbe>,
+    acc: Vec<i32>,
+    pub calendar: Calendar,
+    pub plastic: Vec<DynamicKernel>,
+    /// Stamp of each source's last spike (u64::MAX: none); kept only where synapses have dynamics.
+    pub last_spike: Vec<u64>,
+    inputs: Vec<Vec<f32>>,
+    spiked: Vec<u32>,
+    scratch: Scratch,
+    emitted: Vec<u32>,
+    pub events: u64,
+    pub updates: u64,
+}
+
+/// The part of a neuron population that a worker owns.
+struct Group {
+    population: usize,
+    /// Global id of the population's first neuron.
+    first: u32,
+    /// Local ids owned.
+    range: Range<u32>,
+    kernel: Arc<dyn Kernel>,
+    substeps: u32,
+    states: Vec<Vec<u32>>,
+    constants: Vec<Words>,
+    ports: Vec<Port>,
+    drives: Vec<(usize, PoissonDrive, i32)>,
+    /// Index of the current among the kernel's inputs, and what flows.
+    current: Option<Currents>,
+}
+
+struct Port {
+    /// First accumulator of the owned neurons.
+    base: usize,
+    quantum: f32,
+    /// The code receives the absolute value.
+    absolute: bool,
+}
+
+struct Source {
+    first: u32,
+    emitter: SourceEmitter,
+}
+
+struct LocalProbe {
+    probe: usize,
+    /// Index into `populations`.
+    group: usize,
+    interval: u64,
+    variables: Vec<Recorder>,
+    /// (position in the sample, index within the owned range)
+    neurons: Vec<(u32, u32)>,
+    /// Neurons in the whole probe.
+    total: u32,
+}
+
+impl Worker {
+    pub fn new(net: &Network, tables: &Tables, index: usize) -> Result<Worker> {
+        let block = &tables.blocks[index];
+        let mut populations = Vec::new();
+        let mut sources = Vec::new();
+        let blocks = tables.blocks.len() as u64;
+        for (p, population) in net.populations.iter().enumerate() {
+            match &population.cell {
+                Cell::Neuron(_) => {
+                    if !block.slices[p].is_empty() {
+                        populations.push(Group::new(net, tables, block, p)?);
+                    }
+                }
+                Cell::Source(source) => {
+                    let n = population.n as u64;
+                    let range = (n * index as u64 / blocks) as u32..(n * (index as u64 + 1) / blocks) as u32;
+                    let emitter = SourceEmitter::new(source, population.n, net.dt, net.seed, p as u32, range)?;
+                    sources.push(Source { first: population.first, emitter });
+                }
+            }
+        }
+        let probes = local_probes(net, &populations)?;
+        let table = &tables.tables[index];
+        let plastic = table
+            .dynamics
+            .iter()
+            .filter_map(|d| {
+                let synapse = &net.projections[d.projection as usize].synapse;
+                synapse.model.kernel().map(|kernel| (kernel, synapse))
+            })
+            .map(|(kernel, synapse)| DynamicKernel::new(kernel, synapse.constants(), net.dt))
+            .collect::<Vec<_>>();
+        let last_spike = if plastic.is_empty() { Vec::new() } else { vec![u64::MAX; net.neurons() as usize] };
+        let widest = populations.iter().map(|g| g.ports.len() + 1).max().unwrap_or(0);
+        Ok(Worker {
+            populations,
+            sources,
+            probes,
+            acc: vec![0; block.accumulators()],
+            calendar: Calendar::new(tables.max_delay),
+            plastic,
+            last_spike,
+            inputs: vec![vec![0.0; BLOCK]; widest],
+            spiked: vec![0; BLOCK],
+            scratch: Scratch::default(),
+            emitted: Vec::new(),
+            events: 0,
+            updates: 0,
+        })
+    }
+
+    /// The step that ends at stamp `end` (in steps). Spikes and samples go to `out`.
+    pub fn step(&mut self, table: &mut Table, end: u64, out: &mut Outbox) {
+        self.events += self.calendar.serve(table, &mut self.plastic, &mut self.acc, end);
+        let from = out.spikes.len();
+        for group in &mut self.populations {
+            self.updates += group.range.len() as u64;
+            group.update(end, &mut self.acc, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
+        }
+        for source in &mut self.sources {
+            self.emitted.clear();
+            source.emitter.emit(end - 1, &mut self.emitted);
+            out.spikes.extend(self.emitted.iter().map(|&id| (end, source.first + id)));
+        }
+        if !self.sources.is_empty() {
+            out.spikes[from..].sort_unstable();
+        }
+        for probe in &self.probes {
+            if end % probe.interval == 0 {
+                let group = &self.populations[probe.group];
+                let mut values = Vec::with_capacity(probe.variables.len() * probe.neurons.len());
+                for (v, variable) in probe.variables.iter().enumerate() {
+                    for &(position, i) in &probe.neurons {
+                        let local = (group.range.start + i) as usize;
+                        let value = variable.value(local, |s| group.states[s][i as usize]);
+                        values.push((v as u32 * probe.total + position, value as f32));
+                    }
+                }
+                out.samples.push(Sample { stamp: end, probe: probe.probe, values });
+            }
+        }
+    }
+
+    /// File the spikes of an interval for delivery.
+    pub fn receive(&mut self, table: &Table, spikes: &[(u64, u32)], done: u64) {
+        for (i, &(stamp, id)) in spikes.iter().enumerate() {
+            if let Some(&(_, ahead)) = spikes.get(i + 8) {
+                prefetch_row(table, ahead);
+            }
+            let elapsed = self.note(stamp, id);
+            self.calendar.enter(table, id, stamp, elapsed, done);
+        }
+    }
+
+    /// Steps since the source's previous spike, which this one now replaces.
+    fn note(&mut self, stamp: u64, id: u32) -> u32 {
+        match self.last_spike.get_mut(id as usize) {
+            None => u32::MAX,
+            Some(last) => {
+                let elapsed = if *last == u64::MAX { u32::MAX } else { (stamp - *last).min(u32::MAX as u64 - 1) as u32 };
+                *last = stamp;
+                elapsed
+            }
+        }
+    }
+
+    /// Copy the owned part of each population's state out of / into arrays over whole populations.
+    pub fn gather(&self, states: &mut [Vec<Vec<u32>>]) {
+        for group in &self.populations {
+            for (own, whole) in group.states.iter().zip(&mut states[group.population]) {
+                whole[group.range.start as usize..group.range.end as usize].copy_from_slice(own);
+            }
+        }
+    }
+
+    pub fn scatter(&mut self, states: &[Vec<Vec<u32>>]) {
+        for group in &mut self.populations {
+            for (own, whole) in group.states.iter_mut().zip(&states[group.population]) {
+                own.copy_from_slice(&whole[group.range.start as usize..group.range.end as usize]);
+            }
+        }
+        self.acc.fill(0);
+        self.calendar.clear();
+    }
+
+    /// The first state variable that is not a number: (population, local id, state index).
+    pub fn not_a_number(&self, net: &Network) -> Option<(usize, u32, usize)> {
+        self.populations.iter().find_map(|group| {
+            let Cell::Neuron(instance) = &net.populations[group.population].cell else { return None };
+            group.states.iter().enumerate().filter(|(s, _)| instance.model.states[*s].ty == crate::model::Ty::F32).find_map(
+                |(s, words)| {
+                    let bad = words.iter().position(|&w| f32::from_bits(w).is_nan())?;
+                    Some((group.population, group.range.start + bad as u32, s))
+                },
+            )
+        })
+    }
+}
+
+impl Group {
+    fn new(net: &Network, tables: &Tables, block: &Block, p: usize) -> Result<Group> {
+        let population = &net.populations[p];
+        let Cell::Neuron(instance) = &population.cell else { unreachable!("only neuron populations have groups") };
+        let range = block.slices[p].clone();
+        let owned = range.start as usize..range.end as usize;
+        let model = &instance.model;
+        let states = instance.initial_words().iter().map(|words| owned.clone().map(|i| words.get(i)).collect()).collect();
+        let ports: Vec<Port> = (0..model.ports.len())
+            .map(|q| Port {
+                base: q * block.stride as usize + block.offset[p] as usize,
+                quantum: tables.quantum[p][q] as f32,
+                absolute: model.ports[q].sign == Sign::Negative { absolute: true },
+            })
+            .collect();
+        let mut drives = Vec::new();
+        for (d, drive) in net.drives.iter().enumerate() {
+            if let (true, DriveKind::Poisson { weight, port, .. }) = (drive.population == p, &drive.kind) {
+                let units = (weight / tables.quantum[p][*port]).round() as i32;
+                drives.push((*port, PoissonDrive::new(drive, population.n, net.dt, net.seed, d as u32)?, units));
+            }
+        }
+        let current = match model.current {
+            Some(_) => Some(Currents::new(net, p)?),
+            None => None,
+        };
+        Ok(Group {
+            population: p,
+            first: population.first,
+            range,
+            kernel: model.kernel(),
+            substeps: instance.substeps,
+            states,
+            constants: instance.constants(),
+            ports,
+            drives,
+            current,
+        })
+    }
+
+    fn update(
+        &mut self,
+        end: u64,
+        acc: &mut [i32],
+        inputs: &mut [Vec<f32>],
+        spiked: &mut [u32],
+        scratch: &mut Scratch,
+        spikes: &mut Vec<(u64, u32)>,
+    ) {
+        let owned = self.range.len();
+        let ports = self.ports.len();
+        let uniform = self.current.as_ref().and_then(|c| c.uniform(end - 1));
+        if let Some(value) = uniform {
+            let n = owned.min(BLOCK);
+            inputs[ports][..n].fill(value);
+        }
+        for start in (0..owned).step_by(BLOCK) {
+            let n = (owned - start).min(BLOCK);
+            let from = self.range.start as usize + start;
+            for (port, drive, units) in &self.drives {
+                let base = self.ports[*port].base + start;
+                drive.add(end - 1, from, &mut acc[base..base + n], *units);
+            }
+            for (port, input) in self.ports.iter().zip(inputs.iter_mut()) {
+                let sums = &mut acc[port.base + start..port.base + start + n];
+                for (value, sum) in input[..n].iter_mut().zip(sums.iter_mut()) {
+                    *value = *sum as f32 * port.quantum;
+                    *sum = 0;
+                }
+                if port.absolute {
+                    input[..n].iter_mut().for_each(|value| *value = value.abs());
+                }
+            }
+            if let (Some(current), None) = (&mut self.current, uniform) {
+                current.fill(end - 1, from..from + n, &mut inputs[ports][..n]);
+            }
+            let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
+            for (slot, constant) in constants.iter_mut().zip(&self.constants) {
+                *slot = constant.operand(from..from + n);
+            }
+            let used = self.states.len();
+            let mut arrays = self.states.iter_mut();
+            let mut states: [&mut [u32]; MAX_STATES] =
+                std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[start..start + n]));
+            let mut columns = inputs.iter();
+            let columns: [&[f32]; 8] = std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
+            self.kernel.run(
+                &mut Lanes {
+                    n,
+                    constants: &constants[..self.constants.len()],
+                    states: &mut states[..used],
+                    inputs: &columns[..ports + self.current.is_some() as usize],
+                    output: &mut spiked[..n],
+                },
+                self.substeps,
+                scratch,
+            );
+            let first = self.first + self.range.start + start as u32;
+            for (c, lanes) in spiked[..n].chunks(32).enumerate() {
+                if lanes.iter().fold(0, |any, &s| any | s) != 0 {
+                    let at = first + 32 * c as u32;
+                    spikes.extend((0u32..).zip(lanes).filter(|(_, s)| **s != 0).map(|(i, _)| (end, at + i)));
+                }
+            }
+        }
+    }
+}
+
+fn local_probes(net: &Network, groups: &[Group]) -> Result<Vec<LocalProbe>> {
+    let mut probes = Vec::new();
+    for (index, probe) in net.probes.iter().enumerate() {
+        let Probe::State { population, variables, neurons, interval } = probe else { continue };
+        let Some(group) = groups.iter().position(|g| g.population == *population) else { continue };
+        let Cell::Neuron(instance) = &net.populations[*population].cell else { continue };
+        let range = &groups[group].range;
+        let own: Vec<(u32, u32)> =
+            (0u32..).zip(neurons).filter(|(_, id)| range.contains(id)).map(|(at, id)| (at, id - range.start)).collect();
+        if own.is_empty() {
+            continue;
+        }
+        probes.push(LocalProbe {
+            probe: index,
+            group,
+            interval: ((interval / net.dt).round() as u64).max(1),
+            variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
+            neurons: own,
+            total: neurons.len() as u32,
+        });
+    }
+    Ok(probes)
+}
+
+fn prefetch_row(table: &Table, id: u32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let row = table.row[id as usize];
+        if let Some(word) = table.shards.get((row >> 32) as usize).and_then(|words| words.get(row as u32 as usize)) {
+            // SAFETY: a prefetch of an address inside the slice has no effect but on the cache.
+            unsafe { std::arch::x86_64::_mm_prefetch(word as *const u32 as *const i8, std::arch::x86_64::_MM_HINT_T0) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (table, id);
+}

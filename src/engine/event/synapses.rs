@@ -1,0 +1,366 @@
+//! The outgoing synapses of every source, by delay, with weights and delays in f64 exactly as drawn. Promises rows that a cursor
+//! can walk in order of arrival, and few bytes where values repeat (one byte instead of eight for up to 256 distinct ones).
+//! Knows no neuron model beyond the signs of its ports.
+
+use crate::error::{Error, Result};
+use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::model::Sign;
+use crate::network::{Cell, Edge, Network, Projection, quantum};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Gives the edges of a global source id, always the same and in canonical order (appended to the vector).
+pub type RowFn = dyn Fn(u32, &mut Vec<Edge>) + Send + Sync;
+
+/// f64 values, exactly; by index while there are few distinct ones.
+#[derive(Clone, Debug)]
+enum Column {
+    Few { index: Vec<u8>, values: Vec<f64> },
+    Each(Vec<f64>),
+}
+
+impl Column {
+    fn push(&mut self, x: f64) {
+        match self {
+            Column::Each(all) => all.push(x),
+            Column::Few { index, values } => {
+                // From the end: a new value is most likely one seen lately.
+                match values.iter().rposition(|v| v.to_bits() == x.to_bits()) {
+                    Some(k) => index.push(k as u8),
+                    None if values.len() < 256 => {
+                        values.push(x);
+                        index.push((values.len() - 1) as u8);
+                    }
+                    None => {
+                        let mut all: Vec<f64> = index.iter().map(|k| values[*k as usize]).collect();
+                        all.push(x);
+                        *self = Column::Each(all);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn get(&self, i: usize) -> f64 {
+        match self {
+            Column::Few { index, values } => values[index[i] as usize],
+            Column::Each(all) => all[i],
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Column::Few { index, values } => index.len() + 8 * values.len(),
+            Column::Each(all) => 8 * all.len(),
+        }
+    }
+
+    fn shrink(&mut self) {
+        match self {
+            Column::Few { index, .. } => index.shrink_to_fit(),
+            Column::Each(all) => all.shrink_to_fit(),
+        }
+    }
+}
+
+impl Default for Column {
+    fn default() -> Self {
+        Column::Few { index: Vec::new(), values: Vec::new() }
+    }
+}
+
+/// Synapses of one projection onto one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    pub projection: u32,
+    /// Index of the target population in the network.
+    pub population: u32,
+    pub port: u32,
+    /// The port takes the absolute value.
+    absolute: bool,
+    /// Index into `Synapses::dynamics`.
+    dynamic: Option<u32>,
+}
+
+/// Code and constants of a projection's synapse model; None for static synapses.
+pub type SynapseCode = Option<(Arc<dyn Kernel>, Vec<u32>)>;
+
+/// The synapses of one projection that have state of their own, in order of the rows.
+pub struct Dynamic {
+    pub projection: u32,
+    kernel: Arc<dyn Kernel>,
+    constants: Vec<u32>,
+    weight: Vec<f32>,
+    /// One array a state variable.
+    states: Vec<Vec<u32>>,
+    initial: Vec<u32>,
+    elapsed: Vec<f32>,
+    psc: Vec<u32>,
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+pub struct Synapses {
+    /// First synapse of each global source id, one more at the end.
+    start: Vec<u64>,
+    target: Vec<u32>,
+    class_of: Vec<u16>,
+    weight: Column,
+    delay: Column,
+    pub classes: Vec<Class>,
+    pub dynamics: Vec<Dynamic>,
+    /// Index of each synapse in its `Dynamic`; empty when all are static.
+    member: Vec<u32>,
+}
+
+/// Edge of a row and its class, ready to be sorted.
+type Placed = (Edge, u16);
+
+/// Sources whose rows are made at a time.
+const CHUNK: usize = 8192;
+
+impl Synapses {
+    /// All rows of a network. `codes` holds one entry a projection. Progress runs from 0 to 1.
+    pub fn build(net: &Network, rows: &RowFn, codes: Vec<SynapseCode>, progress: &(dyn Fn(f64) + Sync)) -> Result<Synapses> {
+        let mut table = Synapses { start: vec![0], ..Synapses::default() };
+        for (p, code) in codes.into_iter().enumerate() {
+            if let Some((kernel, constants)) = code {
+                table.dynamics.push(Dynamic::new(p as u32, kernel, constants, &net.projections[p]));
+            }
+        }
+        // Classes: every projection times the ports of its target, so that a class can be named while rows are made in parallel.
+        let mut classes_of = Vec::with_capacity(net.projections.len());
+        for (p, projection) in net.projections.iter().enumerate() {
+            let first = table.classes.len();
+            classes_of.push(quantum::ports(net, projection)?.map(|port| port.map(|port| (first + port) as u16)));
+            let Cell::Neuron(instance) = &net.populations[projection.target].cell else { continue };
+            let dynamic = table.dynamics.iter().position(|d| d.projection == p as u32).map(|d| d as u32);
+            table.classes.extend(instance.model.ports.iter().enumerate().map(|(port, declared)| Class {
+                projection: p as u32,
+                population: projection.target as u32,
+                port: port as u32,
+                absolute: declared.sign == Sign::Negative { absolute: true },
+                dynamic,
+            }));
+        }
+        if table.classes.len() > 1 << 16 {
+            return Err(Error::input("the event engine takes at most 65,536 pairs of projection and port", "join projections"));
+        }
+        let sources = net.neurons();
+        let mut chunk: Vec<Result<Vec<Placed>>> = Vec::new();
+        for from in (0..sources).step_by(CHUNK) {
+            progress(from as f64 / sources.max(1) as f64);
+            let to = (from as usize + CHUNK).min(sources as usize) as u32;
+            (from..to).into_par_iter().map(|source| place_row(net, rows, source, &classes_of)).collect_into_vec(&mut chunk);
+            for row in chunk.drain(..) {
+                table.append(row?);
+            }
+        }
+        table.shrink();
+        progress(1.0);
+        Ok(table)
+    }
+
+    fn append(&mut self, row: Vec<Placed>) {
+        for (edge, class) in row {
+            let Class { dynamic, absolute, .. } = self.classes[class as usize];
+            if !self.dynamics.is_empty() {
+                self.member.push(dynamic.map_or(0, |d| self.dynamics[d as usize].push(edge.weight as f32)));
+            }
+            self.target.push(edge.target);
+            self.class_of.push(class);
+            self.weight.push(if absolute { edge.weight.abs() } else { edge.weight });
+            self.delay.push(edge.delay);
+        }
+        self.start.push(self.target.len() as u64);
+    }
+
+    fn shrink(&mut self) {
+        self.target.shrink_to_fit();
+        self.class_of.shrink_to_fit();
+        self.member.shrink_to_fit();
+        self.weight.shrink();
+        self.delay.shrink();
+    }
+
+    /// Positions of a source's synapses.
+    #[inline]
+    pub fn row(&self, source: u32) -> std::ops::Range<usize> {
+        self.start[source as usize] as usize..self.start[source as usize + 1] as usize
+    }
+
+    /// ms
+    #[inline]
+    pub fn delay(&self, position: usize) -> f64 {
+        self.delay.get(position)
+    }
+
+    pub fn len(&self) -> usize {
+        self.target.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        let dynamics = self.dynamics.iter().map(|d| 4 * d.weight.len() * (1 + d.states.len())).sum::<usize>();
+        8 * self.start.len() + 4 * self.target.len() + 2 * self.class_of.len() + 4 * self.member.len() + self.weight.bytes() + self.delay.bytes() + dynamics
+    }
+
+    /// Hand the synapses at positions `from..to`, which all belong to one row, to `deliver(class, local target, weight as the port
+    /// takes it)`. `elapsed`: ms since the source's previous spike.
+    #[inline]
+    pub fn transmit(&mut self, from: usize, to: usize, elapsed: f32, mut deliver: impl FnMut(Class, u32, f64)) {
+        if self.dynamics.is_empty() {
+            for i in from..to {
+                deliver(self.classes[self.class_of[i] as usize], self.target[i], self.weight.get(i));
+            }
+            return;
+        }
+        let mut i = from;
+        while i < to {
+            let class = self.classes[self.class_of[i] as usize];
+            let Some(d) = class.dynamic else {
+                deliver(class, self.target[i], self.weight.get(i));
+                i += 1;
+                continue;
+            };
+            // Neighbours of one projection lie side by side in its arrays.
+            let first = self.member[i];
+            let same = |j: &usize| self.classes[self.class_of[*j] as usize].projection == class.projection;
+            let n = (i..to.min(i + BLOCK)).take_while(same).count();
+            let dynamic = &mut self.dynamics[d as usize];
+            dynamic.run(first as usize, n, elapsed);
+            for k in 0..n {
+                let class = self.classes[self.class_of[i + k] as usize];
+                let psc = f32::from_bits(dynamic.psc[k]) as f64;
+                deliver(class, self.target[i + k], if class.absolute { psc.abs() } else { psc });
+            }
+            i += n;
+        }
+    }
+
+    /// Position of each edge of a row in canonical order.
+    fn canonical(&self, source: u32, edges: &[Edge]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..edges.len()).collect();
+        order.sort_by(|&a, &b| in_row(&edges[a], &edges[b]));
+        let mut position = vec![0; edges.len()];
+        let start = self.row(source).start;
+        order.iter().enumerate().for_each(|(k, &e)| position[e] = start + k);
+        position
+    }
+
+    /// Weight and states of every projection with dynamic synapses, in canonical edge order.
+    pub fn gather(&self, net: &Network, rows: &RowFn) -> Vec<Vec<Vec<f32>>> {
+        let empty = |d: &Dynamic| vec![Vec::with_capacity(d.weight.len()); 1 + d.states.len()];
+        let mut all: Vec<Vec<Vec<f32>>> = self.dynamics.iter().map(empty).collect();
+        self.each_dynamic(net, rows, |d, member| {
+            let (dynamic, out) = (&self.dynamics[d], &mut all[d]);
+            out[0].push(dynamic.weight[member]);
+            dynamic.states.iter().zip(&mut out[1..]).for_each(|(state, out)| out.push(f32::from_bits(state[member])));
+        });
+        all
+    }
+
+    /// The reverse of [`Synapses::gather`]. False when the sizes do not fit.
+    pub fn scatter(&mut self, net: &Network, rows: &RowFn, all: &[Vec<Vec<f32>>]) -> bool {
+        let fits = |(d, a): (&Dynamic, &Vec<Vec<f32>>)| a.len() == 1 + d.states.len() && a.iter().all(|x| x.len() == d.weight.len());
+        if all.len() != self.dynamics.len() || !self.dynamics.iter().zip(all).all(fits) {
+            return false;
+        }
+        let mut members = vec![Vec::new(); self.dynamics.len()];
+        self.each_dynamic(net, rows, |d, member| members[d].push(member));
+        for ((dynamic, values), members) in self.dynamics.iter_mut().zip(all).zip(members) {
+            for (from, member) in members.into_iter().enumerate() {
+                dynamic.weight[member] = values[0][from];
+                dynamic.states.iter_mut().zip(&values[1..]).for_each(|(state, values)| state[member] = values[from].to_bits());
+            }
+        }
+        true
+    }
+
+    /// Visit dynamic synapses in canonical edge order: (index into `dynamics`, index in its arrays).
+    fn each_dynamic(&self, net: &Network, rows: &RowFn, mut visit: impl FnMut(usize, usize)) {
+        if self.dynamics.is_empty() {
+            return;
+        }
+        let mut edges = Vec::new();
+        for source in 0..net.neurons() {
+            edges.clear();
+            rows(source, &mut edges);
+            for position in self.canonical(source, &edges) {
+                if let Some(d) = self.classes[self.class_of[position] as usize].dynamic {
+                    visit(d as usize, self.member[position] as usize);
+                }
+            }
+        }
+    }
+}
+
+/// Order within a row: by delay, then by projection; edges that are equal in both keep their canonical order (sorts are stable).
+fn in_row(a: &Edge, b: &Edge) -> std::cmp::Ordering {
+    a.delay.total_cmp(&b.delay).then(a.projection.cmp(&b.projection))
+}
+
+/// The row of a source, in order, each edge with its class; `classes_of` gives those of positive and negative weights.
+fn place_row(net: &Network, rows: &RowFn, source: u32, classes_of: &[[Option<u16>; 2]]) -> Result<Vec<Placed>> {
+    let mut edges = Vec::new();
+    rows(source, &mut edges);
+    edges.sort_by(in_row);
+    let refuse = |edge: &Edge, message: String, remedy: &str| {
+        Err(Error::input(format!("projection `{}`: {message}", net.projections[edge.projection as usize].name), remedy))
+    };
+    let place = |edge: Edge| -> Result<Placed> {
+        if !(edge.delay > 0.0 && edge.delay.is_finite()) {
+            return refuse(&edge, format!("a delay of {} ms", edge.delay), "every delay must be above 0 ms; limit the distribution");
+        }
+        if !edge.weight.is_finite() {
+            return refuse(&edge, format!("a weight of {}", edge.weight), "give finite weights");
+        }
+        match classes_of[edge.projection as usize][(edge.weight < 0.0) as usize] {
+            Some(class) => Ok((edge, class)),
+            None => refuse(
+                &edge,
+                format!("its target has no port for the weight {}", edge.weight),
+                "name a receptor, or change the sign of the weight",
+            ),
+        }
+    };
+    edges.into_iter().map(place).collect()
+}
+
+impl Dynamic {
+    fn new(projection: u32, kernel: Arc<dyn Kernel>, constants: Vec<u32>, of: &Projection) -> Dynamic {
+        Dynamic {
+            projection,
+            kernel,
+            constants,
+            weight: Vec::new(),
+            states: vec![Vec::new(); of.synapse.model.states.len()],
+            initial: of.synapse.initial_words(),
+            elapsed: vec![0.0; BLOCK],
+            psc: vec![0; BLOCK],
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// One synapse more; its index.
+    fn push(&mut self, weight: f32) -> u32 {
+        self.weight.push(weight);
+        self.states.iter_mut().zip(&self.initial).for_each(|(state, initial)| state.push(*initial));
+        (self.weight.len() - 1) as u32
+    }
+
+    /// `on_pre` of the n <= BLOCK synapses from `first` on; what they transmit is in `psc`.
+    fn run(&mut self, first: usize, n: usize, elapsed: f32) {
+        self.elapsed[..n].fill(elapsed);
+        let constants: Vec<Operand> = self.constants.iter().map(|c| Operand::Uniform(*c)).collect();
+        let mut states: Vec<&mut [u32]> = self.states.iter_mut().map(|s| &mut s[first..first + n]).collect();
+        let mut lanes = Lanes {
+            n,
+            constants: &constants,
+            states: &mut states,
+            inputs: &[&self.weight[first..first + n], &self.elapsed[..n]],
+            output: &mut self.psc[..n],
+        };
+        self.kernel.run(&mut lanes, 1, &mut self.scratch);
+    }
+}

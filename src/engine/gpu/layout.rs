@@ -1,0 +1,364 @@
+//! A network and its tables as the arrays of words that the kernels read; the mirror of the structs in shaders/. Promises that no
+//! array is larger than a kernel can see. Plain data in and out: no device is needed here.
+
+use super::device::{MOST_ITERATIONS, device_error, mib};
+use crate::error::Result;
+use crate::model::{NeuronModel, Ty, Words, word};
+use crate::network::table::{Form, NO_ROW, Tables, split};
+use crate::network::{Cell, Network, NeuronInstance, Values};
+use crate::stimulus::poisson::{PoissonDrive, Table as Thresholds};
+use crate::stimulus::{DriveKind, SpikeSource, active_steps};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Neurons of a workgroup of the update and source kernels.
+pub const WORKGROUP: u32 = 64;
+const ALL_USE_THE_FIRST: u32 = u32::MAX;
+
+/// All populations of one model: one dispatch.
+pub struct ModelLayout {
+    pub model: Arc<NeuronModel>,
+    /// Index in the network, and first word of its states in `states`.
+    pub populations: Vec<(usize, u32)>,
+    /// `Population`, `Drive` and `table_words` of shaders/update.wgsl.
+    pub population_words: Vec<u32>,
+    pub drive_words: Vec<u32>,
+    pub table_words: Vec<u32>,
+    pub states: Vec<u32>,
+    pub teams: u32,
+    /// Loop iterations of one invocation in one step, at most.
+    pub iterations: u64,
+}
+
+/// The Poisson sources: one dispatch.
+#[derive(Default)]
+pub struct SourceLayout {
+    pub source_words: Vec<u32>,
+    pub table_words: Vec<u32>,
+    pub blocks: u32,
+    /// Elements of all Poisson sources: entries in one step at most.
+    pub elements: u32,
+    pub iterations: u64,
+}
+
+/// Integer units of a weight.
+pub fn units(weight: f64, quantum: f64) -> i32 {
+    (weight / quantum).round() as i32
+}
+
+/// Population index and instance of all populations with neurons, grouped by model.
+fn by_model(net: &Network) -> Vec<(Arc<NeuronModel>, Vec<(usize, &NeuronInstance)>)> {
+    let mut models: Vec<(Arc<NeuronModel>, Vec<(usize, &NeuronInstance)>)> = Vec::new();
+    for (p, population) in net.populations.iter().enumerate() {
+        let Cell::Neuron(instance) = &population.cell else { continue };
+        if population.n == 0 {
+            continue;
+        }
+        let same = |m: &NeuronModel| std::ptr::eq(m, &*instance.model) || (m.name == instance.model.name && m.wgsl == instance.model.wgsl);
+        match models.iter_mut().find(|(m, _)| same(m)) {
+            Some((_, list)) => list.push((p, instance)),
+            None => models.push((instance.model.clone(), vec![(p, instance)])),
+        }
+    }
+    models
+}
+
+/// Appends a constant and returns (base, stride).
+fn operand(words: &mut Vec<u32>, values: &Words) -> [u32; 2] {
+    let base = words.len() as u32;
+    match values {
+        Words::Uniform(word) => {
+            words.push(*word);
+            [base, 0]
+        }
+        Words::Each(each) => {
+            words.extend(each.iter());
+            [base, 1]
+        }
+    }
+}
+
+/// Appends a table of thresholds: (first word, width, first word of the rows of elements).
+fn thresholds(words: &mut Vec<u32>, table: &Thresholds) -> [u32; 3] {
+    let first = words.len() as u32;
+    words.extend(&table.rows);
+    let rows = match &table.row_of_element {
+        None => ALL_USE_THE_FIRST,
+        Some(rows) => {
+            let at = words.len() as u32;
+            words.extend(rows);
+            at
+        }
+    };
+    [first, table.width as u32, rows]
+}
+
+fn halves(step: u64) -> [u32; 2] {
+    [step as u32, (step >> 32) as u32]
+}
+
+pub fn models(net: &Network, tables: &Tables) -> Result<Vec<ModelLayout>> {
+    by_model(net).into_iter().map(|(model, list)| model_layout(net, tables, model, &list)).collect()
+}
+
+fn model_layout(net: &Network, tables: &Tables, model: Arc<NeuronModel>, list: &[(usize, &NeuronInstance)]) -> Result<ModelLayout> {
+    let mut layout = ModelLayout {
+        populations: Vec::new(),
+        population_words: Vec::new(),
+        drive_words: Vec::new(),
+        table_words: Vec::new(),
+        states: Vec::new(),
+        teams: 0,
+        iterations: 0,
+        model,
+    };
+    for (slot, &(p, _)) in list.iter().enumerate() {
+        for first in (0..net.populations[p].n).step_by(WORKGROUP as usize) {
+            layout.table_words.extend([slot as u32, first]);
+            layout.teams += 1;
+        }
+    }
+    for &(p, instance) in list {
+        let (population, words) = (&net.populations[p], &mut layout.table_words);
+        let n = population.n as usize;
+        let first_state = layout.states.len() as u32;
+        for values in instance.initial_words() {
+            layout.states.extend((0..n).map(|i| values.get(i)));
+        }
+        let operands: Vec<[u32; 2]> = instance.constants().iter().map(|values| operand(words, values)).collect();
+        let first_operand = words.len() as u32;
+        words.extend(operands.as_flattened());
+        let first_quantum = words.len() as u32;
+        words.extend(tables.quantum[p].iter().map(|&q| (q as f32).to_bits()));
+        let first_drive = (layout.drive_words.len() / 14) as u32;
+        let poisson = drives(net, tables, p, &mut layout.drive_words, words)?;
+        let end_drive = (layout.drive_words.len() / 14) as u32;
+        let first_accumulator = tables.blocks[0].offset[p];
+        layout.population_words.extend([
+            population.n,
+            population.first,
+            first_accumulator,
+            first_state,
+            first_operand,
+            first_quantum,
+            first_drive,
+            end_drive,
+            p as u32,
+            instance.substeps,
+        ]);
+        layout.populations.push((p, first_state));
+        // Loops over ports and drives, ten rounds and a bisection for each Poisson drive, ten rounds for noise.
+        let all = u64::from(end_drive - first_drive);
+        let iterations = 2 + u64::from(instance.substeps) + all * (layout.model.ports.len() as u64 + 11) + poisson;
+        layout.iterations = layout.iterations.max(iterations);
+    }
+    Ok(layout)
+}
+
+/// The drives of a population that differ from neuron to neuron; returns the iterations that their thresholds need.
+fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &mut Vec<u32>) -> Result<u64> {
+    let mut iterations = 0;
+    for (owner, drive) in net.drives.iter().enumerate().filter(|(_, d)| d.population == p) {
+        let active = active_steps(drive.start, drive.stop, net.dt);
+        let head = match &drive.kind {
+            DriveKind::Poisson { weight, port, .. } => {
+                let poisson = PoissonDrive::new(drive, net.populations[p].n, net.dt, net.seed, owner as u32)?;
+                let [first, width, rows] = thresholds(words, &poisson.table);
+                iterations += 2 + u64::from(width.max(1).ilog2());
+                [0, *port as u32, units(*weight, tables.quantum[p][*port]) as u32, first, width, rows, 0, 0]
+            }
+            DriveKind::Dc { amplitude: Values::Each(each) } => {
+                let table = words.len() as u32;
+                words.extend(each.iter().map(|&x| word(x, Ty::F32)));
+                [1, 0, 0, table, 0, 0, 0, 0]
+            }
+            DriveKind::Noise { mean, std, interval } => {
+                let steps = (interval / net.dt).round().clamp(1.0, 65_535.0) as u32;
+                [2, 0, 0, 0, steps, 0, word(*std, Ty::F32), word(*mean, Ty::F32)]
+            }
+            DriveKind::Dc { .. } | DriveKind::Ac { .. } | DriveKind::Step { .. } => continue,
+        };
+        out.extend(head);
+        out.extend(crate::rng::key(net.seed, owner as u32));
+        out.extend(halves(active.start));
+        out.extend(halves(active.end));
+    }
+    Ok(iterations)
+}
+
+/// The Poisson sources of a network, by population.
+pub fn sources(net: &Network) -> Result<SourceLayout> {
+    let mut layout = SourceLayout::default();
+    for (p, population) in net.populations.iter().enumerate() {
+        let Cell::Source(SpikeSource::Poisson { rate, start, stop }) = &population.cell else { continue };
+        if population.n == 0 {
+            continue;
+        }
+        let table = Thresholds::new(rate, population.n as usize, net.dt)?;
+        let active = active_steps(*start, *stop, net.dt);
+        let [first, width, rows] = thresholds(&mut layout.table_words, &table);
+        layout.source_words.extend([population.n, population.first, first, width, rows, layout.blocks]);
+        layout.source_words.extend(crate::rng::key(net.seed, p as u32));
+        layout.source_words.extend(halves(active.start));
+        layout.source_words.extend(halves(active.end));
+        layout.blocks += population.n.div_ceil(4);
+        layout.elements += population.n;
+        // Ten rounds, four elements, a bisection each; a search for the source.
+        layout.iterations = layout.iterations.max(17 + 4 * (2 + u64::from(width.max(1).ilog2())) + 32);
+    }
+    Ok(layout)
+}
+
+/// How the delivery kernel shares its work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Teams {
+    /// Invocations of a workgroup, and those that share a stretch.
+    pub lanes: u32,
+    pub team: u32,
+    /// Synapses of a stretch at most.
+    pub stretch: u32,
+}
+
+impl Teams {
+    /// For a GPU, or for a driver that computes on the processor.
+    pub fn new(real: bool) -> Self {
+        let (lanes, team) = if real { (128, 32) } else { (32, 8) };
+        Teams { lanes, team, stretch: 8 * team }
+    }
+
+    /// Workgroups that share one row of at most `stretches` stretches.
+    pub fn parts(&self, stretches: u64, real: bool) -> u32 {
+        let rows = stretches.div_ceil(u64::from(self.lanes / self.team));
+        let each = 1 + u64::from(self.stretch.div_ceil(self.team));
+        let needed = (rows * each).div_ceil(MOST_ITERATIONS);
+        let useful = if real { rows.div_ceil(8).min(16) } else { 1 };
+        needed.max(useful).clamp(1, 65_535) as u32
+    }
+}
+
+/// What is delivered by one dispatch: where the synapses of each row stand in the stream of the shard.
+#[derive(Default)]
+pub struct Directory {
+    /// (first stretch, number) of each source.
+    pub rows: Vec<[u32; 2]>,
+    /// `Stretch` of shaders/deliver.wgsl or deliver_dynamic.wgsl.
+    pub stretches: Vec<[u32; 4]>,
+}
+
+/// A part of the synapse table that fits into one binding.
+pub struct Shard {
+    /// Words of the host's table, in order: shard of the table, range in it.
+    pub pieces: Vec<(usize, Range<usize>)>,
+    pub words: u64,
+    pub fixed: Directory,
+    /// By index into `Table::dynamics`; empty where the shard has none.
+    pub dynamic: Vec<Directory>,
+}
+
+impl Shard {
+    fn new(sources: usize, dynamics: usize) -> Self {
+        let fixed = Directory { rows: vec![[0; 2]; sources], stretches: Vec::new() };
+        Shard { pieces: Vec::new(), words: 0, fixed, dynamic: (0..dynamics).map(|_| Directory::default()).collect() }
+    }
+}
+
+/// One stretch of a row: what (None: fixed, else index of the dynamics), words.
+type Found = (Option<usize>, [u32; 4]);
+
+/// Reads the row at `start` of a stream; returns the word after its end.
+fn read_row(stream: &[u32], start: usize, tables: &Tables, longest: u32, found: &mut Vec<Found>) -> usize {
+    let (mut at, mut delay) = (start, 0);
+    loop {
+        let (count, group, step) = split(stream[at]);
+        at += 1;
+        delay += step;
+        if count == 0 {
+            if step == 0 {
+                return at;
+            }
+            continue;
+        }
+        let group = tables.tables[0].groups[group as usize];
+        let first = if let Form::Dynamic(_) = group.form {
+            at += 1;
+            stream[at - 1]
+        } else {
+            0
+        };
+        for done in (0..count).step_by(longest as usize) {
+            let n = longest.min(count - done);
+            let position = (at - start) as u32;
+            found.push(match group.form {
+                Form::Narrow => (None, [position + done, n, delay, group.base]),
+                Form::Wide => (None, [position + 2 * done, n | 1 << 31, delay, 0]),
+                Form::Dynamic(d) => (Some(d as usize), [position + done, n, delay, first + done]),
+            });
+        }
+        at += if group.form == Form::Wide { 2 * count as usize } else { count as usize };
+    }
+}
+
+/// Distributes the rows of the table over shards of at most `limit` bytes (the stream, and the directory that belongs to it).
+/// `source_of`: first global id and number of sources of each dynamics' projection.
+pub fn shards(tables: &Tables, sources: u32, source_of: &[Range<u32>], limit: u64, longest: u32) -> Result<Vec<Shard>> {
+    let table = &tables.tables[0];
+    let mut order: Vec<u32> = (0..table.row.len() as u32).filter(|&id| table.row[id as usize] != NO_ROW).collect();
+    order.sort_by_key(|&id| table.row[id as usize]);
+    let mut shards: Vec<Shard> = Vec::new();
+    let mut found = Vec::new();
+    for id in order {
+        let row = table.row[id as usize];
+        let (host, start) = ((row >> 32) as usize, (row & 0xffff_ffff) as usize);
+        found.clear();
+        let end = read_row(&table.shards[host], start, tables, longest, &mut found);
+        let words = (end - start) as u64;
+        let fits = |shard: &Shard| {
+            let stretches = |own: &Directory, which: Option<usize>| own.stretches.len() + found.iter().filter(|f| f.0 == which).count();
+            let fixed = stretches(&shard.fixed, None) as u64 * 16 <= limit;
+            let dynamic = shard.dynamic.iter().enumerate().all(|(d, own)| stretches(own, Some(d)) as u64 * 16 <= limit);
+            (shard.words + words) * 4 <= limit && fixed && dynamic
+        };
+        if shards.last().is_none_or(|shard| !fits(shard)) {
+            let empty = Shard::new(sources as usize, table.dynamics.len());
+            if !fits(&empty) {
+                let message = format!("the synapses of neuron {id} need {}, the device lets a kernel see {}", mib(words * 4), mib(limit));
+                return Err(device_error(message, "use a smaller out-degree, another --device, or --engine cpu"));
+            }
+            shards.push(empty);
+        }
+        let Some(shard) = shards.last_mut() else { continue };
+        let base = shard.words as u32;
+        for &(which, mut stretch) in &found {
+            stretch[0] += base;
+            let (directory, row) = match which {
+                None => (&mut shard.fixed, id),
+                Some(d) => {
+                    let directory = &mut shard.dynamic[d];
+                    if directory.rows.is_empty() {
+                        directory.rows = vec![[0; 2]; source_of[d].len()];
+                    }
+                    (directory, id - source_of[d].start)
+                }
+            };
+            let row = &mut directory.rows[row as usize];
+            if row[1] == 0 {
+                row[0] = directory.stretches.len() as u32;
+            }
+            row[1] += 1;
+            directory.stretches.push(stretch);
+        }
+        match shard.pieces.last_mut() {
+            Some((h, range)) if *h == host && range.end == start => range.end = end,
+            _ => shard.pieces.push((host, start..end)),
+        }
+        shard.words += words;
+    }
+    Ok(shards)
+}
+
+impl Directory {
+    /// Stretches of the longest row.
+    pub fn longest_row(&self) -> u64 {
+        self.rows.iter().map(|r| u64::from(r[1])).max().unwrap_or(0)
+    }
+}

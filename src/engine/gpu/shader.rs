@@ -1,0 +1,144 @@
+//! WGSL text of every kernel: the frames of shaders/ with a model spliced in. Promises that what `sharpwave models show --wgsl`
+//! prints is what runs; needs no device.
+
+use crate::error::{Error, Result};
+use crate::model::{Constant, NeuronModel, Sign, State, SynapseModel, Ty};
+use std::fmt::Write;
+
+const WINDOW: &str = include_str!("../../../shaders/window.wgsl");
+const PHILOX: &str = include_str!("../../../shaders/philox.wgsl");
+const POISSON: &str = include_str!("../../../shaders/poisson.wgsl");
+const RECORD: &str = include_str!("../../../shaders/record.wgsl");
+const UPDATE: &str = include_str!("../../../shaders/update.wgsl");
+const SOURCES: &str = include_str!("../../../shaders/sources.wgsl");
+const DELIVER: &str = include_str!("../../../shaders/deliver.wgsl");
+const DELIVER_DYNAMIC: &str = include_str!("../../../shaders/deliver_dynamic.wgsl");
+/// The kernel that samples states.
+pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
+
+/// The kernel that advances all neurons of a model.
+pub fn update_shader(model: &NeuronModel) -> String {
+    let mut access = loads(&model.constants, &model.states);
+    access.push_str("\nfn load_inputs() {\n");
+    for (p, port) in model.ports.iter().enumerate() {
+        let sum = format!("f32(port_units({p}u)) * port_quantum({p}u)");
+        let sum = if matches!(port.sign, Sign::Negative { absolute: true }) { format!("abs({sum})") } else { sum };
+        let _ = writeln!(access, "    {} = {sum};", port.name);
+    }
+    if let Some((name, _)) = &model.current {
+        let _ = writeln!(access, "    {name} = current_sum();");
+    }
+    access.push_str("}\n");
+    let frame = UPDATE.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end());
+    [&frame, WINDOW, RECORD, PHILOX, POISSON].join("\n")
+}
+
+/// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics.
+pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
+    let frame = match model.filter(|m| m.program.is_some()) {
+        None => DELIVER.to_string(),
+        Some(model) => {
+            let access = loads(&model.constants, &model.states);
+            DELIVER_DYNAMIC.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end())
+        }
+    };
+    [&frame, WINDOW].join("\n")
+}
+
+/// The kernel that enters the spikes of source populations.
+pub fn source_shader() -> String {
+    [SOURCES, WINDOW, RECORD, PHILOX, POISSON].join("\n")
+}
+
+/// `load_constants`, `load_states` and `store_states` of a model.
+fn loads(constants: &[Constant], states: &[State]) -> String {
+    let mut text = String::from("fn load_constants() {\n");
+    for (k, constant) in constants.iter().enumerate() {
+        let _ = writeln!(text, "    {} = {};", constant.name, from_word(constant.ty, &format!("constant_word({k}u)")));
+    }
+    text.push_str("}\n\nfn load_states() {\n");
+    for (k, state) in states.iter().enumerate() {
+        let _ = writeln!(text, "    {} = {};", state.name, from_word(state.ty, &format!("state_word({k}u)")));
+    }
+    text.push_str("}\n\nfn store_states() {\n");
+    for (k, state) in states.iter().enumerate() {
+        let _ = match state.ty {
+            Ty::F32 => writeln!(text, "    set_state_float({k}u, {});", state.name),
+            ty => writeln!(text, "    set_state_word({k}u, {});", to_word(ty, &state.name)),
+        };
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn from_word(ty: Ty, word: &str) -> String {
+    match ty {
+        Ty::F32 => format!("bitcast<f32>({word})"),
+        Ty::I32 => format!("bitcast<i32>({word})"),
+        Ty::U32 => word.to_string(),
+        Ty::Bool => format!("{word} != 0u"),
+    }
+}
+
+fn to_word(ty: Ty, name: &str) -> String {
+    match ty {
+        Ty::F32 | Ty::I32 => format!("bitcast<u32>({name})"),
+        Ty::U32 => name.to_string(),
+        Ty::Bool => format!("select(0u, 1u, {name})"),
+    }
+}
+
+/// Refuses a neuron model whose names are taken by the frame, before a driver refuses it less clearly.
+pub fn check_neuron(model: &NeuronModel) -> Result<()> {
+    let constants = model.constants.iter().map(|c| c.name.as_str());
+    let states = model.states.iter().map(|s| s.name.as_str());
+    let ports = model.ports.iter().map(|p| p.name.as_str());
+    let names = constants.chain(states).chain(ports).chain(model.current.iter().map(|c| c.0.as_str()));
+    check_names(&model.name, &[UPDATE, WINDOW, RECORD, PHILOX, POISSON], names)
+}
+
+/// The same for a synapse model.
+pub fn check_synapse(model: &SynapseModel) -> Result<()> {
+    let constants = model.constants.iter().map(|c| c.name.as_str());
+    check_names(&model.name, &[DELIVER_DYNAMIC, WINDOW], constants.chain(model.states.iter().map(|s| s.name.as_str())))
+}
+
+fn check_names<'a>(model: &str, frames: &[&str], names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let taken: Vec<&str> = frames.iter().flat_map(|frame| declared(frame)).collect();
+    for name in names {
+        if taken.contains(&name) {
+            let message = format!("model `{model}`: the name `{name}` is taken by the GPU's frame");
+            return Err(Error::input(message, "rename it in the model file, or use --engine cpu"));
+        }
+    }
+    Ok(())
+}
+
+/// Names declared at module level of a frame (overrides, structs, variables, functions).
+fn declared(frame: &str) -> Vec<&str> {
+    let name = |text: &'_ str| text.trim_start().find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let mut found = Vec::new();
+    for line in frame.lines().filter(|line| !line.starts_with([' ', '/', '}'])) {
+        let after_var = line.find("var<").and_then(|at| line[at..].find('>').map(|end| &line[at + end + 1..]));
+        let after_word = ["override ", "struct ", "fn ", "const "].iter().find_map(|word| line.strip_prefix(word));
+        if let Some(rest) = after_word.or(after_var) {
+            let rest = rest.trim_start();
+            found.push(&rest[..name(rest)]);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_frames_are_found() {
+        let names: Vec<&str> = [UPDATE, WINDOW, RECORD].iter().flat_map(|f| declared(f)).collect();
+        for expected in ["ring_slots", "Population", "ring", "currents", "own_step", "poisson_count", "step_neurons", "window", "Mark", "latest"] {
+            assert!(names.contains(&expected), "{expected} in {names:?}");
+        }
+        assert!(names.iter().all(|n| !n.is_empty() && *n != "group" && *n != "var"));
+    }
+}

@@ -1,0 +1,40 @@
+//! iaf_psc_exp: the program of models/neurons/iaf_psc_exp.toml as Rust. Written by the test of compiled/mod.rs; do not edit.
+
+use crate::model::ops::*;
+
+#[inline(always)]
+fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
+    (s0, s1, s2, s3, out)
+}
+
+#[inline(always)]
+fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
+    let v5 = i_eq(s3, 0_i32);
+    let v7 = f_mul(s0, c3);
+    let v9 = f_mul(s1, c7);
+    let v10 = f_add(v7, v9);
+    let v12 = f_mul(s2, c8);
+    let v13 = f_add(v10, v12);
+    let v16 = f_add(c0, x2);
+    let v18 = f_mul(v16, c4);
+    let v19 = f_add(v13, v18);
+    let v21 = i_sub(s3, 1_i32);
+    let v22 = f_select(v5, v19, s0);
+    let v23 = i_select(v5, s3, v21);
+    let v25 = f_mul(s1, c5);
+    let v27 = f_add(v25, x0);
+    let v29 = f_mul(s2, c6);
+    let v31 = f_add(v29, x1);
+    let v33 = f_le(c1, v22);
+    let v36 = f_select(v33, c2, v22);
+    let v37 = i_select(v33, c9, v23);
+    (v36, v27, v31, v37, v33)
+}
+
+crate::model::compiled::kernel! {
+    "iaf_psc_exp", 0x1cf0c0ceee6d8bd1, integrate: false,
+    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32),
+    states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),
+    inputs: (x0, x1, x2),
+    output: out: bool = 4
+}

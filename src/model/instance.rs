@@ -1,0 +1,322 @@
+//! A model with values: defaults, bounds, derived constants and initial states for one population or projection. Promises that
+//! what is per neuron stays so and what is uniform is computed once. Knows no engine.
+
+use super::expr::{Bound, Expr};
+use super::kernel::Operand;
+use super::{Constant, Derived, NeuronModel, Param, State, SynapseModel, Ty};
+use crate::error::{Error, Result, nearest};
+use crate::network::{NeuronInstance, SynapseInstance, Values};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A constant or initial state as the code sees it: 32-bit words, the same for all or one an element.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Words {
+    Uniform(u32),
+    Each(Arc<[u32]>),
+}
+
+impl Words {
+    pub fn get(&self, i: usize) -> u32 {
+        match self {
+            Words::Uniform(word) => *word,
+            Words::Each(words) => words[i],
+        }
+    }
+    /// As a kernel takes it, for the elements of a range.
+    pub fn operand(&self, range: Range<usize>) -> Operand<'_> {
+        match self {
+            Words::Uniform(word) => Operand::Uniform(*word),
+            Words::Each(words) => Operand::Lanes(&words[range]),
+        }
+    }
+}
+
+/// A number as a word of a type: f32 rounds to nearest, integers round towards zero and saturate.
+pub fn word(value: f64, ty: Ty) -> u32 {
+    match ty {
+        Ty::F32 => (value as f32).to_bits(),
+        Ty::I32 => value as i32 as u32,
+        Ty::U32 => value as u32,
+        Ty::Bool => (value != 0.0) as u32,
+    }
+}
+
+/// A word of a type as a number.
+pub fn number(word: u32, ty: Ty) -> f64 {
+    match ty {
+        Ty::F32 => f32::from_bits(word) as f64,
+        Ty::I32 => word as i32 as f64,
+        Ty::U32 => word as f64,
+        Ty::Bool => (word != 0) as u8 as f64,
+    }
+}
+
+fn words(values: &Values, ty: Ty) -> Words {
+    match values {
+        Values::Uniform(x) => Words::Uniform(word(*x, ty)),
+        Values::Each(all) => Words::Each(all.iter().map(|x| word(*x, ty)).collect()),
+    }
+}
+
+/// Named values, from which expressions are computed.
+#[derive(Default)]
+struct Table {
+    names: Vec<String>,
+    values: Vec<Values>,
+}
+
+impl Table {
+    fn add(&mut self, name: &str, values: Values) {
+        self.names.push(name.to_string());
+        self.values.push(values);
+    }
+
+    /// Last entry of that name.
+    fn find(&self, name: &str) -> Option<usize> {
+        self.names.iter().rposition(|n| n == name)
+    }
+
+    /// One value when everything that the expression reads is uniform, else one an element.
+    fn eval(&self, expr: &Expr) -> Result<Values> {
+        let used: Vec<usize> = expr.names().filter_map(|n| self.find(n)).collect();
+        let bound = expr.bind(|name| used.iter().position(|u| self.names[*u] == name)).map_err(|name| {
+            Error::input(format!("`{name}` in `{}` is not known", expr.text), "use parameters listed before it")
+        })?;
+        let mut slots = vec![0.0; used.len()];
+        let Some(n) = used.iter().find_map(|u| if let Values::Each(all) = &self.values[*u] { Some(all.len()) } else { None })
+        else {
+            used.iter().zip(&mut slots).for_each(|(u, slot)| *slot = self.values[*u].get(0));
+            return Ok(Values::Uniform(bound.eval(&slots)));
+        };
+        let each = (0..n).map(|i| {
+            used.iter().zip(&mut slots).for_each(|(u, slot)| *slot = self.values[*u].get(i));
+            bound.eval(&slots)
+        });
+        Ok(Values::Each(each.collect()))
+    }
+}
+
+fn all(values: &Values) -> &[f64] {
+    match values {
+        Values::Uniform(x) => std::slice::from_ref(x),
+        Values::Each(all) => all,
+    }
+}
+
+/// Parameters in the order of the model: given values, or defaults over the parameters before.
+fn parameters(model: &str, params: &[Param], given: &[(String, Values)], table: &mut Table) -> Result<Vec<Values>> {
+    let names = || params.iter().map(|p| p.name.as_str());
+    if let Some((name, _)) = given.iter().find(|(name, _)| !names().any(|n| n == name)) {
+        let remedy = nearest(name, names())
+            .map_or_else(|| format!("it has {}", names().collect::<Vec<_>>().join(", ")), |n| format!("did you mean `{n}`?"));
+        return Err(Error::input(format!("{model} has no parameter `{name}`"), remedy));
+    }
+    let mut lengths = given.iter().filter_map(|(name, v)| if let Values::Each(all) = v { Some((name, all.len())) } else { None });
+    if let Some((first, n)) = lengths.next()
+        && let Some((name, m)) = lengths.find(|(_, m)| *m != n)
+    {
+        return Err(Error::input(
+            format!("`{first}` has {n} values and `{name}` {m}"),
+            "give every parameter one value, or one a neuron",
+        ));
+    }
+    for param in params {
+        let values = match given.iter().rev().find(|(name, _)| *name == param.name) {
+            Some((_, values)) => values.clone(),
+            None => table.eval(&param.default)?,
+        };
+        for value in all(&values) {
+            if let Err(bound) = param.check(*value) {
+                return Err(Error::input(
+                    format!("{} of {model} is {value} {} and must be {bound}", param.name, param.unit),
+                    format!("change {}", param.name),
+                ));
+            }
+        }
+        table.add(&param.name, values);
+    }
+    Ok(table.values.clone())
+}
+
+fn checked(model: &str, name: &str, ty: Ty, values: Values) -> Result<Values> {
+    let limits = match ty {
+        Ty::F32 | Ty::Bool => (f64::NEG_INFINITY, f64::INFINITY),
+        Ty::I32 => (i32::MIN as f64, i32::MAX as f64),
+        Ty::U32 => (0.0, u32::MAX as f64),
+    };
+    match all(&values).iter().find(|x| !(limits.0..=limits.1).contains(*x)) {
+        Some(x) if x.is_nan() => Err(Error::input(
+            format!("{name} of {model} is not a number with these parameters"),
+            "change the parameters it is computed from",
+        )),
+        Some(x) => Err(Error::input(
+            format!("{name} of {model} is {x} with these parameters, which a whole number of 32 bits cannot hold"),
+            "change the parameters it is computed from",
+        )),
+        None => Ok(values),
+    }
+}
+
+fn derived(model: &str, list: &[Derived], table: &mut Table) -> Result<Vec<Values>> {
+    let mut computed = vec![];
+    for derived in list {
+        let values = checked(model, &derived.name, derived.ty, table.eval(&derived.value)?)?;
+        table.add(&derived.name, values.clone());
+        computed.push(values);
+    }
+    Ok(computed)
+}
+
+fn initial(model: &str, states: &[State], table: &Table) -> Result<Vec<Values>> {
+    states.iter().map(|s| checked(model, &s.name, s.ty, table.eval(&s.init)?)).collect()
+}
+
+fn constants(list: &[Constant], params: &[Param], derived: &[Derived], values: impl Fn(usize, bool) -> Words) -> Vec<Words> {
+    let find = |c: &Constant| match params.iter().position(|p| p.name == c.name) {
+        Some(i) => values(i, false),
+        None => values(derived.iter().position(|d| d.name == c.name).unwrap_or(0), true),
+    };
+    list.iter().map(find).collect()
+}
+
+impl NeuronInstance {
+    /// A model with the parameters given (others take their defaults), on a grid of `dt` ms. Every `Values::Each` must have one
+    /// value a neuron. Refuses unknown names, values out of bounds, and constants that are not numbers.
+    pub fn new(model: &Arc<NeuronModel>, given: &[(String, Values)], dt: f64) -> Result<NeuronInstance> {
+        let mut table = Table::default();
+        let params = parameters(&model.name, &model.params, given, &mut table)?;
+        table.add("dt", Values::Uniform(dt));
+        let substeps = match &model.substeps {
+            None => 1,
+            Some(expr) => {
+                let values = table.eval(expr)?;
+                let most = all(&values).iter().copied().fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b) });
+                if !(1.0..=1e6).contains(&most.ceil()) {
+                    return Err(Error::input(
+                        format!("{} would take {most} substeps a step", model.name),
+                        "the number must lie between 1 and 1e6; change dt or the parameters",
+                    ));
+                }
+                most.ceil() as u32
+            }
+        };
+        table.add("h", Values::Uniform(dt / substeps as f64));
+        let derived = derived(&model.name, &model.derived, &mut table)?;
+        let initial = initial(&model.name, &model.states, &table)?;
+        Ok(NeuronInstance { model: model.clone(), params, derived, initial, substeps })
+    }
+
+    /// The constants that the code reads, in the order of `model.constants`.
+    pub fn constants(&self) -> Vec<Words> {
+        let value = |i: usize, is_derived: bool| match is_derived {
+            false => words(&self.params[i], Ty::F32),
+            true => words(&self.derived[i], self.model.derived[i].ty),
+        };
+        constants(&self.model.constants, &self.model.params, &self.model.derived, value)
+    }
+
+    /// Initial states in the order of `model.states`.
+    pub fn initial_words(&self) -> Vec<Words> {
+        self.initial.iter().zip(&self.model.states).map(|(v, s)| words(v, s.ty)).collect()
+    }
+
+    /// A host expression over states, parameters, derived constants and `more` names, made ready to be computed for any neuron.
+    pub fn bind(&self, expr: &Expr, more: &[&str]) -> std::result::Result<Recorder, String> {
+        let model = &self.model;
+        let mut reads = vec![];
+        for name in expr.names() {
+            reads.push(if let Some(s) = model.state(name) {
+                Read::State(s, model.states[s].ty)
+            } else if let Some(p) = model.param(name) {
+                Read::Value(self.params[p].clone())
+            } else if let Some(d) = model.derived.iter().position(|d| d.name == name) {
+                Read::Value(self.derived[d].clone())
+            } else if let Some(i) = more.iter().position(|m| *m == name) {
+                Read::More(i)
+            } else {
+                return Err(name.to_string());
+            });
+        }
+        let names: Vec<&str> = expr.names().collect();
+        let value = expr.bind(|name| names.iter().position(|n| *n == name))?;
+        Ok(Recorder { value, reads })
+    }
+
+    /// What a probe of that name records; refuses unknown names.
+    pub fn recorder(&self, name: &str) -> Result<Recorder> {
+        let names = || self.model.recordables.iter().map(|r| r.name.as_str());
+        let remedy = |_: ()| match nearest(name, names()) {
+            Some(n) => format!("did you mean `{n}`?"),
+            None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        let unknown = || Error::input(format!("{} records no `{name}`", self.model.name), remedy(()));
+        let recordable = self.model.recordable(name).ok_or_else(unknown)?;
+        self.bind(&recordable.value, &[]).map_err(|_| unknown())
+    }
+}
+
+/// A recordable of a population.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    value: Bound,
+    reads: Vec<Read>,
+}
+
+#[derive(Clone, Debug)]
+enum Read {
+    State(usize, Ty),
+    Value(Values),
+    More(usize),
+}
+
+impl Recorder {
+    /// The value for neuron `i` (local id) whose state words are given by `state(index)`.
+    pub fn value(&self, i: usize, state: impl Fn(usize) -> u32) -> f64 {
+        self.value_with(i, |s, ty| number(state(s), ty), &[])
+    }
+
+    /// The same with states as numbers, and the values of the `more` names it was bound with.
+    pub fn value_with(&self, i: usize, state: impl Fn(usize, Ty) -> f64, more: &[f64]) -> f64 {
+        let read = |read: &Read| match read {
+            Read::State(s, ty) => state(*s, *ty),
+            Read::Value(values) => values.get(i),
+            Read::More(m) => more[*m],
+        };
+        if self.reads.len() <= 8 {
+            let mut slots = [0.0; 8];
+            self.reads.iter().zip(&mut slots).for_each(|(r, slot)| *slot = read(r));
+            return self.value.eval(&slots);
+        }
+        self.value.eval(&self.reads.iter().map(read).collect::<Vec<f64>>())
+    }
+}
+
+impl SynapseInstance {
+    /// A model with the parameters given (others take their defaults), on a grid of `dt` ms.
+    pub fn new(model: &Arc<SynapseModel>, given: &[(String, f64)], dt: f64) -> Result<SynapseInstance> {
+        let given: Vec<(String, Values)> = given.iter().map(|(n, x)| (n.clone(), Values::Uniform(*x))).collect();
+        let mut table = Table::default();
+        let params = parameters(&model.name, &model.params, &given, &mut table)?;
+        table.add("dt", Values::Uniform(dt));
+        table.add("h", Values::Uniform(dt));
+        let derived = derived(&model.name, &model.derived, &mut table)?;
+        let initial = initial(&model.name, &model.states, &table)?;
+        let plain = |list: Vec<Values>| list.iter().map(|v| v.get(0)).collect();
+        Ok(SynapseInstance { model: model.clone(), params: plain(params), derived: plain(derived), initial: plain(initial) })
+    }
+
+    /// The constants that the code reads, in the order of `model.constants`.
+    pub fn constants(&self) -> Vec<Words> {
+        let value = |i: usize, is_derived: bool| match is_derived {
+            false => Words::Uniform(word(self.params[i], Ty::F32)),
+            true => Words::Uniform(word(self.derived[i], self.model.derived[i].ty)),
+        };
+        constants(&self.model.constants, &self.model.params, &self.model.derived, value)
+    }
+
+    /// Initial states in the order of `model.states`.
+    pub fn initial_words(&self) -> Vec<u32> {
+        self.initial.iter().zip(&self.model.states).map(|(v, s)| word(*v, s.ty)).collect()
+    }
+}
