@@ -90,79 +90,255 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("indegree = 8", "indegre = 8", "s.toml:23:35: unknown key `indegre` in rule fixed_indegree (did you mean `indegree`?)"),
     ("tau_m = \"10", "tau = \"10", "s.toml:12:12: iaf_psc_exp has no parameter `tau` (did you mean `tau_m`?)"),
     ("rate = \"2000 * 8 Hz\"", "rates = 4", "s.toml:29:1: unknown key `rates` in [[drives]] (did you mean `rate`?)"),
-    ("rate = \"2000 * 8 Hz\"", "amplitude = 4", "s.toml:29:1: unknown key `amplitude` in poisson_generator (one of: name, target, type, start, stop, rate, weight, receptor)"),
+    (
+        "rate = \"2000 * 8 Hz\"",
+        "amplitude = 4",
+        "s.toml:29:1: unknown key `amplitude` in poisson_generator (one of: name, target, type, start, stop, rate, weight, receptor)",
+    ),
     ("seed = 3", "dt = 3", "s.toml:5:1: duplicate key (this is not valid TOML: see https://toml.io)"),
     ("[populations.I]", "[populations.E]", "s.toml:13:14: duplicate key (this is not valid TOML: see https://toml.io)"),
-    ("[[projections]]", "[projections]", "s.toml:20:1: `projections` must be an array of tables, this is a table (write [[projections]], with double brackets)"),
+    (
+        "[[projections]]",
+        "[projections]",
+        "s.toml:20:1: `projections` must be an array of tables, this is a table (write [[projections]], with double brackets)",
+    ),
     ("n = 80\n", "", "s.toml:9:14: population `E` has no `n` (add n = 100)"),
     ("[simulation]", "[simulations]", "s.toml:2:2: unknown key `simulations` in a scenario (did you mean `simulation`?)"),
     // Names.
     ("source = \"E\"", "source = \"EE\"", "s.toml:21:10: unknown population `EE` (did you mean `E`?)"),
     ("target = [\"E\", \"I\"]", "target = [\"E\", \"nois\"]", "s.toml:22:16: unknown population `nois` (did you mean `noise`?)"),
-    ("target = [\"E\", \"I\"]", "target = [\"E\", \"noise\"]", "s.toml:22:16: `noise` is a source and takes no input (project onto a population of neurons)"),
+    (
+        "target = [\"E\", \"I\"]",
+        "target = [\"E\", \"noise\"]",
+        "s.toml:22:16: `noise` is a source and takes no input (project onto a population of neurons)",
+    ),
     ("target = [\"E\", \"I\"]", "target = []", "s.toml:22:10: the list is empty (name at least one)"),
-    ("model = \"iaf_psc_exp\"", "model = \"iaf_psc_ex\"", "s.toml:10:9: unknown model `iaf_psc_ex` (did you mean `iaf_psc_exp`?)"),
-    ("model = \"iaf_psc_exp\"", "model = \"static_synapse\"", "s.toml:10:9: `static_synapse` is a synapse model (name a neuron model; `sharpwave models` lists them)"),
-    ("weight = \"J pA\"\ndelay", "synapse = \"static_synaps\"\ndelay", "s.toml:24:11: unknown synapse model `static_synaps` (did you mean `static_synapse`?)"),
-    ("weight = \"J pA\"\ndelay", "synapse = { model = \"tsodyks2_synapse\", tau_reck = 4 }\ndelay", "s.toml:24:41: tsodyks2_synapse has no parameter `tau_reck` (did you mean `tau_rec`?)"),
-    ("weight = \"J pA\"\ndelay", "receptor = \"excitator\"\ndelay", "s.toml:24:12: iaf_psc_exp has no receptor `excitator` (did you mean `excitatory`?)"),
-    ("weight = \"J pA\"\ndelay", "receptor = \"inhibitory\"\nweight = 1\ndelay", "s.toml:25:10: receptor `inhibitory` of iaf_psc_exp takes negative weights, this is 1 (change the sign, or the receptor)"),
-    ("\"poisson_generator\"", "\"poisson\"", "s.toml:28:8: unknown type `poisson` (one of: poisson_generator, dc_generator, ac_generator, step_current_generator, noise_generator)"),
-    ("name = \"fixed_indegree\"", "name = \"fixed_degree\"", "s.toml:23:17: unknown rule `fixed_degree` (did you mean `fixed_indegree`?)"),
+    (
+        "model = \"iaf_psc_exp\"",
+        "model = \"iaf_psc_ex\"",
+        "s.toml:10:9: unknown model `iaf_psc_ex` (did you mean `iaf_psc_exp`?)",
+    ),
+    (
+        "model = \"iaf_psc_exp\"",
+        "model = \"static_synapse\"",
+        "s.toml:10:9: `static_synapse` is a synapse model (name a neuron model; `sharpwave models` lists them)",
+    ),
+    (
+        "weight = \"J pA\"\ndelay",
+        "synapse = \"static_synaps\"\ndelay",
+        "s.toml:24:11: unknown synapse model `static_synaps` (did you mean `static_synapse`?)",
+    ),
+    (
+        "weight = \"J pA\"\ndelay",
+        "synapse = { model = \"tsodyks2_synapse\", tau_reck = 4 }\ndelay",
+        "s.toml:24:41: tsodyks2_synapse has no parameter `tau_reck` (did you mean `tau_rec`?)",
+    ),
+    (
+        "weight = \"J pA\"\ndelay",
+        "receptor = \"excitator\"\ndelay",
+        "s.toml:24:12: iaf_psc_exp has no receptor `excitator` (did you mean `excitatory`?)",
+    ),
+    (
+        "weight = \"J pA\"\ndelay",
+        "receptor = \"inhibitory\"\nweight = 1\ndelay",
+        "s.toml:25:10: receptor `inhibitory` of iaf_psc_exp takes negative weights, this is 1 (change the sign, or the receptor)",
+    ),
+    (
+        "\"poisson_generator\"",
+        "\"poisson\"",
+        "s.toml:28:8: unknown type `poisson` (one of: poisson_generator, dc_generator, ac_generator, step_current_generator, noise_generator)",
+    ),
+    (
+        "name = \"fixed_indegree\"",
+        "name = \"fixed_degree\"",
+        "s.toml:23:17: unknown rule `fixed_degree` (did you mean `fixed_indegree`?)",
+    ),
     ("seed = 3", "engine = \"gpus\"", "s.toml:5:10: unknown engine `gpus` (did you mean `gpu`?)"),
     ("g = 5.0", "ms = 5.0", "s.toml:7:1: `ms` is the name of a unit (use letters, digits and _, for instance rate_ext)"),
     ("g = 5.0", "g = \"2 * h\"", "s.toml:7:10: unknown name `h` (define it under [variables])"),
     // Units and values.
-    ("\"10 ms\"", "\"10 mV\"", "s.toml:12:24: a voltage (`mV`) stands where a time (ms) is expected (write for instance \"10 ms\"; units: ms, s, us)"),
-    ("\"8 Hz\"", "\"8 ms\"", "s.toml:19:11: a time (`ms`) stands where a rate (Hz) is expected (write for instance \"8 Hz\"; units: Hz, kHz, MHz)"),
-    ("\"J pA\"", "\"J nS\"", "s.toml:24:13: a conductance (`nS`) stands where a current (pA) is expected (write for instance \"0.2 pA\"; units: pA, nA, uA, mA)"),
+    (
+        "\"10 ms\"",
+        "\"10 mV\"",
+        "s.toml:12:24: a voltage (`mV`) stands where a time (ms) is expected (write for instance \"10 ms\"; units: ms, s, us)",
+    ),
+    (
+        "\"8 Hz\"",
+        "\"8 ms\"",
+        "s.toml:19:11: a time (`ms`) stands where a rate (Hz) is expected (write for instance \"8 Hz\"; units: Hz, kHz, MHz)",
+    ),
+    (
+        "\"J pA\"",
+        "\"J nS\"",
+        "s.toml:24:13: a conductance (`nS`) stands where a current (pA) is expected (write for instance \"0.2 pA\"; units: pA, nA, uA, mA)",
+    ),
     ("\"J pA\"", "\"K pA\"", "s.toml:24:11: unknown name `K` (define it under [variables])"),
-    ("\"J pA\"", "\"J +* 2 pA\"", "s.toml:24:14: `*` stands where a number, a name or `(` should (write a number or an expression, then a unit as the last word: \"2 * 10 ms\")"),
+    (
+        "\"J pA\"",
+        "\"J +* 2 pA\"",
+        "s.toml:24:14: `*` stands where a number, a name or `(` should (write a number or an expression, then a unit as the last word: \"2 * 10 ms\")",
+    ),
     ("\"10 ms\"", "0", "s.toml:12:20: tau_m must be above 0 ms, it is 0 ms (write for instance \"10 ms\")"),
     ("\"10 ms\"", "-10.0", "s.toml:12:20: tau_m must be above 0 ms, it is -10 ms (write for instance \"10 ms\")"),
     ("\"10 ms\"", "nan", "s.toml:12:20: the value is NaN (give a finite number)"),
-    ("\"10 ms\"", "true", "s.toml:12:20: a quantity is expected, this is true or false (write a number, or a string such as \"2 * 10 ms\")"),
+    (
+        "\"10 ms\"",
+        "true",
+        "s.toml:12:20: a quantity is expected, this is true or false (write a number, or a string such as \"2 * 10 ms\")",
+    ),
     ("\"10 ms\"", "[10, 20]", "s.toml:12:20: tau_m has 2 values for 80 neurons (give 80 values, or one for all)"),
-    ("\"10 ms\"", "{ distribution = \"normal\", mean = 10, std = -1 }", "s.toml:12:64: `std` must not be negative, it is -1 (give 0 or more)"),
-    ("\"10 ms\"", "{ distribution = \"normal\", mean = 10 }", "s.toml:12:20: this distribution has no `std` (add std = or relative_std =)"),
-    ("\"10 ms\"", "{ distribution = \"gauss\", mean = 10, std = 1 }", "s.toml:12:37: unknown distribution `gauss` (one of: normal, lognormal, uniform, exponential, constant)"),
-    ("\"10 ms\"", "{ distribution = \"uniform\", low = 10, high = 1 }", "s.toml:12:20: low is 10, above high, which is 1 (exchange them)"),
-    ("\"10 ms\"", "{ distribution = \"normal\", mean = 10, std = 1, low = 20, redraw = true }", "s.toml:12:20: only 0.00 % of a distribution's draws fall within its limits [20, inf] (widen the limits, move the distribution, or clip instead of redrawing)"),
-    ("\"10 ms\"", "{ distribution = \"uniform\", low = -3, high = -2 }", "s.toml:12:20: a draw for neuron 0: tau_m must be above 0 ms, it is -2."),
-    ("\"10 ms\"", "{ file = \"nowhere.csv\" }", "s.toml:12:29: there is no file `nowhere.csv` (the path is relative to the scenario file (), then to the current folder)"),
+    (
+        "\"10 ms\"",
+        "{ distribution = \"normal\", mean = 10, std = -1 }",
+        "s.toml:12:64: `std` must not be negative, it is -1 (give 0 or more)",
+    ),
+    (
+        "\"10 ms\"",
+        "{ distribution = \"normal\", mean = 10 }",
+        "s.toml:12:20: this distribution has no `std` (add std = or relative_std =)",
+    ),
+    (
+        "\"10 ms\"",
+        "{ distribution = \"gauss\", mean = 10, std = 1 }",
+        "s.toml:12:37: unknown distribution `gauss` (one of: normal, lognormal, uniform, exponential, constant)",
+    ),
+    (
+        "\"10 ms\"",
+        "{ distribution = \"uniform\", low = 10, high = 1 }",
+        "s.toml:12:20: low is 10, above high, which is 1 (exchange them)",
+    ),
+    (
+        "\"10 ms\"",
+        "{ distribution = \"normal\", mean = 10, std = 1, low = 20, redraw = true }",
+        "s.toml:12:20: only 0.00 % of a distribution's draws fall within its limits [20, inf] (widen the limits, move the distribution, or clip instead of redrawing)",
+    ),
+    (
+        "\"10 ms\"",
+        "{ distribution = \"uniform\", low = -3, high = -2 }",
+        "s.toml:12:20: a draw for neuron 0: tau_m must be above 0 ms, it is -2.",
+    ),
+    (
+        "\"10 ms\"",
+        "{ file = \"nowhere.csv\" }",
+        "s.toml:12:29: there is no file `nowhere.csv` (the path is relative to the scenario file (), then to the current folder)",
+    ),
     ("seed = 3", "seed = -3", "s.toml:5:8: the seed must be a whole number, 0 or more (write for instance seed = 1)"),
     ("seed = 3", "threads = 0", "s.toml:5:11: threads must be at least 1 (leave it out to use all cores)"),
     ("\"0.1 ms\"", "0", "s.toml:3:6: the step must be above 0 ms, it is 0 ms (write for instance \"10 ms\")"),
-    ("\"0.1 ms\"", "\"1e-9 ms\"", "s.toml:3:6: the step is 0.000000001 ms (give a step between 1e-6 ms and 1000 ms; 0.1 ms is usual)"),
+    (
+        "\"0.1 ms\"",
+        "\"1e-9 ms\"",
+        "s.toml:3:6: the step is 0.000000001 ms (give a step between 1e-6 ms and 1000 ms; 0.1 ms is usual)",
+    ),
     ("\"1 s\"", "\"0 s\"", "s.toml:4:12: the duration must be at least 0.1 ms, it is 0 ms (give a longer time)"),
-    ("\"1 s\"", "\"1000.05 ms\"", "s.toml:4:12: the duration is 1000.05 ms, not a whole number of steps of 0.1 ms (write for instance 1000)"),
-    ("\"1 s\"", "\"1e7 s\"", "s.toml:4:12: the run has more than 4294967295 steps (at this step 429496 s can be simulated; resume from a checkpoint to go on)"),
+    (
+        "\"1 s\"",
+        "\"1000.05 ms\"",
+        "s.toml:4:12: the duration is 1000.05 ms, not a whole number of steps of 0.1 ms (write for instance 1000)",
+    ),
+    (
+        "\"1 s\"",
+        "\"1e7 s\"",
+        "s.toml:4:12: the run has more than 4294967295 steps (at this step 429496 s can be simulated; resume from a checkpoint to go on)",
+    ),
     // Sizes and rules.
     ("n = 80", "n = 0", "s.toml:11:5: population `E` is empty (give n of 1 or more, or remove the population)"),
     ("n = 80", "n = 80.5", "s.toml:11:5: n must be a whole number, 0 or more; it is 80.5 (write for instance 100)"),
-    ("n = 80", "n = 5000000000", "s.toml:11:5: population `E` has 5000000000 neurons (at most 4294967295 fit; lower n or scale.n)"),
-    ("n = 20", "n = 4294967295", "s.toml:15:5: with population `I` the network has 4294967375 neurons (at most 4294967295 fit; lower n or scale.n)"),
-    ("indegree = 8 }", "indegree = 81 }\nmultapses = false", "s.toml:23:46: an in-degree of 81 is impossible without multapses: there are 80 sources (set multapses = true, or lower it)"),
-    ("indegree = 8 }", "indegree = 80 }\nmultapses = false\nautapses = false", "s.toml:23:46: an in-degree of 80 is impossible without multapses: there are 79 sources (set multapses = true, or lower it)"),
-    ("{ name = \"fixed_indegree\", indegree = 8 }", "{ name = \"fixed_total_number\", n = 6401 }\nmultapses = false", "s.toml:23:43: 6401 synapses, but there are only 6400 pairs (set multapses = true, or lower it)"),
-    ("{ name = \"fixed_indegree\", indegree = 8 }", "{ name = \"pairwise_bernoulli\", p = 1.5 }", "s.toml:23:43: p must be at most 1, it is 1.5 (write for instance \"1\")"),
-    ("{ name = \"fixed_indegree\", indegree = 8 }", "\"one_to_one\"", "s.toml:23:8: one_to_one needs populations of one size, these have 80 and 20 (make them equal, or use another rule)"),
-    ("{ name = \"fixed_indegree\", indegree = 8 }", "{ name = \"distance\", profile = \"gaussian\", p0 = 0.5, sigma = \"0.1 mm\" }", "s.toml:23:8: `E` has no positions (add positions = { extent = [\"1 mm\", \"1 mm\"] } to [populations.E])"),
-    ("\"1.5 ms\"", "\"0.05 ms\"", "s.toml:25:9: a delay of 0.05 ms is below the step of 0.1 ms (give at least 0.1 ms, or a smaller simulation.dt)"),
-    ("\"1.5 ms\"", "{ distribution = \"normal\", mean = 1.5, relative_std = 0.5 }", "s.toml:25:9: delays drawn here can fall below the step of 0.1 ms (add low = \"0.1 ms\", redraw = true)"),
+    (
+        "n = 80",
+        "n = 5000000000",
+        "s.toml:11:5: population `E` has 5000000000 neurons (at most 4294967295 fit; lower n or scale.n)",
+    ),
+    (
+        "n = 20",
+        "n = 4294967295",
+        "s.toml:15:5: with population `I` the network has 4294967375 neurons (at most 4294967295 fit; lower n or scale.n)",
+    ),
+    (
+        "indegree = 8 }",
+        "indegree = 81 }\nmultapses = false",
+        "s.toml:23:46: an in-degree of 81 is impossible without multapses: there are 80 sources (set multapses = true, or lower it)",
+    ),
+    (
+        "indegree = 8 }",
+        "indegree = 80 }\nmultapses = false\nautapses = false",
+        "s.toml:23:46: an in-degree of 80 is impossible without multapses: there are 79 sources (set multapses = true, or lower it)",
+    ),
+    (
+        "{ name = \"fixed_indegree\", indegree = 8 }",
+        "{ name = \"fixed_total_number\", n = 6401 }\nmultapses = false",
+        "s.toml:23:43: 6401 synapses, but there are only 6400 pairs (set multapses = true, or lower it)",
+    ),
+    (
+        "{ name = \"fixed_indegree\", indegree = 8 }",
+        "{ name = \"pairwise_bernoulli\", p = 1.5 }",
+        "s.toml:23:43: p must be at most 1, it is 1.5 (write for instance \"1\")",
+    ),
+    (
+        "{ name = \"fixed_indegree\", indegree = 8 }",
+        "\"one_to_one\"",
+        "s.toml:23:8: one_to_one needs populations of one size, these have 80 and 20 (make them equal, or use another rule)",
+    ),
+    (
+        "{ name = \"fixed_indegree\", indegree = 8 }",
+        "{ name = \"distance\", profile = \"gaussian\", p0 = 0.5, sigma = \"0.1 mm\" }",
+        "s.toml:23:8: `E` has no positions (add positions = { extent = [\"1 mm\", \"1 mm\"] } to [populations.E])",
+    ),
+    (
+        "\"1.5 ms\"",
+        "\"0.05 ms\"",
+        "s.toml:25:9: a delay of 0.05 ms is below the step of 0.1 ms (give at least 0.1 ms, or a smaller simulation.dt)",
+    ),
+    (
+        "\"1.5 ms\"",
+        "{ distribution = \"normal\", mean = 1.5, relative_std = 0.5 }",
+        "s.toml:25:9: delays drawn here can fall below the step of 0.1 ms (add low = \"0.1 ms\", redraw = true)",
+    ),
     ("\"1.5 ms\"", "1e9", "s.toml:25:9: a delay of 1000000000 ms is longer than 1000000 steps (give a shorter delay)"),
     // Scaling.
-    ("seed = 3", "seed = 3\n[scale]\nk = 0.5", "s.toml:7:5: scale.k is 0.5, and the full-scale rate of `E` is not known (add scale.rates.E = its mean rate in Hz at full scale, or set scale.k = 1)"),
-    ("seed = 3", "seed = 3\n[scale]\nk = 0.5\nrates = { F = 3 }", "s.toml:8:11: unknown population `F` in scale.rates (did you mean `E`?)"),
-    ("seed = 3", "seed = 3\n[scale]\nn = 0.01", "s.toml:7:5: scale.n = 0.01 leaves no neuron of population `I`, which has 20 (choose a larger scale.n)"),
-    ("seed = 3", "seed = 3\n[scale]\nn = -1", "s.toml:7:5: scale.n must be above 0, it is -1 (write a fraction, for instance 0.1)"),
+    (
+        "seed = 3",
+        "seed = 3\n[scale]\nk = 0.5",
+        "s.toml:7:5: scale.k is 0.5, and the full-scale rate of `E` is not known (add scale.rates.E = its mean rate in Hz at full scale, or set scale.k = 1)",
+    ),
+    (
+        "seed = 3",
+        "seed = 3\n[scale]\nk = 0.5\nrates = { F = 3 }",
+        "s.toml:8:11: unknown population `F` in scale.rates (did you mean `E`?)",
+    ),
+    (
+        "seed = 3",
+        "seed = 3\n[scale]\nn = 0.01",
+        "s.toml:7:5: scale.n = 0.01 leaves no neuron of population `I`, which has 20 (choose a larger scale.n)",
+    ),
+    (
+        "seed = 3",
+        "seed = 3\n[scale]\nn = -1",
+        "s.toml:7:5: scale.n must be above 0, it is -1 (write a fraction, for instance 0.1)",
+    ),
     // Recording and figures.
     ("n = 80", "n = 80\nrecord = { states = [\"V\"] }", "s.toml:12:22: iaf_psc_exp cannot record `V` (did you mean `V_m`?)"),
-    ("n = 80", "n = 80\nrecord = { states = [\"V_m\"], neurons = [80] }", "s.toml:12:41: there is no neuron 80 among 80 (ids go from 0 to 79)"),
-    ("n = 80", "n = 80\nrecord = { states = [\"V_m\"], interval = 0.15 }", "s.toml:12:41: the interval is 0.15 ms, not a whole number of steps of 0.1 ms (write for instance 0.1)"),
+    (
+        "n = 80",
+        "n = 80\nrecord = { states = [\"V_m\"], neurons = [80] }",
+        "s.toml:12:41: there is no neuron 80 among 80 (ids go from 0 to 79)",
+    ),
+    (
+        "n = 80",
+        "n = 80\nrecord = { states = [\"V_m\"], interval = 0.15 }",
+        "s.toml:12:41: the interval is 0.15 ms, not a whole number of steps of 0.1 ms (write for instance 0.1)",
+    ),
     ("n = 80", "n = 80\nrecord = { interval = 1 }", "s.toml:12:23: this has no effect without `states` (add states = [\"V_m\"])"),
-    ("n = 10\n", "n = 10\nrecord = { states = [\"V_m\"] }\n", "s.toml:19:21: a source has no states (record its spikes, or states of a neuron population)"),
-    ("[[drives]]", "[[published]]\nsource = \"x\"\nquantity = \"rate\"\nvalues = { F = 3 }\n[[drives]]", "s.toml:29:12: unknown key `F` in values (did you mean `E`?)"),
+    (
+        "n = 10\n",
+        "n = 10\nrecord = { states = [\"V_m\"] }\n",
+        "s.toml:19:21: a source has no states (record its spikes, or states of a neuron population)",
+    ),
+    (
+        "[[drives]]",
+        "[[published]]\nsource = \"x\"\nquantity = \"rate\"\nvalues = { F = 3 }\n[[drives]]",
+        "s.toml:29:12: unknown key `F` in values (did you mean `E`?)",
+    ),
 ];
 
 #[test]
@@ -179,7 +355,8 @@ fn refusals_name_the_place_and_the_remedy() {
 
 #[test]
 fn overrides_are_applied_and_named_in_refusals() {
-    let plan = plan_of(BASE, &["populations.E.n=40", "variables.J=1", "simulation.engine=cpu", "simulation.duration=2 s"]).unwrap();
+    let plan =
+        plan_of(BASE, &["populations.E.n=40", "variables.J=1", "simulation.engine=cpu", "simulation.duration=2 s"]).unwrap();
     assert_eq!((plan.network.populations[0].n, plan.duration, plan.engine.as_str()), (40, 2000.0, "cpu"));
     assert_eq!(plan.network.projections[0].weight, Draw::Constant(1.0));
     assert_eq!(plan.overrides.len(), 4);
@@ -188,7 +365,10 @@ fn overrides_are_applied_and_named_in_refusals() {
     assert_eq!(said("scale.m=2"), "--set scale.m=2:1:7: unknown key `m` in [scale] (did you mean `n`?)");
     assert_eq!(said("sacle.n=2"), "--set sacle.n=2:1:1: unknown key `sacle` in a scenario (did you mean `scale`?)");
     assert_eq!(said("populations.X.n=2"), "--set populations.X.n=2:1:13: `populations` has no `X` (did you mean `E`?)");
-    assert_eq!(said("simulation.durtion=2"), "--set simulation.durtion=2:1:12: unknown key `durtion` in [simulation] (did you mean `duration`?)");
+    assert_eq!(
+        said("simulation.durtion=2"),
+        "--set simulation.durtion=2:1:12: unknown key `durtion` in [simulation] (did you mean `duration`?)"
+    );
     assert_eq!(
         said("populations.E.params.tau_m=-1"),
         "--set populations.E.params.tau_m=-1:1:28: tau_m must be above 0 ms, it is -1 ms (write for instance \"10 ms\")"
@@ -198,7 +378,8 @@ fn overrides_are_applied_and_named_in_refusals() {
 
 #[test]
 fn variants() {
-    let text = format!("variant = \"strong\"\n{BASE}[variants.strong]\n\"variables.J\" = 7\n[variants.weak.variables]\nJ = 0.5\n");
+    let text =
+        format!("variant = \"strong\"\n{BASE}[variants.strong]\n\"variables.J\" = 7\n[variants.weak.variables]\nJ = 0.5\n");
     let weight = |variant, overrides: &[String]| {
         let plan = Scenario::parse("s.toml", &text, overrides, variant)?.plan(&library())?;
         Ok::<_, Error>((plan.network.projections[0].weight.clone(), plan.variant))
@@ -288,7 +469,13 @@ fn down_scaling_equals_the_published_formula_for_the_microcircuit() {
         let mut input = w * external[target] * 8.0;
         for p in full.projections.iter().filter(|p| p.target == target) {
             let Rule::FixedTotalNumber { n } = p.rule else { panic!("another rule") };
-            let factor = if p.source % 2 == 1 { -4.0 } else if (p.source, target) == (2, 0) { 2.0 } else { 1.0 };
+            let factor = if p.source % 2 == 1 {
+                -4.0
+            } else if (p.source, target) == (2, 0) {
+                2.0
+            } else {
+                1.0
+            };
             input += factor * w * n as f64 / full.populations[target].n as f64 * rates[p.source];
         }
         let expected = 0.001 * tau * (1.0 - k.sqrt()) * input;
@@ -307,10 +494,16 @@ fn what_cannot_be_scaled_is_refused() {
     let e = plan_of(&cond, &[]).unwrap_err().to_string();
     assert!(e.contains("cannot be replaced by a current") && e.contains("set scale.k = 1"), "{e}");
     let e = said("{ name = \"fixed_indegree\", indegree = 40 }", "\"all_to_all\"");
-    assert_eq!(e, "s.toml:6:5: all_to_all gives in-degrees x 0.5, but scale.k is 0.25 (set scale.k = scale.n, or use pairwise_bernoulli or fixed_indegree)");
+    assert_eq!(
+        e,
+        "s.toml:6:5: all_to_all gives in-degrees x 0.5, but scale.k is 0.25 (set scale.k = scale.n, or use pairwise_bernoulli or fixed_indegree)"
+    );
     let e = said("weight = \"-20 pA\"", "weight = \"-20 pA\"\nsynapse = \"tsodyks2_synapse\"");
     assert!(e.contains("the mean input through tsodyks2_synapse is not known"), "{e}");
-    let e = plan_of(&SCALED.replace("{ name = \"fixed_indegree\", indegree = 40 }", "{ name = \"pairwise_bernoulli\", p = 0.5 }"), &["scale.n=0.1", "scale.k=0.9"]);
+    let e = plan_of(
+        &SCALED.replace("{ name = \"fixed_indegree\", indegree = 40 }", "{ name = \"pairwise_bernoulli\", p = 0.5 }"),
+        &["scale.n=0.1", "scale.k=0.9"],
+    );
     assert!(e.unwrap_err().to_string().contains("p = 0.5 scaled by scale.k / scale.n would be 4.5"));
 }
 
@@ -457,6 +650,40 @@ std = 3
     assert!(matches!(&net.probes[2], Probe::Weights { projection: 0, interval: Some(5.0) }));
 }
 
+#[test]
+fn images_become_sources() {
+    let file = scenario_files().into_iter().find(|p| p.ends_with("bars.toml")).unwrap();
+    let plan = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
+        Scenario::load(&file, &overrides, None)?.plan(&library())
+    };
+    let shown = |net: &Network| match &net.populations[0].cell {
+        Cell::Source(SpikeSource::Presentation(p)) => p.clone(),
+        _ => panic!("no presentation"),
+    };
+    let net = plan(&[]).unwrap().network;
+    assert_eq!((net.populations[0].n, shown(&net).order.len(), shown(&net).end()), (144, 12, 6000.0));
+    let labels: Vec<_> = shown(&net).onsets_and_labels().iter().map(|s| (s.onset, s.label)).take(3).collect();
+    assert_eq!(labels, [(0.0, Some(0)), (500.0, Some(1)), (1000.0, Some(2))]);
+    let net = plan(&["populations.retina.first=10", "populations.retina.samples=4"]).unwrap().network;
+    assert_eq!(shown(&net).order, [10, 11, 0, 1]);
+    let said = |o: &str| plan(&[o]).unwrap_err().to_string();
+    assert_eq!(
+        said("populations.retina.first=12"),
+        "--set populations.retina.first=12:1:26: there is no sample 12 among 12 (samples count from 0 to 11)"
+    );
+    assert_eq!(
+        said("populations.retina.window=5"),
+        "--set populations.retina.window=5:1:27: this key belongs to the other encoding (rate encoding takes max_rate)"
+    );
+    assert_eq!(
+        said("populations.retina.n=100"),
+        "--set populations.retina.n=100:1:22: the images have 144 pixels, one source each (write n = 144, or leave it out)"
+    );
+    assert!(said("populations.retina.images=bars-labels.idx1-ubyte").contains("bars-labels.idx1-ubyte"));
+    assert!(said("populations.retina.images=no.idx").contains("there is no file `no.idx`"));
+}
+
 fn scenario_files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/scenarios");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
@@ -472,7 +699,8 @@ fn every_scenario_file_plans() {
     assert!(files.len() >= 6, "{files:?}");
     for file in files {
         let scenario = Scenario::load(&file, &[], None).unwrap();
-        let variants: Vec<Option<String>> = [None].into_iter().chain(scenario.variants().iter().map(|v| Some(v.to_string()))).collect();
+        let variants: Vec<Option<String>> =
+            [None].into_iter().chain(scenario.variants().iter().map(|v| Some(v.to_string()))).collect();
         for variant in variants {
             let plan = Scenario::load(&file, &[], variant.as_deref()).and_then(|s| s.plan(&library()));
             let plan = plan.unwrap_or_else(|e| panic!("{} {variant:?}: {e}", file.display()));
@@ -485,14 +713,21 @@ fn every_scenario_file_plans() {
 #[test]
 fn brunels_regimes_differ_in_g_and_external_rate() {
     let file = scenario_files().into_iter().find(|p| p.ends_with("brunel_2000.toml")).unwrap();
-    for (variant, g, eta, rate) in [("SR", 3.0, 2.0, None), ("AI", 5.0, 2.0, Some(37.7)), ("SI_fast", 6.0, 4.0, Some(60.7)), ("SI_slow", 4.5, 0.9, Some(5.5))] {
+    for (variant, g, eta, rate) in [
+        ("SR", 3.0, 2.0, None),
+        ("AI", 5.0, 2.0, Some(37.7)),
+        ("SI_fast", 6.0, 4.0, Some(60.7)),
+        ("SI_slow", 4.5, 0.9, Some(5.5)),
+    ] {
         let plan = Scenario::load(&file, &[], Some(variant)).unwrap().plan(&library()).unwrap();
         let inhibitory = plan.network.projections.iter().find(|p| p.name == "I->E").unwrap();
         let Draw::Constant(weight) = inhibitory.weight else { panic!("not constant") };
         assert!((weight + 0.1 * g).abs() < 1e-12);
         assert!(matches!(inhibitory.rule, Rule::FixedIndegree { indegree: 250 }));
         // nu_ext C_E = eta theta / (J tau) = eta 20 / (0.1 * 20 ms) = 10 eta / ms.
-        let DriveKind::Poisson { rate: Values::Uniform(external), .. } = plan.network.drives[0].kind else { panic!("not Poisson") };
+        let DriveKind::Poisson { rate: Values::Uniform(external), .. } = plan.network.drives[0].kind else {
+            panic!("not Poisson")
+        };
         assert!((external - 10_000.0 * eta).abs() < 1e-6);
         assert_eq!(plan.published.first().map(|p| p.value), rate);
     }
