@@ -27,13 +27,16 @@ fn window_begin() -> u32 {
     return begin;
 }
 
-// To be asked first by every invocation of a kernel that records; false: leave this window out.
+// To be asked first by every invocation of a kernel that records; false: leave this window out. A window that does not fit begins
+// beyond any list, so that no window after it fits.
 fn window_fits(leader: bool) -> bool {
     let begin = window_begin();
+    let capacity = arrayLength(&spike_list);
+    let fits = begin <= capacity && window.most_spikes <= capacity - begin;
     if leader {
-        atomicStore(&marks[window.number].begin, begin);
+        atomicStore(&marks[window.number].begin, select(0xffffffffu, begin, fits));
     }
-    return begin + window.most_spikes <= arrayLength(&spike_list);
+    return fits;
 }
 
 fn record_spike(step: u32, id: u32, multiplicity: u32) {

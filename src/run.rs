@@ -7,8 +7,7 @@ use crate::engine::{Counters, Engine};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
 use crate::network::{Network, memory, table};
-use crate::record::{Recorder, RunInfo};
-use crate::record::checkpoint;
+use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::scenario::Plan;
 use std::path::{Path, PathBuf};
@@ -61,6 +60,8 @@ pub struct Outcome {
     /// Wall seconds of construction and of simulation.
     pub build_s: f64,
     pub simulate_s: f64,
+    /// Processor seconds of simulation, all threads together (None where the system does not tell).
+    pub cpu_s: Option<f64>,
     /// ms simulated in this call.
     pub simulated: f64,
     pub out: Option<PathBuf>,
@@ -128,12 +129,19 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         Some(out) if resumed.is_some() && out.exists() && !options.force => {
             Some(Recorder::resume(out, &net, &info, from as f64 * net.dt)?)
         }
-        Some(out) => Some(Recorder::create(out, &net, &info, options.force)?),
+        Some(out) => {
+            let mut recorder = Recorder::create(out, &net, &info, options.force)?;
+            if from > 0 {
+                recorder.start_at(from as f64 * net.dt)?;
+            }
+            Some(recorder)
+        }
     };
 
     let every = options.checkpoint_every.map(|ms| steps(ms).max(1));
     let mut weights = WeightSchedule::new(&net, from);
     let (mut now, mut wall, mut slice) = (from, 0.0, steps(1.0).max(1));
+    let mut cpu = Some(0.0);
     let mut saved = None;
     if from == 0 {
         weights.due(&net, 0, engine.as_mut(), recorder.as_mut())?;
@@ -143,15 +151,19 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         if let Some(every) = every {
             until = until.min((now / every + 1) * every);
         }
-        let clock = Instant::now();
+        let (clock, cpu_before) = (Instant::now(), cpu_seconds());
         match &mut recorder {
             Some(recorder) => engine.advance(until - now, &mut Tee(&mut [recorder, &mut summary]))?,
             None => engine.advance(until - now, &mut summary)?,
         }
         let took = clock.elapsed();
         wall += took.as_secs_f64();
+        cpu = cpu.zip(cpu_before).zip(cpu_seconds()).map(|((sum, before), after)| sum + after - before);
         slice = next_slice(until - now, took);
         now = until;
+        if let Some(recorder) = &mut recorder {
+            recorder.progress(now as f64 * net.dt)?;
+        }
         weights.due(&net, now, engine.as_mut(), recorder.as_mut())?;
         if every.is_some_and(|every| now % every == 0) && now < end {
             saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
@@ -172,15 +184,29 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     }
     Ok(Outcome {
         engine: info.engine,
-        statistics: summary.finish(),
+        statistics: summary.finish_at(now as f64 * net.dt),
         counters,
         build_s,
         simulate_s: wall,
+        cpu_s: cpu,
         simulated: (now - from) as f64 * net.dt,
         out: options.out.clone(),
         checkpoint: saved,
         interrupted,
     })
+}
+
+/// Processor time this process has used, all threads together.
+fn cpu_seconds() -> Option<f64> {
+    #[cfg(unix)]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes to the given structure and nothing else.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+        (failed == 0).then(|| time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// Steps of the next slice, so that it takes about [`SLICE`].

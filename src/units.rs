@@ -148,7 +148,7 @@ pub struct Refusal {
 
 /// Splits a quantity into its expression and unit word: "J * g mV" -> ("J * g", Some("mV")). Also "20ms". The unit is the last
 /// word; a word that is also the name of a known value is not a unit.
-pub fn split<'a>(text: &'a str, is_name: impl Fn(&str) -> bool) -> (&'a str, Option<&'a str>) {
+pub fn split(text: &str, is_name: impl Fn(&str) -> bool) -> (&str, Option<&str>) {
     let trimmed = text.trim_end();
     if let Some((at, space)) = trimmed.char_indices().rfind(|(_, c)| c.is_whitespace()) {
         let word = &trimmed[at + space.len_utf8()..];
@@ -186,7 +186,8 @@ pub fn quantity(text: &str, unit: &str, names: &[(String, f64)]) -> Result<f64, 
     let Some(found) = Unit::parse(word) else {
         let alias = ALIASES.iter().find(|(a, _)| a.eq_ignore_ascii_case(word)).map(|(_, u)| *u);
         let near = alias.or_else(|| crate::error::nearest(word, ATOMS.iter().map(|a| a.0)));
-        let expected = if target.powers == [0; 4] { "leave the unit out".into() } else { format!("write it in {}", list_units(unit)) };
+        let expected =
+            if target.powers == [0; 4] { "leave the unit out".into() } else { format!("write it in {}", list_units(unit)) };
         let remedy = near.map_or(expected, |n| format!("did you mean `{n}`?"));
         return Err(Refusal { message: format!("unknown unit `{word}`"), remedy, span });
     };
@@ -230,7 +231,11 @@ fn finite(value: f64, text: &str) -> Result<f64, Refusal> {
 pub fn milliseconds(option: &str, text: &str) -> Result<f64, Error> {
     let place = |span: Range<usize>| Place { file: format!("{option} {text}"), text: text.into(), span };
     let value = quantity(text, "ms", &[]).map_err(|r| Error::at(place(r.span), r.message, r.remedy))?;
-    if value > 0.0 { Ok(value) } else { Err(Error::at(place(0..text.len()), "the time must be above 0", "write for instance \"10 s\"")) }
+    if value > 0.0 {
+        Ok(value)
+    } else {
+        Err(Error::at(place(0..text.len()), "the time must be above 0", "write for instance \"10 s\""))
+    }
 }
 
 /// An expression over names, as a plain number that may be infinite.
@@ -248,7 +253,9 @@ pub fn evaluate(expression: &str, names: &[(String, f64)]) -> Result<f64, Refusa
     for (name, span) in parsed.names_with_spans() {
         if !names.iter().any(|(n, _)| n == name) {
             let unit = Unit::parse(name).is_some();
-            let near = crate::error::nearest(name, names.iter().map(|(n, _)| n.as_str()));
+            // Every name is near to a name of one letter.
+            let candidates = names.iter().map(|(n, _)| n.as_str()).filter(|n| name.len() > 1 && n.len() > 1);
+            let near = crate::error::nearest(name, candidates);
             let remedy = match near {
                 _ if unit => "a unit can only be the last word: \"2000 * 8 Hz\"".to_string(),
                 Some(n) => format!("did you mean `{n}`?"),
@@ -306,10 +313,18 @@ mod tests {
     #[test]
     fn refusals_say_what_is_expected() {
         let cases = [
-            ("20 mV", "ms", "3..5 a voltage (`mV`) stands where a time (ms) is expected (write for instance \"20 ms\"; units: ms, s, us)"),
+            (
+                "20 mV",
+                "ms",
+                "3..5 a voltage (`mV`) stands where a time (ms) is expected (write for instance \"20 ms\"; units: ms, s, us)",
+            ),
             ("20 msec", "ms", "3..7 unknown unit `msec` (did you mean `ms`?)"),
             ("20 ms", "1", "3..5 a time (`ms`) stands where a plain number is expected (leave the unit out)"),
-            ("8 Hz * 2000", "Hz", "2..4 `Hz` stands where an operator or the end should (write a number or an expression, then a unit as the last word: \"2 * 10 ms\")"),
+            (
+                "8 Hz * 2000",
+                "Hz",
+                "2..4 `Hz` stands where an operator or the end should (write a number or an expression, then a unit as the last word: \"2 * 10 ms\")",
+            ),
             ("rate_exd Hz", "Hz", "0..8 unknown name `rate_exd` (did you mean `rate_ext`?)"),
             ("1/0 ms", "ms", "0..6 the value is inf (give a finite number)"),
             ("2 * ms", "ms", "4..6 unknown name `ms` (a unit can only be the last word: \"2000 * 8 Hz\")"),

@@ -31,9 +31,14 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
     let quantum = quanta(net).unwrap_or_default();
     let mut e = Estimate { neurons: net.populations.iter().map(|p| p.n as u64).sum(), ..Default::default() };
     let (mut synapses, mut table, mut dynamic, mut rules) = (0.0, 0.0, 0.0, 0.0);
+    // Synapses and distinct delays of each source population, static and dynamic.
+    let mut segments = vec![[(0.0, 0.0f64); 2]; net.populations.len()];
     for projection in net.projections.iter().filter(|p| p.source.max(p.target) < net.populations.len()) {
         let n = expected(net, projection);
         let sources = net.populations[projection.source].n as f64;
+        let (count, spread) = &mut segments[projection.source][is_dynamic(projection) as usize];
+        *count += n;
+        *spread = delays(net, projection).max(*spread);
         synapses += n;
         if is_dynamic(projection) {
             let arrays = 4.0 * (1 + projection.synapse.model.states.len()) as f64 * n;
@@ -47,15 +52,17 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
             };
             table += if largest <= NARROW * least * 1.000001 { 4.0 } else { 8.0 } * n;
         }
-        // A header for every delay that occurs in a row (two words with dynamic synapses), in every block.
-        let segments = delays(net, projection).min(n / (sources * blocks as f64).max(1.0)).max(0.0) * sources * blocks as f64;
-        table += segments * if is_dynamic(projection) { 8.0 } else { 4.0 };
         rules += match &projection.rule {
             Rule::FixedIndegree { .. } => 4.0 * n + 8.0 * sources,
             Rule::FixedTotalNumber { .. } => 4.0 * sources,
             Rule::Distance { .. } => 12.0 * net.populations[projection.target].n as f64,
             _ => 0.0,
         };
+    }
+    // A header for every delay that occurs in a row (two words with dynamic synapses), in every block.
+    for (population, kinds) in net.populations.iter().zip(segments) {
+        let rows = population.n as f64 * blocks as f64;
+        table += kinds.iter().zip([4.0, 8.0]).map(|((n, spread), bytes)| bytes * n.min(rows * spread)).sum::<f64>();
     }
     // Position and end of each row.
     table += 12.0 * e.neurons as f64 * blocks as f64;
@@ -123,7 +130,8 @@ fn gib(bytes: u64) -> String {
 pub fn available() -> Option<u64> {
     let text = |path: &str| std::fs::read_to_string(path).ok();
     let system = text("/proc/meminfo").and_then(|t| meminfo(&t));
-    let group = text("/proc/self/cgroup").map_or_else(Vec::new, |t| cgroups(&t)).into_iter().filter_map(|path| control(&path)).min();
+    let group =
+        text("/proc/self/cgroup").map_or_else(Vec::new, |t| cgroups(&t)).into_iter().filter_map(|path| control(&path)).min();
     [system, group].into_iter().flatten().min()
 }
 
@@ -163,4 +171,89 @@ fn control(folder: &str) -> Option<u64> {
     let droppable = |name: &str| stat.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<u64>().ok());
     let cached = droppable("inactive_file ").or_else(|| droppable("total_inactive_file ")).unwrap_or(0);
     Some(limit.saturating_sub(used.saturating_sub(cached)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules::Rows;
+    use super::super::table::build;
+    use super::super::testing::{network, normal, one_port, projection, source, synapse, two_ports};
+    use super::*;
+
+    #[test]
+    fn the_estimate_is_near_what_the_tables_take() {
+        let mut net = network(vec![(1500, two_ports()), (400, one_port()), (100, source())]);
+        for (s, t, n) in [(0, 0, 300_000), (0, 1, 100_000), (1, 0, 80_000), (2, 0, 40_000)] {
+            net.projections.push(projection(s, t, Rule::FixedTotalNumber { n }));
+            net.projections.last_mut().unwrap().weight = normal(2.0, 0.2, f64::NEG_INFINITY, f64::INFINITY);
+            net.projections.last_mut().unwrap().delay = normal(1.5, 0.75, 0.1, f64::INFINITY);
+        }
+        net.projections[1].synapse = synapse(&[0.5, 0.25]);
+        net.projections[3].rule = Rule::PairwiseBernoulli { p: 0.25 };
+        for blocks in [1, 2] {
+            let e = estimate(&net, blocks);
+            let rows = Rows::prepare(&net, &|_| {}).unwrap();
+            let tables = build(&net, &rows, blocks, &|_| {}).unwrap();
+            let ratio = |estimate: u64, actual: u64| estimate as f64 / actual as f64;
+            assert!((ratio(e.synapses, tables.synapses()) - 1.0).abs() < 0.01);
+            let bytes = ratio(e.table_bytes, tables.bytes());
+            assert!((0.9..1.35).contains(&bytes), "{} estimated, {} taken", e.table_bytes, tables.bytes());
+            assert_eq!(e.dynamic_bytes, 100_000 * 12);
+            assert!(e.peak_bytes > tables.bytes());
+        }
+    }
+
+    #[test]
+    fn estimates_of_networks_that_will_be_refused_do_not_fail() {
+        let mut net = network(vec![(10, one_port())]);
+        net.projections.push(projection(0, 7, Rule::AllToAll));
+        net.projections.push(projection(0, 0, Rule::PairwiseBernoulli { p: f64::NAN }));
+        net.projections[1].delay = super::super::Draw::Constant(f64::NAN);
+        assert_eq!(estimate(&net, 0).neurons, 10);
+    }
+
+    #[test]
+    fn too_large_a_network_is_refused_with_both_figures() {
+        let mut net = network(vec![(4_000_000, one_port())]);
+        net.projections.push(projection(0, 0, Rule::FixedIndegree { indegree: 100_000 }));
+        let e = estimate(&net, 2);
+        assert_eq!(e.synapses, 400_000_000_000);
+        let error = check_against(&e, Some(24 << 30)).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, Error::Memory { .. }) && text.contains("24.00 GiB") && text.contains("400000000000 synapses"),
+            "{text}"
+        );
+        assert!(check_against(&e, None).is_ok() && check_against(&e, Some(u64::MAX)).is_ok());
+    }
+
+    #[test]
+    fn figures_of_the_system_are_read() {
+        assert_eq!(meminfo("MemTotal: 100 kB\nMemAvailable:     2048 kB\n"), Some(2048 * 1024));
+        assert_eq!(meminfo("MemTotal: 100 kB\n"), None);
+        let folders = cgroups("5:cpu:/a\n4:memory,x:/b/c\n0::/d\n");
+        assert_eq!(
+            folders,
+            [
+                "/sys/fs/cgroup/memory/b/c",
+                "/sys/fs/cgroup/memory/b",
+                "/sys/fs/cgroup/memory/",
+                "/sys/fs/cgroup/d",
+                "/sys/fs/cgroup/"
+            ]
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let folder = dir.path().to_str().unwrap();
+        assert_eq!(control(folder), None);
+        write("memory.max", "1000\n");
+        write("memory.current", "700\n");
+        write("memory.stat", "anon 5\ninactive_file 200\n");
+        assert_eq!(control(folder), Some(500));
+        write("memory.max", "max\n");
+        assert_eq!(control(folder), None);
+        if cfg!(target_os = "linux") {
+            assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+        }
+    }
 }

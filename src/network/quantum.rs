@@ -13,6 +13,8 @@ use std::collections::{HashMap, HashSet};
 pub const NARROW: f64 = 32_767.0;
 /// Relative accuracy of constant and given weights.
 const ACCURACY: f64 = 1e-6;
+/// Units that the widest value of any drawn weights has at least.
+const COARSEST: f64 = 1024.0;
 /// Resolution of weights that need not fit 16 bits: the largest has this many units.
 const FINE: f64 = (1 << 20) as f64;
 /// A dynamic synapse may transmit this many times its stored weight.
@@ -25,12 +27,10 @@ const TRIES: u64 = 1 << 20;
 /// Ports that positive and negative weights of a projection reach; None where the model has none for that sign.
 pub fn ports(net: &Network, projection: &Projection) -> Result<[Option<usize>; 2]> {
     let population = &net.populations[projection.target];
-    let refuse = |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
+    let refuse =
+        |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
     let Cell::Neuron(instance) = &population.cell else {
-        return refuse(
-            format!("its target `{}` only emits spikes", population.name),
-            "project onto a population of neurons",
-        );
+        return refuse(format!("its target `{}` only emits spikes", population.name), "project onto a population of neurons");
     };
     let ports = &instance.model.ports;
     match projection.port {
@@ -103,14 +103,14 @@ pub fn is_dynamic(projection: &Projection) -> bool {
 struct Demand {
     /// Magnitudes to be met within ACCURACY.
     constants: Vec<f64>,
-    /// Largest weight that should fit 16 bits.
-    narrow: f64,
+    /// Largest of them that a synapse has (drives need not fit 16 bits).
+    fixed: f64,
+    /// Reaches of drawn weights.
+    drawn: Vec<f64>,
     /// Largest of many given magnitudes.
     given: f64,
     /// Largest stored weight of a dynamic synapse.
     dynamic: f64,
-    /// Some static weights are drawn: the grid should be as fine as 16 bits allow.
-    drawn: bool,
     /// Bound of the sum of magnitudes, and of the number of summands, onto one neuron in one step.
     sum: f64,
     count: f64,
@@ -216,14 +216,20 @@ impl Demand {
         match weights {
             Weights::Constants(values) => {
                 self.constants.extend(values);
-                self.narrow = self.narrow.max(bound);
+                self.fixed = self.fixed.max(bound);
             }
-            Weights::Drawn { reach, .. } => {
-                self.drawn = true;
-                self.narrow = self.narrow.max(*reach);
-            }
+            Weights::Drawn { reach, .. } => self.drawn.push(reach.max(bound / NARROW)),
             Weights::Given { bound } => self.given = self.given.max(*bound),
         }
+    }
+
+    /// The grid that weights without exact values want: drawn ones use the whole 16 bits, but the smallest are not lost beside
+    /// the largest; given and dynamic ones are as fine as FINE, dynamic ones coarser where 4-byte synapses share the port.
+    fn grid(&self) -> Option<f64> {
+        let widest = self.drawn.iter().copied().fold(0.0, f64::max) / NARROW;
+        let dynamic = if widest > 0.0 || self.fixed > 0.0 { self.dynamic / NARROW } else { self.dynamic / FINE };
+        let wanted = self.drawn.iter().map(|reach| widest.min(reach / COARSEST)).chain([self.given / FINE, dynamic]);
+        wanted.filter(|q| *q > 0.0).reduce(f64::min)
     }
 
     fn choose(&self) -> std::result::Result<f64, String> {
@@ -232,42 +238,43 @@ impl Demand {
         }
         // Every summand may be rounded up by half a unit.
         let least = self.sum / (i32::MAX as f64 - 0.5 * self.count).max(1.0);
+        let grid = self.grid();
         let Some(largest) = self.constants.iter().copied().reduce(f64::max) else {
-            let free = [self.given / FINE, if self.narrow > 0.0 { 0.0 } else { self.dynamic / FINE }];
-            let free = free.into_iter().filter(|q| *q > 0.0).reduce(f64::min);
-            return Ok(free.unwrap_or(self.narrow / NARROW).max(least));
+            return Ok(grid.unwrap_or(1.0).max(least));
         };
-        let fits = |q: f64, accuracy: f64| self.constants.iter().all(|c| error(*c, q) <= accuracy);
-        if self.given == 0.0 {
-            // Some integer number of units in the largest constant serves all constants, and 16 bits hold the narrow weights.
-            let finest = if self.narrow > 0.0 { self.narrow / NARROW } else { self.dynamic.max(largest) / FINE };
-            let most = (largest / finest.max(least) * (1.0 + 1e-12)) as u64;
-            let fitting = |k: &u64| fits(largest / *k as f64, ACCURACY);
-            let found = if self.drawn || self.dynamic > 0.0 {
-                (1..=most).rev().take(TRIES as usize).find(fitting)
-            } else {
-                (1..=most.min(TRIES)).find(fitting)
-            };
-            if let Some(k) = found {
-                return Ok(largest / k as f64);
-            }
-        }
         let smallest = self.constants.iter().copied().fold(largest, f64::min);
-        let wanted = [2.0 * ACCURACY * smallest, self.given / FINE, self.dynamic / FINE, self.narrow / NARROW];
-        let wanted = wanted.into_iter().filter(|q| *q > 0.0).fold(largest, f64::min);
+        let worst = |k: u64| self.constants.iter().map(|c| error(*c, largest / k as f64)).fold(0.0, f64::max);
+        let exact = |k: &u64| worst(*k) <= ACCURACY;
+        // Some whole number of units in the largest constant serves all of them: the smallest such number, or with a grid that is
+        // wanted the one just above the grid (below it for given weights, which are wide anyway).
+        let most = |q: f64| (largest / q.max(least) * (1.0 + 1e-12)) as u64;
+        let found = match grid {
+            None => (1..=most(least).min(TRIES)).find(exact),
+            Some(grid) if self.given > 0.0 => {
+                let from = ((largest / grid).ceil() as u64).max(1);
+                (from..=most(least).min(from.saturating_add(TRIES / 16))).find(exact)
+            }
+            Some(grid) => (most(grid) / 2 + 1..=most(grid)).rev().take(TRIES as usize).find(exact),
+        };
+        if let Some(k) = found {
+            return Ok(largest / k as f64);
+        }
+        let wanted = grid.unwrap_or(largest).min(2.0 * ACCURACY * smallest);
         if wanted > least {
             return Ok(largest / (largest / wanted).ceil().max(1.0));
         }
         // 32 bits do not hold the wanted accuracy: the best of the finest grids.
-        let most = ((largest / least) as u64).max(1);
-        let worst = |k: u64| self.constants.iter().map(|c| error(*c, largest / k as f64)).fold(0.0, f64::max);
-        let candidates = (most - (most / 2).min(TRIES / 16)).max(1)..=most;
-        let k = candidates.map(|k| (k, worst(k))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(1, |best| best.0);
-        let q = (largest / k as f64).max(least);
-        if fits(q, 0.01) {
+        let k = most(least).max(1);
+        let candidates = (k - (k / 2).min(TRIES / 16)).max(1)..=k;
+        let best = candidates.map(|k| (k, worst(k))).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((k, worst(k)));
+        let q = largest / best.0 as f64;
+        if q >= least && best.1 <= 0.01 {
             return Ok(q);
         }
-        Err(format!("weights from {smallest} to {largest} onto one receptor cannot be summed in 32 bits (the sum may reach {:.3e})", self.sum))
+        Err(format!(
+            "weights from {smallest} to {largest} onto one receptor cannot be summed in 32 bits (the sum may reach {:.3e})",
+            self.sum
+        ))
     }
 }
 
@@ -282,34 +289,51 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn demand(constants: &[f64], narrow: f64, drawn: bool, count: f64) -> Demand {
-        let largest = constants.iter().copied().fold(narrow, f64::max);
-        Demand { constants: constants.to_vec(), narrow, drawn, sum: largest * count, count, ..Default::default() }
+    fn demand(constants: &[f64], drawn: &[f64], count: f64) -> Demand {
+        let largest = constants.iter().chain(drawn).copied().fold(0.0, f64::max);
+        Demand {
+            constants: constants.to_vec(),
+            fixed: largest,
+            drawn: drawn.to_vec(),
+            sum: largest * count,
+            count,
+            ..Default::default()
+        }
     }
 
     #[test]
     fn commensurable_constants_are_exact_and_narrow() {
-        let q = demand(&[0.1, 0.5], 0.5, false, 1000.0).choose().unwrap();
+        let q = demand(&[0.1, 0.5], &[], 1000.0).choose().unwrap();
         assert!((0.1 / q - 1.0).abs() < 1e-9, "the coarsest grid is one tenth, not {q}");
-        let q = demand(&[87.8, 175.6, 351.2], 351.2, false, 8000.0).choose().unwrap();
+        let q = demand(&[87.8, 175.6, 351.2], &[], 8000.0).choose().unwrap();
         assert!((87.8 / q - 1.0).abs() < 1e-9);
+        // The large one does not fit 16 bits; the small one still does.
+        assert_eq!(demand(&[1.0, 50_000.0], &[], 1000.0).choose().unwrap(), 1.0);
+    }
+
+    #[test]
+    fn small_drawn_weights_are_not_lost_beside_large_ones() {
+        let q = demand(&[], &[1000.0, 0.01], 10.0).choose().unwrap();
+        assert!(0.01 / q > 0.999 * COARSEST && 1e4 / q < i32::MAX as f64);
+        let q = demand(&[1000.0], &[0.01], 10.0).choose().unwrap();
+        assert!(0.01 / q > 1000.0 && error(1000.0, q) < ACCURACY);
     }
 
     #[test]
     fn a_constant_shares_the_grid_of_drawn_weights() {
-        let q = demand(&[87.8], 263.0, true, 8000.0).choose().unwrap();
+        let q = demand(&[87.8], &[263.0], 8000.0).choose().unwrap();
         assert!(error(87.8, q) < 1e-9 && 263.0 / q <= NARROW && 263.0 / q > 0.9 * NARROW);
     }
 
     #[test]
     fn incommensurable_constants_go_wide_or_as_near_as_32_bits_allow() {
         let constants = [std::f64::consts::PI, 1.0, std::f64::consts::E, 2f64.sqrt(), 3f64.sqrt(), 5f64.sqrt(), 7f64.cbrt()];
-        let q = demand(&constants, 3.2, false, 100.0).choose().unwrap();
+        let q = demand(&constants, &[], 100.0).choose().unwrap();
         assert!(constants.iter().all(|c| error(*c, q) <= ACCURACY), "wide weights keep 1e-6");
-        let crowded = demand(&constants, 3.2, false, 1e5);
+        let crowded = demand(&constants, &[], 1e5);
         let q = crowded.choose().unwrap();
         assert!(crowded.sum / q < i32::MAX as f64 && constants.iter().all(|c| error(*c, q) < 1e-3));
-        assert!(demand(&[1e-9, 1.0], 1.0, false, 1e4).choose().is_err());
+        assert!(demand(&[1e-9, 1.0], &[], 1e4).choose().is_err());
     }
 
     #[test]

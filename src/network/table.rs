@@ -301,7 +301,8 @@ impl Encoder {
         groups.extend((0..self.dynamics.len() as u32).map(|d| Group { base: 0, form: Form::Dynamic(d) }));
         let narrow = (0..block.ports).flat_map(|p| (0..self.tiles).map(move |t| (p, t)));
         // A tile beyond the block's neurons is never used; its base stays within the accumulators.
-        let base = |(p, t): (u32, u32)| (p as u64 * block.stride as u64 + ((t as u64) << 16)).min(block.accumulators() as u64) as u32;
+        let base =
+            |(p, t): (u32, u32)| (p as u64 * block.stride as u64 + ((t as u64) << 16)).min(block.accumulators() as u64) as u32;
         groups.extend(narrow.map(|tile| Group { base: base(tile), form: Form::Narrow }));
         groups.truncate(MAX_GROUPS);
         groups
@@ -530,7 +531,10 @@ fn check_delays(net: &Network) -> Result<()> {
         let longest = given.unwrap_or(projection.delay.moments().max);
         if !(longest / net.dt < MAX_DELAY as f64) {
             return Err(Error::input(
-                format!("projection `{}`: delays up to {longest} ms are more than {MAX_DELAY} steps of {} ms", projection.name, net.dt),
+                format!(
+                    "projection `{}`: delays up to {longest} ms are more than {MAX_DELAY} steps of {} ms",
+                    projection.name, net.dt
+                ),
                 "shorten the delays (set an upper limit), or take a longer step",
             ));
         }
@@ -575,7 +579,10 @@ impl Table {
         for (dynamic, weights) in self.dynamics.iter_mut().zip(&piece.weights) {
             dynamic.weight.extend_from_slice(weights);
             if dynamic.weight.len() > u32::MAX as usize {
-                return Err(Error::input("a projection has more than 2^32 dynamic synapses", "use more threads or a smaller network"));
+                return Err(Error::input(
+                    "a projection has more than 2^32 dynamic synapses",
+                    "use more threads or a smaller network",
+                ));
             }
         }
         self.synapses += piece.synapses;
@@ -700,7 +707,14 @@ impl Tables {
             NO_ROW => &[],
             at => &table.shards[(at >> 32) as usize][at as u32 as usize..],
         };
-        Walk { groups: &table.groups, words: words.iter(), delay: 0, group: Group { base: 0, form: Form::Wide }, left: 0, index: 0 }
+        Walk {
+            groups: &table.groups,
+            words: words.iter(),
+            delay: 0,
+            group: Group { base: 0, form: Form::Wide },
+            left: 0,
+            index: 0,
+        }
     }
 
     /// Where each synapse of a dynamic projection is kept, in canonical edge order (sources ascending, each by generation).
@@ -709,7 +723,8 @@ impl Tables {
     /// `rows` or `net` are not those that the tables were built from.
     pub fn dynamic_canonical(&self, net: &Network, rows: &Rows, projection: usize) -> Result<Vec<Slot>> {
         let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone())?;
-        let foreign = || Error::input("these synapse tables belong to another network", "build them from the network that is run");
+        let foreign =
+            || Error::input("these synapse tables belong to another network", "build them from the network that is run");
         let route = &encoder.routes[projection];
         let first = net.populations[net.projections[projection].source].first;
         let rows_of = |source: u32| -> Result<Vec<Slot>> {
@@ -750,7 +765,9 @@ impl Tables {
     /// Weight and states of every dynamic projection (in their order), each an array in canonical edge order.
     pub fn gather_dynamics(&self, net: &Network, rows: &Rows) -> Result<Vec<Vec<Vec<f32>>>> {
         let dynamic = (0..net.projections.len()).filter(|&p| is_dynamic(&net.projections[p]));
-        dynamic.map(|p| Ok(self.gather(&self.dynamic_canonical(net, rows, p)?, net.projections[p].synapse.model.states.len()))).collect()
+        dynamic
+            .map(|p| Ok(self.gather(&self.dynamic_canonical(net, rows, p)?, net.projections[p].synapse.model.states.len())))
+            .collect()
     }
 
     fn gather(&self, slots: &[Slot], states: usize) -> Vec<Vec<f32>> {
@@ -820,5 +837,394 @@ impl Tables {
             weights.iter_mut().zip(stored).for_each(|(w, stored)| w.2 = stored);
         }
         Ok(weights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{network, neuron, normal, one_port, projection, source, synapse, two_ports};
+    use super::super::{Draw, Edges, Limits};
+    use super::*;
+    use crate::model::Sign;
+    use crate::stimulus::{Drive, DriveKind};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn make(net: &Network, blocks: usize) -> (Rows, Tables) {
+        let rows = Rows::prepare(net, &|_| {}).unwrap();
+        let tables = build(net, &rows, blocks, &|_| {}).unwrap();
+        (rows, tables)
+    }
+
+    /// (source, population, target, port, delay, units or projection of a dynamic synapse with its weight's bits)
+    type Plain = (u32, usize, u32, usize, u32, i64);
+
+    /// All synapses as the tables hold them, sorted.
+    fn decoded(net: &Network, tables: &Tables) -> Vec<Plain> {
+        let mut all = Vec::new();
+        for (b, block) in tables.blocks.iter().enumerate() {
+            for source in 0..net.neurons() {
+                let mut last = None;
+                for s in tables.iter_row(b, source) {
+                    let (population, target, port) = block.decode(s.address).expect("no synapse onto padding");
+                    assert_eq!(block.encode(population, target, port), s.address);
+                    assert!(block.slices[population].contains(&target));
+                    let value = match s.stored {
+                        Stored::Units(units) => units as i64,
+                        Stored::Dynamic { entry, index } => {
+                            let dynamic = &tables.tables[b].dynamics[entry as usize];
+                            (dynamic.weight[index as usize].to_bits() as i64) << 8 | dynamic.projection as i64
+                        }
+                    };
+                    assert!(last <= Some(s.delay), "segments are sorted by delay");
+                    last = Some(s.delay);
+                    all.push((source, population, target, port, s.delay, value));
+                }
+            }
+        }
+        assert_eq!(all.len() as u64, tables.synapses());
+        all.sort_unstable();
+        all
+    }
+
+    /// The same list made edge by edge, without any table.
+    fn naive(net: &Network, rows: &Rows, quantum: &[Vec<f64>]) -> Vec<Plain> {
+        let mut all = Vec::new();
+        let mut row = Vec::new();
+        for source in 0..net.neurons() {
+            rows.row(source, &mut row);
+            for edge in &row {
+                let p = &net.projections[edge.projection as usize];
+                let Cell::Neuron(instance) = &net.populations[p.target].cell else { panic!("not a neuron") };
+                let takes = |sign: Sign| match sign {
+                    Sign::Any => true,
+                    Sign::Positive => edge.weight >= 0.0,
+                    Sign::Negative { .. } => edge.weight < 0.0,
+                };
+                let port = p.port.unwrap_or_else(|| instance.model.ports.iter().position(|q| takes(q.sign)).unwrap());
+                let delay = ((edge.delay / net.dt).round() as u32).max(1);
+                let value = if p.synapse.model.program.is_some() {
+                    ((edge.weight as f32).to_bits() as i64) << 8 | edge.projection as i64
+                } else {
+                    (edge.weight / quantum[p.target][port]).round() as i64
+                };
+                all.push((source, p.target, edge.target, port, delay, value));
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    /// Equal but for weights and delays that fall on a tie of rounding.
+    fn assert_same(a: &[Plain], b: &[Plain]) {
+        assert_eq!(a.len(), b.len());
+        for (x, y) in a.iter().zip(b) {
+            assert!(
+                (x.0, x.1, x.2, x.3) == (y.0, y.1, y.2, y.3) && x.4.abs_diff(y.4) <= 1 && x.5.abs_diff(y.5) <= 1,
+                "{x:?} {y:?}"
+            );
+        }
+        let different = a.iter().zip(b).filter(|(x, y)| x != y).count();
+        assert!(different <= a.len() / 1000, "{different} of {} differ", a.len());
+    }
+
+    /// Sum of magnitudes in units onto the most loaded accumulator.
+    fn heaviest(tables: &Tables) -> i64 {
+        let mut heaviest = 0;
+        for (b, block) in tables.blocks.iter().enumerate() {
+            let mut sum = vec![0i64; block.accumulators()];
+            for source in 0..tables.tables[b].row.len() as u32 {
+                for s in tables.iter_row(b, source) {
+                    if let Stored::Units(units) = s.stored {
+                        sum[s.address as usize] += units.unsigned_abs() as i64;
+                    }
+                }
+            }
+            heaviest = heaviest.max(sum.into_iter().max().unwrap_or(0));
+        }
+        heaviest
+    }
+
+    #[test]
+    fn blocks_share_every_population_evenly() {
+        let net = network(vec![(100, one_port()), (7, source()), (31, two_ports())]);
+        let blocks = lay_out(&net, 3).unwrap();
+        assert_eq!(blocks.iter().map(|b| b.slices[0].clone()).collect::<Vec<_>>(), [0..33, 33..66, 66..100]);
+        assert_eq!(blocks.iter().map(|b| b.slices[2].clone()).collect::<Vec<_>>(), [0..10, 10..20, 20..31]);
+        for block in &blocks {
+            assert!(block.slices[1].is_empty() && block.ports == 2 && block.stride % 16 == 0);
+            assert!(block.offset.iter().all(|o| o % 16 == 0));
+            for (p, slice) in block.slices.iter().enumerate() {
+                for local in slice.clone() {
+                    for port in 0..2 {
+                        assert_eq!(block.decode(block.encode(p, local, port)), Some((p, local, port)));
+                    }
+                }
+            }
+        }
+        assert_eq!(blocks[0].decode(33), None, "padding belongs to nobody");
+        let tiny = lay_out(&network(vec![(2, one_port())]), 5).unwrap();
+        assert_eq!(tiny.iter().map(|b| b.slices[0].len()).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn delays_round_as_nest_rounds() {
+        for (delay, steps) in [(0.1, 1), (1.5, 15), (0.25, 3), (0.04, 1), (0.0, 1), (100.0, 1000), (1e12, MAX_DELAY)] {
+            assert_eq!(delay_steps(delay, 10.0), steps, "{delay}");
+        }
+        for x in [0.5, 1.5, -0.5, -2.5, 3.49, -7.51, 2147483646.6, -2147483647.4, 0.0] {
+            assert_eq!(nearest(x) as f64, x.round_ties_even());
+        }
+    }
+
+    /// More than 4,095 synapses of one delay, delays of more than 1,023 steps, more than 65,536 targets, both weight forms.
+    #[test]
+    fn fields_of_the_header_overflow_into_further_segments() {
+        let mut net = network(vec![(2, source()), (140_000, two_ports())]);
+        let n = 140_000;
+        let target: Vec<u32> = (0..n).chain(0..n).collect();
+        let delay: Vec<f32> = (0..n).map(|t| if t % 3 == 0 { 3000.0 } else { 102.3 }).chain((0..n).map(|_| 0.1)).collect();
+        let weight: Vec<f32> = (0..n).map(|t| if t % 2 == 0 { 1.0 } else { -2.0 }).chain((0..n).map(|_| 50_000.0)).collect();
+        let edges = Edges { start: vec![0, n as u64, 2 * n as u64], target, weight: Some(weight), delay: Some(delay) };
+        net.projections.push(projection(0, 1, Rule::Explicit(Arc::new(edges))));
+        for blocks in [1, 3] {
+            let (rows, tables) = make(&net, blocks);
+            assert_eq!((tables.min_delay, tables.max_delay), (1, 30_000));
+            assert_eq!(decoded(&net, &tables), naive(&net, &rows, &tables.quantum));
+            assert!(tables.quantum[1].iter().all(|&q| q == 1.0 || q == 2.0));
+            let forms: Vec<Form> = tables.tables[0].groups.iter().map(|g| g.form).collect();
+            assert!(forms[0] == Form::Wide && forms[1..].iter().all(|f| *f == Form::Narrow));
+        }
+        // 16 bits do not hold 50,000 units: the second source's row has two words a synapse, the first's has one.
+        let (_, tables) = make(&net, 1);
+        let words = tables.tables[0].shards.iter().map(Vec::len).sum::<usize>() as u32;
+        assert!((3 * n..3 * n + 3 * n / 4000 + 200).contains(&words), "{words} words");
+    }
+
+    #[test]
+    fn a_static_synapse_costs_four_bytes_where_values_allow() {
+        let mut net = network(vec![(800, two_ports()), (200, two_ports())]);
+        for (s, w) in [(0, 1.0), (1, -5.0)] {
+            for t in 0..2 {
+                net.projections.push(projection(s, t, Rule::FixedIndegree { indegree: 100 }));
+                net.projections.last_mut().unwrap().weight = normal(w * 87.8, 8.78, f64::NEG_INFINITY, f64::INFINITY);
+                net.projections.last_mut().unwrap().delay = normal(1.5, 0.1, 0.1, 5.0);
+            }
+        }
+        net.drives.push(Drive {
+            name: "background".into(),
+            population: 0,
+            kind: DriveKind::Poisson { rate: crate::network::Values::Uniform(16_000.0), weight: 87.8, port: 0 },
+            start: 0.0,
+            stop: f64::INFINITY,
+        });
+        let (rows, tables) = make(&net, 2);
+        assert_same(&decoded(&net, &tables), &naive(&net, &rows, &tables.quantum));
+        let words: usize = tables.tables.iter().flat_map(|t| &t.shards).map(Vec::len).sum();
+        let (synapses, headers) = (200_000, 2 * 1000 * 26);
+        assert!(words < synapses + headers, "{words} words for {synapses} synapses");
+        let units = 87.8 / tables.quantum[0][0];
+        assert!((units - units.round()).abs() < 1e-6 * units && units > 5000.0, "the drive is exact: {units} units");
+        assert!(heaviest(&tables) < 1 << 31);
+    }
+
+    #[test]
+    fn tables_do_not_depend_on_threads() {
+        let mut net = network(vec![(500, two_ports()), (300, one_port()), (50, source())]);
+        for (s, t) in [(0, 1), (1, 0), (2, 0), (0, 0)] {
+            net.projections.push(projection(s, t, Rule::FixedTotalNumber { n: 150_000 }));
+            net.projections.last_mut().unwrap().weight = normal(2.0, 1.0, f64::NEG_INFINITY, f64::INFINITY);
+            net.projections.last_mut().unwrap().delay = normal(1.5, 0.75, 0.1, f64::INFINITY);
+        }
+        net.projections[1].synapse = synapse(&[0.5]);
+        let of = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| make(&net, 2).1)
+        };
+        let (one, three) = (of(1), of(3));
+        for (a, b) in one.tables.iter().zip(&three.tables) {
+            assert!(a.shards == b.shards && a.row == b.row && a.groups == b.groups && a.synapses == b.synapses);
+            assert!(a.dynamics.iter().zip(&b.dynamics).all(|(x, y)| x.weight == y.weight && x.states == y.states));
+        }
+        assert_eq!(one.synapses(), 600_000);
+    }
+
+    /// Dynamic synapses in canonical order are the same for any number of blocks, and survive a change of it.
+    #[test]
+    fn dynamic_synapses_move_between_numbers_of_blocks() {
+        let mut net = network(vec![(30, two_ports()), (40, two_ports()), (20, source())]);
+        for (s, t, rule) in [
+            (0, 1, Rule::FixedTotalNumber { n: 3000 }),
+            (1, 0, Rule::FixedIndegree { indegree: 9 }),
+            (2, 1, Rule::AllToAll),
+            (0, 1, Rule::PairwiseBernoulli { p: 0.4 }),
+        ] {
+            let mut p = projection(s, t, rule);
+            p.weight = normal(0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY);
+            p.delay = Draw::Uniform { low: 0.1, high: 0.4 };
+            net.projections.push(p);
+        }
+        net.projections[0].synapse = synapse(&[1.0, 0.25]);
+        net.projections[2].synapse = synapse(&[0.5]);
+        let (rows, one) = make(&net, 1);
+        let (_, mut four) = make(&net, 4);
+        assert_same(&decoded(&net, &one), &naive(&net, &rows, &one.quantum));
+        assert_same(&decoded(&net, &four), &naive(&net, &rows, &four.quantum));
+        let mut values = one.gather_dynamics(&net, &rows).unwrap();
+        assert_eq!(values, four.gather_dynamics(&net, &rows).unwrap());
+        assert_eq!(values.len(), 2);
+        let drawn: Vec<f32> = (0..30)
+            .flat_map(|s| {
+                let mut row = Vec::new();
+                rows.append(0, s, &mut row);
+                row.into_iter().map(|e| e.weight as f32).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(values[0][0], drawn, "canonical order is that of the rules");
+        assert!(values[0][1].iter().all(|x| *x == 1.0) && values[0][2].iter().all(|x| *x == 0.25));
+        for (p, arrays) in values.iter_mut().enumerate() {
+            for (k, array) in arrays.iter_mut().enumerate() {
+                array.iter_mut().enumerate().for_each(|(i, x)| *x = (p * 100_000 + k * 10_000 + i) as f32);
+            }
+        }
+        four.scatter_dynamics(&net, &rows, &values).unwrap();
+        assert_eq!(four.gather_dynamics(&net, &rows).unwrap(), values);
+        let weights = four.weights(&net, &rows, 0).unwrap();
+        assert!(weights.iter().enumerate().all(|(i, w)| w.2 == i as f32));
+        // Every synapse of the stream holds what its place in the canonical order says.
+        let slots = four.dynamic_canonical(&net, &rows, 0).unwrap();
+        for (slot, (source, target, _)) in slots.iter().zip(&weights) {
+            let at = Stored::Dynamic { entry: slot.entry as u32, index: slot.index };
+            let s = four.iter_row(slot.block as usize, *source).find(|s| s.stored == at).expect("in this source's row");
+            let (population, local, _) = four.blocks[slot.block as usize].decode(s.address).unwrap();
+            assert_eq!(net.populations[population].first + local, *target);
+        }
+        values[0].pop();
+        assert!(four.scatter_dynamics(&net, &rows, &values).is_err());
+        assert!(four.scatter_dynamics(&net, &rows, &[]).is_err());
+    }
+
+    #[test]
+    fn weights_are_read_back_as_they_act() {
+        let mut net = network(vec![(20, two_ports()), (30, two_ports())]);
+        net.projections.push(projection(0, 1, Rule::AllToAll));
+        net.projections[0].weight = normal(3.0, 1.0, 0.0, f64::INFINITY);
+        let (rows, tables) = make(&net, 2);
+        let weights = tables.weights(&net, &rows, 0).unwrap();
+        let mut row = Vec::new();
+        for (i, &(source, target, weight)) in weights.iter().enumerate() {
+            assert_eq!((source, target), (i as u32 / 30, 20 + i as u32 % 30));
+            rows.row(source, &mut row);
+            let drawn = row[i % 30].weight;
+            assert!((weight as f64 - drawn).abs() <= 0.51 * tables.quantum[1][0] + 1e-6, "{weight} for {drawn}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_is_refused() {
+        let refuse = |net: &Network, part: &str| {
+            let rows = Rows::prepare(net, &|_| {}).unwrap();
+            let error = build(net, &rows, 2, &|_| {}).expect_err(part);
+            assert!(error.to_string().contains(part), "{error}");
+            assert!(error.remedy().is_some_and(|r| !r.is_empty()));
+        };
+        let mut net = network(vec![(20, neuron(&[Sign::Positive])), (30, source())]);
+        net.projections.push(projection(0, 0, Rule::AllToAll));
+        net.projections[0].weight = normal(1.0, 1.0, f64::NEG_INFINITY, f64::INFINITY);
+        refuse(&net, "no port that takes the negative weight");
+        net.projections[0].weight = Draw::Constant(1.0);
+        net.projections[0].port = Some(3);
+        refuse(&net, "no port 3");
+        net.projections[0].port = None;
+        net.projections[0].delay = Draw::Constant(1e6);
+        refuse(&net, "delays up to 1000000 ms");
+        net.projections[0] = projection(0, 1, Rule::AllToAll);
+        refuse(&net, "only emits spikes");
+    }
+
+    #[test]
+    fn a_network_without_synapses_has_tables() {
+        let net = network(vec![(20, one_port()), (3, source())]);
+        let (_, tables) = make(&net, 3);
+        assert_eq!((tables.min_delay, tables.max_delay, tables.synapses()), (1, 1, 0));
+        assert!(tables.tables.iter().all(|t| t.row.iter().all(|r| *r == NO_ROW)));
+        let empty = network(Vec::new());
+        assert_eq!(make(&empty, 2).1.synapses(), 0);
+    }
+
+    fn draws(scale: f64) -> impl Strategy<Value = Draw> {
+        let sign = prop_oneof![Just(1.0), Just(-1.0)];
+        prop_oneof![
+            (sign, 0.1f64..10.0).prop_map(move |(s, x)| Draw::Constant(s * x * scale)),
+            (-3.0f64..3.0, 0.0f64..2.0).prop_map(move |(mean, std)| Draw::Normal {
+                mean: mean * scale,
+                std: std * scale,
+                limits: Limits::NONE
+            }),
+            (0.0f64..1.0).prop_map(move |sigma| Draw::Lognormal { mu: scale.ln(), sigma, limits: Limits::NONE }),
+            (-3.0f64..0.0, 0.0f64..3.0).prop_map(move |(low, high)| Draw::Uniform { low: low * scale, high: high * scale }),
+            (0.1f64..3.0).prop_map(move |mean| Draw::Exponential {
+                mean: mean * scale,
+                limits: Limits { low: 0.0, high: 4.0 * scale, redraw: true }
+            }),
+        ]
+    }
+
+    fn delays() -> impl Strategy<Value = Draw> {
+        prop_oneof![
+            (0.01f64..300.0).prop_map(Draw::Constant),
+            (0.1f64..200.0, 0.0f64..200.0).prop_map(|(mean, std)| Draw::Normal {
+                mean,
+                std,
+                limits: Limits { low: 0.1, high: f64::INFINITY, redraw: false }
+            }),
+        ]
+    }
+
+    fn projections() -> impl Strategy<Value = Vec<(usize, usize, usize, f64, Draw, Draw, bool)>> {
+        let one = (0usize..3, 0usize..2, 0usize..5, 0.05f64..1.0, draws(1.0), delays(), proptest::bool::weighted(0.3));
+        proptest::collection::vec(one, 1..5)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Random networks: the tables hold what the edge list says, for any number of blocks, and no sum can overflow.
+        #[test]
+        fn tables_hold_the_edges(seed: u64, n in proptest::array::uniform3(1u32..50), list in projections()) {
+            let mut net = network(vec![(n[0], two_ports()), (n[1], one_port()), (n[2], source())]);
+            net.seed = seed;
+            for (s, t, rule, share, weight, delay, dynamic) in list {
+                let rule = match rule {
+                    0 => Rule::PairwiseBernoulli { p: share },
+                    1 => Rule::FixedIndegree { indegree: (share * 40.0) as u32 },
+                    2 => Rule::FixedOutdegree { outdegree: (share * 40.0) as u32 },
+                    3 => Rule::FixedTotalNumber { n: (share * 1000.0) as u64 },
+                    _ => Rule::AllToAll,
+                };
+                let mut p = projection(s, t, rule);
+                (p.weight, p.delay) = (weight, delay);
+                if dynamic {
+                    p.synapse = synapse(&[0.5]);
+                }
+                net.projections.push(p);
+            }
+            let (rows, one) = make(&net, 1);
+            assert_same(&decoded(&net, &one), &naive(&net, &rows, &one.quantum));
+            for p in net.projections.iter().filter(|p| !is_dynamic(p)) {
+                for (port, constant) in one.quantum[p.target].iter().zip(std::iter::repeat(p.weight.constant())) {
+                    if let (Some(c), None) = (constant, p.port) && one.quantum[p.target].len() == 1 {
+                        let units = c.abs() / port;
+                        prop_assert!((units - units.round()).abs() <= 1.1e-6 * units, "constant {c} in units of {port}");
+                    }
+                }
+            }
+            prop_assert!(heaviest(&one) < 1 << 31);
+            for blocks in [2, 5] {
+                let (_, tables) = make(&net, blocks);
+                prop_assert_eq!(&tables.quantum, &one.quantum);
+                prop_assert_eq!(decoded(&net, &tables), decoded(&net, &one));
+                prop_assert_eq!(tables.gather_dynamics(&net, &rows).unwrap(), one.gather_dynamics(&net, &rows).unwrap());
+            }
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! [[drives]]: Poisson input and currents applied directly to neurons. Knows stimuli; no engine.
 
+use super::Builder;
 use super::read::{Bounds, check_keys, choice, need, strings, text};
 use super::scale::Lost;
 use super::tree::{Kind, Node};
-use super::Builder;
 use crate::error::Result;
 use crate::model::NeuronModel;
 use crate::network::{Cell, Values};
@@ -34,7 +34,9 @@ impl Builder<'_> {
             for (target, target_node) in strings(need(node, &node.spot, "[[drives]]", "target", "\"E\"")?)? {
                 let population = self.group(target, target_node)?;
                 let Cell::Neuron(neuron) = &self.net.populations[population].cell else {
-                    return Err(target_node.error(format!("`{target}` is a source and takes no input"), "drive a population of neurons"));
+                    return Err(
+                        target_node.error(format!("`{target}` is a source and takes no input"), "drive a population of neurons")
+                    );
                 };
                 let model = neuron.model.clone();
                 let unit = model.current.as_ref().map(|c| c.1.clone());
@@ -42,7 +44,9 @@ impl Builder<'_> {
                     self.poisson_drive(node, population, &model, lost)?
                 } else {
                     let Some(unit) = unit else {
-                        return Err(target_node.error(format!("{} takes no current", model.name), "drive it with a poisson_generator"));
+                        return Err(
+                            target_node.error(format!("{} takes no current", model.name), "drive it with a poisson_generator")
+                        );
                     };
                     self.current(name, node, population, &unit)?
                 };
@@ -92,7 +96,9 @@ impl Builder<'_> {
             "dc_generator" => {
                 let random = (Purpose::Parameter, key(self.seed, population as u32), 1 << 16 | self.net.drives.len() as u32);
                 let at = get("amplitude", &format!("\"100 {unit}\""))?;
-                DriveKind::Dc { amplitude: self.scope.values(at, "amplitude", unit, self.groups[population].n, &Bounds::ANY, random)? }
+                DriveKind::Dc {
+                    amplitude: self.scope.values(at, "amplitude", unit, self.groups[population].n, &Bounds::ANY, random)?,
+                }
             }
             "ac_generator" => DriveKind::Ac {
                 amplitude: self.scope.number(get("amplitude", &format!("\"100 {unit}\""))?, unit)?,
@@ -101,7 +107,9 @@ impl Builder<'_> {
                 phase: number("phase", "deg", 0.0)?.to_radians(),
                 offset: number("offset", unit, 0.0)?,
             },
-            "step_current_generator" => DriveKind::Step { changes: self.changes(get("times", "[0.0]")?, get("amplitudes", "[100.0]")?, unit)? },
+            "step_current_generator" => {
+                DriveKind::Step { changes: self.changes(get("times", "[0.0]")?, get("amplitudes", "[100.0]")?, unit)? }
+            }
             _ => {
                 let interval = node.get("interval").map_or(Ok(self.dt), |n| self.scope.steps(n, "the interval", self.dt, 1))?;
                 let std = self.scope.bounded(get("std", &format!("\"10 {unit}\""))?, "std", unit, &Bounds::NOT_NEGATIVE)?;
@@ -117,7 +125,9 @@ impl Builder<'_> {
         };
         let (t, a) = (array(times, "times")?, array(amplitudes, "amplitudes")?);
         if t.len() != a.len() {
-            return Err(amplitudes.error(format!("{} amplitudes for {} times", a.len(), t.len()), "give one amplitude for each time"));
+            return Err(
+                amplitudes.error(format!("{} amplitudes for {} times", a.len(), t.len()), "give one amplitude for each time")
+            );
         }
         let mut changes: Vec<(f64, f64)> = vec![];
         for (t, a) in t.iter().zip(&a) {

@@ -12,6 +12,8 @@ mod populations;
 mod projections;
 mod read;
 mod scale;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use crate::error::{Error, Result};
@@ -70,7 +72,17 @@ pub struct Scenario {
 
 /// Top-level keys.
 const KEYS: &[&str] = &[
-    "title", "citation", "description", "variant", "simulation", "variables", "variants", "scale", "populations", "projections", "drives",
+    "title",
+    "citation",
+    "description",
+    "variant",
+    "simulation",
+    "variables",
+    "variants",
+    "scale",
+    "populations",
+    "projections",
+    "drives",
     "published",
 ];
 
@@ -109,7 +121,7 @@ impl Scenario {
             tree::set(&mut root, &path, value)?;
         }
         let names = variables(&root)?;
-        let scope = Scope { names, folder: ".".into() };
+        let scope = Scope { names, ..Scope::default() };
         Ok(Scenario { path: path.into(), text: source, overrides: overrides.to_vec(), variant, root, scope })
     }
 
@@ -201,11 +213,16 @@ impl Scenario {
             return Err(at.error(format!("the step is {dt} ms"), "give a step between 1e-6 ms and 1000 ms; 0.1 ms is usual"));
         }
         let duration = need(node, &node.spot, "[simulation]", "duration", "\"1 s\"")?;
-        let (total, warmup) =
-            (scope.steps(duration, "the duration", dt, 1)?, node.get("warmup").map_or(Ok(0.0), |n| scope.steps(n, "the warmup", dt, 0))?);
+        let (total, warmup) = (
+            scope.steps(duration, "the duration", dt, 1)?,
+            node.get("warmup").map_or(Ok(0.0), |n| scope.steps(n, "the warmup", dt, 0))?,
+        );
         if (total + warmup) / dt > u32::MAX as f64 {
             let longest = (u32::MAX as f64 * dt / 1000.0).floor();
-            return Err(duration.error("the run has more than 4294967295 steps", format!("at this step {longest} s can be simulated; resume from a checkpoint to go on")));
+            return Err(duration.error(
+                "the run has more than 4294967295 steps",
+                format!("at this step {longest} s can be simulated; resume from a checkpoint to go on"),
+            ));
         }
         let threads = node.get("threads").map(|n| match scope.count(n, "threads")? {
             0 => Err(n.error("threads must be at least 1", "leave it out to use all cores")),
@@ -270,10 +287,27 @@ fn items<'a>(node: Option<&'a Node>, key: &str) -> Result<&'a [Node]> {
     match node.map(|n| (&n.kind, n)) {
         None => Ok(&[]),
         Some((Kind::Array(items), _)) => Ok(items),
-        Some((kind, n)) => {
-            Err(n.error(format!("`{key}` must be an array of tables, this is {}", kind.describe()), format!("write [[{key}]], with double brackets")))
-        }
+        Some((kind, n)) => Err(n.error(
+            format!("`{key}` must be an array of tables, this is {}", kind.describe()),
+            format!("write [[{key}]], with double brackets"),
+        )),
     }
+}
+
+/// A key that can stand as a name in expressions.
+fn check_name(entry: &tree::Entry) -> Result<()> {
+    let key = entry.key.as_str();
+    let word = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit());
+    let unit = crate::units::Unit::parse(key).is_some();
+    if word && !unit && !crate::model::expr::is_reserved(key) && !["scale_n", "scale_k"].contains(&key) {
+        return Ok(());
+    }
+    let why = match (unit, word) {
+        (true, _) => "is the name of a unit",
+        (_, true) => "is a reserved name",
+        _ => "is not a name",
+    };
+    Err(entry.key_spot.error(format!("`{key}` {why}"), "use letters, digits and _, for instance rate_ext"))
 }
 
 /// [variables] and the scale factors. Variables may be expressions over one another.
@@ -286,15 +320,7 @@ fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
     let Kind::Table { entries, .. } = &node.kind else {
         return Err(node.error("`variables` must be a table", "write [variables], and g = 5.0 below it"));
     };
-    for entry in entries {
-        let word = entry.key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !entry.key.starts_with(|c: char| c.is_ascii_digit());
-        let taken = crate::units::Unit::parse(&entry.key).is_some();
-        if !word || taken || crate::model::expr::is_reserved(&entry.key) || ["scale_n", "scale_k"].contains(&entry.key.as_str()) {
-            let why = if taken { "has the name of a unit" } else if word { "has a reserved name" } else { "is not a name" };
-            let message = format!("variable `{}` {why}", entry.key);
-            return Err(entry.key_spot.error(message, "use letters, digits and _, for instance rate_ext"));
-        }
-    }
+    entries.iter().try_for_each(check_name)?;
     // Numbers first, then whatever can be computed from what is known, until nothing is left or nothing moves.
     let mut left: Vec<_> = entries.iter().collect();
     scale::names(root.get("scale"), &mut scope)?;

@@ -1,12 +1,12 @@
 //! [populations]: neurons and sources, their parameters, positions and recorders. Promises that sizes, names, units and bounds
 //! are right. Knows models by their parameter lists only.
 
+use super::Builder;
 use super::read::{Bounds, boolean, check_keys, choice, is_hdf5, list, need, placed, read_csv_columns, strings, suggest, text};
 use super::tree::{Kind, Node, Spot};
-use super::Builder;
 use crate::error::{Result, nearest};
 use crate::model::NeuronModel;
-use crate::network::{Cell, Population, Probe, Values};
+use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
 use crate::stimulus::idx::Images;
@@ -22,6 +22,9 @@ pub struct Group {
     pub full: f64,
     pub n: u32,
 }
+
+/// Positions in mm, where there are any.
+type Sheet = Option<Arc<[[f32; 2]]>>;
 
 const SOURCES: [&str; 3] = ["poisson", "spike_generator", "images"];
 const COMMON: [&str; 4] = ["model", "n", "positions", "record"];
@@ -55,21 +58,33 @@ impl Builder<'_> {
             "images" => self.images(node, spot, &what)?,
             _ => {
                 let model = self.neuron_model(model, model_node)?;
-                check_keys(node, &what, &[&COMMON[..], &["params", "initial"]].concat())?;
+                check_keys(node, &what, &[&COMMON[..], &["params", "initial", "random"]].concat())?;
                 let (full, n) = self.size(node, spot, &what)?;
+                self.draw_random(node.get("random"), index, n)?;
                 (Cell::Neuron(self.neurons(node, spot, model, index, n)?), full, n)
             }
         };
         let first = self.net.populations.last().map_or(0, |p| p.first as u64 + p.n as u64);
         if first + n as u64 > u32::MAX as u64 {
             let message = format!("with {what} the network has {} neurons", first + n as u64);
-            return Err(node.get("n").map_or(spot, |n| &n.spot).error(message, format!("at most {} fit; lower n or scale.n", u32::MAX)));
+            return Err(node
+                .get("n")
+                .map_or(spot, |n| &n.spot)
+                .error(message, format!("at most {} fit; lower n or scale.n", u32::MAX)));
         }
-        let mut population =
-            Population { name: name.into(), first: first as u32, n, cell, positions: None, extent: [0.0; 2], record_spikes: None };
+        let mut population = Population {
+            name: name.into(),
+            first: first as u32,
+            n,
+            cell,
+            positions: None,
+            extent: [0.0; 2],
+            record_spikes: None,
+        };
         if let Some(positions) = node.get("positions") {
             (population.positions, population.extent) = self.positions(positions, n, index)?;
         }
+        self.scope.drawn.clear();
         let neuron = matches!(population.cell, Cell::Neuron(_));
         population.record_spikes = neuron.then_some(n);
         self.net.populations.push(population);
@@ -105,7 +120,7 @@ impl Builder<'_> {
         let scaled = (full as f64 * self.scale.n).round_ties_even();
         if scaled < 1.0 {
             let message = format!("scale.n = {} leaves no neuron of {what}, which has {full}", self.scale.n);
-            return Err(self.scale.refuse(&n.spot, message, "choose a larger scale.n"));
+            return Err(self.scale.refuse_n(&n.spot, message, "choose a larger scale.n"));
         }
         if scaled > u32::MAX as f64 {
             return Err(n.error(format!("{what} has {scaled} neurons"), format!("at most {} fit; lower n or scale.n", u32::MAX)));
@@ -113,9 +128,29 @@ impl Builder<'_> {
         Ok((full as f64, scaled as u32))
     }
 
+    /// Named numbers drawn once for each neuron, for parameters that depend on one another.
+    fn draw_random(&mut self, node: Option<&Node>, index: u32, n: u32) -> Result<()> {
+        self.scope.drawn.clear();
+        let Some(node) = node else { return Ok(()) };
+        if !matches!(node.kind, Kind::Table { .. }) {
+            let example = "write random = { r = { distribution = \"uniform\", low = 0, high = 1 } }";
+            return Err(node.error("`random` must be a table of distributions", example));
+        }
+        for (i, entry) in node.entries().iter().enumerate() {
+            super::check_name(entry)?;
+            if self.scope.names.iter().any(|v| v.0 == entry.key) {
+                return Err(entry.key_spot.error(format!("`{}` is also a variable", entry.key), "give one of them another name"));
+            }
+            let random = (Purpose::Parameter, key(self.seed, index), 1 << 20 | i as u32);
+            let values = self.scope.values(&entry.value, &entry.key, "1", n, &Bounds::ANY, random)?;
+            self.scope.drawn.push((entry.key.clone(), values));
+        }
+        Ok(())
+    }
+
     /// Parameters and initial values over the model's defaults.
-    fn neurons(&self, node: &Node, spot: &Spot, model: Arc<NeuronModel>, index: u32, n: u32) -> Result<crate::network::NeuronInstance> {
-        let mut given: Vec<(usize, Values)> = vec![];
+    fn neurons(&self, node: &Node, spot: &Spot, model: Arc<NeuronModel>, index: u32, n: u32) -> Result<NeuronInstance> {
+        let mut given: Vec<(String, Values)> = vec![];
         for (table, purpose) in [("params", Purpose::Parameter), ("initial", Purpose::Initial)] {
             let Some(table_node) = node.get(table) else { continue };
             if !matches!(table_node.kind, Kind::Table { .. }) {
@@ -127,19 +162,19 @@ impl Builder<'_> {
                     let message = format!("{} has no parameter `{}`", model.name, entry.key);
                     return Err(entry.key_spot.error(message, suggest(&entry.key, names)));
                 };
-                if given.iter().any(|g| g.0 == at) {
+                if given.iter().any(|g| g.0 == entry.key) {
                     let message = format!("`{}` is given in params and in initial", entry.key);
                     return Err(entry.key_spot.error(message, "keep one of them"));
                 }
                 let p = &model.params[at];
                 let bounds = Bounds { above: p.above, at_least: p.at_least, at_most: p.at_most };
                 let random = (purpose, key(self.seed, index), at as u32);
-                given.push((at, self.scope.values(&entry.value, &p.name, &p.unit, n, &bounds, random)?));
+                given.push((p.name.clone(), self.scope.values(&entry.value, &p.name, &p.unit, n, &bounds, random)?));
             }
         }
         // What remains is a relation between parameters: the model's own check, placed at the table.
         let at = node.get("params").or(node.get("initial")).map_or(spot, |t| &t.spot);
-        crate::model::instance::instantiate(&model, &given, self.dt).map_err(|e| placed(e, at))
+        NeuronInstance::new(&model, &given, self.dt).map_err(|e| placed(e, at))
     }
 
     fn poisson(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
@@ -159,7 +194,9 @@ impl Builder<'_> {
         let (start, stop) = (get("start", 0.0)?, get("stop", f64::INFINITY)?);
         if stop <= start {
             let at = node.get("stop").unwrap_or(node);
-            return Err(at.error(format!("stop ({stop} ms) is not after start ({start} ms)"), "give a later stop, or leave it out"));
+            return Err(
+                at.error(format!("stop ({stop} ms) is not after start ({start} ms)"), "give a later stop, or leave it out")
+            );
         }
         Ok((start, stop))
     }
@@ -178,18 +215,24 @@ impl Builder<'_> {
                 (trains, least)
             }
             (Some(_), Some(file)) => return Err(file.error("times and file are both given", "keep one of them")),
-            (None, None) => return Err(spot.error(format!("{what} has no spikes"), "add times = [[1.0, 5.0]] (ms) or file = \"spikes.csv\"")),
+            (None, None) => {
+                return Err(spot.error(format!("{what} has no spikes"), "add times = [[1.0, 5.0]] (ms) or file = \"spikes.csv\""));
+            }
         };
         let n = match node.get("n") {
             None => least,
             Some(n) => match self.scope.count(n, "n")? {
                 given if given < least || given == 0 => {
-                    return Err(n.error(format!("{what} has {given} sources, and spikes of {least}"), "give a larger n, or leave it out"));
+                    return Err(n.error(
+                        format!("{what} has {given} sources, and spikes of {least}"),
+                        "give a larger n, or leave it out",
+                    ));
                 }
                 given => given,
             },
         };
-        let n32 = u32::try_from(n).map_err(|_| spot.error(format!("{what} has {n} sources"), format!("at most {} fit", u32::MAX)))?;
+        let n32 =
+            u32::try_from(n).map_err(|_| spot.error(format!("{what} has {n} sources"), format!("at most {} fit", u32::MAX)))?;
         Ok((Cell::Source(SpikeSource::Trains(Arc::new(trains))), n as f64, n32))
     }
 
@@ -210,7 +253,8 @@ impl Builder<'_> {
 
     /// Images shown one after another, one source a pixel.
     fn images(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
-        let own = ["images", "labels", "encoding", "max_rate", "window", "present", "rest", "samples", "first", "shuffle", "start"];
+        let own =
+            ["images", "labels", "encoding", "max_rate", "window", "present", "rest", "samples", "first", "shuffle", "start"];
         check_keys(node, what, &[&COMMON[..], &own].concat())?;
         let file = need(node, spot, what, "images", "\"train-images-idx3-ubyte.gz\"")?;
         let labels = node.get("labels").map(|l| self.scope.path(l)).transpose()?;
@@ -223,10 +267,12 @@ impl Builder<'_> {
             return Err(unused.error("this key belongs to the other encoding", remedy));
         }
         let coding = if rate {
-            let max_rate = node.get("max_rate").map_or(Ok(63.75), |r| self.scope.bounded(r, "max_rate", "Hz", &Bounds::NOT_NEGATIVE))?;
+            let max_rate =
+                node.get("max_rate").map_or(Ok(63.75), |r| self.scope.bounded(r, "max_rate", "Hz", &Bounds::NOT_NEGATIVE))?;
             Coding::Rate { max_rate }
         } else {
-            let window = node.get("window").map_or(Ok(present), |w| self.scope.bounded(w, "the window", "ms", &Bounds::POSITIVE))?;
+            let window =
+                node.get("window").map_or(Ok(present), |w| self.scope.bounded(w, "the window", "ms", &Bounds::POSITIVE))?;
             Coding::Latency { window }
         };
         let samples = node.get("samples").map(|s| match self.scope.count32(s, "samples")? {
@@ -235,9 +281,10 @@ impl Builder<'_> {
         });
         let shuffle = node.get("shuffle").map_or(Ok(false), boolean)?;
         let first = node.get("first").map_or(Ok(0), |f| match self.scope.count32(f, "first")? {
-            i if i as usize >= images.count => {
-                Err(f.error(format!("there is no sample {i} among {}", images.count), format!("samples count from 0 to {}", images.count - 1)))
-            }
+            i if i as usize >= images.count => Err(f.error(
+                format!("there is no sample {i} among {}", images.count),
+                format!("samples count from 0 to {}", images.count - 1),
+            )),
             i if i > 0 && shuffle => Err(f.error("`first` has no meaning for shuffled samples", "remove one of them")),
             i => Ok(i),
         })?;
@@ -247,22 +294,26 @@ impl Builder<'_> {
         shown.start = start;
         shown.order.iter_mut().for_each(|sample| *sample = (*sample + first) % count);
         let n = shown.n();
-        if let Some(given) = node.get("n") {
-            if self.scope.count(given, "n")? != n as u64 {
-                return Err(given.error(format!("the images have {n} pixels, one source each"), format!("write n = {n}, or leave it out")));
-            }
+        if let Some(given) = node.get("n")
+            && self.scope.count(given, "n")? != n as u64
+        {
+            return Err(
+                given.error(format!("the images have {n} pixels, one source each"), format!("write n = {n}, or leave it out"))
+            );
         }
         Ok((Cell::Source(SpikeSource::Presentation(Arc::new(shown))), n as f64, n))
     }
 
-    fn positions(&self, node: &Node, n: u32, index: u32) -> Result<(Option<Arc<[[f32; 2]]>>, [f64; 2])> {
+    fn positions(&self, node: &Node, n: u32, index: u32) -> Result<(Sheet, [f64; 2])> {
         check_keys(node, "positions", &["extent", "layout", "file"])?;
         let extent_node = need(node, &node.spot, "positions", "extent", "[\"1 mm\", \"1 mm\"]")?;
         let Kind::Array(sides) = &extent_node.kind else {
             return Err(extent_node.error("extent must be [width, height]", "write for instance [\"1 mm\", \"1 mm\"]"));
         };
         let [width, height] = sides.as_slice() else {
-            return Err(extent_node.error(format!("extent has {} numbers", sides.len()), "write for instance [\"1 mm\", \"1 mm\"]"));
+            return Err(
+                extent_node.error(format!("extent has {} numbers", sides.len()), "write for instance [\"1 mm\", \"1 mm\"]")
+            );
         };
         let side = |s| self.scope.bounded(s, "the extent", "mm", &Bounds::POSITIVE);
         let extent = [side(width)?, side(height)?];
@@ -297,14 +348,14 @@ impl Builder<'_> {
             let message = format!("`{}` has {} positions for {n} neurons", path.display(), columns[0].len());
             return Err(file.error(message, format!("give {n} lines of x, y in mm")));
         }
-        for i in 0..n as usize {
-            let (x, y) = (columns[0][i], columns[1][i]);
+        for (i, (&x, &y)) in columns[0].iter().zip(&columns[1]).enumerate() {
             if !(0.0..=extent[0]).contains(&x) || !(0.0..=extent[1]).contains(&y) {
-                let message = format!("position {} ({x}, {y}) lies outside the extent of {} x {} mm", i + 1, extent[0], extent[1]);
+                let message =
+                    format!("position {} ({x}, {y}) lies outside the extent of {} x {} mm", i + 1, extent[0], extent[1]);
                 return Err(file.error(message, "positions count from one corner: 0 <= x <= width, 0 <= y <= height"));
             }
         }
-        Ok((0..n as usize).map(|i| [columns[0][i] as f32, columns[1][i] as f32]).collect())
+        Ok(columns[0].iter().zip(&columns[1]).map(|(&x, &y)| [x as f32, y as f32]).collect())
     }
 
     fn record(&mut self, node: &Node, population: usize) -> Result<()> {

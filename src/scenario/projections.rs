@@ -1,10 +1,10 @@
 //! [[projections]]: who connects to whom, by which rule, with what weights, delays and synapses. Promises a rule that can be
 //! carried out (no impossible in-degree, no delay below the step). Knows rules and ports; no table format.
 
+use super::Builder;
 use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, strings, suggest, text};
 use super::scale::{Lost, multiply, total_of_probability};
 use super::tree::{Kind, Node, Spot};
-use super::Builder;
 use crate::error::{Result, nearest};
 use crate::model::{NeuronModel, Sign};
 use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule, SynapseInstance};
@@ -24,6 +24,9 @@ const RULES: [(&str, &[&str]); 8] = [
     ("distance", &["profile", "p", "p0", "sigma", "lambda", "radius", "periodic"]),
     ("explicit", &["file"]),
 ];
+
+/// Reads a probability under a key: as written, and in this network.
+type Scaled<'a> = dyn Fn(&'static str, &Node) -> Result<(f64, f64)> + 'a;
 
 /// Longest delay in steps.
 const MAX_DELAY: f64 = 1e6;
@@ -86,7 +89,11 @@ impl Builder<'_> {
         if let Some(given) = node.get("name") {
             let written = text(given)?;
             let name = if single { written.to_string() } else { format!("{written} {arrow}") };
-            return if taken(&name) { Err(given.error(format!("there is already a projection `{name}`"), "give it another name")) } else { Ok(name) };
+            return if taken(&name) {
+                Err(given.error(format!("there is already a projection `{name}`"), "give it another name"))
+            } else {
+                Ok(name)
+            };
         }
         Ok((1..).map(|i| if i == 1 { arrow.clone() } else { format!("{arrow} {i}") }).find(|n| !taken(n)).unwrap_or(arrow))
     }
@@ -114,7 +121,8 @@ impl Builder<'_> {
         if thinned {
             if !synapse.model.states.is_empty() {
                 let at = node.get("synapse").map_or(&node.spot, |n| &n.spot);
-                let message = format!("scale.k is {}, and the mean input through {} is not known", self.scale.k, synapse.model.name);
+                let message =
+                    format!("scale.k is {}, and the mean input through {} is not known", self.scale.k, synapse.model.name);
                 return Err(self.scale.refuse(at, message, "set scale.k = 1, or use static_synapse"));
             }
             let at = node.get("weight").map_or(&node.spot, |n| &n.spot);
@@ -123,7 +131,18 @@ impl Builder<'_> {
             self.lose(lost, (source, target), through, indegree, mean, at)?;
         }
         let weight = if thinned { multiply(&weight, self.scale.weight()) } else { weight };
-        let projection = Projection { name, source, target, rule, port, weight, delay, synapse, autapses: pair.autapses, multapses: pair.multapses };
+        let projection = Projection {
+            name,
+            source,
+            target,
+            rule,
+            port,
+            weight,
+            delay,
+            synapse,
+            autapses: pair.autapses,
+            multapses: pair.multapses,
+        };
         self.net.projections.push(projection);
         if let Some(record) = node.get("record") {
             check_keys(record, "record", &["weights", "interval"])?;
@@ -176,7 +195,11 @@ impl Builder<'_> {
             "all_to_all" => {
                 if (k - share.0).abs() > 1e-3 && self.scale.changes() {
                     let message = format!("all_to_all gives in-degrees x {}, but scale.k is {k}", share.0);
-                    return Err(self.scale.refuse(spot, message, "set scale.k = scale.n, or use pairwise_bernoulli or fixed_indegree"));
+                    return Err(self.scale.refuse(
+                        spot,
+                        message,
+                        "set scale.k = scale.n, or use pairwise_bernoulli or fixed_indegree",
+                    ));
                 }
                 (Rule::AllToAll, sources)
             }
@@ -200,7 +223,7 @@ impl Builder<'_> {
             }
             "fixed_total_number" => {
                 let (at, full) = self.total(node, spot, pair)?;
-                let scaled = (full * k * share.1).round_ties_even();
+                let scaled = (full * k * self.scale.n).round_ties_even();
                 let pairs = pair.n.1 as f64 * pair.sources() as f64;
                 if scaled > 0.0 && (pairs == 0.0 || !pair.multapses && scaled > pairs) {
                     let message = format!("{scaled} synapses, but there are only {pairs} pairs");
@@ -227,7 +250,11 @@ impl Builder<'_> {
     fn degree(&self, at: &Node, what: &str, full: u64, scaled: f64) -> Result<u32> {
         let scaled = scaled.round_ties_even();
         if full > 0 && scaled < 1.0 {
-            return Err(self.scale.refuse(&at.spot, format!("scaling leaves nothing of {what} = {full}"), "choose a larger scale.k"));
+            return Err(self.scale.refuse(
+                &at.spot,
+                format!("scaling leaves nothing of {what} = {full}"),
+                "choose a larger scale.k",
+            ));
         }
         if scaled > u32::MAX as f64 {
             return Err(at.error(format!("{what} = {scaled} is too large"), format!("at most {}", u32::MAX)));
@@ -267,17 +294,13 @@ impl Builder<'_> {
                 Ok((at, total_of_probability(p, pairs)))
             }
             (Some(_), Some(both)) => Err(both.error("n and probability are both given", "keep one of them")),
-            (None, None) => Err(spot.error("rule fixed_total_number has no `n`", "add n = the number of synapses, or probability =")),
+            (None, None) => {
+                Err(spot.error("rule fixed_total_number has no `n`", "add n = the number of synapses, or probability ="))
+            }
         }
     }
 
-    fn distance(
-        &self,
-        node: &Node,
-        spot: &Spot,
-        pair: &Pair,
-        probability: &dyn Fn(&'static str, &Node) -> Result<(f64, f64)>,
-    ) -> Result<(Rule, f64)> {
+    fn distance(&self, node: &Node, spot: &Spot, pair: &Pair, probability: &Scaled<'_>) -> Result<(Rule, f64)> {
         let ends = [pair.source, pair.target].map(|i| &self.net.populations[i]);
         for population in ends {
             if population.positions.is_none() {
@@ -363,13 +386,20 @@ impl Builder<'_> {
     fn edges(&self, file: &Node, pair: &Pair) -> Result<Edges> {
         let path = self.scope.path(file)?;
         let edges = crate::network::rules::read_edges(&path, pair.n.0, pair.n.1).map_err(|e| placed(e, &file.spot))?;
-        let short = edges.delay.iter().flatten().enumerate().find(|(_, d)| !(self.dt as f32 * 0.999..=(self.dt * MAX_DELAY) as f32).contains(*d));
+        let short = edges
+            .delay
+            .iter()
+            .flatten()
+            .enumerate()
+            .find(|(_, d)| !(self.dt as f32 * 0.999..=(self.dt * MAX_DELAY) as f32).contains(*d));
         if let Some((i, delay)) = short {
             let message = format!("edge {} of `{}` has a delay of {delay} ms, the step is {} ms", i + 1, path.display(), self.dt);
             return Err(file.error(message, "delays are at least one step"));
         }
         if let Some(i) = edges.weight.iter().flatten().position(|w| !w.is_finite()) {
-            return Err(file.error(format!("edge {} of `{}` has a weight that is not finite", i + 1, path.display()), "correct the file"));
+            return Err(
+                file.error(format!("edge {} of `{}` has a weight that is not finite", i + 1, path.display()), "correct the file")
+            );
         }
         Ok(edges)
     }
@@ -400,7 +430,9 @@ impl Builder<'_> {
         };
         if let Some(other) = port.map(|p| &model.ports[p]).filter(|p| p.unit != *unit) {
             let remedy = format!("name the receptor: receptor = \"{}\"", other.receptor);
-            return Err(at.error(format!("receptor `{}` takes weights in {}, others in {unit}", other.receptor, other.unit), remedy));
+            return Err(
+                at.error(format!("receptor `{}` takes weights in {}, others in {unit}", other.receptor, other.unit), remedy)
+            );
         }
         Ok((port, draw))
     }
@@ -422,7 +454,10 @@ impl Builder<'_> {
             Sign::Negative { .. } => (weight > 0.0).then_some("negative"),
         };
         match wrong {
-            Some(sign) => Err(at.error(format!("receptor `{}` of {} takes {sign} weights, this is {weight}", port.receptor, model.name), "change the sign, or the receptor")),
+            Some(sign) => Err(at.error(
+                format!("receptor `{}` of {} takes {sign} weights, this is {weight}", port.receptor, model.name),
+                "change the sign, or the receptor",
+            )),
             None => Ok(()),
         }
     }
@@ -443,7 +478,10 @@ impl Builder<'_> {
             }
             many => {
                 let names = list(many.iter().map(|&p| model.ports[p].receptor.as_str()));
-                Err(at.error(format!("{} has several receptors for this weight", model.name), format!("add receptor = one of: {names}")))
+                Err(at.error(
+                    format!("{} has several receptors for this weight", model.name),
+                    format!("add receptor = one of: {names}"),
+                ))
             }
         }
     }
@@ -460,9 +498,10 @@ impl Builder<'_> {
         let delay = self.scope.draw(at, "delay", "ms")?;
         let reach = delay.moments();
         match delay {
-            Draw::Constant(d) if d < dt * (1.0 - 1e-9) => {
-                Err(at.error(format!("a delay of {d} ms is below the step of {dt} ms"), format!("give at least {dt} ms, or a smaller simulation.dt")))
-            }
+            Draw::Constant(d) if d < dt * (1.0 - 1e-9) => Err(at.error(
+                format!("a delay of {d} ms is below the step of {dt} ms"),
+                format!("give at least {dt} ms, or a smaller simulation.dt"),
+            )),
             // A draw is rounded to whole steps: half a step is the least that becomes one.
             Draw::Constant(_) => Ok(()),
             _ if reach.min < 0.5 * dt * (1.0 - 1e-9) => {
@@ -510,9 +549,9 @@ impl Builder<'_> {
             };
             let p = &model.params[index];
             let bounds = Bounds { above: p.above, at_least: p.at_least, at_most: p.at_most };
-            given.push((index, self.scope.bounded(&entry.value, &p.name, &p.unit, &bounds)?));
+            given.push((p.name.clone(), self.scope.bounded(&entry.value, &p.name, &p.unit, &bounds)?));
         }
-        let instance = crate::model::instance::instantiate_synapse(&model, &given, self.dt);
+        let instance = SynapseInstance::new(&model, &given, self.dt);
         instance.map_err(|e| match node {
             Some(n) => placed(e, &n.spot),
             None => e,

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct Scope {
     /// [variables], `scale_n`, `scale_k`.
     pub names: Vec<(String, f64)>,
+    /// Numbers drawn for each neuron of the population at hand ([populations.X] random), usable in its parameters.
+    pub drawn: Vec<(String, Values)>,
     /// Folder of the scenario file.
     pub folder: PathBuf,
 }
@@ -37,7 +39,10 @@ pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + C
 /// A table whose keys are all among `known`.
 pub fn check_keys(node: &Node, what: &str, known: &[&str]) -> Result<()> {
     let Kind::Table { entries, .. } = &node.kind else {
-        return Err(node.error(format!("{what} must be a table, this is {}", node.kind.describe()), format!("its keys: {}", list(known.iter().copied()))));
+        return Err(node.error(
+            format!("{what} must be a table, this is {}", node.kind.describe()),
+            format!("its keys: {}", list(known.iter().copied())),
+        ));
     };
     for entry in entries {
         if !known.contains(&entry.key.as_str()) {
@@ -70,9 +75,11 @@ pub fn boolean(node: &Node) -> Result<bool> {
 /// A word out of a list.
 pub fn choice<'a>(node: &Node, what: &str, known: &[&'a str]) -> Result<&'a str> {
     let word = text(node)?;
-    known.iter().find(|k| **k == word).copied().ok_or_else(|| {
-        node.error(format!("unknown {what} `{word}`"), suggest(word, known.iter().copied()))
-    })
+    known
+        .iter()
+        .find(|k| **k == word)
+        .copied()
+        .ok_or_else(|| node.error(format!("unknown {what} `{word}`"), suggest(word, known.iter().copied())))
 }
 
 /// A string or an array of strings, each with its node.
@@ -115,7 +122,9 @@ impl Scope {
             Kind::Integer(i) => Ok(*i as f64),
             Kind::Float(x) if x.is_finite() => Ok(*x),
             Kind::Float(x) => Err(node.error(format!("the value is {x}"), "give a finite number")),
-            Kind::Text(t) => units::quantity(t, unit, &self.names).map_err(|r| within(node, t, r.span).error(r.message, r.remedy)),
+            Kind::Text(t) => {
+                units::quantity(t, unit, &self.names).map_err(|r| within(node, t, r.span).error(r.message, r.remedy))
+            }
             kind => {
                 let unit = if unit.is_empty() || unit == "1" { "" } else { unit };
                 let example = format!("write a number, or a string such as \"{}\"", format!("2 * 10 {unit}").trim());
@@ -155,13 +164,17 @@ impl Scope {
         let value = self.number(node, "ms")?;
         let steps = (value / dt).round();
         if steps < least as f64 || value < 0.0 {
-            let bound = if least == 0 { "must not be negative".into() } else { format!("must be at least {} ms", least as f64 * dt) };
+            let bound =
+                if least == 0 { "must not be negative".into() } else { format!("must be at least {} ms", least as f64 * dt) };
             return Err(node.error(format!("{what} {bound}, it is {value} ms"), "give a longer time"));
         }
         if (value / dt - steps).abs() > 1e-6 * steps.max(1.0) {
             let near = [(steps - 1.0).max(least as f64), steps, steps + 1.0].map(|s| (s * dt * 1e9).round() / 1e9);
             let best = near.into_iter().min_by(|a, b| (a - value).abs().total_cmp(&(b - value).abs())).unwrap_or(dt);
-            return Err(node.error(format!("{what} is {value} ms, not a whole number of steps of {dt} ms"), format!("write for instance {best}")));
+            return Err(node.error(
+                format!("{what} is {value} ms, not a whole number of steps of {dt} ms"),
+                format!("write for instance {best}"),
+            ));
         }
         Ok(value)
     }
@@ -181,7 +194,9 @@ impl Scope {
         };
         check_keys(node, &format!("this {name} distribution"), keys)?;
         let spot = &node.spot;
-        let must = |key, example: &str| need(node, spot, &format!("this {name} distribution"), key, example).and_then(|n| self.number(n, unit));
+        let must = |key, example: &str| {
+            need(node, spot, &format!("this {name} distribution"), key, example).and_then(|n| self.number(n, unit))
+        };
         let limits = self.limits(node, unit)?;
         let draw = match name {
             "constant" => Draw::Constant(must("value", "a number")?),
@@ -196,15 +211,21 @@ impl Scope {
                 let mean = must("mean", "the mean")?;
                 if mean <= 0.0 {
                     let at = node.get("mean").map_or(spot, |n| &n.spot);
-                    return Err(at.error(format!("the mean of an exponential distribution must be above 0, it is {mean}"), "give a positive mean"));
+                    return Err(at.error(
+                        format!("the mean of an exponential distribution must be above 0, it is {mean}"),
+                        "give a positive mean",
+                    ));
                 }
                 Draw::Exponential { mean, limits }
             }
             "lognormal" if node.get("mu").is_some() || node.get("sigma").is_some() => {
                 if let Some(e) = entries.iter().find(|e| ["mean", "std", "relative_std"].contains(&e.key.as_str())) {
-                    return Err(e.key_spot.error("mu and sigma already say it", "give mu and sigma (of the logarithm), or mean and std"));
+                    return Err(e
+                        .key_spot
+                        .error("mu and sigma already say it", "give mu and sigma (of the logarithm), or mean and std"));
                 }
-                let plain = |key| need(node, spot, "this lognormal distribution", key, "a number").and_then(|n| self.number(n, "1"));
+                let plain =
+                    |key| need(node, spot, "this lognormal distribution", key, "a number").and_then(|n| self.number(n, "1"));
                 let (mu, sigma) = (plain("mu")?, plain("sigma")?);
                 self.not_negative(node, "sigma", sigma)?;
                 Draw::Lognormal { mu, sigma, limits }
@@ -265,7 +286,15 @@ impl Scope {
 
     /// One value for all or one for each of `n` neurons: a quantity, a distribution, an array, a column of a file. `key`,
     /// `purpose` and `sub` name the random numbers.
-    pub fn values(&self, node: &Node, what: &str, unit: &str, n: u32, bounds: &Bounds, random: (Purpose, [u32; 2], u32)) -> Result<Values> {
+    pub fn values(
+        &self,
+        node: &Node,
+        what: &str,
+        unit: &str,
+        n: u32,
+        bounds: &Bounds,
+        random: (Purpose, [u32; 2], u32),
+    ) -> Result<Values> {
         let place = |i: usize| match &node.kind {
             Kind::Array(items) => items[i].spot.clone(),
             _ => node.spot.clone(),
@@ -292,6 +321,17 @@ impl Scope {
                     (0..n).map(|i| draw.sample(&mut Stream::new(key, purpose, i, sub))).collect()
                 }
             },
+            Kind::Text(t) if self.drawn.iter().any(|d| mentions(t, &d.0)) => {
+                let mut each = Scope { names: self.names.clone(), drawn: vec![], folder: self.folder.clone() };
+                let known = each.names.len();
+                (0..n as usize)
+                    .map(|i| {
+                        each.names.truncate(known);
+                        each.names.extend(self.drawn.iter().map(|(name, v)| (name.clone(), v.get(i))));
+                        each.number(node, unit)
+                    })
+                    .collect::<Result<_>>()?
+            }
             _ => return Ok(Values::Uniform(self.bounded(node, what, unit, bounds)?)),
         };
         if values.len() != n as usize {
@@ -300,7 +340,7 @@ impl Scope {
         }
         for (i, v) in values.iter().enumerate() {
             if let Err((message, remedy)) = bounds.check(*v, what, unit) {
-                let drawn = matches!(node.kind, Kind::Table { .. });
+                let drawn = matches!(node.kind, Kind::Table { .. } | Kind::Text(_));
                 let (message, remedy) = match drawn {
                     true => (format!("a draw for neuron {i}: {message}"), "limit the distribution with low and high".to_string()),
                     false => (message, remedy),
@@ -316,7 +356,8 @@ impl Scope {
         let written = text(node)?;
         let candidates = [self.folder.join(written), PathBuf::from(written)];
         candidates.iter().find(|p| p.is_file()).cloned().ok_or_else(|| {
-            let remedy = format!("the path is relative to the scenario file ({}), then to the current folder", self.folder.display());
+            let remedy =
+                format!("the path is relative to the scenario file ({}), then to the current folder", self.folder.display());
             node.error(format!("there is no file `{written}`"), remedy)
         })
     }
@@ -340,6 +381,11 @@ impl Scope {
         });
         read_csv_columns(&path, &[column.transpose()?.as_deref()]).map(|mut c| c.remove(0))
     }
+}
+
+/// Whether an expression uses a name.
+fn mentions(text: &str, name: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
 }
 
 pub fn is_hdf5(path: &Path) -> bool {
@@ -401,8 +447,16 @@ pub fn read_csv_columns(path: &Path, wanted: &[Option<&str>]) -> Result<Vec<Vec<
             };
             match field.parse::<f64>() {
                 Ok(value) if value.is_finite() => column.push(value),
-                Ok(value) => return Err(refuse(at..at + field.len(), format!("the value is {value}"), "replace it by a finite number")),
-                Err(_) => return Err(refuse(at..at + field.len(), format!("`{field}` is not a number"), "write numbers, separated by commas")),
+                Ok(value) => {
+                    return Err(refuse(at..at + field.len(), format!("the value is {value}"), "replace it by a finite number"));
+                }
+                Err(_) => {
+                    return Err(refuse(
+                        at..at + field.len(),
+                        format!("`{field}` is not a number"),
+                        "write numbers, separated by commas",
+                    ));
+                }
             }
         }
     }
@@ -430,7 +484,10 @@ impl Bounds {
     pub fn check(&self, value: f64, what: &str, unit: &str) -> Result<(), (String, String)> {
         let unit = if unit.is_empty() || unit == "1" { String::new() } else { format!(" {unit}") };
         let say = |bound: &str, limit: f64, example: f64| {
-            Err((format!("{what} must be {bound} {limit}{unit}, it is {value}{unit}"), format!("write for instance \"{example}{unit}\"")))
+            Err((
+                format!("{what} must be {bound} {limit}{unit}, it is {value}{unit}"),
+                format!("write for instance \"{example}{unit}\""),
+            ))
         };
         match *self {
             Bounds { above: Some(limit), .. } if value <= limit => say("above", limit, limit + 10.0),

@@ -2,10 +2,10 @@
 //! in the published code of the Potjans-Diesmann microcircuit): fewer neurons, fewer synapses with weights / sqrt(k), and a DC
 //! current for the mean input that is lost. Knows rules and rates; no TOML beyond [scale].
 
+use super::Builder;
 use super::populations::Group;
 use super::read::{Bounds, Scope, check_keys, suggest};
 use super::tree::{Node, Spot};
-use super::Builder;
 use crate::error::Result;
 use crate::network::{Cell, Draw, Limits, Values};
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
@@ -17,7 +17,8 @@ pub struct Scale {
     pub k: f64,
     /// Hz of the full-scale network, with their places.
     rates: Vec<(String, f64, Spot)>,
-    spot: Option<Spot>,
+    /// Where n and k are written.
+    spots: Option<(Spot, Spot)>,
 }
 
 /// Mean input that a population loses when in-degrees are multiplied by k and weights divided by sqrt(k).
@@ -33,10 +34,12 @@ pub struct Lost {
 
 fn factor(node: &Node, key: &str, scope: &Scope) -> Result<f64> {
     let bounds = Bounds::POSITIVE;
-    node.get(key).map_or(Ok(1.0), |v| scope.number(v, "1").and_then(|x| {
-        bounds.check(x, &format!("scale.{key}"), "1").map_err(|(m, _)| v.error(m, "write a fraction, for instance 0.1"))?;
-        Ok(x)
-    }))
+    node.get(key).map_or(Ok(1.0), |v| {
+        scope.number(v, "1").and_then(|x| {
+            bounds.check(x, &format!("scale.{key}"), "1").map_err(|(m, _)| v.error(m, "write a fraction, for instance 0.1"))?;
+            Ok(x)
+        })
+    })
 }
 
 /// Adds `scale_n` and `scale_k` to the names.
@@ -51,15 +54,15 @@ pub fn names(node: Option<&Node>, scope: &mut Scope) -> Result<()> {
 
 impl Scale {
     pub fn read(node: Option<&Node>, scope: &Scope) -> Result<Scale> {
-        let Some(node) = node else { return Ok(Scale { n: 1.0, k: 1.0, rates: vec![], spot: None }) };
+        let Some(node) = node else { return Ok(Scale { n: 1.0, k: 1.0, rates: vec![], spots: None }) };
         check_keys(node, "[scale]", &["n", "k", "rates"])?;
         let mut rates = vec![];
         for entry in node.get("rates").map(Node::entries).unwrap_or(&[]) {
             let rate = scope.bounded(&entry.value, "the rate", "Hz", &Bounds::NOT_NEGATIVE)?;
             rates.push((entry.key.clone(), rate, entry.key_spot.clone()));
         }
-        let spot = node.get("k").map_or(&node.spot, |k| &k.spot).clone();
-        Ok(Scale { n: factor(node, "n", scope)?, k: factor(node, "k", scope)?, rates, spot: Some(spot) })
+        let spot = |key| node.get(key).map_or(&node.spot, |v| &v.spot).clone();
+        Ok(Scale { n: factor(node, "n", scope)?, k: factor(node, "k", scope)?, rates, spots: Some((spot("n"), spot("k"))) })
     }
 
     /// Every rate names a population.
@@ -86,9 +89,14 @@ impl Scale {
         1.0 / self.k.sqrt()
     }
 
-    /// Refusal of something that cannot be scaled.
+    /// Refusal of something that cannot be scaled, at scale.k.
     pub fn refuse(&self, fallback: &Spot, message: String, remedy: impl Into<String>) -> crate::error::Error {
-        self.spot.as_ref().unwrap_or(fallback).error(message, remedy)
+        self.spots.as_ref().map_or(fallback, |s| &s.1).error(message, remedy)
+    }
+
+    /// The same at scale.n.
+    pub fn refuse_n(&self, fallback: &Spot, message: String, remedy: impl Into<String>) -> crate::error::Error {
+        self.spots.as_ref().map_or(fallback, |s| &s.0).error(message, remedy)
     }
 
     /// Full-scale rate of a source population in Hz.
@@ -103,7 +111,11 @@ impl Scale {
             });
         }
         let message = format!("scale.k is {}, and the full-scale rate of `{}` is not known", self.k, group.name);
-        Err(self.refuse(fallback, message, format!("add scale.rates.{} = its mean rate in Hz at full scale, or set scale.k = 1", group.name)))
+        Err(self.refuse(
+            fallback,
+            message,
+            format!("add scale.rates.{} = its mean rate in Hz at full scale, or set scale.k = 1", group.name),
+        ))
     }
 }
 
@@ -126,7 +138,15 @@ pub fn total_of_probability(p: f64, pairs: f64) -> f64 {
 
 impl Builder<'_> {
     /// Notes the mean input lost by a projection of mean full-scale in-degree `k` and mean weight `weight`.
-    pub(super) fn lose(&self, lost: &mut Vec<Lost>, pair: (usize, usize), port: usize, k: f64, weight: f64, spot: &Spot) -> Result<()> {
+    pub(super) fn lose(
+        &self,
+        lost: &mut Vec<Lost>,
+        pair: (usize, usize),
+        port: usize,
+        k: f64,
+        weight: f64,
+        spot: &Spot,
+    ) -> Result<()> {
         if !self.scale.thins() || k * weight == 0.0 {
             return Ok(());
         }
@@ -157,17 +177,27 @@ impl Builder<'_> {
                 return Err(self.scale.refuse(spot, format!("the mean {what} cannot be replaced by a current"), remedy));
             };
             if neuron.model.current.is_none() {
-                return Err(self.scale.refuse(spot, format!("{} takes no current, so lost {what} cannot be replaced", neuron.model.name), remedy));
+                return Err(self.scale.refuse(
+                    spot,
+                    format!("{} takes no current, so lost {what} cannot be replaced", neuron.model.name),
+                    remedy,
+                ));
             }
             let bound = charge.bind(|name| neuron.model.param(name)).map_err(|name| {
-                self.scale.refuse(spot, format!("the charge of {what} depends on `{name}`, which is not a parameter"), "correct the model file")
+                self.scale.refuse(
+                    spot,
+                    format!("the charge of {what} depends on `{name}`, which is not a parameter"),
+                    "correct the model file",
+                )
             })?;
             let each = |i: usize| {
                 let params: Vec<f64> = neuron.params.iter().map(|p| p.get(i)).collect();
                 share * item.drive.get(i) * bound.eval(&params) / 1000.0
             };
-            let uniform = item.drive.is_uniform() && charge.names().all(|n| neuron.model.param(n).is_none_or(|p| neuron.params[p].is_uniform()));
-            let current = if uniform { Values::Uniform(each(0)) } else { Values::Each((0..population.n as usize).map(each).collect()) };
+            let uniform = item.drive.is_uniform()
+                && charge.names().all(|n| neuron.model.param(n).is_none_or(|p| neuron.params[p].is_uniform()));
+            let current =
+                if uniform { Values::Uniform(each(0)) } else { Values::Each((0..population.n as usize).map(each).collect()) };
             match sums.iter_mut().find(|s| (s.0, s.1, s.2) == (item.target, item.start, item.stop)) {
                 Some(sum) => sum.3 = add(&sum.3, &current),
                 None => sums.push((item.target, item.start, item.stop, current)),
@@ -184,6 +214,8 @@ impl Builder<'_> {
 fn add(a: &Values, b: &Values) -> Values {
     match (a, b) {
         (Values::Uniform(x), Values::Uniform(y)) => Values::Uniform(x + y),
-        (Values::Each(v), other) | (other, Values::Each(v)) => Values::Each(v.iter().enumerate().map(|(i, x)| x + other.get(i)).collect()),
+        (Values::Each(v), other) | (other, Values::Each(v)) => {
+            Values::Each(v.iter().enumerate().map(|(i, x)| x + other.get(i)).collect())
+        }
     }
 }

@@ -30,6 +30,9 @@ impl Spot {
     }
 }
 
+/// A dotted path, each part with its place.
+pub type KeyPath = Vec<(String, Spot)>;
+
 #[derive(Clone, Debug)]
 pub enum Kind {
     Text(String),
@@ -94,7 +97,8 @@ pub fn parse(name: &str, text: Arc<str>) -> Result<Node> {
     let source = Arc::new(Source { name: name.to_string(), text: text.clone() });
     let document = Document::parse(&*text).map_err(|e| {
         let span = e.span().unwrap_or(0..0);
-        Spot { source: source.clone(), span }.error(e.message().trim().replace('\n', ", "), "this is not valid TOML: see https://toml.io")
+        Spot { source: source.clone(), span }
+            .error(e.message().trim().replace('\n', ", "), "this is not valid TOML: see https://toml.io")
     })?;
     table(document.as_table(), &source, 0..0, false)
 }
@@ -112,14 +116,14 @@ fn table(table: &dyn TableLike, source: &Arc<Source>, span: Range<usize>, inline
 fn item_node(item: &Item, source: &Arc<Source>, key: Range<usize>) -> Result<Node> {
     let span = item.span().unwrap_or(key);
     match item {
-        Item::None => Ok(Node {
-            kind: Kind::Table { entries: vec![], inline: false },
-            spot: Spot { source: source.clone(), span },
-        }),
+        Item::None => {
+            Ok(Node { kind: Kind::Table { entries: vec![], inline: false }, spot: Spot { source: source.clone(), span } })
+        }
         Item::Value(value) => value_node(value, source, span),
         Item::Table(t) => table(t, source, span, false),
         Item::ArrayOfTables(tables) => {
-            let nodes = tables.iter().map(|t| table(t, source, t.span().unwrap_or(span.clone()), false)).collect::<Result<_>>()?;
+            let nodes =
+                tables.iter().map(|t| table(t, source, t.span().unwrap_or(span.clone()), false)).collect::<Result<_>>()?;
             Ok(Node { kind: Kind::Array(nodes), spot: Spot { source: source.clone(), span } })
         }
     }
@@ -140,11 +144,12 @@ fn value_node(value: &Value, source: &Arc<Source>, fallback: Range<usize>) -> Re
 }
 
 /// A `--set key=value`: the dotted path and the value, which is TOML, or else plain text (`engine=cpu`, `duration=10 s`).
-pub fn parse_override(text: &str) -> Result<(Vec<(String, Spot)>, Node)> {
+pub fn parse_override(text: &str) -> Result<(KeyPath, Node)> {
     let source = Arc::new(Source { name: format!("--set {text}"), text: text.into() });
     let spot = |span: Range<usize>| Spot { source: source.clone(), span };
     let Some(equals) = text.find('=') else {
-        return Err(spot(0..text.len()).error("an override needs a key and a value", "write --set key=value, for instance --set scale.n=0.1"));
+        return Err(spot(0..text.len())
+            .error("an override needs a key and a value", "write --set key=value, for instance --set scale.n=0.1"));
     };
     let path = split_path(text, 0..equals, &source)?;
     let raw = &text[equals + 1..];
@@ -166,7 +171,7 @@ pub fn parse_override(text: &str) -> Result<(Vec<(String, Spot)>, Node)> {
 }
 
 /// Splits a dotted path (quotes keep a point: `populations."L2/3".n`).
-fn split_path(text: &str, range: Range<usize>, source: &Arc<Source>) -> Result<Vec<(String, Spot)>> {
+fn split_path(text: &str, range: Range<usize>, source: &Arc<Source>) -> Result<KeyPath> {
     let mut parts = vec![];
     let (mut start, mut quoted) = (range.start, false);
     let bytes = text.as_bytes();
@@ -178,7 +183,9 @@ fn split_path(text: &str, range: Range<usize>, source: &Arc<Source>) -> Result<V
             let part = text[start..i].trim().trim_matches('"').to_string();
             let spot = Spot { source: source.clone(), span: start..i };
             if part.is_empty() {
-                return Err(spot.error("a part of the key is empty", "write it as table.key=value, for instance simulation.seed=2"));
+                return Err(
+                    spot.error("a part of the key is empty", "write it as table.key=value, for instance simulation.seed=2")
+                );
             }
             parts.push((part, spot));
             start = i + 1;
@@ -242,13 +249,15 @@ pub fn set(root: &mut Node, path: &[(String, Spot)], value: Node) -> Result<()> 
 }
 
 /// The settings of a variant as (path, value): dotted keys, and tables below it flattened.
-pub fn settings(variant: &Node) -> Result<Vec<(Vec<(String, Spot)>, Node)>> {
-    fn collect(node: &Node, prefix: &[(String, Spot)], out: &mut Vec<(Vec<(String, Spot)>, Node)>) -> Result<()> {
+pub fn settings(variant: &Node) -> Result<Vec<(KeyPath, Node)>> {
+    fn collect(node: &Node, prefix: &[(String, Spot)], out: &mut Vec<(KeyPath, Node)>) -> Result<()> {
         for entry in node.entries() {
             let mut path = prefix.to_vec();
             let whole = Arc::new(Source { name: entry.key_spot.source.name.clone(), text: entry.key.as_str().into() });
             for (part, _) in split_path(&entry.key, 0..entry.key.len(), &whole).map_err(|_| {
-                entry.key_spot.error("a part of the key is empty", "write it as \"table.key\" = value, for instance \"variables.g\" = 4")
+                entry
+                    .key_spot
+                    .error("a part of the key is empty", "write it as \"table.key\" = value, for instance \"variables.g\" = 4")
             })? {
                 path.push((part, entry.key_spot.clone()));
             }
@@ -291,7 +300,14 @@ mod tests {
     fn overrides_replace_add_and_point_at_themselves() {
         let root = set_all(
             "[simulation]\nseed = 1\n[populations.E]\nn = 3\n[[projections]]\nweight = 1\n",
-            &["simulation.seed=7", "scale.n = 0.5", "simulation.engine=cpu", "simulation.duration=10 s", "projections.0.weight=\"2 mV\"", "populations.E.n=[1, 2]"],
+            &[
+                "simulation.seed=7",
+                "scale.n = 0.5",
+                "simulation.engine=cpu",
+                "simulation.duration=10 s",
+                "projections.0.weight=\"2 mV\"",
+                "populations.E.n=[1, 2]",
+            ],
         )
         .unwrap();
         let sim = root.get("simulation").unwrap();
@@ -309,11 +325,20 @@ mod tests {
     fn refusals() {
         let text = "[variables]\ngain = 1\n[[projections]]\nw = 1\n";
         let cases = [
-            ("gain", "--set gain:1:1: an override needs a key and a value (write --set key=value, for instance --set scale.n=0.1)"),
+            (
+                "gain",
+                "--set gain:1:1: an override needs a key and a value (write --set key=value, for instance --set scale.n=0.1)",
+            ),
             ("variables.gian=2", "--set variables.gian=2:1:11: `variables` has no `gian` (did you mean `gain`?)"),
             ("projections.3.w=2", "--set projections.3.w=2:1:13: `projections` has no item `3` (number it from 0 to 0)"),
-            ("variables.gain.x=2", "--set variables.gain.x=2:1:16: `variables.gain` is an integer, it has no `x` (set `variables.gain` as a whole)"),
-            ("a..b=2", "--set a..b=2:1:3: a part of the key is empty (write it as table.key=value, for instance simulation.seed=2)"),
+            (
+                "variables.gain.x=2",
+                "--set variables.gain.x=2:1:16: `variables.gain` is an integer, it has no `x` (set `variables.gain` as a whole)",
+            ),
+            (
+                "a..b=2",
+                "--set a..b=2:1:3: a part of the key is empty (write it as table.key=value, for instance simulation.seed=2)",
+            ),
             ("a=", "--set a=:1:1: the value is missing (write --set key=value, for instance --set scale.n=0.1)"),
         ];
         for (o, expected) in cases {

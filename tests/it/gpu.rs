@@ -1,13 +1,14 @@
 //! The gpu engine against a naive host implementation of the schedule, on whatever device there is (software Vulkan will do).
 //! The test network is integer throughout, so every spike must agree.
 
+use sharpwave::engine::cpu::CpuEngine;
 use sharpwave::engine::gpu::{GpuEngine, GpuOptions, devices};
 use sharpwave::engine::{Engine, Sink, Spike};
-use sharpwave::error::{Error, Place, Result};
-use sharpwave::model::expr::Expr;
-use sharpwave::model::{Constant, NeuronModel, Param, Port, Recordable, Sign, State, SynapseModel, Ty};
-use sharpwave::network::table::{Block, Dynamic, Form, Group, NO_ROW, Table, Tables, header};
-use sharpwave::network::{Cell, Network, NeuronInstance, Population, Probe, Projection, Rule, SynapseInstance, Values};
+use sharpwave::error::{Error, Result};
+use sharpwave::model::library::Library;
+use sharpwave::network::rules::Rows;
+use sharpwave::network::table::{Block, Form, Group, NO_ROW, Table, Tables, header};
+use sharpwave::network::{Cell, Draw, Network, NeuronInstance, Population, Probe, Projection, Rule, SynapseInstance, Values};
 use sharpwave::rng::{Purpose, Stream};
 use sharpwave::stimulus::poisson::Table as Thresholds;
 use sharpwave::stimulus::{Drive, DriveKind, SpikeSource, Trains};
@@ -25,6 +26,8 @@ fn device_there() -> bool {
 
 #[derive(Default)]
 struct Collect {
+    /// ms; None: DT, and samples must come between the spikes before and after them
+    dt: Option<f64>,
     spikes: Vec<(u64, u32)>,
     samples: Vec<(u64, usize, Vec<f32>)>,
 }
@@ -33,14 +36,14 @@ const DT: f64 = 0.5;
 
 impl Sink for Collect {
     fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
-        let found: Vec<(u64, u32)> = spikes.iter().map(|s| ((s.time / DT).round() as u64, s.id)).collect();
+        let found: Vec<(u64, u32)> = spikes.iter().map(|s| ((s.time / self.dt.unwrap_or(DT)).round() as u64, s.id)).collect();
         assert!(found.is_sorted() && self.spikes.last() <= found.first());
         self.spikes.extend(found);
         Ok(())
     }
     fn sample(&mut self, probe: usize, time: f64, values: &[f32]) -> Result<()> {
-        let step = (time / DT).round() as u64;
-        assert!(self.spikes.last().is_none_or(|s| s.0 <= step));
+        let step = (time / self.dt.unwrap_or(DT)).round() as u64;
+        assert!(self.dt.is_some() || self.spikes.last().is_none_or(|s| s.0 <= step));
         self.samples.push((step, probe, values.to_vec()));
         Ok(())
     }
@@ -48,58 +51,49 @@ impl Sink for Collect {
 
 // ---- the test network ------------------------------------------------------------------------------------------------------
 
-fn place() -> Place {
-    Place { file: "test".into(), text: "".into(), span: 0..0 }
-}
-
-fn param(name: &str, default: f64) -> Param {
-    Param { name: name.into(), unit: "1".into(), doc: String::new(), default: Expr::number(default), above: None, at_least: None, at_most: None }
-}
-
 /// Counts what arrives, weighs the second port double, fires at `theta`.
-fn counting_model() -> Arc<NeuronModel> {
-    let wgsl = "
-        var<private> theta: i32;
-        var<private> leak: i32;
-        var<private> v: i32;
-        var<private> fired: u32;
-        var<private> ex: f32;
-        var<private> inh: f32;
-        var<private> I: f32;
-        var<private> spike: bool;
-        fn integrate() { v = v - leak; }
-        fn update() {
-            v = v + i32(ex) + 2 * i32(inh) + i32(I);
-            if v >= theta { spike = true; v = 0; fired = fired + 1u; }
-            if v < -1000 { v = -1000; }
-        }";
-    let state = |name: &str, ty| State { name: name.into(), ty, unit: "1".into(), doc: String::new(), init: Expr::number(0.0) };
-    let port = |name: &str, sign| Port { name: name.into(), receptor: name.into(), unit: "1".into(), doc: String::new(), sign, charge: None };
-    Arc::new(NeuronModel {
-        name: "counting".into(),
-        doc: String::new(),
-        source: String::new(),
-        place: place(),
-        params: vec![param("theta", 10.0), param("leak", 1.0)],
-        derived: vec![],
-        states: vec![state("v", Ty::I32), state("fired", Ty::U32)],
-        ports: vec![port("ex", Sign::Positive), port("inh", Sign::Negative { absolute: false })],
-        current: Some(("I".into(), "pA".into())),
-        recordables: vec![Recordable { name: "twice".into(), unit: "1".into(), doc: String::new(), value: Expr::parse("2*v + theta").unwrap() }],
-        substeps: None,
-        refractory: None,
-        constants: vec![Constant { name: "theta".into(), ty: Ty::I32 }, Constant { name: "leak".into(), ty: Ty::I32 }],
-        program: Default::default(),
-        wgsl: wgsl.into(),
-        event: None,
-    })
+const COUNTING: &str = r#"
+name = "counting"
+kind = "neuron"
+doc = "integers in, spikes out"
+source = "this test"
+[params]
+theta = { default = 10.0, unit = "1", doc = "threshold" }
+leak = { default = 1.0, unit = "1", doc = "loss a substep" }
+[derived]
+limit = { value = "theta", type = "i32" }
+loss = { value = "leak", type = "i32" }
+[state]
+v = { type = "i32", init = "0", unit = "1", doc = "count" }
+fired = { type = "u32", init = "0", unit = "1", doc = "spikes so far" }
+x = { init = "0", unit = "1", doc = "not a number where the count passes 1e6" }
+[inputs]
+ex = { receptor = "excitatory", unit = "1", sign = "positive", doc = "counted" }
+inh = { receptor = "inhibitory", unit = "1", sign = "negative", doc = "counted twice" }
+I = { kind = "current", unit = "pA", doc = "counted" }
+[record]
+twice = { value = "2*v + theta", unit = "1", doc = "for probes" }
+fired = { value = "fired", unit = "1", doc = "for probes" }
+[code]
+integrate = "v = v - loss;"
+update = """
+v = max(v + i32(ex) + 2 * i32(inh) + i32(I), -1000);
+x = sqrt(1e6 - f32(v));
+"""
+threshold = "v >= limit"
+reset = "v = 0; fired = fired + 1u;"
+"#;
+
+fn library() -> Library {
+    let mut library = Library::default();
+    library.add("counting.toml", COUNTING).unwrap();
+    library
 }
 
 fn neurons(n: u32, theta: Values, leak: f64, substeps: u32) -> (u32, Cell) {
-    let model = counting_model();
-    let zero = Values::Uniform(0.0);
-    let instance = NeuronInstance { model, params: vec![theta, Values::Uniform(leak)], derived: vec![], initial: vec![zero.clone(), zero], substeps };
-    (n, Cell::Neuron(instance))
+    let model = library().neuron("counting").unwrap();
+    let given = [("theta".to_string(), theta), ("leak".to_string(), Values::Uniform(leak))];
+    (n, Cell::Neuron(NeuronInstance { substeps, ..NeuronInstance::new(&model, &given, DT).unwrap() }))
 }
 
 fn network(cells: Vec<(u32, Cell)>) -> Network {
@@ -124,7 +118,7 @@ struct Synapse {
 }
 
 /// A table of one block, written here once more from its description.
-fn tables(net: &Network, synapses: &[Synapse], dynamics: Vec<Dynamic>) -> Tables {
+fn tables(net: &Network, synapses: &[Synapse]) -> Tables {
     let (mut offset, mut at, mut slices) = (vec![], 0u32, vec![]);
     for p in &net.populations {
         offset.push(at);
@@ -134,16 +128,14 @@ fn tables(net: &Network, synapses: &[Synapse], dynamics: Vec<Dynamic>) -> Tables
     }
     let block = Block { slices, offset: offset.clone(), stride: at, ports: 2 };
     let address = |s: &Synapse| s.port * at + offset[s.population] + s.target;
-    // Two narrow groups, so that bases are used; then wide; then one for each of the dynamics.
-    let mut groups = vec![Group { base: 0, form: Form::Narrow }, Group { base: at, form: Form::Narrow }, Group { base: 0, form: Form::Wide }];
-    groups.extend((0..dynamics.len() as u32).map(|d| Group { base: 0, form: Form::Dynamic(d) }));
+    // Two narrow groups, so that bases are used; then wide.
+    let groups = vec![Group { base: 0, form: Form::Narrow }, Group { base: at, form: Form::Narrow }, Group { base: 0, form: Form::Wide }];
     let group = |s: &Synapse| match s.form {
         Form::Narrow => s.port,
         Form::Wide => 2,
-        Form::Dynamic(d) => 3 + d,
+        Form::Dynamic(_) => unreachable!("not in these tables"),
     };
-    let mut table = Table { shards: vec![vec![], vec![]], row: vec![], groups, dynamics, synapses: synapses.len() as u64 };
-    let mut next = vec![0u32; table.dynamics.len()];
+    let mut table = Table { shards: vec![vec![], vec![]], row: vec![], groups, dynamics: vec![], synapses: synapses.len() as u64 };
     for source in 0..net.neurons() {
         let mut own: Vec<&Synapse> = synapses.iter().filter(|s| s.source == source).collect();
         if own.is_empty() {
@@ -166,11 +158,7 @@ fn tables(net: &Network, synapses: &[Synapse], dynamics: Vec<Dynamic>) -> Tables
             match same[0].form {
                 Form::Narrow => stream.extend(same.iter().map(|s| (address(s) - s.port * at) | (s.weight as u32) << 16)),
                 Form::Wide => stream.extend(same.iter().flat_map(|s| [address(s), s.weight as u32])),
-                Form::Dynamic(d) => {
-                    stream.push(next[d as usize]);
-                    next[d as usize] += same.len() as u32;
-                    stream.extend(same.iter().map(|s| address(s)));
-                }
+                Form::Dynamic(_) => unreachable!("not in these tables"),
             }
         }
         stream.push(0);
@@ -318,24 +306,29 @@ fn busy_network() -> Network {
         (5, Cell::Source(SpikeSource::Trains(Arc::new(trains)))),
         neurons(130, Values::Uniform(12.0), 1.0, 2),
         (9, Cell::Source(SpikeSource::Poisson { rate: Values::Uniform(900.0), start: 3.0, stop: 90.0 })),
-        (6, Cell::Source(SpikeSource::Poisson { rate: Values::Each((0..6).map(|i| 100.0 * i as f64).collect()), start: 0.0, stop: 1e9 })),
+        (6, Cell::Source(SpikeSource::Poisson { rate: Values::Each((0..6).map(|i| 100.0 * i as f64).collect()), start: 0.0, stop: 1e12 })),
     ]);
     let drive = |population, kind, start, stop| Drive { name: "d".into(), population, kind, start, stop };
     let rates = Values::Each((0..130).map(|i| 2000.0 + 30.0 * (i % 9) as f64).collect());
     net.drives = vec![
-        drive(0, DriveKind::Poisson { rate: Values::Uniform(5000.0), weight: 1.0, port: 0 }, 0.0, 1e9),
-        drive(2, DriveKind::Poisson { rate: rates, weight: 2.0, port: 0 }, 5.0, 1e9),
+        drive(0, DriveKind::Poisson { rate: Values::Uniform(5000.0), weight: 1.0, port: 0 }, 0.0, 1e12),
+        drive(2, DriveKind::Poisson { rate: rates, weight: 2.0, port: 0 }, 5.0, 1e12),
         drive(2, DriveKind::Poisson { rate: Values::Uniform(300.0), weight: -1.0, port: 1 }, 0.0, 60.0),
         drive(2, DriveKind::Dc { amplitude: Values::Uniform(1.0) }, 10.0, 50.0),
-        drive(0, DriveKind::Dc { amplitude: Values::Each((0..70).map(|i| (i % 3) as f64).collect()) }, 0.0, 1e9),
-        drive(2, DriveKind::Step { changes: vec![(20.0, 1.0), (40.0, -1.0), (70.0, 2.0)] }, 0.0, 1e9),
+        drive(0, DriveKind::Dc { amplitude: Values::Each((0..70).map(|i| (i % 3) as f64).collect()) }, 0.0, 1e12),
+        drive(2, DriveKind::Step { changes: vec![(20.0, 1.0), (40.0, -1.0), (70.0, 2.0)] }, 0.0, 1e12),
     ];
     net
 }
 
+fn engine(net: &Network, tables: Tables, options: GpuOptions) -> Result<GpuEngine> {
+    let rows = Rows::prepare(net, &|_| ())?;
+    GpuEngine::new(Arc::new(net.clone()), Arc::new(rows), tables, options)
+}
+
 fn assert_agrees(net: &Network, synapses: &[Synapse], options: GpuOptions, steps: &[u64]) -> Collect {
     let mut reference = Reference::new(net, synapses);
-    let mut engine = GpuEngine::new(net, &tables(net, synapses, vec![]), options).unwrap();
+    let mut engine = engine(net, tables(net, synapses), options).unwrap();
     let mut sink = Collect::default();
     for &n in steps {
         reference.advance(n);
@@ -358,4 +351,383 @@ fn spikes_are_those_of_the_schedule() {
     }
     let net = busy_network();
     assert_agrees(&net, &random_synapses(&net, 3000, 1..=20, 1), GpuOptions::default(), &[1, 2, 197, 100]);
+}
+
+#[test]
+fn windows_of_several_steps_give_the_same() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    assert_agrees(&net, &random_synapses(&net, 3000, 3..=20, 2), GpuOptions::default(), &[2, 198, 100]);
+}
+
+#[test]
+fn delays_beyond_a_segment_step() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    let mut synapses = random_synapses(&net, 300, 1..=5, 3);
+    synapses.extend(random_synapses(&net, 300, 1020..=2300, 4));
+    assert_agrees(&net, &synapses, GpuOptions::default(), &[2400]);
+}
+
+#[test]
+fn tables_in_many_shards() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    let options = GpuOptions { shard_bytes: Some(4096), ..Default::default() };
+    assert_agrees(&net, &random_synapses(&net, 3000, 1..=20, 5), options, &[200]);
+    let small = GpuOptions { shard_bytes: Some(64), ..Default::default() };
+    let refused = engine(&net, tables(&net, &random_synapses(&net, 3000, 1..=20, 5)), small).err().unwrap();
+    assert!(matches!(refused, Error::Device { .. }) && refused.to_string().contains("synapses of neuron"), "{refused}");
+}
+
+/// The list holds one step of spikes at most: every batch is cut short, and nothing is lost.
+#[test]
+fn a_full_list_of_spikes_loses_none() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    let options = GpuOptions { spike_capacity: Some(1), ..Default::default() };
+    assert_agrees(&net, &random_synapses(&net, 2000, 4..=20, 6), options.clone(), &[150]);
+    let options = GpuOptions { spike_capacity: Some(700), ..options };
+    assert_agrees(&net, &random_synapses(&net, 2000, 4..=20, 6), options, &[150]);
+}
+
+#[test]
+fn probes_sample_states_on_their_grid() {
+    if !device_there() {
+        return;
+    }
+    let mut net = busy_network();
+    let probe = |population, variables: &[&str], neurons: &[u32], interval| Probe::State {
+        population,
+        variables: variables.iter().map(|v| v.to_string()).collect(),
+        neurons: neurons.to_vec(),
+        interval,
+    };
+    net.probes = vec![
+        probe(2, &["twice", "fired"], &[3, 0, 129], 2.5),
+        Probe::Rate { population: 0, bin: 1.0 },
+        probe(0, &["fired"], &[69], 1.0),
+    ];
+    let synapses = random_synapses(&net, 2000, 4..=20, 7);
+    let sampled = assert_agrees(&net, &synapses, GpuOptions::default(), &[3, 197]).samples;
+    let mut reference = Reference::new(&net, &synapses);
+    let mut expected = Vec::new();
+    for step in 1..=200u64 {
+        reference.advance(1);
+        if step % 5 == 0 {
+            let id = |i: u32| (net.populations[2].first + i) as usize;
+            let twice = [3, 0, 129].map(|i| 2.0 * reference.v[id(i)] as f32 + 12.0);
+            let fired = [3, 0, 129].map(|i| reference.fired[id(i)] as f32);
+            expected.push((step, 0, [twice, fired].concat()));
+        }
+        if step % 2 == 0 {
+            expected.push((step, 2, vec![reference.fired[69] as f32]));
+        }
+    }
+    assert_eq!(sampled, expected);
+}
+
+#[test]
+fn a_resumed_run_equals_the_uninterrupted() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    let synapses = random_synapses(&net, 3000, 2..=20, 8);
+    let new = || engine(&net, tables(&net, &synapses), GpuOptions::default()).unwrap();
+    let mut whole = Collect::default();
+    let mut first = new();
+    first.advance(103, &mut whole).unwrap();
+    let snapshot = first.snapshot().unwrap();
+    assert_eq!(snapshot.step, 103);
+    assert!(snapshot.recent.iter().all(|r| r.0 + 20 > 103) && snapshot.recent.len() > 100);
+    let mut rest = Collect::default();
+    first.advance(97, &mut rest).unwrap();
+    let mut second = new();
+    let mut resumed = Collect::default();
+    second.advance(31, &mut Collect::default()).unwrap();
+    second.restore(&snapshot).unwrap();
+    assert_eq!(second.snapshot().unwrap(), snapshot);
+    second.advance(97, &mut resumed).unwrap();
+    assert_eq!(resumed.spikes, rest.spikes);
+    assert_eq!(second.snapshot().unwrap(), first.snapshot().unwrap());
+    let mut other = snapshot.clone();
+    other.states[0][0].pop();
+    assert!(matches!(second.restore(&other), Err(Error::Input(_))));
+}
+
+/// Random words depend on all 64 bits of the step.
+#[test]
+fn steps_beyond_32_bits() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    let synapses = random_synapses(&net, 1000, 2..=20, 9);
+    let mut engine = engine(&net, tables(&net, &synapses), GpuOptions::default()).unwrap();
+    let mut snapshot = engine.snapshot().unwrap();
+    snapshot.step = (1 << 32) - 40;
+    engine.restore(&snapshot).unwrap();
+    let mut sink = Collect::default();
+    engine.advance(300, &mut sink).unwrap();
+    let mut reference = Reference::new(&net, &synapses);
+    reference.step = snapshot.step;
+    reference.advance(300);
+    assert_eq!(sink.spikes, reference.spikes);
+    assert!(sink.spikes.len() > 500);
+}
+
+/// Built-in models under a Poisson drive, with random synapses among them; the same network on one thread of the CPU.
+fn both(model: &str, synapse: &str, strength: f64) -> [Box<dyn Engine>; 2] {
+    let library = Library::built_in().unwrap();
+    let model = library.neuron(model).unwrap();
+    let instance = NeuronInstance::new(&model, &[], 0.1).unwrap();
+    let n = 100;
+    let mut net = network(vec![(n, Cell::Neuron(instance.clone())), (30, Cell::Neuron(instance))]);
+    net.dt = 0.1;
+    let conductance = model.ports[0].unit == "nS";
+    let scale = match model.ports[0].unit.as_str() {
+        "nS" => 4.0 * strength,
+        "mV" => 1.5 * strength,
+        _ => 120.0 * strength,
+    };
+    let drive = |population: usize| {
+        let rate = Values::Each((0..net.populations[population].n).map(|i| 3000.0 + 200.0 * (i % 20) as f64).collect());
+        Drive { name: "d".into(), population, kind: DriveKind::Poisson { rate, weight: scale, port: 0 }, start: 0.0, stop: 1e9 }
+    };
+    net.drives = vec![drive(0), drive(1)];
+    let synapse = SynapseInstance::new(&library.synapse(synapse).unwrap(), &[], net.dt).unwrap();
+    let projection = |source, target, weight, delay: Draw| Projection {
+        name: format!("{source}-{target}"),
+        source,
+        target,
+        rule: Rule::FixedIndegree { indegree: 10 },
+        port: None,
+        weight: Draw::Constant(weight),
+        delay,
+        synapse: synapse.clone(),
+        autapses: false,
+        multapses: true,
+    };
+    let inhibition = if conductance { -2.0 * scale } else { -scale };
+    net.projections = vec![
+        projection(0, 0, 0.5 * scale, Draw::Uniform { low: 0.5, high: 3.0 }),
+        projection(0, 1, scale, Draw::Constant(1.5)),
+        projection(1, 0, inhibition, Draw::Constant(1.0)),
+    ];
+    let names = model.recordables.iter().map(|r| r.name.clone()).collect();
+    net.probes = vec![Probe::State { population: 0, variables: names, neurons: (0..n).collect(), interval: 1.0 }];
+    let (net, rows) = (Arc::new(net.clone()), Arc::new(Rows::prepare(&net, &|_| ()).unwrap()));
+    let tables = || sharpwave::network::table::build(&net, &rows, 1, &|_| ()).unwrap();
+    let gpu = GpuEngine::new(net.clone(), rows.clone(), tables(), GpuOptions::default()).unwrap();
+    let cpu = CpuEngine::new(net.clone(), rows.clone(), tables()).unwrap();
+    [Box::new(gpu), Box::new(cpu)]
+}
+
+fn on_both(model: &str, synapse: &str, strength: f64, steps: u64) -> [(Collect, sharpwave::engine::Snapshot); 2] {
+    both(model, synapse, strength).map(|mut engine| {
+        let mut sink = Collect { dt: Some(0.1), ..Default::default() };
+        engine.advance(steps, &mut sink).unwrap();
+        let snapshot = engine.snapshot().unwrap();
+        (sink, snapshot)
+    })
+}
+
+/// Largest difference of any sampled value, relative to the largest value that its variable takes.
+fn difference(a: &Collect, b: &Collect, neurons: usize) -> f32 {
+    assert_eq!(a.samples.len(), b.samples.len());
+    let variables = a.samples[0].2.len() / neurons;
+    let mut worst = 0.0f32;
+    for v in 0..variables {
+        let own = |c: &Collect| c.samples.iter().flat_map(|s| s.2[v * neurons..][..neurons].to_vec()).collect::<Vec<f32>>();
+        let (a, b) = (own(a), own(b));
+        let scale = b.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
+        worst = a.iter().zip(&b).fold(worst, |m, (x, y)| m.max((x - y).abs() / scale));
+    }
+    worst
+}
+
+/// Models whose code only adds and multiplies: the same bits as on the CPU wherever a driver does not fuse a*b + c.
+#[test]
+fn psc_models_spike_as_on_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    for model in ["iaf_psc_delta", "iaf_psc_exp", "iaf_psc_alpha"] {
+        let [gpu, cpu] = on_both(model, "static_synapse", 1.0, 1500);
+        println!("{model}: {} spikes", cpu.0.spikes.len());
+        assert!(cpu.0.spikes.len() > 200, "{model}: only {} spikes", cpu.0.spikes.len());
+        assert_eq!(gpu.0.spikes, cpu.0.spikes, "{model}");
+        assert!(difference(&gpu.0, &cpu.0, 100) < 1e-5, "{model}");
+        assert_eq!(gpu.1.recent, cpu.1.recent);
+    }
+}
+
+/// Every built-in model runs, and follows the CPU while rounding has not grown: exp and division differ by some ulp.
+#[test]
+fn every_model_follows_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    for model in Library::built_in().unwrap().neurons() {
+        let [gpu, cpu] = on_both(&model.name, "static_synapse", 1.0, 100);
+        let worst = difference(&gpu.0, &cpu.0, 100);
+        println!("{}: {} spikes, relative difference {worst:e}", model.name, cpu.0.spikes.len());
+        assert!(worst < 2e-3, "{}: {worst}", model.name);
+    }
+}
+
+#[test]
+fn dynamic_synapses_follow_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    let [gpu, cpu] = on_both("iaf_psc_exp", "tsodyks2_synapse", 1.5, 1000);
+    assert!(cpu.0.spikes.len() > 500, "only {} spikes", cpu.0.spikes.len());
+    assert!(difference(&gpu.0, &cpu.0, 100) < 2e-3);
+    assert_eq!(gpu.0.spikes, cpu.0.spikes);
+    assert_eq!(gpu.1.last_spike, cpu.1.last_spike);
+    assert_eq!(gpu.1.extra[0], cpu.1.extra[0]);
+}
+
+/// Spikes of `steps` more steps.
+fn go_on(engine: &mut Box<dyn Engine>, steps: u64) -> Vec<(u64, u32)> {
+    let mut sink = Collect { dt: Some(0.1), ..Default::default() };
+    engine.advance(steps, &mut sink).unwrap();
+    sink.spikes
+}
+
+#[test]
+fn checkpoints_pass_between_cpu_and_gpu() {
+    if !device_there() {
+        return;
+    }
+    for (synapse, strength) in [("static_synapse", 1.0), ("tsodyks2_synapse", 1.5)] {
+        let [mut gpu, mut cpu] = both("iaf_psc_exp", synapse, strength);
+        let [mut other_gpu, mut other_cpu] = both("iaf_psc_exp", synapse, strength);
+        assert_eq!(go_on(&mut gpu, 403), go_on(&mut cpu, 403));
+        let [from_gpu, from_cpu] = [gpu.snapshot().unwrap(), cpu.snapshot().unwrap()];
+        assert_eq!((&from_gpu.recent, &from_gpu.last_spike), (&from_cpu.recent, &from_cpu.last_spike));
+        let rest = go_on(&mut cpu, 400);
+        assert!(rest.len() > 100);
+        assert_eq!(go_on(&mut gpu, 400), rest);
+        go_on(&mut other_gpu, 57);
+        other_gpu.restore(&from_gpu).unwrap();
+        assert_eq!(other_gpu.snapshot().unwrap(), from_gpu);
+        assert_eq!(go_on(&mut other_gpu, 400), rest, "gpu to gpu, {synapse}");
+        assert_eq!(other_gpu.snapshot().unwrap(), gpu.snapshot().unwrap());
+        other_gpu.restore(&from_cpu).unwrap();
+        assert_eq!(go_on(&mut other_gpu, 400), rest, "cpu to gpu, {synapse}");
+        if synapse == "static_synapse" {
+            other_cpu.restore(&from_gpu).unwrap();
+            assert_eq!(go_on(&mut other_cpu, 400), rest, "gpu to cpu");
+        } else {
+            let refused = other_cpu.restore(&from_gpu).unwrap_err();
+            assert!(refused.remedy().unwrap().contains("--engine gpu"), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn noise_is_that_of_the_host() {
+    if !device_there() {
+        return;
+    }
+    const SUM: &str = r#"
+name = "sum"
+kind = "neuron"
+doc = "what flows in"
+source = "this test"
+[state]
+last = { init = "0", unit = "pA", doc = "current" }
+[inputs]
+I = { kind = "current", unit = "pA", doc = "recorded" }
+[record]
+last = { value = "last", unit = "pA", doc = "for probes" }
+[code]
+update = "last = I;"
+threshold = "false"
+reset = ""
+"#;
+    let mut library = Library::default();
+    library.add("sum.toml", SUM).unwrap();
+    let instance = NeuronInstance::new(&library.neuron("sum").unwrap(), &[], DT).unwrap();
+    let mut net = network(vec![(37, Cell::Neuron(instance))]);
+    net.drives = vec![
+        Drive { name: "n".into(), population: 0, kind: DriveKind::Noise { mean: 20.0, std: 50.0, interval: 1.5 }, start: 2.0, stop: 30.0 },
+        Drive { name: "a".into(), population: 0, kind: DriveKind::Ac { amplitude: 7.0, frequency: 90.0, phase: 0.3, offset: 1.0 }, start: 0.0, stop: 1e12 },
+    ];
+    net.probes = vec![Probe::State { population: 0, variables: vec!["last".into()], neurons: (0..37).collect(), interval: DT }];
+    let mut sink = Collect::default();
+    engine(&net, tables(&net, &[]), GpuOptions::default()).unwrap().advance(100, &mut sink).unwrap();
+    let mut currents = sharpwave::stimulus::current::Currents::new(&net, 0).unwrap();
+    assert_eq!(sink.samples.len(), 100);
+    for (step, _, values) in &sink.samples {
+        let mut expected = vec![0.0; 37];
+        currents.fill(step - 1, 0..37, &mut expected);
+        for (a, b) in values.iter().zip(&expected) {
+            assert!((a - b).abs() < 1e-3, "step {step}: {a} against {b}");
+        }
+    }
+    assert!(sink.samples.iter().map(|s| s.2[5]).any(|x| x < -20.0), "no noise arrived");
+}
+
+#[test]
+fn states_that_are_not_numbers_stop_the_run() {
+    if !device_there() {
+        return;
+    }
+    let mut net = network(vec![neurons(5, Values::Uniform(10.0), 0.0, 1), neurons(40, Values::Uniform(1e9), 0.0, 1)]);
+    let amplitude = Values::Each((0..40).map(|i| if i >= 33 { 2e6 } else { 0.0 }).collect());
+    net.drives = vec![Drive { name: "d".into(), population: 1, kind: DriveKind::Dc { amplitude }, start: 3.0, stop: 1e12 }];
+    let mut engine = engine(&net, tables(&net, &[]), GpuOptions::default()).unwrap();
+    engine.advance(6, &mut Collect::default()).unwrap();
+    let error = engine.advance(10, &mut Collect::default()).unwrap_err();
+    assert!(matches!(error, Error::Run { .. }), "{error}");
+    assert!(error.to_string().contains("state `x` of neuron 33 in population `p1`"), "{error}");
+}
+
+#[test]
+fn what_cannot_run_is_refused_by_name() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    let options = GpuOptions { device: Some("no such device".into()), ..Default::default() };
+    let error = engine(&net, tables(&net, &[]), options).err().unwrap();
+    assert!(matches!(error, Error::Device { .. }) && error.to_string().contains("no such device"), "{error}");
+    let mut library = Library::default();
+    library.add("taken.toml", &COUNTING.replace("fired", "ring")).unwrap();
+    let instance = NeuronInstance::new(&library.neuron("counting").unwrap(), &[], DT).unwrap();
+    let net = network(vec![(3, Cell::Neuron(instance))]);
+    let error = engine(&net, tables(&net, &[]), GpuOptions::default()).err().unwrap();
+    assert!(error.to_string().contains("`ring`") && error.remedy().unwrap().contains("rename"), "{error}");
+    let mut two = tables(&net, &[]);
+    two.blocks.push(two.blocks[0].clone());
+    assert!(engine(&net, two, GpuOptions::default()).is_err());
+}
+
+/// Mesa 22's software driver ends loops after 65,535 iterations: the probe must see it there, and nowhere see a wrong count.
+#[test]
+fn drivers_that_end_loops_are_found_out() {
+    if !device_there() {
+        return;
+    }
+    for device in devices().iter().filter(|d| d.usable.is_ok()) {
+        println!("{}: {:?}", device.name, device.loop_limit);
+        if device.driver.contains("Mesa 22") && device.name.contains("llvmpipe") {
+            assert!(matches!(device.loop_limit, Some(65_000..=65_536)), "{device:?}");
+        }
+        if device.real {
+            assert_eq!(device.loop_limit, None, "{device:?}");
+        }
+    }
 }

@@ -12,8 +12,6 @@ use std::sync::Arc;
 struct Due {
     /// shard << 32 | word of the header.
     at: u64,
-    /// Low bits of the spike's stamp.
-    stamp: u32,
     /// Steps since the source's previous spike; u32::MAX for its first.
     elapsed: u32,
 }
@@ -46,7 +44,7 @@ impl Calendar {
             match next_segment(table, at, due) {
                 None => return,
                 Some((position, when)) if when > done => {
-                    self.buckets[(when & self.mask) as usize].push(Due { at: position, stamp: stamp as u32, elapsed });
+                    self.buckets[(when & self.mask) as usize].push(Due { at: position, elapsed });
                     return;
                 }
                 Some((position, when)) => {

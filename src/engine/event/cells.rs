@@ -5,8 +5,9 @@ use super::roots::{HIGHEST_POWER, MOST_RATES, Sum};
 use super::tape::{Meaning, Tape};
 use crate::error::{Error, Result};
 use crate::model::expr::Expr;
+use crate::model::library::Library;
 use crate::model::{Crossing, EventForm, NeuronModel};
-use crate::network::{NeuronInstance, Population, Values};
+use crate::network::{Cell, NeuronInstance, Population, Values};
 
 /// Words of a neuron's record before its states.
 const VALID: usize = 0;
@@ -59,7 +60,6 @@ impl Term {
 #[derive(Clone, Debug)]
 pub struct Cells {
     name: String,
-    pub population: usize,
     pub first: u32,
     pub n: usize,
     /// Model state behind each state that changes here; the others keep their initial values.
@@ -95,6 +95,27 @@ fn moving_states(model: &NeuronModel, form: &EventForm) -> Vec<usize> {
         .collect()
 }
 
+/// The built-in models that have closed forms, in words.
+fn exact_models() -> String {
+    let names = |library: &Library| library.neurons().filter(|m| m.event.is_some()).map(|m| m.name.clone()).collect::<Vec<_>>();
+    match Library::built_in() {
+        Ok(library) => format!("one of {}", names(library).join(", ")),
+        Err(_) => "a model with an [event] section".into(),
+    }
+}
+
+/// The closed forms of a population's model; None for a source. Refuses a model without.
+pub fn closed_form(population: &Population) -> Result<Option<&EventForm>> {
+    let Cell::Neuron(instance) = &population.cell else { return Ok(None) };
+    let model = &instance.model;
+    model.event.as_ref().map(Some).ok_or_else(|| {
+        Error::input(
+            format!("population `{}`: {} has no closed forms for the event engine", population.name, model.name),
+            format!("run it on the cpu or gpu engine, or use {}", exact_models()),
+        )
+    })
+}
+
 /// What a name in a closed form stands for.
 fn meaning(instance: &NeuronInstance, moving: &[usize], driven: bool, name: &str) -> Option<Meaning> {
     let model = &*instance.model;
@@ -121,13 +142,10 @@ fn meaning(instance: &NeuronInstance, moving: &[usize], driven: bool, name: &str
 
 impl Cells {
     /// All neurons at time 0. `driven`: a current is injected at some time.
-    pub fn new(index: usize, population: &Population, instance: &NeuronInstance, driven: bool) -> Result<Cells> {
+    pub fn new(population: &Population, instance: &NeuronInstance, driven: bool) -> Result<Cells> {
         let model = &*instance.model;
-        let Some(form) = &model.event else {
-            return Err(Error::input(
-                format!("population `{}`: {} has no closed forms for the event engine", population.name, model.name),
-                "run it on the cpu or gpu engine, or use a model with an [event] section",
-            ));
+        let Some(form) = closed_form(population)? else {
+            return Err(Error::input(format!("population `{}` only emits spikes", population.name), "give it a neuron model"));
         };
         let moving = moving_states(model, form);
         let n = population.n as usize;
@@ -162,7 +180,6 @@ impl Cells {
         };
         let mut cells = Cells {
             name: population.name.clone(),
-            population: index,
             first: population.first,
             n,
             stride: HEAD + moving.len(),
@@ -327,12 +344,19 @@ impl Cells {
     }
 
     /// The moving states of neuron `i` at time `t`, not before the time it was settled to; the neuron stays as it is.
-    pub fn states_at(&mut self, i: usize, t: f64) -> &[f64] {
+    pub fn states_at(&mut self, i: usize, t: f64) {
         let current = self.current_of(i);
         let record = &self.records[i * self.stride..(i + 1) * self.stride];
         self.scratch.copy_from_slice(&record[HEAD..]);
         evolve(&mut self.advance, &mut self.hold, i, &mut self.scratch, [record[VALID], record[HELD], t], current);
-        &self.scratch
+    }
+
+    /// Model state `s` of neuron `i` as [`Cells::states_at`] has just left it.
+    pub fn sampled(&self, i: usize, s: usize) -> f64 {
+        match self.moving.iter().position(|m| *m == s) {
+            Some(k) => self.scratch[k],
+            None => self.initial[s].get(i),
+        }
     }
 
     /// Every state of the model at time `t`: for each state the low and high half of the f64 of every neuron.
@@ -341,11 +365,7 @@ impl Cells {
         for i in 0..self.n {
             self.states_at(i, t);
             for (s, out) in all.iter_mut().enumerate() {
-                let bits = match self.moving.iter().position(|m| *m == s) {
-                    Some(k) => self.scratch[k],
-                    None => self.initial[s].get(i),
-                }
-                .to_bits();
+                let bits = self.sampled(i, s).to_bits();
                 out.extend([bits as u32, (bits >> 32) as u32]);
             }
         }
@@ -379,28 +399,6 @@ impl Cells {
             }
         }
         true
-    }
-
-    /// Recorded variables as code for [`Cells::sample`]; an unknown one is refused with the nearest name.
-    pub fn recorder(&self, instance: &NeuronInstance, variables: &[String]) -> Result<Tape> {
-        let model = &*instance.model;
-        let find = |name: &String| {
-            model.recordable(name).map(|r| &r.value).ok_or_else(|| {
-                let names: Vec<&str> = model.recordables.iter().map(|r| r.name.as_str()).collect();
-                let hint = crate::error::nearest(name, names.iter().copied()).map_or(String::new(), |n| format!("did you mean `{n}`? "));
-                let remedy = format!("{hint}it has: {}", names.join(", "));
-                Error::input(format!("{} has no variable `{name}` to record", model.name), remedy)
-            })
-        };
-        let exprs = variables.iter().map(find).collect::<Result<Vec<_>>>()?;
-        Tape::compile(exprs, &|name| meaning(instance, &self.moving, !self.current.is_empty(), name), &model.name)
-    }
-
-    /// Run a recorder on neuron `i` as it will be at time `t`, not before the time it was settled to; the neuron stays as it is.
-    pub fn sample(&mut self, recorder: &mut Tape, i: usize, t: f64) {
-        let current = self.current_of(i);
-        self.states_at(i, t);
-        recorder.run(i, &self.scratch, 0.0, 0.0, current);
     }
 }
 

@@ -12,14 +12,17 @@ mod tape;
 
 use super::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
-use crate::network::{Cell, Network, Probe, Values};
+use crate::network::rules::Rows;
+use crate::network::{Cell, Edge, Network, Probe, Projection, Values};
 use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
-use inputs::{Currents, Played, Poisson};
+use inputs::{Currents, Played, Poisson, Shown};
 use queue::{Calendar, Event, Kind};
 use synapses::{RowFn, SynapseCode, Synapses};
-use tape::Tape;
+
+#[cfg(test)]
+mod tests;
 
 /// Spikes handed to the sink at a time, roughly.
 const BATCH: usize = 4096;
@@ -44,8 +47,7 @@ struct Recorder {
     population: usize,
     every: u64,
     neurons: Vec<u32>,
-    variables: usize,
-    tape: Tape,
+    variables: Vec<crate::model::Recorder>,
 }
 
 pub struct EventEngine {
@@ -71,6 +73,23 @@ pub struct EventEngine {
 }
 
 impl EventEngine {
+    /// Build all synapses and set every neuron on its course. Refuses, by name, models without closed forms and currents that
+    /// vary all the time. `progress` runs from 0 to 1.
+    pub fn new(net: &Network, progress: &(dyn Fn(f64) + Sync)) -> Result<EventEngine> {
+        for (p, population) in net.populations.iter().enumerate() {
+            // What is cheap to refuse is refused before anything is built.
+            Currents::of(net, p)?;
+            cells::closed_form(population)?;
+        }
+        let rows = Rows::prepare(net, &|done| progress(0.3 * done))?;
+        let rows = Box::new(move |source, out: &mut Vec<Edge>| rows.row(source, out));
+        let code = |p: &Projection| {
+            let constants = p.synapse.constants().iter().map(|c| c.get(0)).collect();
+            p.synapse.model.kernel().map(|kernel| (kernel, constants))
+        };
+        EventEngine::build(net, rows, net.projections.iter().map(code).collect(), &|done| progress(0.3 + 0.7 * done))
+    }
+
     /// From a network, its edges and the code of its synapse models (one entry a projection). Refuses what has no closed form.
     fn build(net: &Network, rows: Box<RowFn>, codes: Vec<SynapseCode>, progress: &(dyn Fn(f64) + Sync)) -> Result<EventEngine> {
         if !(net.dt > 0.0 && net.dt.is_finite()) {
@@ -96,7 +115,7 @@ impl EventEngine {
         for (p, population) in net.populations.iter().enumerate() {
             let currents = Currents::of(net, p)?;
             let (cells, source) = match &population.cell {
-                Cell::Neuron(instance) => (Some(Cells::new(p, population, instance, !currents.is_empty())?), None),
+                Cell::Neuron(instance) => (Some(Cells::new(population, instance, !currents.is_empty())?), None),
                 Cell::Source(source) => (None, Some(Source::new(net, p, source)?)),
             };
             engine.cells.push(cells);
@@ -115,7 +134,7 @@ impl EventEngine {
         }
         for (index, probe) in net.probes.iter().enumerate() {
             let Probe::State { population, variables, neurons, interval } = probe else { continue };
-            let (Some(cells), Cell::Neuron(instance)) = (&engine.cells[*population], &net.populations[*population].cell) else {
+            let Cell::Neuron(instance) = &net.populations[*population].cell else {
                 return Err(Error::input(
                     format!("population `{}` emits spikes and has no state to record", net.populations[*population].name),
                     "record a population of neurons",
@@ -126,8 +145,7 @@ impl EventEngine {
                 population: *population,
                 every: ((interval / net.dt).round() as u64).max(1),
                 neurons: neurons.clone(),
-                variables: variables.len(),
-                tape: cells.recorder(instance, variables)?,
+                variables: variables.iter().map(|name| instance.recorder(name)).collect::<Result<_>>()?,
             });
         }
         engine.synapses = Synapses::build(net, &engine.rows, codes, progress)?;
@@ -364,13 +382,15 @@ impl EventEngine {
     /// Sample the probes that are due at the present step.
     fn sample(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let now = self.now();
-        for recorder in self.recorders.iter_mut().filter(|r| self.step.is_multiple_of(r.every)) {
+        for recorder in self.recorders.iter().filter(|r| self.step.is_multiple_of(r.every)) {
             let Some(cells) = &mut self.cells[recorder.population] else { continue };
             let n = recorder.neurons.len();
-            let mut values = vec![0.0; recorder.variables * n];
+            let mut values = vec![0.0; recorder.variables.len() * n];
             for (k, &i) in recorder.neurons.iter().enumerate() {
-                cells.sample(&mut recorder.tape, i as usize, now);
-                (0..recorder.variables).for_each(|v| values[v * n + k] = recorder.tape.output(v) as f32);
+                cells.states_at(i as usize, now);
+                for (v, variable) in recorder.variables.iter().enumerate() {
+                    values[v * n + k] = variable.value_with(i as usize, |s, _| cells.sampled(i as usize, s), &[]) as f32;
+                }
             }
             sink.sample(recorder.probe, now, &values)?;
         }
@@ -422,10 +442,11 @@ impl Source {
             SpikeSource::Poisson { rate, start, stop } => {
                 Source::Poisson(Poisson::new(net.seed, p as u32, Purpose::PoissonSource, rate, n, [*start, *stop], name)?)
             }
-            SpikeSource::Trains(trains) => Source::Played(Played::new(trains.clone(), n, name)?),
-            SpikeSource::Presentation(_) => {
-                return Err(Error::input(format!("`{name}` presents samples"), "run it on the cpu or gpu engine"));
-            }
+            SpikeSource::Trains(trains) => Source::Played(Played::list(trains.clone(), n)?),
+            SpikeSource::Presentation(schedule) => match inputs::shown(net.seed, p as u32, schedule, n)? {
+                Shown::Rates(trains) => Source::Poisson(trains),
+                Shown::Latencies(trains) => Source::Played(trains),
+            },
         })
     }
 }

@@ -21,12 +21,6 @@ pub enum Kind {
     Source = 4,
 }
 
-impl Kind {
-    pub fn from_u32(code: u32) -> Option<Kind> {
-        [Kind::Crossing, Kind::Change, Kind::Arrival, Kind::Drive, Kind::Source].into_iter().find(|k| *k as u32 == code)
-    }
-}
-
 /// An entry of the queue: 32 bytes. Ordered by (time, kind, a, b, stamp).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
@@ -100,14 +94,6 @@ impl Default for Calendar {
 }
 
 impl Calendar {
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub fn push(&mut self, event: Event) {
         debug_assert!(event.time.is_finite() && event.time >= 0.0);
         self.len += 1;
@@ -251,13 +237,13 @@ mod tests {
                         now = got.map_or(now, |e| e.time);
                     }
                 }
-                prop_assert_eq!(queue.len(), heap.len());
+                prop_assert_eq!(queue.len, heap.len());
             }
             let wanted: Vec<Event> = std::iter::from_fn(|| heap.pop().map(|r| r.0)).collect();
             prop_assert_eq!(queue.sorted(), wanted.clone());
             let got: Vec<Event> = std::iter::from_fn(|| queue.pop()).collect();
             prop_assert_eq!(got, wanted);
-            prop_assert!(queue.is_empty());
+            prop_assert_eq!(queue.len, 0);
         }
     }
 

@@ -228,11 +228,6 @@ impl Sum {
         let zeros = self.sign_changes(true);
         if zeros.n > 0 { zeros.at[0] } else { f64::INFINITY }
     }
-
-    /// f(s).
-    pub fn value(&self, s: f64) -> f64 {
-        self.groups[..self.n].iter().map(|g| g.polynomial(s).0 * (-g.rate * s).exp()).sum()
-    }
 }
 
 impl Zeros {

@@ -4,8 +4,8 @@
 
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::{NeuronModel, Sign};
-use crate::network::{Cell, Edge, Network, Projection};
+use crate::model::Sign;
+use crate::network::{Cell, Edge, Network, Projection, quantum};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -117,15 +117,6 @@ pub struct Synapses {
 /// Edge of a row and its class, ready to be sorted.
 type Placed = (Edge, u16);
 
-/// The port for a weight where the projection names none: the first whose sign takes it.
-fn port_for(model: &NeuronModel, weight: f64) -> Option<usize> {
-    model.ports.iter().position(|p| match p.sign {
-        Sign::Any => true,
-        Sign::Positive => weight >= 0.0,
-        Sign::Negative { .. } => weight <= 0.0,
-    })
-}
-
 /// Sources whose rows are made at a time.
 const CHUNK: usize = 8192;
 
@@ -139,15 +130,11 @@ impl Synapses {
             }
         }
         // Classes: every projection times the ports of its target, so that a class can be named while rows are made in parallel.
-        let mut first_class = Vec::with_capacity(net.projections.len());
+        let mut classes_of = Vec::with_capacity(net.projections.len());
         for (p, projection) in net.projections.iter().enumerate() {
-            first_class.push(table.classes.len());
-            let Cell::Neuron(instance) = &net.populations[projection.target].cell else {
-                return Err(Error::input(
-                    format!("projection `{}` ends at `{}`, which only emits", projection.name, net.populations[projection.target].name),
-                    "choose a population of neurons as its target",
-                ));
-            };
+            let first = table.classes.len();
+            classes_of.push(quantum::ports(net, projection)?.map(|port| port.map(|port| (first + port) as u16)));
+            let Cell::Neuron(instance) = &net.populations[projection.target].cell else { continue };
             let dynamic = table.dynamics.iter().position(|d| d.projection == p as u32).map(|d| d as u32);
             table.classes.extend(instance.model.ports.iter().enumerate().map(|(port, declared)| Class {
                 projection: p as u32,
@@ -165,7 +152,7 @@ impl Synapses {
         for from in (0..sources).step_by(CHUNK) {
             progress(from as f64 / sources.max(1) as f64);
             let to = (from as usize + CHUNK).min(sources as usize) as u32;
-            (from..to).into_par_iter().map(|source| place_row(net, rows, source, &first_class)).collect_into_vec(&mut chunk);
+            (from..to).into_par_iter().map(|source| place_row(net, rows, source, &classes_of)).collect_into_vec(&mut chunk);
             for row in chunk.drain(..) {
                 table.append(row?);
             }
@@ -261,14 +248,12 @@ impl Synapses {
         position
     }
 
-    /// Weight and states of the dynamic synapses of every projection, in canonical edge order (empty for static ones).
+    /// Weight and states of every projection with dynamic synapses, in canonical edge order.
     pub fn gather(&self, net: &Network, rows: &RowFn) -> Vec<Vec<Vec<f32>>> {
-        let mut all: Vec<Vec<Vec<f32>>> = vec![Vec::new(); net.projections.len()];
-        for dynamic in &self.dynamics {
-            all[dynamic.projection as usize] = vec![Vec::with_capacity(dynamic.weight.len()); 1 + dynamic.states.len()];
-        }
-        self.each_dynamic(net, rows, |d, projection, member| {
-            let (dynamic, out) = (&self.dynamics[d], &mut all[projection]);
+        let empty = |d: &Dynamic| vec![Vec::with_capacity(d.weight.len()); 1 + d.states.len()];
+        let mut all: Vec<Vec<Vec<f32>>> = self.dynamics.iter().map(empty).collect();
+        self.each_dynamic(net, rows, |d, member| {
+            let (dynamic, out) = (&self.dynamics[d], &mut all[d]);
             out[0].push(dynamic.weight[member]);
             dynamic.states.iter().zip(&mut out[1..]).for_each(|(state, out)| out.push(f32::from_bits(state[member])));
         });
@@ -277,29 +262,23 @@ impl Synapses {
 
     /// The reverse of [`Synapses::gather`]. False when the sizes do not fit.
     pub fn scatter(&mut self, net: &Network, rows: &RowFn, all: &[Vec<Vec<f32>>]) -> bool {
-        let fits = |d: &Dynamic| {
-            all.get(d.projection as usize)
-                .is_some_and(|a| a.len() == 1 + d.states.len() && a.iter().all(|values| values.len() == d.weight.len()))
-        };
-        if !self.dynamics.iter().all(fits) {
+        let fits = |(d, a): (&Dynamic, &Vec<Vec<f32>>)| a.len() == 1 + d.states.len() && a.iter().all(|x| x.len() == d.weight.len());
+        if all.len() != self.dynamics.len() || !self.dynamics.iter().zip(all).all(fits) {
             return false;
         }
-        let mut moves = Vec::new();
-        let mut next = vec![0; net.projections.len()];
-        self.each_dynamic(net, rows, |d, projection, member| {
-            moves.push((d, projection, member, next[projection]));
-            next[projection] += 1;
-        });
-        for (d, projection, member, from) in moves {
-            let (dynamic, values) = (&mut self.dynamics[d], &all[projection]);
-            dynamic.weight[member] = values[0][from];
-            dynamic.states.iter_mut().zip(&values[1..]).for_each(|(state, values)| state[member] = values[from].to_bits());
+        let mut members = vec![Vec::new(); self.dynamics.len()];
+        self.each_dynamic(net, rows, |d, member| members[d].push(member));
+        for ((dynamic, values), members) in self.dynamics.iter_mut().zip(all).zip(members) {
+            for (from, member) in members.into_iter().enumerate() {
+                dynamic.weight[member] = values[0][from];
+                dynamic.states.iter_mut().zip(&values[1..]).for_each(|(state, values)| state[member] = values[from].to_bits());
+            }
         }
         true
     }
 
-    /// Visit dynamic synapses in canonical edge order: (index into `dynamics`, projection, index in its arrays).
-    fn each_dynamic(&self, net: &Network, rows: &RowFn, mut visit: impl FnMut(usize, usize, usize)) {
+    /// Visit dynamic synapses in canonical edge order: (index into `dynamics`, index in its arrays).
+    fn each_dynamic(&self, net: &Network, rows: &RowFn, mut visit: impl FnMut(usize, usize)) {
         if self.dynamics.is_empty() {
             return;
         }
@@ -307,9 +286,9 @@ impl Synapses {
         for source in 0..net.neurons() {
             edges.clear();
             rows(source, &mut edges);
-            for (edge, position) in edges.iter().zip(self.canonical(source, &edges)) {
+            for position in self.canonical(source, &edges) {
                 if let Some(d) = self.classes[self.class_of[position] as usize].dynamic {
-                    visit(d as usize, edge.projection as usize, self.member[position] as usize);
+                    visit(d as usize, self.member[position] as usize);
                 }
             }
         }
@@ -321,47 +300,42 @@ fn in_row(a: &Edge, b: &Edge) -> std::cmp::Ordering {
     a.delay.total_cmp(&b.delay).then(a.projection.cmp(&b.projection))
 }
 
-fn place_row(net: &Network, rows: &RowFn, source: u32, first_class: &[usize]) -> Result<Vec<Placed>> {
+/// The row of a source, in order, each edge with its class; `classes_of` gives those of positive and negative weights.
+fn place_row(net: &Network, rows: &RowFn, source: u32, classes_of: &[[Option<u16>; 2]]) -> Result<Vec<Placed>> {
     let mut edges = Vec::new();
     rows(source, &mut edges);
     edges.sort_by(in_row);
+    let refuse = |edge: &Edge, message: String, remedy: &str| {
+        Err(Error::input(format!("projection `{}`: {message}", net.projections[edge.projection as usize].name), remedy))
+    };
     let place = |edge: Edge| -> Result<Placed> {
-        let projection = &net.projections[edge.projection as usize];
         if !(edge.delay > 0.0 && edge.delay.is_finite()) {
-            let message = format!("projection `{}` has a delay of {} ms", projection.name, edge.delay);
-            return Err(Error::input(message, "every delay must be above 0 ms; set the limits of the distribution"));
+            return refuse(&edge, format!("a delay of {} ms", edge.delay), "every delay must be above 0 ms; limit the distribution");
         }
         if !edge.weight.is_finite() {
-            return Err(Error::input(format!("projection `{}` has a weight of {}", projection.name, edge.weight), "give finite weights"));
+            return refuse(&edge, format!("a weight of {}", edge.weight), "give finite weights");
         }
-        let Cell::Neuron(instance) = &net.populations[projection.target].cell else { unreachable!("checked for every projection") };
-        let port = projection.port.or_else(|| port_for(&instance.model, edge.weight)).ok_or_else(|| {
-            Error::input(
-                format!("projection `{}`: {} has no port for the weight {}", projection.name, instance.model.name, edge.weight),
+        match classes_of[edge.projection as usize][(edge.weight < 0.0) as usize] {
+            Some(class) => Ok((edge, class)),
+            None => refuse(
+                &edge,
+                format!("its target has no port for the weight {}", edge.weight),
                 "name a receptor, or change the sign of the weight",
-            )
-        })?;
-        Ok((edge, (first_class[edge.projection as usize] + port) as u16))
+            ),
+        }
     };
     edges.into_iter().map(place).collect()
 }
 
 impl Dynamic {
     fn new(projection: u32, kernel: Arc<dyn Kernel>, constants: Vec<u32>, of: &Projection) -> Dynamic {
-        let model = &of.synapse.model;
-        let word = |(s, x): (&crate::model::State, &f64)| match s.ty {
-            crate::model::Ty::I32 => *x as i32 as u32,
-            crate::model::Ty::U32 => *x as u32,
-            crate::model::Ty::Bool => (*x != 0.0) as u32,
-            crate::model::Ty::F32 => (*x as f32).to_bits(),
-        };
         Dynamic {
             projection,
             kernel,
             constants,
             weight: Vec::new(),
-            states: vec![Vec::new(); model.states.len()],
-            initial: model.states.iter().zip(&of.synapse.initial).map(word).collect(),
+            states: vec![Vec::new(); of.synapse.model.states.len()],
+            initial: of.synapse.initial_words(),
             elapsed: vec![0.0; BLOCK],
             psc: vec![0; BLOCK],
             scratch: Scratch::default(),

@@ -3,7 +3,7 @@
 
 use super::device::{MOST_ITERATIONS, device_error, mib};
 use crate::error::Result;
-use crate::model::{Constant, NeuronModel, Ty};
+use crate::model::{NeuronModel, Ty, Words, word};
 use crate::network::table::{Form, NO_ROW, Tables, split};
 use crate::network::{Cell, Network, NeuronInstance, Values};
 use crate::stimulus::poisson::{PoissonDrive, Table as Thresholds};
@@ -14,16 +14,6 @@ use std::sync::Arc;
 /// Neurons of a workgroup of the update and source kernels.
 pub const WORKGROUP: u32 = 64;
 const ALL_USE_THE_FIRST: u32 = u32::MAX;
-
-/// A 32-bit word of the type the code sees.
-pub fn to_word(value: f64, ty: Ty) -> u32 {
-    match ty {
-        Ty::F32 => (value as f32).to_bits(),
-        Ty::I32 => value as i32 as u32,
-        Ty::U32 => value as u32,
-        Ty::Bool => (value != 0.0) as u32,
-    }
-}
 
 /// All populations of one model: one dispatch.
 pub struct ModelLayout {
@@ -73,26 +63,16 @@ fn by_model(net: &Network) -> Vec<(Arc<NeuronModel>, Vec<(usize, &NeuronInstance
     models
 }
 
-/// Values of the constants that the code reads.
-fn constants<'a>(instance: &'a NeuronInstance, wanted: &'a [Constant]) -> impl Iterator<Item = (&'a Values, Ty)> {
-    let model = &instance.model;
-    wanted.iter().filter_map(move |c| {
-        let parameter = model.params.iter().position(|p| p.name == c.name).map(|k| &instance.params[k]);
-        let derived = || model.derived.iter().position(|d| d.name == c.name).map(|k| &instance.derived[k]);
-        parameter.or_else(derived).map(|values| (values, c.ty))
-    })
-}
-
-/// Appends `values` and returns (base, stride).
-fn operand(words: &mut Vec<u32>, values: &Values, ty: Ty) -> [u32; 2] {
+/// Appends a constant and returns (base, stride).
+fn operand(words: &mut Vec<u32>, values: &Words) -> [u32; 2] {
     let base = words.len() as u32;
     match values {
-        Values::Uniform(x) => {
-            words.push(to_word(*x, ty));
+        Words::Uniform(word) => {
+            words.push(*word);
             [base, 0]
         }
-        Values::Each(each) => {
-            words.extend(each.iter().map(|&x| to_word(x, ty)));
+        Words::Each(each) => {
+            words.extend(each.iter());
             [base, 1]
         }
     }
@@ -142,10 +122,10 @@ fn model_layout(net: &Network, tables: &Tables, model: Arc<NeuronModel>, list: &
         let (population, words) = (&net.populations[p], &mut layout.table_words);
         let n = population.n as usize;
         let first_state = layout.states.len() as u32;
-        for (state, values) in layout.model.states.iter().zip(&instance.initial) {
-            layout.states.extend((0..n).map(|i| to_word(values.get(i), state.ty)));
+        for values in instance.initial_words() {
+            layout.states.extend((0..n).map(|i| values.get(i)));
         }
-        let operands: Vec<[u32; 2]> = constants(instance, &layout.model.constants).map(|(v, ty)| operand(words, v, ty)).collect();
+        let operands: Vec<[u32; 2]> = instance.constants().iter().map(|values| operand(words, values)).collect();
         let first_operand = words.len() as u32;
         words.extend(operands.as_flattened());
         let first_quantum = words.len() as u32;
@@ -187,10 +167,14 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
                 iterations += 2 + u64::from(width.max(1).ilog2());
                 [0, *port as u32, units(*weight, tables.quantum[p][*port]) as u32, first, width, rows, 0, 0]
             }
-            DriveKind::Dc { amplitude: each @ Values::Each(_) } => [1, 0, 0, operand(words, each, Ty::F32)[0], 0, 0, 0, 0],
+            DriveKind::Dc { amplitude: Values::Each(each) } => {
+                let table = words.len() as u32;
+                words.extend(each.iter().map(|&x| word(x, Ty::F32)));
+                [1, 0, 0, table, 0, 0, 0, 0]
+            }
             DriveKind::Noise { mean, std, interval } => {
                 let steps = (interval / net.dt).round().clamp(1.0, 65_535.0) as u32;
-                [2, 0, 0, 0, steps, 0, to_word(*std, Ty::F32), to_word(*mean, Ty::F32)]
+                [2, 0, 0, 0, steps, 0, word(*std, Ty::F32), word(*mean, Ty::F32)]
             }
             DriveKind::Dc { .. } | DriveKind::Ac { .. } | DriveKind::Step { .. } => continue,
         };

@@ -2,7 +2,7 @@
 //! prints is what runs; needs no device.
 
 use crate::error::{Error, Result};
-use crate::model::{Constant, NeuronModel, State, SynapseModel, Ty};
+use crate::model::{Constant, NeuronModel, Sign, State, SynapseModel, Ty};
 use std::fmt::Write;
 
 const WINDOW: &str = include_str!("../../../shaders/window.wgsl");
@@ -21,7 +21,9 @@ pub fn update_shader(model: &NeuronModel) -> String {
     let mut access = loads(&model.constants, &model.states);
     access.push_str("\nfn load_inputs() {\n");
     for (p, port) in model.ports.iter().enumerate() {
-        let _ = writeln!(access, "    {} = f32(port_units({p}u)) * port_quantum({p}u);", port.name);
+        let sum = format!("f32(port_units({p}u)) * port_quantum({p}u)");
+        let sum = if matches!(port.sign, Sign::Negative { absolute: true }) { format!("abs({sum})") } else { sum };
+        let _ = writeln!(access, "    {} = {sum};", port.name);
     }
     if let Some((name, _)) = &model.current {
         let _ = writeln!(access, "    {name} = current_sum();");
