@@ -47,7 +47,7 @@ fn root() -> PathBuf {
 }
 
 /// Names of the model files in a folder under models/.
-fn files(folder: &str) -> Vec<String> {
+pub fn files(folder: &str) -> Vec<String> {
     let entries = std::fs::read_dir(root().join("models").join(folder)).unwrap();
     let mut names: Vec<String> = entries
         .map(|e| e.unwrap().path())
@@ -59,7 +59,7 @@ fn files(folder: &str) -> Vec<String> {
     names
 }
 
-fn golden(model: &str) -> Value {
+pub fn golden(model: &str) -> Value {
     let path = root().join("tests/golden/nest").join(format!("{model}.json"));
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|e| panic!("{model} has no reference {}: {e}; add one to tests/golden/make_nest.py", path.display()));
@@ -70,7 +70,7 @@ fn library() -> &'static Library {
     Library::built_in().unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
@@ -84,9 +84,9 @@ fn number(value: &Value) -> f64 {
 }
 
 /// One case of a reference file.
-struct Case {
-    name: String,
-    dt: f64,
+pub struct Case {
+    pub name: String,
+    pub dt: f64,
     steps: usize,
     params: Vec<(String, f64)>,
     /// Weights that arrive in a step.
@@ -94,11 +94,11 @@ struct Case {
     current: Vec<[f64; 3]>,
     every: usize,
     spikes: Vec<usize>,
-    trace: Vec<(String, Vec<f64>)>,
+    pub trace: Vec<(String, Vec<f64>)>,
 }
 
 impl Case {
-    fn read(value: &Value) -> Case {
+    pub fn read(value: &Value) -> Case {
         let dt = value["dt"].as_f64().unwrap();
         let step = |t: f64| (t / dt).round() as usize;
         let mut arrivals: HashMap<usize, Vec<f64>> = HashMap::new();
@@ -206,7 +206,7 @@ fn run(model: &Arc<NeuronModel>, case: &Case, kernel: Arc<dyn Kernel>) -> (Vec<u
 
 /// Compare with the reference: all spikes; traces at every sample that lies next to no spike. After a spike that
 /// is a step off (conductance models) the traces are shifted as well, and not compared any more.
-fn compare(model: &str, case: &Case, spikes: &[usize], trace: &[Vec<f64>]) -> usize {
+pub fn compare(model: &str, case: &Case, spikes: &[usize], trace: &[Vec<f64>]) -> usize {
     let (allowed, mut compared_in_all) = (tolerance(model), 0);
     let off: Vec<i64> = spikes.iter().zip(&case.spikes).map(|(a, b)| *a as i64 - *b as i64).collect();
     let at = |step: usize| step as f64 * case.dt;
