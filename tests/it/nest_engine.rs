@@ -38,7 +38,11 @@ fn scenario(model: &str, case: &Value) -> String {
     if !edges.is_empty() {
         let at = |t: f64| currents.iter().filter(|[from, to, _]| *from <= t && t < *to).map(|c| c[2]).sum::<f64>();
         let amplitudes: Vec<f64> = edges.iter().map(|t| at(*t)).collect();
-        writeln!(text, "[[drives]]\ntarget = \"X\"\ntype = \"step_current_generator\"\ntimes = {edges:?}\namplitudes = {amplitudes:?}").unwrap();
+        writeln!(
+            text,
+            "[[drives]]\ntarget = \"X\"\ntype = \"step_current_generator\"\ntimes = {edges:?}\namplitudes = {amplitudes:?}"
+        )
+        .unwrap();
     }
     text
 }
