@@ -1,10 +1,11 @@
 //! The references of single neurons again, this time through whole scenarios: spike generators, projections with delays, step
 //! currents, probes and the CPU engine's integer sums between a model and its drive.
 
-use crate::common::{plan, simulate};
+use crate::common::{Collected, plan, simulate};
 use crate::neurons::{Case, compare, files, golden, numbers};
 use serde_json::Value;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// A case of a reference file as a scenario: population `X` of one neuron, one population of generators for each input.
 fn scenario(model: &str, case: &Value) -> String {
@@ -63,4 +64,25 @@ fn whole_scenarios_agree_with_the_references() {
             compare(&name, &case, &spikes, &trace);
         }
     }
+}
+
+/// iaf_psc_alpha's lower bound has no closed form: the event engine fails with a message and does not ignore it.
+#[test]
+fn the_event_engine_does_not_ignore_a_lower_bound() {
+    let text = |bound: &str| {
+        format!(
+            "title = \"bound\"\n[simulation]\nduration = 50\nseed = 1\n[populations.X]\nmodel = \"iaf_psc_alpha\"\nn = 1\nparams = {{ I_e = 500.0{bound} }}\n"
+        )
+    };
+    let run = |bound: &str| {
+        let plan = plan(&text(bound), &[]);
+        let net = Arc::new(plan.network.clone());
+        let options = sharpwave::run::Options::default();
+        let mut sink = Collected::default();
+        let mut engine = sharpwave::run::engine(&net, "event", 1, &options, &sharpwave::run::Silent)?;
+        engine.advance((plan.duration / net.dt).round() as u64, &mut sink)?;
+        sharpwave::error::Result::Ok(sink.spikes.len())
+    };
+    assert_eq!(run("").unwrap_or_else(|e| panic!("{e}")), 3);
+    assert!(run(", V_min = -80.0").is_err());
 }
