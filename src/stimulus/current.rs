@@ -201,7 +201,7 @@ impl Noise {
 }
 
 /// The variate described at the head of this file.
-fn standard_normal(key: [u32; 2], element: u32, interval: u64) -> f64 {
+pub(crate) fn standard_normal(key: [u32; 2], element: u32, interval: u64) -> f64 {
     let words = philox4x32([element >> 2, interval as u32, (interval >> 32) as u32, Purpose::NoiseCurrent as u32], key);
     let j = (element & 2) as usize;
     let scale = 2f64.powi(-32);

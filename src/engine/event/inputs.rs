@@ -4,6 +4,8 @@
 use crate::error::{Error, Result};
 use crate::network::{Network, Values};
 use crate::rng::{self, Purpose, Stream};
+use crate::stimulus::current::standard_normal;
+use crate::stimulus::encode::{Coding, Presentation};
 use crate::stimulus::{Drive, DriveKind, Trains};
 use std::sync::Arc;
 
@@ -12,14 +14,51 @@ use std::sync::Arc;
 pub struct Poisson {
     key: [u32; 2],
     purpose: Purpose,
-    /// Hz
-    rate: Values,
-    /// ms; the last time at which a spike may fall.
-    stop: f64,
-    /// ms; it does not happen when later than `stop`.
+    intensity: Intensity,
+    /// ms; it does not happen when later than the end of the intensity.
     next: Vec<f64>,
     /// Spikes drawn so far, `next` included.
     drawn: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+enum Intensity {
+    /// Hz until `stop` (ms).
+    Constant { rate: Values, stop: f64 },
+    /// Of the pixel of the element, while its sample is shown.
+    Shown(Arc<Presentation>),
+}
+
+impl Intensity {
+    /// When the integral of the intensity from `t` on reaches `share`, ms; infinity for never.
+    fn reach(&self, i: usize, t: f64, mut share: f64) -> f64 {
+        match self {
+            Intensity::Constant { rate, .. } => match rate.get(i) {
+                rate if rate > 0.0 => t + share * 1e3 / rate,
+                _ => f64::INFINITY,
+            },
+            Intensity::Shown(schedule) => {
+                let near = ((t - schedule.start) / (schedule.present + schedule.rest)).floor() - 1.0;
+                for k in near.max(0.0) as usize..schedule.order.len() {
+                    let rate = schedule.rate(schedule.pixels(k)[i]) * 1e-3;
+                    let from = schedule.onset(k).max(t);
+                    let room = (schedule.onset(k) + schedule.present - from).max(0.0) * rate;
+                    if rate > 0.0 && share <= room {
+                        return from + share / rate;
+                    }
+                    share -= room;
+                }
+                f64::INFINITY
+            }
+        }
+    }
+
+    fn stop(&self) -> f64 {
+        match self {
+            Intensity::Constant { stop, .. } => *stop,
+            Intensity::Shown(_) => f64::INFINITY,
+        }
+    }
 }
 
 impl Poisson {
@@ -28,25 +67,27 @@ impl Poisson {
         if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| !(*r >= 0.0 && r.is_finite())) {
             return Err(Error::input(format!("`{name}`: a rate of {bad} Hz"), "give finite rates of at least 0 Hz"));
         }
-        let mut trains =
-            Poisson { key: rng::key(seed, owner), purpose, rate: rate.clone(), stop, next: vec![start.max(0.0); n], drawn: vec![0; n] };
+        Ok(Poisson::from(rng::key(seed, owner), purpose, Intensity::Constant { rate: rate.clone(), stop }, n, start.max(0.0)))
+    }
+
+    fn from(key: [u32; 2], purpose: Purpose, intensity: Intensity, n: usize, start: f64) -> Poisson {
+        let mut trains = Poisson { key, purpose, intensity, next: vec![start; n], drawn: vec![0; n] };
         (0..n).for_each(|i| trains.step(i));
-        Ok(trains)
+        trains
     }
 
     /// On to the spike after `next`.
     #[inline]
     pub fn step(&mut self, i: usize) {
-        let rate = self.rate.get(i);
         let u = Stream::new(self.key, self.purpose, i as u32, self.drawn[i]).uniform();
         self.drawn[i] = self.drawn[i].wrapping_add(1);
-        self.next[i] = if rate > 0.0 { self.next[i] - u.ln() * 1e3 / rate } else { f64::INFINITY };
+        self.next[i] = self.intensity.reach(i, self.next[i], -u.ln());
     }
 
     /// ms; infinity when there is none.
     #[inline]
     pub fn next(&self, i: usize) -> f64 {
-        if self.next[i] <= self.stop { self.next[i] } else { f64::INFINITY }
+        if self.next[i] <= self.intensity.stop() { self.next[i] } else { f64::INFINITY }
     }
 
     pub fn len(&self) -> usize {
@@ -68,7 +109,11 @@ impl Poisson {
             self.drawn[i] = words[n + i] as u32;
             let silent = self.next[i] == f64::INFINITY;
             // Also a train that had ended, when its end was moved behind the present.
-            if self.rate.get(i) > 0.0 && now < self.stop && (silent || self.next[i] <= now) {
+            if let Intensity::Constant { rate, stop } = &self.intensity
+                && rate.get(i) > 0.0
+                && now < *stop
+                && (silent || self.next[i] <= now)
+            {
                 self.next[i] = now;
                 self.step(i);
             }
@@ -77,45 +122,101 @@ impl Poisson {
     }
 }
 
-/// A list of spikes in order of time.
+/// Given spikes in order of time: from a list, or from the latencies of a presentation.
 #[derive(Clone, Debug)]
 pub struct Played {
-    trains: Arc<Trains>,
+    score: Score,
+    /// Spikes of the part (a presentation, or all of a list) that is being played, and the place in it.
+    part: usize,
     at: usize,
+    /// Spikes of that part, where it is a presentation.
+    loaded: Vec<(f64, u32)>,
+}
+
+#[derive(Clone, Debug)]
+enum Score {
+    List(Arc<Trains>),
+    Latencies(Arc<Presentation>),
 }
 
 impl Played {
-    /// Times at or before 0 are passed over, as on a grid.
-    pub fn new(trains: Arc<Trains>, n: usize, name: &str) -> Result<Played> {
-        let wrong = |message: String| Err(Error::input(format!("spike trains of `{name}`: {message}"), "correct the list of spikes"));
-        if trains.time.len() != trains.source.len() {
-            return wrong(format!("{} times for {} sources", trains.time.len(), trains.source.len()));
+    /// Times below 0 are passed over.
+    pub fn list(trains: Arc<Trains>, n: usize) -> Result<Played> {
+        trains.check(n as u32)?;
+        Ok(Played::from(Score::List(trains)))
+    }
+
+    fn from(score: Score) -> Played {
+        let mut played = Played { score, part: 0, at: 0, loaded: Vec::new() };
+        played.seek(0.0);
+        played
+    }
+
+    /// Load the spikes of the present part, or of the next that has any.
+    fn load_part(&mut self) {
+        let Score::Latencies(schedule) = &self.score else { return };
+        self.loaded.clear();
+        while self.part < schedule.order.len() {
+            self.loaded = schedule.latency_spikes(self.part);
+            if self.at < self.loaded.len() {
+                return;
+            }
+            (self.part, self.at) = (self.part + 1, 0);
         }
-        if let Some(t) = trains.time.iter().find(|t| !t.is_finite()) {
-            return wrong(format!("{t} is not a time"));
-        }
-        if trains.time.windows(2).any(|w| w[0] > w[1]) {
-            return wrong("not in order of time".into());
-        }
-        if let Some(s) = trains.source.iter().find(|s| **s as usize >= n) {
-            return wrong(format!("source {s} is not one of the {n}"));
-        }
-        Ok(Played { at: trains.time.partition_point(|t| *t <= 0.0), trains })
+        self.loaded.clear();
     }
 
     /// (time, local id) of the next spike.
     pub fn next(&self) -> Option<(f64, u32)> {
-        Some((*self.trains.time.get(self.at)?, self.trains.source[self.at]))
+        match &self.score {
+            Score::List(trains) => Some((*trains.time.get(self.at)?, trains.source[self.at])),
+            Score::Latencies(_) => self.loaded.get(self.at).copied(),
+        }
     }
 
     pub fn step(&mut self) {
         self.at += 1;
+        if matches!(self.score, Score::Latencies(_)) && self.at >= self.loaded.len() {
+            self.load_part();
+        }
     }
 
-    /// Pass over everything up to `now`.
+    /// To the first spike after `now` (ms); at 0 the first of all, since spikes at 0 are still to come.
     pub fn seek(&mut self, now: f64) {
-        self.at = self.trains.time.partition_point(|t| *t <= now.max(0.0));
+        let past = |t: f64| t < 0.0 || (t <= now && now > 0.0);
+        match &self.score {
+            Score::List(trains) => self.at = trains.time.partition_point(|t| past(*t)),
+            Score::Latencies(schedule) => {
+                let part = ((now - schedule.start) / (schedule.present + schedule.rest)).floor() - 1.0;
+                (self.part, self.at) = (part.max(0.0) as usize, 0);
+                self.load_part();
+                while self.next().is_some_and(|(t, _)| past(t)) {
+                    self.step();
+                }
+            }
+        }
     }
+}
+
+/// What the samples of a presentation make their sources do.
+pub enum Shown {
+    Rates(Poisson),
+    Latencies(Played),
+}
+
+/// A presentation to a population of `n`; `owner` is its index.
+pub fn shown(seed: u64, owner: u32, schedule: &Arc<Presentation>, n: usize) -> Result<Shown> {
+    if schedule.n() as usize != n {
+        let message = format!("samples of {} pixels are shown to a population of {n}", schedule.n());
+        return Err(Error::input(message, format!("make the population n = {}", schedule.n())));
+    }
+    Ok(match schedule.coding {
+        Coding::Rate { .. } => {
+            let intensity = Intensity::Shown(schedule.clone());
+            Shown::Rates(Poisson::from(rng::key(seed, owner), Purpose::PoissonSource, intensity, n, 0.0))
+        }
+        Coding::Latency { .. } => Shown::Latencies(Played::from(Score::Latencies(schedule.clone()))),
+    })
 }
 
 /// The current drives of one population: their sum changes at known times only.
@@ -242,16 +343,6 @@ impl Shape {
             Shape::Noise { mean, std, interval, key } => mean + std * standard_normal(*key, i as u32, interval_of(t, start, *interval)),
         }
     }
-}
-
-/// The normal variate of the grid engines' noise current (Box & Muller 1958, see stimulus).
-fn standard_normal(key: [u32; 2], element: u32, interval: u64) -> f64 {
-    let words = rng::philox4x32([element >> 2, interval as u32, (interval >> 32) as u32, Purpose::NoiseCurrent as u32], key);
-    let j = (element & 2) as usize;
-    let scale = 2f64.powi(-32);
-    let radius = (-2.0 * ((words[j] as f64 + 0.5) * scale).ln()).sqrt();
-    let angle = std::f64::consts::TAU * words[j + 1] as f64 * scale;
-    radius * if element & 1 == 0 { angle.cos() } else { angle.sin() }
 }
 
 #[cfg(test)]

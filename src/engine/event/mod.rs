@@ -17,7 +17,7 @@ use crate::network::{Cell, Edge, Network, Probe, Projection, Values};
 use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
-use inputs::{Currents, Played, Poisson};
+use inputs::{Currents, Played, Poisson, Shown};
 use queue::{Calendar, Event, Kind};
 use synapses::{RowFn, SynapseCode, Synapses};
 
@@ -442,10 +442,11 @@ impl Source {
             SpikeSource::Poisson { rate, start, stop } => {
                 Source::Poisson(Poisson::new(net.seed, p as u32, Purpose::PoissonSource, rate, n, [*start, *stop], name)?)
             }
-            SpikeSource::Trains(trains) => Source::Played(Played::new(trains.clone(), n, name)?),
-            SpikeSource::Presentation(_) => {
-                return Err(Error::input(format!("`{name}` presents samples"), "run it on the cpu or gpu engine"));
-            }
+            SpikeSource::Trains(trains) => Source::Played(Played::list(trains.clone(), n)?),
+            SpikeSource::Presentation(schedule) => match inputs::shown(net.seed, p as u32, schedule, n)? {
+                Shown::Rates(trains) => Source::Poisson(trains),
+                Shown::Latencies(trains) => Source::Played(trains),
+            },
         })
     }
 }

@@ -569,3 +569,55 @@ fn weights_in_canonical_order() {
     assert_eq!(total as u64, engine.counters().synapses);
     assert!(engine.weights(9).is_err());
 }
+
+/// Samples shown one after another: rate-coded counts by pixel and time, latencies exactly; both continue after a restore.
+#[test]
+fn presentations() {
+    use crate::stimulus::encode::{Coding, Order, Presentation};
+    use crate::stimulus::idx::Images;
+    let images = Arc::new(Images::from_intensities(&[0.0, 0.5, 1.0, 0.25], 4).unwrap());
+    let shown = |coding| {
+        let schedule = Presentation::new(images.clone(), coding, 350.0, 150.0, Order::Sequential, Some(40)).unwrap();
+        let cell = Cell::Source(SpikeSource::Presentation(Arc::new(schedule.clone())));
+        (network(vec![("retina", 4, cell)]), schedule)
+    };
+    let (net, schedule) = shown(Coding::Rate { max_rate: 100.0 });
+    let whole = run(&mut engine(&net), 21_000.0);
+    for s in &whole.spikes {
+        let k = (s.time / 500.0).floor();
+        assert!(s.time - k * 500.0 <= 350.0 && s.time <= 20_000.0 && s.id != 0);
+    }
+    for pixel in 0..4 {
+        let expected = schedule.rate(schedule.pixels(0)[pixel]) * 0.35 * 40.0;
+        let count = whole.spikes.iter().filter(|s| s.id == pixel as u32).count() as f64;
+        assert!((count - expected).abs() <= 4.0 * expected.sqrt(), "pixel {pixel}: {count} for {expected}");
+    }
+
+    let (late, schedule) = shown(Coding::Latency { window: 300.0 });
+    let wanted: Vec<Spike> =
+        (0..40).flat_map(|i| schedule.latency_spikes(i)).map(|(time, id)| Spike { time, id }).collect();
+    assert_eq!(run(&mut engine(&late), 21_000.0).spikes, wanted);
+    assert_eq!(wanted.len(), 120);
+
+    for (net, spikes) in [(&net, &whole.spikes), (&late, &wanted)] {
+        let mut first = engine(net);
+        let before = run(&mut first, 7_777.7).spikes.len();
+        let mut second = engine(net);
+        second.restore(&first.snapshot().unwrap()).unwrap();
+        assert_eq!(run(&mut second, 13_000.0).spikes, spikes[before..]);
+    }
+}
+
+/// Spikes given at time 0 are played, once.
+#[test]
+fn trains_from_time_zero() {
+    let net = network(vec![("in", 2, trains(&[(-1.0, 0), (0.0, 1), (0.0, 0), (5.0, 1)]))]);
+    let mut first = engine(&net);
+    let start = first.snapshot().unwrap();
+    let kept = run(&mut first, 10.0);
+    let wanted = [(0.0, 0), (0.0, 1), (5.0, 1)].map(|(time, id)| Spike { time, id });
+    assert_eq!(kept.spikes, wanted);
+    first.restore(&start).unwrap();
+    assert_eq!(run(&mut first, 4.0).spikes, wanted[..2]);
+    assert_eq!(run(&mut first, 4.0).spikes, wanted[2..]);
+}
