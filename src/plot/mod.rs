@@ -1,1 +1,312 @@
+//! Figures of a recording: raster, rates, traces, intervals, weights, as SVG and PNG, and a report in one HTML file that needs
+//! nothing else. Promises files that stay small whatever the length of the recording (what is left out is said in the figure)
+//! and that nothing is overwritten unasked. Knows recordings only through `record::read`.
 
+mod collect;
+mod figures;
+mod html;
+
+use crate::error::{Error, Result};
+use crate::record::read::Recording;
+use resvg::{tiny_skia, usvg};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// The fonts named in every figure. The first is built in (a subset) and used for PNG.
+pub(crate) const FONT: &str = "DejaVu Sans, sans-serif";
+static FONT_FILE: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
+
+/// One drawing.
+pub struct Figure {
+    /// Ends the file name: "raster", "rates", "traces", "isi" or "weights".
+    pub name: &'static str,
+    pub title: String,
+    /// What is shown and what was left out.
+    pub note: String,
+    /// On white, text as text.
+    pub svg: String,
+}
+
+/// Draws every figure that the recording has data for.
+///
+/// # Errors
+/// A recording that cannot be read.
+pub fn figures(recording: &Recording) -> Result<Vec<Figure>> {
+    let data = collect::collect(recording)?;
+    figures::all(recording, &data)
+}
+
+/// Draws a recording into `folder` (beside the recording when None): `<name>_<figure>.svg`, `.png` and `<name>.html`. Gives the
+/// files written.
+///
+/// # Errors
+/// A recording that cannot be read; a file that exists already without `force`; a folder that cannot be written.
+pub fn report(file: &Path, folder: Option<&Path>, force: bool) -> Result<Vec<PathBuf>> {
+    let recording = Recording::open(file)?;
+    let folder = folder.map_or_else(|| file.parent().unwrap_or(Path::new("")).to_path_buf(), Path::to_path_buf);
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let data = collect::collect(&recording)?;
+    let figures = figures::all(&recording, &data)?;
+    let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+    for figure in &figures {
+        let base = format!("{stem}_{}", figure.name);
+        files.push((folder.join(format!("{base}.svg")), figure.svg.clone().into_bytes()));
+        files.push((folder.join(format!("{base}.png")), png(&figure.svg, 2.0)?));
+    }
+    files.push((folder.join(format!("{stem}.html")), html::page(&recording, &data, &figures).into_bytes()));
+    if let Some((taken, _)) = files.iter().find(|(path, _)| path.exists() && !force) {
+        let remedy = "give --force to replace it, or another --out";
+        return Err(Error::input(format!("{} exists already", taken.display()), remedy));
+    }
+    if !folder.as_os_str().is_empty() {
+        std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+    }
+    for (path, bytes) in &files {
+        std::fs::write(path, bytes).map_err(|e| Error::file(path, e))?;
+    }
+    Ok(files.into_iter().map(|(path, _)| path).collect())
+}
+
+/// The built-in font as a database.
+fn fonts() -> Arc<usvg::fontdb::Database> {
+    static FONTS: OnceLock<Arc<usvg::fontdb::Database>> = OnceLock::new();
+    let load = || {
+        let mut fonts = usvg::fontdb::Database::new();
+        fonts.load_font_data(FONT_FILE.to_vec());
+        fonts.set_sans_serif_family("DejaVu Sans");
+        Arc::new(fonts)
+    };
+    FONTS.get_or_init(load).clone()
+}
+
+/// Rasterises a figure, `scale` pixels to the unit.
+fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
+    let failed =
+        |what: String| Error::Run { message: format!("a figure cannot be drawn: {what}"), remedy: "please report it".into() };
+    let options = usvg::Options { fontdb: fonts(), ..Default::default() };
+    let tree = usvg::Tree::from_str(svg, &options).map_err(|e| failed(e.to_string()))?;
+    let size = tree.size();
+    let (width, height) = ((size.width() * scale).ceil() as u32, (size.height() * scale).ceil() as u32);
+    let mut pixels = tiny_skia::Pixmap::new(width, height).ok_or_else(|| failed("it is too large".into()))?;
+    pixels.fill(tiny_skia::Color::WHITE);
+    resvg::render(&tree, tiny_skia::Transform::from_scale(scale, scale), &mut pixels.as_mut());
+    pixels.encode_png().map_err(|e| failed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Counters, Sink, Spike};
+    use crate::network::{Network, Probe};
+    use crate::record::Recorder;
+    use crate::record::tests::{info, network, projection};
+    use crate::rng::{Purpose, Stream, key};
+
+    /// Poisson trains of a rate (Hz) for each population, to 0.1 ms, in order.
+    fn poisson(net: &Network, rates: &[f64], stop: f64) -> Vec<Spike> {
+        let mut spikes = Vec::new();
+        for (population, rate) in net.populations.iter().zip(rates) {
+            for id in population.first..population.first + population.n {
+                let mut stream = Stream::new(key(3, 0), Purpose::PoissonSource, id, 0);
+                let mut time = 0.0;
+                loop {
+                    time -= stream.uniform().ln() * 1000.0 / rate;
+                    if time > stop {
+                        break;
+                    }
+                    spikes.push(Spike { time: (time * 10.0).ceil() / 10.0, id });
+                }
+            }
+        }
+        spikes.sort_by(|a, b| a.time.total_cmp(&b.time).then(a.id.cmp(&b.id)));
+        spikes
+    }
+
+    fn names(files: &[PathBuf]) -> Vec<String> {
+        files.iter().map(|f| f.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    /// Everything at once: a large network, traces, weights, rates.
+    fn large(path: &Path) {
+        let sizes = [
+            ("L23E", 20683),
+            ("L23I", 5834),
+            ("L4E", 21915),
+            ("L4I", 5479),
+            ("L5E", 4850),
+            ("L5I", 1065),
+            ("L6E", 14395),
+            ("L6I", 2948),
+        ];
+        let mut net = network(&sizes);
+        net.projections = vec![projection("L23E_L23I", 0, 1), projection("L4E_L4I", 2, 3), projection("L5E_L5I", 4, 5)];
+        net.probes = vec![
+            Probe::State {
+                population: 0,
+                variables: vec!["V_m".into(), "I_syn_ex".into()],
+                neurons: (0..6).collect(),
+                interval: 0.1,
+            },
+            Probe::Rate { population: 2, bin: 5.0 },
+            Probe::Weights { projection: 0, interval: None },
+            Probe::Weights { projection: 1, interval: None },
+            Probe::Weights { projection: 2, interval: None },
+        ];
+        let mut run = info();
+        (run.duration, run.warmup) = (2000.0, 500.0);
+        let mut recorder = Recorder::create(path, &net, &run, false).unwrap();
+        let mut stream = Stream::new(key(4, 0), Purpose::Weight, 0, 0);
+        for (p, change) in [0.0f32, 20.0, 60.0].into_iter().enumerate() {
+            let first: Vec<(u32, u32, f32)> =
+                (0..5000).map(|k| (k % 900, 21_000 + k % 7, 87.8 + 8.8 * stream.normal() as f32)).collect();
+            recorder.weights(p, 0.0, &first).unwrap();
+            if change > 0.0 {
+                let last: Vec<_> = first.iter().map(|e| (e.0, e.1, e.2 + change * stream.uniform() as f32)).collect();
+                recorder.weights(p, 2500.0, &last).unwrap();
+            }
+        }
+        let rates = [0.86, 2.8, 4.4, 5.8, 7.6, 8.6, 1.1, 7.8];
+        let spikes = poisson(&net, &rates, 2500.0);
+        for part in spikes.chunks(4096) {
+            recorder.spikes(part).unwrap();
+        }
+        for step in 1..=25_000 {
+            let t = step as f64 * 0.1;
+            let v = |k: usize| (-58.0 + 4.0 * (t / (7.0 + k as f64)).sin() + 2.0 * (t / 1.7).cos()) as f32;
+            let i = |k: usize| (300.0 + 40.0 * (t / 11.0 + k as f64).sin()) as f32;
+            let row: Vec<f32> = (0..6).map(v).chain((0..6).map(i)).collect();
+            recorder.sample(0, t, &row).unwrap();
+        }
+        let counters = Counters {
+            spikes: spikes.len() as u64,
+            synaptic_events: 1_234_567_890,
+            synapses: 298_880_941,
+            synapse_bytes: 1_195_523_764,
+            neuron_updates: 0,
+        };
+        recorder.finish(true, &counters, 61.2).unwrap();
+    }
+
+    /// Two neurons and a trace, as a first scenario has it.
+    fn small(path: &Path) {
+        let mut net = network(&[("pre", 1), ("post", 1)]);
+        net.probes = vec![Probe::State { population: 1, variables: vec!["V_m".into()], neurons: vec![0], interval: 0.1 }];
+        let mut run = info();
+        (run.duration, run.warmup) = (200.0, 0.0);
+        let mut recorder = Recorder::create(path, &net, &run, false).unwrap();
+        for step in 1..=2000u32 {
+            let t = step as f64 * 0.1;
+            if step % 150 == 0 {
+                recorder.spikes(&[Spike { time: t, id: 0 }]).unwrap();
+            }
+            if step % 370 == 0 {
+                recorder.spikes(&[Spike { time: t, id: 1 }]).unwrap();
+            }
+            recorder.sample(0, t, &[-70.0 + 15.0 * (1.0 - (-((step % 370) as f64) / 150.0).exp()) as f32]).unwrap();
+        }
+        recorder.finish(true, &Counters::default(), 0.1).unwrap();
+    }
+
+    #[test]
+    fn a_large_recording_gives_small_figures() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        large(&path);
+        let out = dir.path().join("figures");
+        let files = report(&path, Some(&out), false).unwrap();
+        let expected =
+            ["raster", "rates", "traces", "isi", "weights"].iter().flat_map(|f| [format!("run_{f}.svg"), format!("run_{f}.png")]);
+        assert_eq!(names(&files), expected.chain(["run.html".to_string()]).collect::<Vec<_>>());
+        for file in &files {
+            let bytes = std::fs::read(file).unwrap();
+            assert!(bytes.len() < 3_000_000 && bytes.len() > 1000, "{} has {} bytes", file.display(), bytes.len());
+            match file.extension().unwrap().to_str().unwrap() {
+                "svg" => {
+                    let text = String::from_utf8(bytes).unwrap();
+                    usvg::roxmltree::Document::parse(&text).unwrap();
+                    assert!(text.contains("<text") && text.contains(FONT));
+                }
+                "png" => assert_eq!(&bytes[1..4], b"PNG"),
+                _ => {
+                    let text = String::from_utf8(bytes).unwrap();
+                    // Self-contained: the only address is the name of SVG's namespace.
+                    assert_eq!(text.matches("http").count(), text.matches("http://www.w3.org/2000/svg").count());
+                    assert_eq!(text.matches("<svg ").count(), 5);
+                    assert!(!text.contains("src=") && !text.contains("@import") && !text.contains("#222222"));
+                    assert!(text.contains("A test, with ümlauts") && text.contains("duration = 100"));
+                }
+            }
+        }
+        let drawn = figures(&Recording::open(&path).unwrap()).unwrap();
+        assert!(drawn[0].note.contains("of 77\u{a0}169 neurons"), "{}", drawn[0].note);
+        let error = report(&path, Some(&out), false).unwrap_err();
+        assert!(error.to_string().contains("exists already") && error.remedy().unwrap().contains("--force"));
+        report(&path, Some(&out), true).unwrap();
+    }
+
+    #[test]
+    fn a_small_recording_is_shown_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("two.h5");
+        small(&path);
+        let files = report(&path, None, false).unwrap();
+        assert!(files.iter().all(|f| f.parent() == Some(dir.path())));
+        let recording = Recording::open(&path).unwrap();
+        let data = collect::collect(&recording).unwrap();
+        assert_eq!(data.raster.spikes.len(), 2000 / 150 + 2000 / 370);
+        assert!(data.raster.spikes.iter().filter(|s| s.1 == 1).map(|s| s.0).eq((1..=5).map(|k| (370 * k) as f64 * 0.1)));
+        let curve = &data.traces[0].curves[0].1;
+        let extreme = |f: fn(f64, f64) -> f64, from: f64| curve.iter().map(|p| p.1).fold(from, f);
+        assert!(curve.len() <= 1800 && curve.is_sorted_by(|a, b| a.0 <= b.0));
+        assert_eq!(extreme(f64::min, 0.0), -70.0);
+        assert!((extreme(f64::max, -100.0) - (-70.0 + 15.0 * (1.0 - (-369.0f64 / 150.0).exp()))).abs() < 1e-4);
+        assert!(data.intervals[0].values.iter().all(|i| (i - 15.0).abs() < 1e-6));
+        assert_eq!(data.rates[0].points.iter().map(|p| p.1 * data.rates[0].bin / 1000.0).sum::<f64>().round(), 13.0);
+    }
+
+    /// The statistics on the page are those of the run.
+    #[test]
+    fn statistics_come_from_the_spikes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        let net = network(&[("A", 300), ("B", 40)]);
+        let mut run = info();
+        (run.duration, run.warmup) = (9000.0, 1000.0);
+        let spikes = poisson(&net, &[12.0, 30.0], 10_000.0);
+        let mut recorder = Recorder::create(&path, &net, &run, false).unwrap();
+        let mut summary = crate::record::summary::Summary::new(&net, 1000.0, 10_000.0);
+        recorder.spikes(&spikes).unwrap();
+        summary.spikes(&spikes).unwrap();
+        recorder.finish(true, &Counters::default(), 1.0).unwrap();
+        let data = collect::collect(&Recording::open(&path).unwrap()).unwrap();
+        assert_eq!(data.statistics, summary.finish());
+        let mean = data.intervals[1].values.iter().sum::<f64>() / data.intervals[1].values.len() as f64;
+        assert!((mean - 1000.0 / 30.0).abs() < 1.0);
+        let rate = data.rates[1].points.iter().map(|p| p.1).sum::<f64>() / data.rates[1].points.len() as f64;
+        assert!((rate - 30.0).abs() < 0.5, "{rate}");
+    }
+
+    #[test]
+    fn silent_cut_off_and_empty_recordings_are_drawn() {
+        let dir = tempfile::tempdir().unwrap();
+        let silent = dir.path().join("silent.h5");
+        let mut net = network(&[("A", 3), ("B", 1)]);
+        net.populations[1].record_spikes = None;
+        net.probes = vec![Probe::State { population: 0, variables: vec!["V_m".into()], neurons: vec![0], interval: 1.0 }];
+        let mut recorder = Recorder::create(&silent, &net, &info(), false).unwrap();
+        recorder.sample(0, 1.0, &[f32::NAN]).unwrap();
+        recorder.flush().unwrap();
+        drop(recorder);
+        let files = report(&silent, None, false).unwrap();
+        assert!(names(&files).contains(&"silent_raster.png".to_string()));
+        let page = std::fs::read_to_string(dir.path().join("silent.html")).unwrap();
+        assert!(page.contains("was cut off"));
+        let nothing = dir.path().join("nothing.h5");
+        net.populations[0].record_spikes = None;
+        net.probes.clear();
+        Recorder::create(&nothing, &net, &info(), false).unwrap().finish(true, &Counters::default(), 0.0).unwrap();
+        assert_eq!(names(&report(&nothing, None, false).unwrap()), ["nothing.html"]);
+        assert!(report(&dir.path().join("absent.h5"), None, false).is_err());
+        assert!(report(&dir.path().join("nothing.html"), None, false).is_err());
+    }
+}

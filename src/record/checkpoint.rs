@@ -252,7 +252,8 @@ fn check(path: &Path, snapshot: &Snapshot, net: &Network) -> Result<()> {
         && snapshot.states.iter().zip(&net.populations).all(|(states, population)| match &population.cell {
             Cell::Neuron(neuron) => {
                 let n = population.n as usize;
-                (states.is_empty() || states.len() >= neuron.model.states.len()) && states.iter().all(|s| s.len() == n || s.len() == 2 * n)
+                (states.is_empty() || states.len() >= neuron.model.states.len())
+                    && states.iter().all(|s| s.len() == n || s.len() == 2 * n)
             }
             Cell::Source(_) => true,
         })

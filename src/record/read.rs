@@ -88,6 +88,7 @@ pub struct WeightSeries {
     pub projection: String,
     pub source_population: String,
     pub target_population: String,
+    pub unit: String,
     /// ms
     pub times: Vec<f64>,
     pub edges: usize,
@@ -219,6 +220,7 @@ impl Recording {
                 projection: self.store.get_text(&group, "projection")?,
                 source_population: self.store.get_text(&group, "source_population")?,
                 target_population: self.store.get_text(&group, "target_population")?,
+                unit: self.store.get_text(&format!("{group}/weight"), "units").unwrap_or_default(),
                 times,
                 edges: weight.width(),
                 group,

@@ -9,15 +9,17 @@
 //! /report/<population>.<variable>/...                         groups of their own, one variable each as SONATA has it
 //! /rates/<population>/{rate, time}                            Hz in bins; time = [start, stop, bin] ms
 //! /weights/<projection>/{source_node_id, target_node_id, weight [time, edge], time}
-//! /stimulus/<population>/{onset, label}                       what was presented when
+//! /stimulus/<population>/{onset, sample, label}               what was presented when (label -1: none)
 //! /sharpwave                                                  attributes: engine, seed, dt, ...; datasets: scenario, overrides
 //! ```
 
 use super::RunInfo;
 use crate::engine::{Counters, Sink, Spike};
 use crate::error::{Error, Result};
-use crate::network::{Cell, Network, Probe};
+use crate::network::{Cell, Network, Probe, Projection};
 use crate::record::hdf5::{Sorting, Store, Table, file_error};
+use crate::stimulus::SpikeSource;
+use crate::stimulus::encode::Shown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -177,6 +179,18 @@ impl Recorder {
                 }
             });
         }
+        for population in &net.populations {
+            if let Cell::Source(SpikeSource::Presentation(shown)) = &population.cell {
+                let end = info.warmup + info.duration;
+                let shown: Vec<_> = shown.onsets_and_labels().into_iter().take_while(|s| s.onset < end).collect();
+                let group = format!("/stimulus/{}", population.name);
+                store.write(&format!("{group}/onset"), &shown.iter().map(|s| s.onset).collect::<Vec<_>>())?;
+                store.set_text(&format!("{group}/onset"), "units", "ms")?;
+                store.write(&format!("{group}/sample"), &shown.iter().map(|s| s.sample as u64).collect::<Vec<_>>())?;
+                let label = |s: &Shown| s.label.map_or(-1, i64::from);
+                store.write(&format!("{group}/label"), &shown.iter().map(label).collect::<Vec<_>>())?;
+            }
+        }
         let (mut reports, mut rates, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         for probe in &net.probes {
             let mut of_probe = Vec::new();
@@ -215,6 +229,7 @@ impl Recorder {
                     let column = |name: &str| store.table::<u64>(&format!("{group}/{name}"), None, 1 << 13);
                     let (source, target) = (column("source_node_id")?, column("target_node_id")?);
                     let weight = store.table::<f32>(&format!("{group}/weight"), Some(0), 1)?;
+                    store.set_text(&format!("{group}/weight"), "units", &weight_unit(net, of))?;
                     let time = store.table::<f64>(&format!("{group}/time"), None, 128)?;
                     store.set_text(&format!("{group}/time"), "units", "ms")?;
                     store.set_text(&group, "projection", &of.name)?;
@@ -449,19 +464,6 @@ impl Recorder {
             Some(store) => store.set("/sharpwave", "start", time),
             None => Ok(()),
         }
-    }
-
-    /// Stores what a source population presents: onset in ms and label of each sample.
-    pub fn labels(&mut self, population: &str, onset: &[f64], label: &[i64]) -> Result<()> {
-        let Some(store) = &self.store else { return Ok(()) };
-        let group = format!("/stimulus/{}", link("population", population)?);
-        if store.has(&group) {
-            return Ok(());
-        }
-        store.write(&format!("{group}/onset"), onset)?;
-        store.set_text(&format!("{group}/onset"), "units", "ms")?;
-        store.write(&format!("{group}/label"), label)?;
-        store.flush()
     }
 
     /// Sets how often the file is flushed (2 s otherwise).
@@ -747,6 +749,15 @@ fn unit(net: &Network, population: usize, variable: &str) -> String {
     }
 }
 
+/// Unit of the weights of a projection: that of its port, or of all ports when they agree.
+fn weight_unit(net: &Network, projection: &Projection) -> String {
+    let Cell::Neuron(neuron) = &net.populations[projection.target].cell else { return String::new() };
+    let ports = &neuron.model.ports;
+    let unit = projection.port.or(Some(0)).and_then(|p| ports.get(p)).map(|p| p.unit.clone()).unwrap_or_default();
+    let agreed = projection.port.is_some() || ports.iter().all(|p| p.unit == unit);
+    if agreed { unit } else { String::new() }
+}
+
 fn write_info(store: &Store, net: &Network, info: &RunInfo) -> Result<()> {
     let at = "/sharpwave";
     store.group(at)?;
@@ -779,6 +790,9 @@ mod tests {
     use super::*;
     use crate::record::read::Recording;
     use crate::record::tests::{info, network};
+    use crate::stimulus::encode::{Coding, Order, Presentation};
+    use crate::stimulus::idx::Images;
+    use std::sync::Arc;
 
     fn spike(time: f64, id: u32) -> Spike {
         Spike { time, id }
@@ -830,7 +844,6 @@ mod tests {
         net.populations[1].record_spikes = Some(2);
         net.probes = probes();
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
-        recorder.labels("I", &[0.0, 500.0], &[7, -1]).unwrap();
         feed(&mut recorder, &net, 0..1003);
         let counters = Counters { spikes: 9, synapses: 4, ..Default::default() };
         recorder.finish(true, &counters, 1.5).unwrap();
@@ -862,8 +875,21 @@ mod tests {
         let g = reports.iter().find(|r| r.variable == "g_ex").unwrap();
         assert_eq!((g.population.as_str(), &g.ids[..], g.start, g.interval, g.rows), ("E", &[0, 2][..], 0.5, 0.5, 200));
         assert_eq!(read.report_rows(g, 199..200).unwrap(), [200.0, -2.0]);
-        assert_eq!(read.stimulus("I").unwrap(), Some((vec![0.0, 500.0], vec![7, -1])));
         assert_eq!(read.stimulus("E").unwrap(), None);
+    }
+
+    #[test]
+    fn presentations_are_recorded_with_their_labels() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        let mut net = network(&[("images", 4)]);
+        let images = Images { count: 3, rows: 2, columns: 2, pixels: vec![9; 12], labels: Some(vec![7, 0, 5]) };
+        let rate = Coding::Rate { max_rate: 60.0 };
+        let shown = Presentation::new(Arc::new(images), rate, 35.0, 15.0, Order::Sequential, Some(5)).unwrap();
+        net.populations[0].cell = Cell::Source(SpikeSource::Presentation(Arc::new(shown)));
+        // The run ends at 110 ms: the third sample is the last.
+        Recorder::create(&path, &net, &info(), false).unwrap().finish(true, &Counters::default(), 0.0).unwrap();
+        assert_eq!(Recording::open(&path).unwrap().stimulus("images").unwrap(), Some((vec![0.0, 50.0, 100.0], vec![7, 0, 5])));
     }
 
     #[test]
@@ -1094,8 +1120,9 @@ mod tests {
             assert!(!read.ending.complete && read.ending.counters.is_none());
             assert_eq!(read.ending.until, 505.0);
             let e = read.spikes("E").unwrap();
-            let expected: Vec<(f64, u64)> =
-                (1..=5050u64).flat_map(|s| (0..5u64).filter(move |k| s % (k + 3) == 0).map(move |k| (s as f64 * 0.1, k))).collect();
+            let expected: Vec<(f64, u64)> = (1..=5050u64)
+                .flat_map(|s| (0..5u64).filter(move |k| s % (k + 3) == 0).map(move |k| (s as f64 * 0.1, k)))
+                .collect();
             assert_eq!(e.times.into_iter().zip(e.ids).collect::<Vec<_>>(), expected);
             let reports = read.reports().unwrap();
             assert_eq!(reports.iter().map(|r| r.rows).collect::<Vec<_>>(), [1010, 1010, 505]);

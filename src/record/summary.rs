@@ -216,16 +216,26 @@ fn bin(time: f64, start: f64, width: f64) -> u64 {
 impl Summary {
     /// Counts spikes in (start, stop], ms.
     pub fn new(net: &Network, start: f64, stop: f64) -> Self {
-        let populations = net.populations.iter().map(|p| Accumulator {
-            name: p.name.clone(),
-            source: matches!(p.cell, Cell::Source(_)),
-            first: p.first,
-            neurons: vec![Neuron::default(); p.n as usize],
-            correlation: Correlation::new(p.n),
-            synchrony: Synchrony::default(),
-        });
-        let populations = populations.collect();
-        Summary { start, stop, populations, ends: net.populations.iter().map(|p| p.first + p.n).collect() }
+        let source = |p: &crate::network::Population| matches!(p.cell, Cell::Source(_));
+        Self::of(&net.populations.iter().map(|p| (p.name.clone(), p.n, source(p))).collect::<Vec<_>>(), start, stop)
+    }
+
+    /// The same for populations given as (name, neurons, is a source); global ids count through them.
+    pub fn of(populations: &[(String, u32, bool)], start: f64, stop: f64) -> Self {
+        let mut summary = Summary { start, stop, populations: Vec::new(), ends: Vec::new() };
+        for (name, n, source) in populations {
+            let first = summary.ends.last().copied().unwrap_or(0);
+            summary.ends.push(first + n);
+            summary.populations.push(Accumulator {
+                name: name.clone(),
+                source: *source,
+                first,
+                neurons: vec![Neuron::default(); *n as usize],
+                correlation: Correlation::new(*n),
+                synchrony: Synchrony::default(),
+            });
+        }
+        summary
     }
 
     /// The statistics of the whole window.
@@ -236,7 +246,11 @@ impl Summary {
     /// The statistics of a run that was stopped at `time` ms.
     pub fn finish_at(&self, time: f64) -> Statistics {
         let stop = self.stop.min(time).max(self.start);
-        Statistics { start: self.start, stop, populations: self.populations.iter().map(|p| p.finish(stop - self.start)).collect() }
+        Statistics {
+            start: self.start,
+            stop,
+            populations: self.populations.iter().map(|p| p.finish(stop - self.start)).collect(),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The integration tests, one binary: one module a topic.
 
+mod cli;
 mod common;
 mod cpu;
 mod gpu;
+mod neurons;
 mod structure;
 mod trains;

@@ -261,6 +261,12 @@ impl Engine for CpuEngine {
                 "resume with the scenario that wrote it; parameters may change, sizes and models may not",
             ));
         }
+        if snapshot.extra.iter().any(|(name, _)| name == "gpu_ring") {
+            return Err(Error::input(
+                "the checkpoint was written by the gpu engine, whose synapses with dynamics act when a spike is emitted",
+                "resume it with --engine gpu",
+            ));
+        }
         self.now = snapshot.step;
         self.workers.iter_mut().for_each(|w| w.scatter(&snapshot.states));
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;

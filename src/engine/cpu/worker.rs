@@ -4,6 +4,7 @@
 use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES};
 use crate::error::Result;
 use crate::model::{Recorder, Words};
+use crate::model::Sign;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::network::table::{Block, Table, Tables};
 use crate::network::{Cell, Network, Probe};
@@ -65,6 +66,8 @@ struct Port {
     /// First accumulator of the owned neurons.
     base: usize,
     quantum: f32,
+    /// The code receives the absolute value.
+    absolute: bool,
 }
 
 struct Source {
@@ -235,6 +238,7 @@ impl Group {
             .map(|q| Port {
                 base: q * block.stride as usize + block.offset[p] as usize,
                 quantum: tables.quantum[p][q] as f32,
+                absolute: model.ports[q].sign == Sign::Negative { absolute: true },
             })
             .collect();
         let mut drives = Vec::new();
@@ -290,6 +294,9 @@ impl Group {
                 for (value, sum) in input[..n].iter_mut().zip(sums.iter_mut()) {
                     *value = *sum as f32 * port.quantum;
                     *sum = 0;
+                }
+                if port.absolute {
+                    input[..n].iter_mut().for_each(|value| *value = value.abs());
                 }
             }
             if let (Some(current), None) = (&mut self.current, uniform) {

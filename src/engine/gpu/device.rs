@@ -57,20 +57,21 @@ fn rank(device_type: wgpu::DeviceType) -> u32 {
     }
 }
 
-fn adapters() -> Vec<wgpu::Adapter> {
-    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+/// The devices of this machine, asked for once: the loader of Vulkan drivers is slow, and talkative on some systems.
+fn adapters() -> &'static [wgpu::Adapter] {
+    static ADAPTERS: OnceLock<Vec<wgpu::Adapter>> = OnceLock::new();
     if wgpu::Instance::enabled_backend_features().is_empty() {
-        return Vec::new();
+        return &[];
     }
-    let instance = INSTANCE.get_or_init(|| {
-        wgpu::Instance::new(wgpu::InstanceDescriptor {
+    ADAPTERS.get_or_init(|| {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
             // Indirect validation is on by default, in release builds too.
             flags: wgpu::InstanceFlags::empty(),
             ..wgpu::InstanceDescriptor::new_without_display_handle()
-        })
-    });
-    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+        });
+        pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+    })
 }
 
 fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
@@ -101,15 +102,15 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
 
 /// Every device that the drivers of this machine offer, probed; the order is that of `--device`.
 pub fn devices() -> Vec<DeviceInfo> {
-    let probe = |(index, adapter): (usize, wgpu::Adapter)| match Device::of(index, &adapter) {
+    let probe = |(index, adapter): (usize, &wgpu::Adapter)| match Device::of(index, adapter) {
         Ok(device) => device.info,
         Err(error) => {
-            let mut info = describe(index, &adapter);
+            let mut info = describe(index, adapter);
             info.usable = info.usable.and(Err(error.to_string()));
             info
         }
     };
-    adapters().into_iter().enumerate().map(probe).collect()
+    adapters().iter().enumerate().map(probe).collect()
 }
 
 /// What the device reported outside of any call.
@@ -131,7 +132,7 @@ pub struct Device {
 impl Device {
     /// Opens the device of index or partial name `wanted`, else the best there is (discrete, integrated, virtual, software).
     pub fn open(wanted: Option<&str>) -> Result<Self> {
-        let mut adapters: Vec<(usize, wgpu::Adapter)> = adapters().into_iter().enumerate().collect();
+        let mut adapters: Vec<(usize, &wgpu::Adapter)> = adapters().iter().enumerate().collect();
         if adapters.is_empty() {
             let message = "no Vulkan, Metal or DX12 device was found".to_string();
             let remedy = "install a driver (Debian, Ubuntu: mesa-vulkan-drivers), or run with --engine cpu".to_string();
@@ -153,7 +154,7 @@ impl Device {
         // The best that opens; the first refusal is what the user hears when none does.
         let mut refusal = None;
         for (index, adapter) in adapters {
-            match Device::of(index, &adapter) {
+            match Device::of(index, adapter) {
                 Ok(device) => return Ok(device),
                 Err(error) => refusal = refusal.or(Some(error)),
             }

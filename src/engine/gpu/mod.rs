@@ -727,10 +727,12 @@ impl GpuEngine {
     }
 }
 
-/// What a snapshot of this engine holds beyond the common part, where synapses have dynamics: here they act when a spike is
-/// emitted, so their states are ahead of the spikes on the way, and what those will bring is kept: slots, words of a slot, then
-/// pairs of (steps ahead << 32 | accumulator, units). Without dynamics spikes on the way are delivered anew.
-const RING: &str = "gpu_ring";
+/// What a snapshot of this engine holds beyond the common part where synapses have dynamics. Here a synapse acts when its source
+/// emits, on the cpu engine when the spike arrives: the synapses' states are ahead of the spikes on their way, and what those
+/// will bring is kept (slots, words of a slot, then pairs: steps ahead << 32 | accumulator, units). Snapshots of the cpu engine are
+/// taken up here, by letting the spikes on their way act at once; the other way round is refused. Without dynamics both ways
+/// are open: the spikes on their way are delivered anew.
+pub const RING: &str = "gpu_ring";
 
 impl GpuEngine {
     fn read_dynamics(&mut self) -> Result<()> {
@@ -869,6 +871,9 @@ impl Engine for GpuEngine {
                 "resume with the scenario that wrote it; parameters may change, sizes and models may not",
             ));
         }
+        if snapshot.recent.iter().any(|r| r.1 >= self.net.neurons()) {
+            return Err(Error::input("the checkpoint holds spikes of neurons that the scenario has not", "resume with the scenario that wrote it"));
+        }
         for part in &self.models {
             for &(p, first) in &part.populations {
                 self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
@@ -907,5 +912,72 @@ impl Engine for GpuEngine {
 
     fn counters(&self) -> Counters {
         self.counters.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// None, with the reason printed, where there is no device.
+    fn open() -> Option<Device> {
+        Device::open(None).map_err(|error| println!("skipped: {error}")).ok()
+    }
+
+    const PHILOX: &str = "
+        @group(0) @binding(0) var<storage, read_write> words: array<vec4<u32>>;
+        @compute @workgroup_size(64) fn draw(@builtin(global_invocation_id) id: vec3<u32>) {
+            words[2u * id.x] = philox(words[2u * id.x], words[2u * id.x + 1u].xy);
+        }";
+
+    #[test]
+    fn philox_is_that_of_the_host() {
+        let Some(device) = open() else { return };
+        let mut stream = crate::rng::Stream::new([1, 2], crate::rng::Purpose::Connect, 3, 4);
+        let mut input: Vec<u32> = (0..8 * 256).map(|_| stream.u32()).collect();
+        input[..8].fill(u32::MAX);
+        input[8..16].fill(0);
+        let text = format!("{PHILOX}\n{}", include_str!("../../../shaders/philox.wgsl"));
+        let kernel = device.kernel("philox", &text, "draw", &[Binding::ReadWrite], &[]).unwrap();
+        let buffer = device.storage("words", &input).unwrap();
+        let group = device.bind(&kernel, &[&buffer]).unwrap();
+        let mut encoder = device.raw.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&kernel.pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups(4, 1, 1);
+        }
+        device.queue.submit([encoder.finish()]);
+        let output = device.read(&[(&buffer, 0, input.len() as u64)]).unwrap().remove(0);
+        for (given, found) in input.chunks(8).zip(output.chunks(8)) {
+            let expected = crate::rng::philox4x32([given[0], given[1], given[2], given[3]], [given[4], given[5]]);
+            assert_eq!(found[..4], expected);
+        }
+    }
+
+    #[test]
+    fn a_lost_device_and_a_wrong_kernel_are_errors() {
+        let Some(device) = open() else { return };
+        let wrong = device.kernel("wrong", "fn f() -> i32 { return 1.5; }", "f", &[], &[]);
+        assert!(matches!(wrong, Err(Error::Device { .. })));
+        let Some(device) = open() else { return };
+        let buffer = device.storage("words", &[1, 2, 3]).unwrap();
+        assert_eq!(device.read(&[(&buffer, 1, 2)]).unwrap(), [[2, 3]]);
+        device.raw.destroy();
+        let lost = device.read(&[(&buffer, 0, 3)]).unwrap_err();
+        assert!(matches!(lost, Error::Device { .. }) && lost.remedy().is_some(), "{lost}");
+    }
+
+    #[test]
+    fn needs_are_compared_before_anything_is_allocated() {
+        let Some(device) = open() else { return };
+        let most = device.info.max_binding;
+        assert!(device.check_needs(&[("a", 1000), ("b", most)], None).is_ok());
+        let error = device.check_needs(&[("a", 1000), ("the ring", most + 4)], None).unwrap_err();
+        assert!(matches!(error, Error::Memory { .. }) && error.to_string().contains("the ring needs"), "{error}");
+        let error = device.check_needs(&[("a", 1000), ("b", 2000)], Some(2999)).unwrap_err();
+        assert!(matches!(error, Error::Memory { .. }), "{error}");
+        assert!(device.buffer("far too large", u64::MAX / 8, Usage::STORAGE).is_err());
     }
 }
