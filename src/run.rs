@@ -60,6 +60,8 @@ pub struct Outcome {
     /// Wall seconds of construction and of simulation.
     pub build_s: f64,
     pub simulate_s: f64,
+    /// Processor seconds of simulation, all threads together (None where the system does not tell).
+    pub cpu_s: Option<f64>,
     /// ms simulated in this call.
     pub simulated: f64,
     pub out: Option<PathBuf>,
@@ -139,6 +141,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let every = options.checkpoint_every.map(|ms| steps(ms).max(1));
     let mut weights = WeightSchedule::new(&net, from);
     let (mut now, mut wall, mut slice) = (from, 0.0, steps(1.0).max(1));
+    let mut cpu = Some(0.0);
     let mut saved = None;
     if from == 0 {
         weights.due(&net, 0, engine.as_mut(), recorder.as_mut())?;
@@ -148,13 +151,14 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         if let Some(every) = every {
             until = until.min((now / every + 1) * every);
         }
-        let clock = Instant::now();
+        let (clock, cpu_before) = (Instant::now(), cpu_seconds());
         match &mut recorder {
             Some(recorder) => engine.advance(until - now, &mut Tee(&mut [recorder, &mut summary]))?,
             None => engine.advance(until - now, &mut summary)?,
         }
         let took = clock.elapsed();
         wall += took.as_secs_f64();
+        cpu = cpu.zip(cpu_before).zip(cpu_seconds()).map(|((sum, before), after)| sum + after - before);
         slice = next_slice(until - now, took);
         now = until;
         if let Some(recorder) = &mut recorder {
@@ -184,11 +188,25 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         counters,
         build_s,
         simulate_s: wall,
+        cpu_s: cpu,
         simulated: (now - from) as f64 * net.dt,
         out: options.out.clone(),
         checkpoint: saved,
         interrupted,
     })
+}
+
+/// Processor time this process has used, all threads together.
+fn cpu_seconds() -> Option<f64> {
+    #[cfg(unix)]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes to the given structure and nothing else.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+        (failed == 0).then(|| time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// Steps of the next slice, so that it takes about [`SLICE`].

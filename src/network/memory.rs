@@ -31,9 +31,14 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
     let quantum = quanta(net).unwrap_or_default();
     let mut e = Estimate { neurons: net.populations.iter().map(|p| p.n as u64).sum(), ..Default::default() };
     let (mut synapses, mut table, mut dynamic, mut rules) = (0.0, 0.0, 0.0, 0.0);
+    // Synapses and distinct delays of each source population, static and dynamic.
+    let mut segments = vec![[(0.0, 0.0f64); 2]; net.populations.len()];
     for projection in net.projections.iter().filter(|p| p.source.max(p.target) < net.populations.len()) {
         let n = expected(net, projection);
         let sources = net.populations[projection.source].n as f64;
+        let (count, spread) = &mut segments[projection.source][is_dynamic(projection) as usize];
+        *count += n;
+        *spread = delays(net, projection).max(*spread);
         synapses += n;
         if is_dynamic(projection) {
             let arrays = 4.0 * (1 + projection.synapse.model.states.len()) as f64 * n;
@@ -47,15 +52,17 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
             };
             table += if largest <= NARROW * least * 1.000001 { 4.0 } else { 8.0 } * n;
         }
-        // A header for every delay that occurs in a row (two words with dynamic synapses), in every block.
-        let segments = delays(net, projection).min(n / (sources * blocks as f64).max(1.0)).max(0.0) * sources * blocks as f64;
-        table += segments * if is_dynamic(projection) { 8.0 } else { 4.0 };
         rules += match &projection.rule {
             Rule::FixedIndegree { .. } => 4.0 * n + 8.0 * sources,
             Rule::FixedTotalNumber { .. } => 4.0 * sources,
             Rule::Distance { .. } => 12.0 * net.populations[projection.target].n as f64,
             _ => 0.0,
         };
+    }
+    // A header for every delay that occurs in a row (two words with dynamic synapses), in every block.
+    for (population, kinds) in net.populations.iter().zip(segments) {
+        let rows = population.n as f64 * blocks as f64;
+        table += kinds.iter().zip([4.0, 8.0]).map(|((n, spread), bytes)| bytes * n.min(rows * spread)).sum::<f64>();
     }
     // Position and end of each row.
     table += 12.0 * e.neurons as f64 * blocks as f64;
@@ -123,7 +130,8 @@ fn gib(bytes: u64) -> String {
 pub fn available() -> Option<u64> {
     let text = |path: &str| std::fs::read_to_string(path).ok();
     let system = text("/proc/meminfo").and_then(|t| meminfo(&t));
-    let group = text("/proc/self/cgroup").map_or_else(Vec::new, |t| cgroups(&t)).into_iter().filter_map(|path| control(&path)).min();
+    let group =
+        text("/proc/self/cgroup").map_or_else(Vec::new, |t| cgroups(&t)).into_iter().filter_map(|path| control(&path)).min();
     [system, group].into_iter().flatten().min()
 }
 
@@ -212,7 +220,10 @@ mod tests {
         assert_eq!(e.synapses, 400_000_000_000);
         let error = check_against(&e, Some(24 << 30)).unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, Error::Memory { .. }) && text.contains("24.00 GiB") && text.contains("400000000000 synapses"), "{text}");
+        assert!(
+            matches!(error, Error::Memory { .. }) && text.contains("24.00 GiB") && text.contains("400000000000 synapses"),
+            "{text}"
+        );
         assert!(check_against(&e, None).is_ok() && check_against(&e, Some(u64::MAX)).is_ok());
     }
 
@@ -223,7 +234,13 @@ mod tests {
         let folders = cgroups("5:cpu:/a\n4:memory,x:/b/c\n0::/d\n");
         assert_eq!(
             folders,
-            ["/sys/fs/cgroup/memory/b/c", "/sys/fs/cgroup/memory/b", "/sys/fs/cgroup/memory/", "/sys/fs/cgroup/d", "/sys/fs/cgroup/"]
+            [
+                "/sys/fs/cgroup/memory/b/c",
+                "/sys/fs/cgroup/memory/b",
+                "/sys/fs/cgroup/memory/",
+                "/sys/fs/cgroup/d",
+                "/sys/fs/cgroup/"
+            ]
         );
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();

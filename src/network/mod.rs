@@ -2,6 +2,7 @@
 //! Every engine starts from here. This module knows connectivity, and no neuron model's equations.
 
 pub mod draw;
+mod edges;
 pub mod memory;
 pub mod quantum;
 pub mod rules;

@@ -27,12 +27,10 @@ const TRIES: u64 = 1 << 20;
 /// Ports that positive and negative weights of a projection reach; None where the model has none for that sign.
 pub fn ports(net: &Network, projection: &Projection) -> Result<[Option<usize>; 2]> {
     let population = &net.populations[projection.target];
-    let refuse = |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
+    let refuse =
+        |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
     let Cell::Neuron(instance) = &population.cell else {
-        return refuse(
-            format!("its target `{}` only emits spikes", population.name),
-            "project onto a population of neurons",
-        );
+        return refuse(format!("its target `{}` only emits spikes", population.name), "project onto a population of neurons");
     };
     let ports = &instance.model.ports;
     match projection.port {
@@ -293,7 +291,14 @@ mod tests {
 
     fn demand(constants: &[f64], drawn: &[f64], count: f64) -> Demand {
         let largest = constants.iter().chain(drawn).copied().fold(0.0, f64::max);
-        Demand { constants: constants.to_vec(), fixed: largest, drawn: drawn.to_vec(), sum: largest * count, count, ..Default::default() }
+        Demand {
+            constants: constants.to_vec(),
+            fixed: largest,
+            drawn: drawn.to_vec(),
+            sum: largest * count,
+            count,
+            ..Default::default()
+        }
     }
 
     #[test]

@@ -301,7 +301,8 @@ impl Encoder {
         groups.extend((0..self.dynamics.len() as u32).map(|d| Group { base: 0, form: Form::Dynamic(d) }));
         let narrow = (0..block.ports).flat_map(|p| (0..self.tiles).map(move |t| (p, t)));
         // A tile beyond the block's neurons is never used; its base stays within the accumulators.
-        let base = |(p, t): (u32, u32)| (p as u64 * block.stride as u64 + ((t as u64) << 16)).min(block.accumulators() as u64) as u32;
+        let base =
+            |(p, t): (u32, u32)| (p as u64 * block.stride as u64 + ((t as u64) << 16)).min(block.accumulators() as u64) as u32;
         groups.extend(narrow.map(|tile| Group { base: base(tile), form: Form::Narrow }));
         groups.truncate(MAX_GROUPS);
         groups
@@ -530,7 +531,10 @@ fn check_delays(net: &Network) -> Result<()> {
         let longest = given.unwrap_or(projection.delay.moments().max);
         if !(longest / net.dt < MAX_DELAY as f64) {
             return Err(Error::input(
-                format!("projection `{}`: delays up to {longest} ms are more than {MAX_DELAY} steps of {} ms", projection.name, net.dt),
+                format!(
+                    "projection `{}`: delays up to {longest} ms are more than {MAX_DELAY} steps of {} ms",
+                    projection.name, net.dt
+                ),
                 "shorten the delays (set an upper limit), or take a longer step",
             ));
         }
@@ -575,7 +579,10 @@ impl Table {
         for (dynamic, weights) in self.dynamics.iter_mut().zip(&piece.weights) {
             dynamic.weight.extend_from_slice(weights);
             if dynamic.weight.len() > u32::MAX as usize {
-                return Err(Error::input("a projection has more than 2^32 dynamic synapses", "use more threads or a smaller network"));
+                return Err(Error::input(
+                    "a projection has more than 2^32 dynamic synapses",
+                    "use more threads or a smaller network",
+                ));
             }
         }
         self.synapses += piece.synapses;
@@ -700,7 +707,14 @@ impl Tables {
             NO_ROW => &[],
             at => &table.shards[(at >> 32) as usize][at as u32 as usize..],
         };
-        Walk { groups: &table.groups, words: words.iter(), delay: 0, group: Group { base: 0, form: Form::Wide }, left: 0, index: 0 }
+        Walk {
+            groups: &table.groups,
+            words: words.iter(),
+            delay: 0,
+            group: Group { base: 0, form: Form::Wide },
+            left: 0,
+            index: 0,
+        }
     }
 
     /// Where each synapse of a dynamic projection is kept, in canonical edge order (sources ascending, each by generation).
@@ -709,7 +723,8 @@ impl Tables {
     /// `rows` or `net` are not those that the tables were built from.
     pub fn dynamic_canonical(&self, net: &Network, rows: &Rows, projection: usize) -> Result<Vec<Slot>> {
         let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone())?;
-        let foreign = || Error::input("these synapse tables belong to another network", "build them from the network that is run");
+        let foreign =
+            || Error::input("these synapse tables belong to another network", "build them from the network that is run");
         let route = &encoder.routes[projection];
         let first = net.populations[net.projections[projection].source].first;
         let rows_of = |source: u32| -> Result<Vec<Slot>> {
@@ -750,7 +765,9 @@ impl Tables {
     /// Weight and states of every dynamic projection (in their order), each an array in canonical edge order.
     pub fn gather_dynamics(&self, net: &Network, rows: &Rows) -> Result<Vec<Vec<Vec<f32>>>> {
         let dynamic = (0..net.projections.len()).filter(|&p| is_dynamic(&net.projections[p]));
-        dynamic.map(|p| Ok(self.gather(&self.dynamic_canonical(net, rows, p)?, net.projections[p].synapse.model.states.len()))).collect()
+        dynamic
+            .map(|p| Ok(self.gather(&self.dynamic_canonical(net, rows, p)?, net.projections[p].synapse.model.states.len())))
+            .collect()
     }
 
     fn gather(&self, slots: &[Slot], states: usize) -> Vec<Vec<f32>> {
@@ -902,7 +919,10 @@ mod tests {
     fn assert_same(a: &[Plain], b: &[Plain]) {
         assert_eq!(a.len(), b.len());
         for (x, y) in a.iter().zip(b) {
-            assert!((x.0, x.1, x.2, x.3) == (y.0, y.1, y.2, y.3) && x.4.abs_diff(y.4) <= 1 && x.5.abs_diff(y.5) <= 1, "{x:?} {y:?}");
+            assert!(
+                (x.0, x.1, x.2, x.3) == (y.0, y.1, y.2, y.3) && x.4.abs_diff(y.4) <= 1 && x.5.abs_diff(y.5) <= 1,
+                "{x:?} {y:?}"
+            );
         }
         let different = a.iter().zip(b).filter(|(x, y)| x != y).count();
         assert!(different <= a.len() / 1000, "{different} of {} differ", a.len());
@@ -1136,18 +1156,28 @@ mod tests {
         let sign = prop_oneof![Just(1.0), Just(-1.0)];
         prop_oneof![
             (sign, 0.1f64..10.0).prop_map(move |(s, x)| Draw::Constant(s * x * scale)),
-            (-3.0f64..3.0, 0.0f64..2.0).prop_map(move |(mean, std)| Draw::Normal { mean: mean * scale, std: std * scale, limits: Limits::NONE }),
+            (-3.0f64..3.0, 0.0f64..2.0).prop_map(move |(mean, std)| Draw::Normal {
+                mean: mean * scale,
+                std: std * scale,
+                limits: Limits::NONE
+            }),
             (0.0f64..1.0).prop_map(move |sigma| Draw::Lognormal { mu: scale.ln(), sigma, limits: Limits::NONE }),
             (-3.0f64..0.0, 0.0f64..3.0).prop_map(move |(low, high)| Draw::Uniform { low: low * scale, high: high * scale }),
-            (0.1f64..3.0).prop_map(move |mean| Draw::Exponential { mean: mean * scale, limits: Limits { low: 0.0, high: 4.0 * scale, redraw: true } }),
+            (0.1f64..3.0).prop_map(move |mean| Draw::Exponential {
+                mean: mean * scale,
+                limits: Limits { low: 0.0, high: 4.0 * scale, redraw: true }
+            }),
         ]
     }
 
     fn delays() -> impl Strategy<Value = Draw> {
         prop_oneof![
             (0.01f64..300.0).prop_map(Draw::Constant),
-            (0.1f64..200.0, 0.0f64..200.0)
-                .prop_map(|(mean, std)| Draw::Normal { mean, std, limits: Limits { low: 0.1, high: f64::INFINITY, redraw: false } }),
+            (0.1f64..200.0, 0.0f64..200.0).prop_map(|(mean, std)| Draw::Normal {
+                mean,
+                std,
+                limits: Limits { low: 0.1, high: f64::INFINITY, redraw: false }
+            }),
         ]
     }
 

@@ -63,13 +63,8 @@ pub fn source() -> Cell {
 
 /// A synapse with `states.len()` states of its own; static when there are none.
 pub fn synapse(states: &[f64]) -> SynapseInstance {
-    let state = |i: usize| State {
-        name: format!("x{i}"),
-        ty: Ty::F32,
-        unit: "1".into(),
-        doc: String::new(),
-        init: Expr::number(0.0),
-    };
+    let state =
+        |i: usize| State { name: format!("x{i}"), ty: Ty::F32, unit: "1".into(), doc: String::new(), init: Expr::number(0.0) };
     SynapseInstance {
         model: Arc::new(SynapseModel {
             name: if states.is_empty() { "static_synapse".into() } else { "test_synapse".into() },

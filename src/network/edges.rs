@@ -1,0 +1,269 @@
+//! Explicit edges from files. Promises that every value was read as it stands, and that a fault is shown with its place and a
+//! remedy. Knows nothing of rules or tables.
+
+use super::Edges;
+use crate::error::{Error, Place, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Edges from a file: CSV with the header `source,target[,weight][,delay]` (columns in any order), or HDF5 (`.h5`, `.hdf5`) with
+/// one-dimensional datasets of these names. Ids are local to their population; delays in ms.
+///
+/// # Errors
+/// The file cannot be read; a column is missing; a value is no number, an id is out of range, a delay is not above zero: with
+/// line and column for CSV.
+pub fn read_edges(path: impl AsRef<Path>, sources: u32, targets: u32) -> Result<Edges> {
+    let path = path.as_ref();
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let list = if matches!(extension.as_deref(), Some("h5" | "hdf5")) {
+        read_edges_hdf5(path, sources, targets)?
+    } else {
+        read_edges_csv(path, sources, targets)?
+    };
+    Ok(list.sort(sources))
+}
+
+/// Edges in the order of the file.
+#[derive(Default)]
+struct EdgeList {
+    source: Vec<u32>,
+    target: Vec<u32>,
+    weight: Option<Vec<f32>>,
+    delay: Option<Vec<f32>>,
+}
+
+impl EdgeList {
+    /// Stable counting sort by source.
+    fn sort(self, sources: u32) -> Edges {
+        let mut start = vec![0u64; sources as usize + 1];
+        self.source.iter().for_each(|&s| start[s as usize + 1] += 1);
+        (0..sources as usize).for_each(|s| start[s + 1] += start[s]);
+        let mut next = start.clone();
+        let place: Vec<usize> = self
+            .source
+            .iter()
+            .map(|&s| {
+                next[s as usize] += 1;
+                next[s as usize] as usize - 1
+            })
+            .collect();
+        fn permute<T: Copy + Default>(values: Vec<T>, place: &[usize]) -> Vec<T> {
+            let mut sorted = vec![T::default(); values.len()];
+            place.iter().zip(values).for_each(|(&at, x)| sorted[at] = x);
+            sorted
+        }
+        Edges {
+            target: permute(self.target, &place),
+            weight: self.weight.map(|w| permute(w, &place)),
+            delay: self.delay.map(|d| permute(d, &place)),
+            start,
+        }
+    }
+}
+
+const COLUMNS: [&str; 4] = ["source", "target", "weight", "delay"];
+
+/// What is wrong with a value of column `c` (index into COLUMNS): (message, remedy).
+fn fault(c: usize, x: f64, count: [u32; 2]) -> Option<(String, String)> {
+    let name = COLUMNS[c];
+    if c < 2 {
+        let integer = x.fract() == 0.0 && x >= 0.0;
+        return match (integer, x < count[c] as f64) {
+            (true, true) => None,
+            (true, false) => Some((
+                format!("{name} {x} is out of range: the {name} population has {} neurons", count[c]),
+                format!("ids are local to the population and count from 0 to {}", count[c].saturating_sub(1)),
+            )),
+            _ => Some((format!("{name} {x} is not an id"), "ids are whole numbers from 0".to_string())),
+        };
+    }
+    if !(x as f32).is_finite() {
+        return Some((format!("{name} {x} is not a finite number"), "give a number, or remove the edge".to_string()));
+    }
+    (c == 3 && x as f32 <= 0.0)
+        .then(|| (format!("delay {x} ms is not above zero"), "give a delay of at least one step".to_string()))
+}
+
+fn read_edges_csv(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> {
+    let file = path.display().to_string();
+    // The text is read again only to show the place of a fault.
+    let at = |span: std::ops::Range<u64>, message: String, remedy: String| -> Error {
+        let text: Arc<str> = match std::fs::read(path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into(),
+            Err(_) => "".into(),
+        };
+        let clamp = |x: u64| (0..=(x as usize).min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        let span = clamp(span.start)..clamp(span.end);
+        Error::at(Place { file: file.clone(), text: text.clone(), span }, message, remedy)
+    };
+    let header_remedy = "the first line names the columns: source,target[,weight][,delay]".to_string();
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_path(path).map_err(|e| {
+        Error::File { path: path.into(), message: format!("cannot be read: {e}"), remedy: Some("check the path".into()) }
+    })?;
+    let csv_fault = |e: csv::Error| {
+        let begin = e.position().map_or(0, |p| p.byte());
+        match e.kind() {
+            csv::ErrorKind::Io(_) => Error::file(path, &e),
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => at(
+                begin..begin + 1,
+                format!("{len} values where {expected_len} columns are named"),
+                "give one value a column".into(),
+            ),
+            _ => at(begin..begin + 1, "not a line of comma-separated text in UTF-8".into(), "save the file as CSV".into()),
+        }
+    };
+    let header = reader.byte_headers().map_err(csv_fault)?.clone();
+    let mut column = [None; 4];
+    for (i, name) in header.iter().enumerate() {
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        let Some(c) = COLUMNS.iter().position(|c| *c == name) else {
+            let hint =
+                crate::error::nearest(&name, COLUMNS).map_or(header_remedy.clone(), |near| format!("did you mean `{near}`?"));
+            return Err(at(0..1, format!("unknown column `{name}`"), hint));
+        };
+        if column[c].replace(i).is_some() {
+            return Err(at(0..1, format!("column `{name}` is given twice"), header_remedy));
+        }
+    }
+    if let Some(c) = (0..2).find(|&c| column[c].is_none()) {
+        return Err(at(0..1, format!("there is no column `{}`", COLUMNS[c]), header_remedy));
+    }
+    let mut list = EdgeList { weight: column[2].map(|_| Vec::new()), delay: column[3].map(|_| Vec::new()), ..Default::default() };
+    let mut record = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut record).map_err(csv_fault)? {
+        let mut values = [0.0; 4];
+        for (c, i) in column.iter().enumerate().filter_map(|(c, i)| Some((c, (*i)?))) {
+            let text = String::from_utf8_lossy(&record[i]);
+            let wrong = match text.parse::<f64>() {
+                Ok(x) => {
+                    values[c] = x;
+                    fault(c, x, [sources, targets])
+                }
+                Err(_) => Some((format!("{} `{text}` is not a number", COLUMNS[c]), "write numbers as 1.5 or 2e-3".to_string())),
+            };
+            if let Some((message, remedy)) = wrong {
+                let begin = record.position().map_or(0, |p| p.byte());
+                return Err(at(field(path, begin, i), message, remedy));
+            }
+        }
+        list.source.push(values[0] as u32);
+        list.target.push(values[1] as u32);
+        list.weight.iter_mut().for_each(|w| w.push(values[2] as f32));
+        list.delay.iter_mut().for_each(|d| d.push(values[3] as f32));
+    }
+    Ok(list)
+}
+
+/// Byte range of the `i`-th value of the record that begins at byte `begin`, after what blank and comment lines precede it.
+fn field(path: &Path, begin: u64, i: usize) -> std::ops::Range<u64> {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let mut at = (begin as usize).min(bytes.len());
+    let line = |at: usize| bytes[at..].split(|&b| b == b'\n').next().unwrap_or(&[]);
+    while at < bytes.len() && (line(at).trim_ascii().is_empty() || line(at).first() == Some(&b'#')) {
+        at += line(at).len() + 1;
+    }
+    let at = at.min(bytes.len());
+    let mut from = at;
+    for (n, value) in line(at).split(|&b| b == b',').enumerate() {
+        if n == i {
+            let lead = value.len() - value.trim_ascii_start().len();
+            let width = value.trim_ascii().len().max(1);
+            return (from + lead) as u64..(from + lead + width) as u64;
+        }
+        from += value.len() + 1;
+    }
+    at as u64..at as u64 + 1
+}
+
+fn read_edges_hdf5(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> {
+    let store = crate::record::hdf5::Store::open(path)?;
+    let mut columns: [Option<Vec<f64>>; 4] = Default::default();
+    for (c, name) in COLUMNS.into_iter().enumerate() {
+        if c >= 2 && !store.has(name) {
+            continue;
+        }
+        let values = crate::record::hdf5::read_column_f64(path, name)?;
+        let wrong = |message: String, remedy: String| Error::File { path: path.into(), message, remedy: Some(remedy) };
+        if let Some((i, (message, remedy))) =
+            values.iter().enumerate().find_map(|(i, &x)| Some((i, fault(c, x, [sources, targets])?)))
+        {
+            return Err(wrong(format!("dataset \"{name}\", entry {i}: {message}"), remedy));
+        }
+        if let Some(first) = columns[0].as_ref().filter(|first| first.len() != values.len()) {
+            return Err(wrong(
+                format!("dataset \"{name}\" has {} entries, \"source\" has {}", values.len(), first.len()),
+                "give every dataset one entry an edge".into(),
+            ));
+        }
+        columns[c] = Some(values);
+    }
+    let ids = |values: Option<Vec<f64>>| values.unwrap_or_default().into_iter().map(|x| x as u32).collect();
+    let numbers = |values: Option<Vec<f64>>| values.map(|v| v.into_iter().map(|x| x as f32).collect());
+    let [source, target, weight, delay] = columns;
+    Ok(EdgeList { source: ids(source), target: ids(target), weight: numbers(weight), delay: numbers(delay) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_from_csv_and_hdf5() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edges.csv");
+        std::fs::write(&path, "# made by hand\nsource, target, delay, weight\n2,1,1.5,0.25\n0,3,2.0,-1\n\n2,0,0.5,1e-3\n")
+            .unwrap();
+        let expected = Edges {
+            start: vec![0, 1, 1, 3],
+            target: vec![3, 1, 0],
+            weight: Some(vec![-1.0, 0.25, 1e-3]),
+            delay: Some(vec![2.0, 1.5, 0.5]),
+        };
+        let same =
+            |a: &Edges, b: &Edges| a.start == b.start && a.target == b.target && a.weight == b.weight && a.delay == b.delay;
+        assert!(same(&read_edges(&path, 3, 4).unwrap(), &expected));
+
+        let path = dir.path().join("edges.h5");
+        let store = crate::record::hdf5::Store::create(&path).unwrap();
+        store.write("source", &[2u64, 0, 2]).unwrap();
+        store.write("target", &[1u64, 3, 0]).unwrap();
+        store.write("weight", &[0.25f32, -1.0, 1e-3]).unwrap();
+        store.write("delay", &[1.5f64, 2.0, 0.5]).unwrap();
+        store.close().unwrap();
+        assert!(same(&read_edges(&path, 3, 4).unwrap(), &expected));
+        let message = read_edges(&path, 2, 4).unwrap_err().to_string();
+        assert!(message.contains("source 2 is out of range"), "{message}");
+    }
+
+    #[test]
+    fn wrong_edge_files_are_refused_with_their_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edges.csv");
+        let refuse = |text: &str, line_column: (usize, usize), part: &str| {
+            std::fs::write(&path, text).unwrap();
+            match read_edges(&path, 3, 4).expect_err(text) {
+                Error::Input(fault) => {
+                    let place = fault.place.expect("a place");
+                    assert_eq!(place.line_column(), line_column, "{text}: {}", fault.message);
+                    assert!(fault.message.contains(part), "{}", fault.message);
+                    assert!(fault.remedy.is_some_and(|r| !r.is_empty()));
+                }
+                other => panic!("{other}"),
+            }
+        };
+        refuse("source,target,weight\n0,1,0.5\n1, NaN,2\n", (3, 4), "target NaN is not an id");
+        refuse("source,target,weight\n0,1,nan\n", (2, 5), "not a finite number");
+        refuse("source,target,weight\n0,1,5\n0,1,five\n", (3, 5), "`five` is not a number");
+        refuse("source,target\n0,1\n3,1\n", (3, 1), "out of range");
+        refuse("source,target\n0,1\n\n0,4\n", (4, 3), "out of range");
+        refuse("source,target\n0,1.5\n", (2, 3), "not an id");
+        refuse("source,target,delay\n0,1,0\n", (2, 5), "not above zero");
+        refuse("source,target\n0,1\n0\n", (3, 1), "1 values where 2 columns");
+        refuse("source,weight\n0,1\n", (1, 1), "no column `target`");
+        refuse("source,targt\n0,1\n", (1, 1), "unknown column `targt`");
+        refuse("", (1, 1), "no column `source`");
+        assert!(read_edges(dir.path().join("none.csv"), 3, 4).is_err());
+        std::fs::write(dir.path().join("bad.h5"), "no").unwrap();
+        assert!(read_edges(dir.path().join("bad.h5"), 3, 4).is_err());
+    }
+}
