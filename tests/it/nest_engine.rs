@@ -81,7 +81,7 @@ fn the_event_engine_does_not_ignore_a_lower_bound() {
         let mut sink = Collected::default();
         let mut engine = sharpwave::run::engine(&net, "event", 1, &options, &sharpwave::run::Silent)?;
         engine.advance((plan.duration / net.dt).round() as u64, &mut sink)?;
-        sharpwave::error::Result::Ok(sink.spikes.len())
+        Ok::<usize, sharpwave::error::Error>(sink.spikes.len())
     };
     assert_eq!(run("").unwrap_or_else(|e| panic!("{e}")), 3);
     assert!(run(", V_min = -80.0").is_err());
