@@ -872,3 +872,218 @@ fn reasons(error: &dyn std::error::Error) -> String {
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIF: &str = r#"name = "lif"
+kind = "neuron"
+doc = "leaky integrate-and-fire"
+source = "none"
+
+[params]
+E_L = { default = -70.0, unit = "mV", doc = "rest" }
+tau_m = { default = 10.0, unit = "ms", above = 0.0 }
+V_th = { default = "E_L + 15", unit = "mV" }
+
+[derived]
+P = "exp(-dt/tau_m)"
+theta = "V_th - E_L"
+
+[state]
+v = { init = "0", unit = "mV" }
+r = { type = "i32", init = "0", unit = "1" }
+
+[inputs]
+ex = { receptor = "excitatory", unit = "mV", sign = "positive" }
+I = { kind = "current", unit = "pA" }
+
+[record]
+V_m = { value = "v + E_L", unit = "mV" }
+
+[code]
+functions = '''
+fn decay(x: f32, p: f32) -> f32 {
+    return x * p;
+}
+'''
+update = '''
+if (r == 0) {
+    v = decay(v, P) + ex;
+} else {
+    r -= 1;
+}
+'''
+threshold = "v >= theta"
+reset = "v = 0.0; r = 20;"
+"#;
+
+    fn neuron(text: &str) -> Result<NeuronModel> {
+        match read("lif.toml", text)? {
+            Model::Neuron(model) => Ok(model),
+            Model::Synapse(_) => panic!("a synapse"),
+        }
+    }
+
+    #[test]
+    fn a_model_is_read_in_full() {
+        let model = neuron(LIF).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(model.params.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["E_L", "tau_m", "V_th"]);
+        assert_eq!(model.constants.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["P", "theta"]);
+        assert_eq!((model.ports[0].receptor.as_str(), model.ports[0].sign), ("excitatory", Sign::Positive));
+        assert_eq!(model.current, Some(("I".to_string(), "pA".to_string())));
+        assert_eq!((model.states[1].ty, model.params[1].above), (Ty::I32, Some(0.0)));
+        for line in ["var<private> P: f32;", "var<private> r: i32;", "var<private> spike: bool;", "fn integrate() {", "fn update() {"] {
+            assert!(model.wgsl.contains(line), "{line}\n{}", model.wgsl);
+        }
+        assert!(!model.wgsl.contains("E_L") && naga::front::wgsl::parse_str(&model.wgsl).is_ok());
+    }
+
+    /// The message with file, line, column and remedy, and a caret under the place, as the command line shows it.
+    fn transcript(text: &str) -> String {
+        let error = read("lif.toml", text).expect_err("a mistake");
+        let Error::Input(fault) = &error else { panic!("{error}") };
+        let place = fault.place.as_ref().expect("a place");
+        let (line, column) = place.line_column();
+        let shown = text.lines().nth(line - 1).unwrap_or("");
+        let width = text[place.span.clone()].lines().next().unwrap_or("").chars().count().max(1);
+        format!("{error}\n{shown}\n{}{}", " ".repeat(column - 1), "^".repeat(width))
+    }
+
+    fn mistake(from: &str, to: &str, expected: &str) {
+        assert!(LIF.contains(from), "{from}");
+        let got = transcript(&LIF.replacen(from, to, 1));
+        assert_eq!(got, expected.trim_start_matches('\n'), "\n{got}\n");
+    }
+
+    #[test]
+    fn mistakes_in_the_tables() {
+        mistake("unit = \"ms\", above", "unti = \"ms\", above", r#"
+lif.toml:8:27: parameter `tau_m` has no key `unti` (did you mean `unit`?)
+tau_m = { default = 10.0, unti = "ms", above = 0.0 }
+                          ^^^^"#);
+        mistake("[inputs]", "[input]", r#"
+lif.toml:19:2: a model file has no key `input` (did you mean `inputs`?)
+[input]
+ ^^^^^"#);
+        mistake("exp(-dt/tau_m)", "exp(-dt/tau)", r#"
+lif.toml:12:14: `tau` is not known here (did you mean `tau_m`?)
+P = "exp(-dt/tau)"
+             ^^^"#);
+        mistake("\"E_L + 15\"", "\"E_L + \"", r#"
+lif.toml:9:26: the expression ends where a number, a name or `(` should follow (see the notation of expressions in models/README.md)
+V_th = { default = "E_L + ", unit = "mV" }
+                         ^"#);
+        mistake("v = { init", "E_L = { init", r#"
+lif.toml:16:1: `E_L` is declared twice (a name stands for one parameter, derived constant, state or input)
+E_L = { init = "0", unit = "mV" }
+^^^"#);
+        mistake("default = 10.0", "default = 0.0", r#"
+lif.toml:8:21: the default of `tau_m` is 0, and must be above 0 (change the default or the bound)
+tau_m = { default = 0.0, unit = "ms", above = 0.0 }
+                    ^^^"#);
+        mistake("type = \"i32\"", "type = \"int\"", r#"
+lif.toml:17:14: `int` is no type of a state or constant (write "f32", "i32" or "u32")
+r = { type = "int", init = "0", unit = "1" }
+             ^^^^^"#);
+        mistake("sign = \"positive\"", "sign = \"plus\"", r#"
+lif.toml:20:53: `plus` is no sign (write "positive", "negative" or "any")
+ex = { receptor = "excitatory", unit = "mV", sign = "plus" }
+                                                    ^^^^^^"#);
+        mistake("init = \"0\", unit = \"mV\"", "init = true, unit = \"mV\"", r#"
+lif.toml:16:14: `init` is a truth value (write a number or an expression in quotes)
+v = { init = true, unit = "mV" }
+             ^^^^"#);
+        mistake("threshold = \"v >= theta\"\n", "", r#"
+lif.toml:39:9: `reset` needs a `threshold` (add the condition under which it runs)
+reset = "v = 0.0; r = 20;"
+        ^^^^^^^^^^^^^^^^^^"#);
+        mistake("kind = \"neuron\"", "kind = \"cell\"", r#"
+lif.toml:2:8: `cell` is no kind of model (write "neuron" or "synapse")
+kind = "cell"
+       ^^^^^^"#);
+    }
+
+    #[test]
+    fn mistakes_in_the_notation() {
+        let got = transcript(&LIF.replacen("theta = \"V_th - E_L\"", "theta = \"V_th - E_L", 1));
+        assert!(got.starts_with("lif.toml:13:"), "{got}");
+        let got = transcript("name = \"x\"\n");
+        assert!(got.starts_with("lif.toml:1:1: a model file needs `kind` (add `kind = ...`)"), "{got}");
+    }
+
+    #[test]
+    fn mistakes_in_the_code() {
+        mistake("decay(v, P) + ex", "decay(v, P) + exc", r#"
+lif.toml:34:23: no definition in scope for identifier: `exc` (did you mean `ex`?)
+    v = decay(v, P) + exc;
+                      ^^^"#);
+        mistake("    r -= 1;", "    r -= 1.5;", r#"
+lif.toml:36:5: automatic conversions cannot convert `{AbstractFloat}` to `i32`: a value of type i32 is required here (the code is WGSL: https://www.w3.org/TR/WGSL)
+    r -= 1.5;
+    ^"#);
+        mistake("    r -= 1;", "    E_L = 1.0;", r#"
+lif.toml:36:5: `E_L` is a constant and cannot be assigned (only states can; copy it into a `var` to compute with it)
+    E_L = 1.0;
+    ^^^"#);
+        mistake("    r -= 1;", "    ex = 0.0;", r#"
+lif.toml:36:5: `ex` is an input and cannot be assigned (only states can; copy it into a `var` to compute with it)
+    ex = 0.0;
+    ^^"#);
+        mistake("return x * p;", "var y = x; for (var i = 0; i < 3; i++) { y *= p; } return y;", r#"
+lif.toml:29:16: loops are not available in model code (write the steps out, or use `substeps` with `integrate`)
+    var y = x; for (var i = 0; i < 3; i++) { y *= p; } return y;
+               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^"#);
+        mistake("return x * p;", "if (x > 0.0) { return x; } var y = x * p; return y;", r#"
+lif.toml:29:5: a return inside `if` is not available in model code (set a variable inside the branches and return it at the end)
+    if (x > 0.0) { return x; } var y = x * p; return y;
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^"#);
+        mistake("return x * p;", "let y = vec2<f32>(x, p); return y.x;", r#"
+lif.toml:29:13: vectors, arrays and structures are not available in model code (model code knows the scalars f32, i32, u32 and bool)
+    let y = vec2<f32>(x, p); return y.x;
+            ^^^^^^^^^^^^^^^"#);
+        mistake("fn decay", "var<private> hidden: f32;\nfn decay", r#"
+lif.toml:28:14: `hidden` is a module variable of its own (keep values between steps in [state], others in `let` or `var` inside a function)
+var<private> hidden: f32;
+             ^^^^^^"#);
+        mistake("\"v >= theta\"", "\"v >= \"", r#"
+lif.toml:39:19: expected expression, found ")": expected expression (the code is WGSL: https://www.w3.org/TR/WGSL)
+threshold = "v >= "
+                  ^"#);
+        mistake("v >= theta", "v + theta", r#"
+lif.toml:39:14: the `if` condition must be a boolean"#);
+    }
+
+    #[test]
+    fn synapses_are_checked_alike() {
+        let text = "name = \"s\"\nkind = \"synapse\"\n[params]\nU = { default = 0.5, unit = \"1\" }\n[state]\nu = { init = \"U\" }\n\
+                    [code]\non_pre = '''\nu = u * exp(-elapsed);\npsc = w * u;\n'''\n";
+        let Model::Synapse(model) = read("s.toml", text).unwrap_or_else(|e| panic!("{e}")) else { panic!("a neuron") };
+        assert!(model.program.is_some() && model.constants.is_empty() && model.wgsl.contains("fn on_pre()"));
+        let got = transcript(&text.replace("psc = w * u", "w = u"));
+        assert!(got.starts_with("lif.toml:10:1: `w` is an input and cannot be assigned"), "{got}");
+        let got = transcript(&text.replace("[state]\nu", "[state]\nw"));
+        assert!(got.starts_with("lif.toml:6:1: `w` has a meaning of its own in a model"), "{got}");
+    }
+
+    #[test]
+    fn event_forms_are_checked() {
+        let event = "[event]\nreceive = { ex = { v = \"v + w\" } }\nadvance = { v = \"v*exp(-s/tau_m)\" }\ncrossed = \"v >= theta\"\n\
+                     crossing = \"v > theta ? 0 : inf\"\nreset = { v = 0 }\n";
+        let text = format!("{LIF}\n{event}");
+        let model = neuron(&text).unwrap_or_else(|e| panic!("{e}"));
+        let form = model.event.unwrap();
+        assert_eq!((form.advance.len(), form.hold[0].text.as_str(), form.receive[0][0].0), (2, "v", 0));
+        assert_eq!(form.receive_held[0].len(), 1);
+        for (from, to, said) in [
+            ("\"v*exp(-s/tau_m)\"", "\"v*P\"", "`P` is not known here"),
+            ("crossing = \"v > theta ? 0 : inf\"\n", "", "[event] needs either `crossing` or `exponentials`"),
+            ("reset = { v = 0 }", "reset = { V = 0 }", "has no key `V` (did you mean `v`?)"),
+            ("crossed = \"v >= theta\"", "crossed = \"v >= s\"", "`s` is not known here"),
+        ] {
+            let got = transcript(&text.replacen(event, &event.replacen(from, to, 1), 1));
+            assert!(got.contains(said), "{got}");
+        }
+    }
+}

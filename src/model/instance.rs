@@ -320,3 +320,72 @@ impl SynapseInstance {
         self.initial.iter().zip(&self.model.states).map(|(v, s)| word(*v, s.ty)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::library::Library;
+
+    fn each(values: &[f64]) -> Values {
+        Values::Each(values.into())
+    }
+
+    #[test]
+    fn defaults_follow_other_parameters_and_stay_uniform_where_they_can() {
+        let model = Library::built_in().unwrap().neuron("iaf_psc_exp").unwrap();
+        let given = [("E_L".to_string(), each(&[-70.0, -65.0])), ("tau_m".to_string(), Values::Uniform(20.0))];
+        let instance = NeuronInstance::new(&model, &given, 0.1).unwrap();
+        assert_eq!(instance.params[model.param("V_m").unwrap()], each(&[-70.0, -65.0]));
+        let theta = model.derived.iter().position(|d| d.name == "theta").unwrap();
+        assert_eq!(instance.derived[theta], each(&[15.0, 10.0]));
+        let names: Vec<&str> = model.constants.iter().map(|c| c.name.as_str()).collect();
+        let words = instance.constants();
+        assert_eq!(words[names.iter().position(|n| *n == "theta").unwrap()], Words::Each([15f32.to_bits(), 10f32.to_bits()].into()));
+        assert_eq!(words[names.iter().position(|n| *n == "ref_steps").unwrap()], Words::Uniform(20));
+        assert_eq!(words.iter().filter(|w| matches!(w, Words::Each(_))).count(), 2);
+        assert_eq!(instance.initial_words()[0].get(1), 0);
+        let recorder = instance.recorder("V_m").unwrap();
+        assert_eq!(recorder.value(1, |_| 2.5f32.to_bits()), -62.5);
+    }
+
+    #[test]
+    fn refusals() {
+        let model = Library::built_in().unwrap().neuron("iaf_psc_exp").unwrap();
+        let said = |given: &[(String, Values)], dt: f64| NeuronInstance::new(&model, given, dt).unwrap_err().to_string();
+        let one = |name: &str, value: f64| [(name.to_string(), Values::Uniform(value))];
+        assert_eq!(said(&one("tau", 1.0), 0.1), "iaf_psc_exp has no parameter `tau` (did you mean `tau_m`?)");
+        assert_eq!(said(&one("tau_m", 0.0), 0.1), "tau_m of iaf_psc_exp is 0 ms and must be above 0 (change tau_m)");
+        assert!(said(&one("C_m", f64::NAN), 0.1).contains("must be a number"));
+        assert!(said(&one("t_ref", 1e12), 0.1).contains("which a whole number of 32 bits cannot hold"));
+        let two = [("E_L".to_string(), each(&[1.0, 2.0])), ("C_m".to_string(), each(&[1.0, 2.0, 3.0]))];
+        assert!(said(&two, 0.1).contains("`E_L` has 2 values and `C_m` 3"));
+        let instance = NeuronInstance::new(&model, &[], 0.1).unwrap();
+        assert_eq!(instance.recorder("V").unwrap_err().to_string(), "iaf_psc_exp records no `V` (did you mean `V_m`?)");
+    }
+
+    /// Amplitudes of a train through the kernel, against the recursion of the paper in f64.
+    #[test]
+    fn short_term_plasticity_follows_its_recursion() {
+        let model = Library::built_in().unwrap().synapse("tsodyks2_synapse").unwrap();
+        let (u0, tau_rec, tau_fac) = (0.25, 500.0, 200.0);
+        let given = [("U", u0), ("tau_rec", tau_rec), ("tau_fac", tau_fac)].map(|(n, x)| (n.to_string(), x));
+        let instance = SynapseInstance::new(&model, &given, 0.1).unwrap();
+        let (words, kernel) = (instance.constants(), model.kernel().unwrap());
+        let operands: Vec<Operand> = words.iter().map(|w| w.operand(0..1)).collect();
+        let mut states: Vec<Vec<u32>> = instance.initial_words().iter().map(|w| vec![*w]).collect();
+        let (mut x, mut u) = (1.0, u0);
+        for (k, gap) in [f64::INFINITY, 50.0, 50.0, 20.0, 550.0, 1400.0].into_iter().enumerate() {
+            if k > 0 {
+                x = 1.0 + (x - x * u - 1.0) * (-gap / tau_rec).exp();
+                u = u0 + u * (1.0 - u0) * (-gap / tau_fac).exp();
+            }
+            let (w, elapsed, mut psc) = ([250.0f32], [gap as f32], [0u32]);
+            let mut views: Vec<&mut [u32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
+            let inputs = [&w[..], &elapsed[..]];
+            let mut lanes = super::super::kernel::Lanes { n: 1, constants: &operands, states: &mut views, inputs: &inputs, output: &mut psc };
+            kernel.run(&mut lanes, 1, &mut Default::default());
+            let got = f32::from_bits(psc[0]) as f64;
+            assert!((got - 250.0 * x * u).abs() < 1e-4 * got, "spike {k}: {got} {}", 250.0 * x * u);
+        }
+    }
+}

@@ -2,6 +2,8 @@
 //! models in three equivalent shapes: WGSL text (what the GPU runs), a straight-line program (what the CPU runs) and host
 //! expressions in f64 (derived constants, recordables, closed forms of the event engine). It knows naga, and no engine.
 
+#[cfg(test)]
+mod agreement;
 mod compiled;
 pub mod expr;
 mod file;

@@ -4,6 +4,7 @@ mod cli;
 mod common;
 mod cpu;
 mod gpu;
+mod nest_engine;
 mod neurons;
 mod structure;
 mod trains;

@@ -54,7 +54,9 @@ fn by_model(net: &Network) -> Vec<(Arc<NeuronModel>, Vec<(usize, &NeuronInstance
         if population.n == 0 {
             continue;
         }
-        let same = |m: &NeuronModel| std::ptr::eq(m, &*instance.model) || (m.name == instance.model.name && m.wgsl == instance.model.wgsl);
+        let same = |m: &NeuronModel| {
+            std::ptr::eq(m, &*instance.model) || (m.name == instance.model.name && m.wgsl == instance.model.wgsl)
+        };
         match models.iter_mut().find(|(m, _)| same(m)) {
             Some((_, list)) => list.push((p, instance)),
             None => models.push((instance.model.clone(), vec![(p, instance)])),
@@ -101,7 +103,12 @@ pub fn models(net: &Network, tables: &Tables) -> Result<Vec<ModelLayout>> {
     by_model(net).into_iter().map(|(model, list)| model_layout(net, tables, model, &list)).collect()
 }
 
-fn model_layout(net: &Network, tables: &Tables, model: Arc<NeuronModel>, list: &[(usize, &NeuronInstance)]) -> Result<ModelLayout> {
+fn model_layout(
+    net: &Network,
+    tables: &Tables,
+    model: Arc<NeuronModel>,
+    list: &[(usize, &NeuronInstance)],
+) -> Result<ModelLayout> {
     let mut layout = ModelLayout {
         populations: Vec::new(),
         population_words: Vec::new(),
@@ -313,7 +320,8 @@ pub fn shards(tables: &Tables, sources: u32, source_of: &[Range<u32>], limit: u6
         let end = read_row(&table.shards[host], start, tables, longest, &mut found);
         let words = (end - start) as u64;
         let fits = |shard: &Shard| {
-            let stretches = |own: &Directory, which: Option<usize>| own.stretches.len() + found.iter().filter(|f| f.0 == which).count();
+            let stretches =
+                |own: &Directory, which: Option<usize>| own.stretches.len() + found.iter().filter(|f| f.0 == which).count();
             let fixed = stretches(&shard.fixed, None) as u64 * 16 <= limit;
             let dynamic = shard.dynamic.iter().enumerate().all(|(d, own)| stretches(own, Some(d)) as u64 * 16 <= limit);
             (shard.words + words) * 4 <= limit && fixed && dynamic
@@ -321,7 +329,8 @@ pub fn shards(tables: &Tables, sources: u32, source_of: &[Range<u32>], limit: u6
         if shards.last().is_none_or(|shard| !fits(shard)) {
             let empty = Shard::new(sources as usize, table.dynamics.len());
             if !fits(&empty) {
-                let message = format!("the synapses of neuron {id} need {}, the device lets a kernel see {}", mib(words * 4), mib(limit));
+                let message =
+                    format!("the synapses of neuron {id} need {}, the device lets a kernel see {}", mib(words * 4), mib(limit));
                 return Err(device_error(message, "use a smaller out-degree, another --device, or --engine cpu"));
             }
             shards.push(empty);

@@ -23,8 +23,13 @@ pub(super) struct Entry {
 
 /// The compiled form of a program, where there is one.
 pub(super) fn find(program: &Program) -> Option<Arc<dyn Kernel>> {
+    at_level(program, vector::level())
+}
+
+/// The same for given vector instructions, which this processor must have.
+pub(super) fn at_level(program: &Program, level: Level) -> Option<Arc<dyn Kernel>> {
     let hash = program.hash();
-    generated::ALL.iter().find(|e| e.hash == hash).map(|e| (e.make)(vector::level()))
+    generated::ALL.iter().find(|e| e.hash == hash).map(|e| (e.make)(level))
 }
 
 /// The constants as numbers, when all are uniform.
