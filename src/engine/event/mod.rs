@@ -13,7 +13,7 @@ mod tape;
 use super::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
-use crate::network::{Cell, Edge, Network, Probe, Projection, Values};
+use crate::network::{Cell, Edge, Network, Probe, Projection, Values, memory};
 use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
@@ -81,6 +81,7 @@ impl EventEngine {
             Currents::of(net, p)?;
             cells::closed_form(population)?;
         }
+        memory::check(&estimate(net))?;
         let rows = Rows::prepare(net, &|done| progress(0.3 * done))?;
         let rows = Box::new(move |source, out: &mut Vec<Edge>| rows.row(source, out));
         let code = |p: &Projection| {
@@ -148,7 +149,8 @@ impl EventEngine {
                 variables: variables.iter().map(|name| instance.recorder(name)).collect::<Result<_>>()?,
             });
         }
-        engine.synapses = Synapses::build(net, &engine.rows, codes, progress)?;
+        let expected = memory::estimate(net, 1).synapses as usize;
+        engine.synapses = Synapses::build(net, &engine.rows, codes, expected + expected / 64, progress)?;
         if !engine.synapses.dynamics.is_empty() {
             engine.last_spike = vec![f64::NEG_INFINITY; net.neurons() as usize];
         }
@@ -412,6 +414,18 @@ impl EventEngine {
         self.net.drives.iter().filter(|d| d.population == p).for_each(|d| format!("{d:?}").bytes().for_each(|b| mix(b as u64)));
         hash
     }
+}
+
+/// What the engine takes: its table holds weights and delays in full.
+fn estimate(net: &Network) -> memory::Estimate {
+    let mut estimate = memory::estimate(net, 1);
+    // One column decides for all: the widest projection's bytes.
+    let each = net.projections.iter().map(synapses::bytes_each).max().unwrap_or(0);
+    estimate.table_bytes = estimate.synapses.saturating_mul(each);
+    let total = estimate.table_bytes as f64 + estimate.rules_bytes as f64 + 2.0 * estimate.state_bytes as f64;
+    let neurons = estimate.neurons as f64 * 200.0;
+    estimate.peak_bytes = (1.05 * (total + neurons) + (64u64 << 20) as f64) as u64;
+    estimate
 }
 
 /// Enter an event, unless it never happens.
