@@ -2,7 +2,7 @@
 //! array is larger than a kernel can see. Plain data in and out: no device is needed here.
 
 use super::device::{MOST_ITERATIONS, device_error, mib};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{NeuronModel, Ty, Words, word};
 use crate::network::table::{Form, NO_ROW, Tables, split};
 use crate::network::{Cell, Network, NeuronInstance, Values};
@@ -180,7 +180,12 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
                 [1, 0, 0, table, 0, 0, 0, 0]
             }
             DriveKind::Noise { mean, std, interval } => {
-                let steps = (interval / net.dt).round().clamp(1.0, 65_535.0) as u32;
+                let steps = (interval / net.dt).round().max(1.0);
+                if steps > 65_535.0 {
+                    let message = format!("the noise of drive `{}` holds for {steps} steps, the gpu engine takes 65535", drive.name);
+                    return Err(Error::input(message, "shorten the interval, or use --engine cpu"));
+                }
+                let steps = steps as u32;
                 [2, 0, 0, 0, steps, 0, word(*std, Ty::F32), word(*mean, Ty::F32)]
             }
             DriveKind::Dc { .. } | DriveKind::Ac { .. } | DriveKind::Step { .. } => continue,
