@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod cpu;
+mod golden;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod nest_engine;
