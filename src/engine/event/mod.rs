@@ -27,6 +27,9 @@ mod tests;
 /// Spikes handed to the sink at a time, roughly.
 const BATCH: usize = 4096;
 
+/// Synapses served while the neurons behind the next as many are fetched from memory.
+const AHEAD: usize = 32;
+
 /// What a source population does next.
 enum Source {
     Poisson(Poisson),
@@ -306,16 +309,27 @@ impl EventEngine {
             to += 1;
         }
         let (cells, touched, batch) = (&mut self.cells, &mut self.touched, self.batch);
-        self.synapses.transmit(from, to, elapsed, |class, target, weight| {
-            if let Some(cells) = &mut cells[class.population as usize] {
-                let i = target as usize;
-                if cells.touch(i, batch) {
-                    cells.settle(i, time);
-                    touched.push((class.population, target));
+        let mut at = from;
+        while at < to {
+            let end = (at + AHEAD).min(to);
+            for position in end..(end + AHEAD).min(to) {
+                let (population, target) = self.synapses.target(position);
+                if let Some(cells) = &cells[population as usize] {
+                    cells.prefetch(target as usize);
                 }
-                cells.receive(i, class.port as usize, weight);
             }
-        });
+            self.synapses.transmit(at, end, elapsed, |class, target, weight| {
+                if let Some(cells) = &mut cells[class.population as usize] {
+                    let i = target as usize;
+                    if cells.touch(i, batch) {
+                        cells.settle(i, time);
+                        touched.push((class.population, target));
+                    }
+                    cells.receive(i, class.port as usize, weight);
+                }
+            });
+            at = end;
+        }
         self.counters.synaptic_events += (to - from) as u64;
         if to < row.end {
             self.queue.push(Event { time: next, kind: Kind::Arrival, a: source, b: (to - row.start) as u32, elapsed, stamp });

@@ -224,6 +224,12 @@ impl Synapses {
         self.delay.get(position)
     }
 
+    /// Target population and local id of the synapse at a position.
+    #[inline]
+    pub fn target(&self, position: usize) -> (u32, u32) {
+        (self.classes[self.class_of[position] as usize].population, self.target[position])
+    }
+
     pub fn len(&self) -> usize {
         self.target.len()
     }
