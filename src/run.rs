@@ -84,6 +84,14 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let threads = threads(plan, options)?;
     let kind = choose_engine(plan, options, &net)?;
     let resumed = options.resume.as_deref().map(|path| checkpoint::read(path, &net)).transpose()?;
+    if let Some((info, _)) = &resumed
+        && info.engine.starts_with("event") != (kind == "event")
+    {
+        return Err(Error::input(
+            format!("the checkpoint was written by the engine `{}`: exact times and a grid do not mix", info.engine),
+            if kind == "event" { "resume it with --engine cpu or gpu" } else { "resume it with --engine event" },
+        ));
+    }
     if let Some(out) = &options.out {
         refuse_existing(out, options)?;
     }

@@ -15,7 +15,8 @@ pub mod event;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::network::{Cell, Network};
 
 /// A spike of neuron `id` (global) at `time` ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +48,26 @@ pub struct Snapshot {
     pub synapses: Vec<Vec<Vec<f32>>>,
     /// What only one engine understands (the event engine's clocks and exact states), by name.
     pub extra: Vec<(String, Vec<u64>)>,
+}
+
+impl Snapshot {
+    /// Refuses a snapshot whose populations, models or ids are not those of the network (one state word a neuron, as the engines
+    /// on a grid keep them).
+    pub fn check(&self, net: &Network) -> Result<()> {
+        let fits = self.states.len() == net.populations.len()
+            && net.populations.iter().zip(&self.states).all(|(p, states)| match &p.cell {
+                Cell::Neuron(i) => states.len() == i.model.states.len() && states.iter().all(|s| s.len() == p.n as usize),
+                Cell::Source(_) => true,
+            })
+            && self.recent.iter().all(|r| r.1 < net.neurons());
+        match fits {
+            true => Ok(()),
+            false => Err(Error::input(
+                "the checkpoint holds other populations or models than the scenario",
+                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
+            )),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -250,17 +250,7 @@ impl Engine for CpuEngine {
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let fits = snapshot.states.len() == self.net.populations.len()
-            && self.net.populations.iter().zip(&snapshot.states).all(|(p, states)| match &p.cell {
-                Cell::Neuron(i) => states.len() == i.model.states.len() && states.iter().all(|s| s.len() == p.n as usize),
-                Cell::Source(_) => true,
-            });
-        if !fits {
-            return Err(Error::input(
-                "the checkpoint holds other populations or models than the scenario",
-                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
-            ));
-        }
+        snapshot.check(&self.net)?;
         if snapshot.extra.iter().any(|(name, _)| name == "gpu_ring") {
             return Err(Error::input(
                 "the checkpoint was written by the gpu engine, whose synapses with dynamics act when a spike is emitted",

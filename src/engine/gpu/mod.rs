@@ -900,23 +900,7 @@ impl Engine for GpuEngine {
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let fits = snapshot.states.len() == self.net.populations.len()
-            && self.net.populations.iter().zip(&snapshot.states).all(|(p, states)| match &p.cell {
-                Cell::Neuron(i) => states.len() == i.model.states.len() && states.iter().all(|s| s.len() == p.n as usize),
-                Cell::Source(_) => true,
-            });
-        if !fits {
-            return Err(Error::input(
-                "the checkpoint holds other populations or models than the scenario",
-                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
-            ));
-        }
-        if snapshot.recent.iter().any(|r| r.1 >= self.net.neurons()) {
-            return Err(Error::input(
-                "the checkpoint holds spikes of neurons that the scenario has not",
-                "resume with the scenario that wrote it",
-            ));
-        }
+        snapshot.check(&self.net)?;
         for part in &self.models {
             for &(p, first) in &part.populations {
                 self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
