@@ -9,7 +9,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 file_in() { local name=$1; shift; [ -n "$(find -L "$@" -name "$name" -print -quit 2>/dev/null)" ]; }
 
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-needed=1.87
+needed=1.89
 have cargo || fail "cargo is missing. Install Rust $needed or newer from https://rustup.rs, then run this again."
 version=$(cargo --version | cut -d' ' -f2)
 if [ "$(printf '%s\n' "$needed" "${version%%-*}" | sort -V | head -n1)" != "$needed" ]; then

@@ -1,7 +1,7 @@
 """sharpwave, Brian2 (C++ standalone) and NEST on the same networks, one thread, in turn: python compare.py [--rounds 3] [--nest].
 
-Prints for each network the processor seconds per second of model time (construction, compilation and warm-up left out) as
-minimum, median and maximum over the rounds, and the ratio peer / sharpwave round by round. Needs a release build of sharpwave;
+Prints for each network the processor seconds per second of model time (construction and compilation left out) as
+minimum, median and maximum over the rounds (sharpwave: over warm-up and measured time), and the ratio peer / sharpwave round by round. Needs a release build of sharpwave;
 `pip install brian2 "numpy<2.3"` and, for --nest, `pip install nest-simulator`. Quote it from a quiet machine only.
 """
 

@@ -38,6 +38,7 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
+    quiet_drivers();
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Command::Run(run) => run::run(run, &arguments.models),
@@ -52,6 +53,14 @@ pub fn main() -> ExitCode {
             show(&error);
             ExitCode::from(error.exit_code() as u8)
         }
+    }
+}
+
+/// Mesa's drivers complain on standard error when this variable is missing, as it is on servers; they never use it here.
+fn quiet_drivers() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
 }
 

@@ -1,7 +1,9 @@
 //! `sharpwave models`: the list, and one model in full.
 
 use clap::{Args, Subcommand};
-use sharpwave::error::{Error, Result};
+#[cfg(not(feature = "gpu"))]
+use sharpwave::error::Error;
+use sharpwave::error::Result;
 use sharpwave::model::library::Library;
 use sharpwave::model::{NeuronModel, Param, State, SynapseModel};
 use std::path::PathBuf;

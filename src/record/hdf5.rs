@@ -389,7 +389,7 @@ impl Store {
             }
         };
         let set = made.map_err(|e| write_error(&self.path, &e))?;
-        Ok(Table { set, path: self.path.clone(), rows: 0, width, of: PhantomData })
+        Ok(Table { set, path: self.path.clone(), rows: 0, kept: 0, width, of: PhantomData })
     }
 
     /// A table as it stands in the file.
@@ -403,7 +403,7 @@ impl Store {
         if set.dtype().ok().and_then(|t| t.conv_to::<T>()).is_none() {
             return Err(self.foreign(format!("\"{object}\" does not hold numbers")));
         }
-        Ok(Table { set, path: self.path.clone(), rows, width, of: PhantomData })
+        Ok(Table { set, path: self.path.clone(), rows, kept: rows, width, of: PhantomData })
     }
 }
 
@@ -417,6 +417,8 @@ pub(crate) struct Table<T> {
     set: hdf5::Dataset,
     path: PathBuf,
     rows: usize,
+    /// Rows at the last [`Table::keep`].
+    kept: usize,
     width: Option<usize>,
     of: PhantomData<T>,
 }
@@ -452,6 +454,16 @@ impl<T: Element> Table<T> {
             },
         };
         written.map_err(|e| write_error(&self.path, &e))
+    }
+
+    /// Notes that the rows so far were flushed.
+    pub fn keep(&mut self) {
+        self.kept = self.rows;
+    }
+
+    /// Drops what came after the last [`Table::keep`]; for after a failed write.
+    pub fn take_back(&mut self) {
+        let _ = self.resize(self.kept);
     }
 
     /// Keeps the first `rows` rows.

@@ -17,7 +17,7 @@ use super::RunInfo;
 use crate::engine::{Counters, Sink, Spike};
 use crate::error::{Error, Result};
 use crate::network::{Cell, Network, Probe, Projection};
-use crate::record::hdf5::{Sorting, Store, Table, file_error};
+use crate::record::hdf5::{Element, Sorting, Store, Table, file_error};
 use crate::stimulus::SpikeSource;
 use crate::stimulus::encode::Shown;
 use std::path::{Path, PathBuf};
@@ -80,6 +80,8 @@ pub struct Recorder {
     destination: Option<PathBuf>,
     /// Something worth keeping was flushed.
     kept: bool,
+    /// A write failed, with this message: nothing more is written.
+    broken: Option<(String, String)>,
     /// One past the last global id of each population, and its first.
     ends: Vec<u32>,
     firsts: Vec<u32>,
@@ -138,6 +140,7 @@ impl Recorder {
             store: Some(store),
             destination,
             kept: false,
+            broken: None,
             ends: net.populations.iter().map(|p| p.first + p.n).collect(),
             firsts: net.populations.iter().map(|p| p.first).collect(),
             spikes,
@@ -303,6 +306,7 @@ impl Recorder {
             store: None,
             destination: None,
             kept: true,
+            broken: None,
             ends: net.populations.iter().map(|p| p.first + p.n).collect(),
             firsts: net.populations.iter().map(|p| p.first).collect(),
             spikes: Vec::new(),
@@ -474,6 +478,10 @@ impl Recorder {
     /// One sample of the weights of a projection at `time` ms: (source, target) global ids in canonical order, the same at every
     /// sample. Nothing happens without a probe, or when this time was recorded.
     pub fn weights(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)]) -> Result<()> {
+        self.guarded(|recorder| recorder.weights_now(projection, time, edges))
+    }
+
+    fn weights_now(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)]) -> Result<()> {
         let Some(weights) = self.weights.iter_mut().find(|w| w.projection == projection) else { return Ok(()) };
         self.time = self.time.max(time);
         let rows = weights.time.rows();
@@ -521,8 +529,51 @@ impl Recorder {
         }
     }
 
+    /// Every table of numbers that grows.
+    fn each_table(&mut self, mut f: impl FnMut(&mut dyn Grows)) {
+        for spikes in self.spikes.iter_mut().flatten() {
+            f(&mut spikes.timestamps);
+            f(&mut spikes.node_ids);
+        }
+        for report in self.reports.iter_mut().flatten() {
+            f(&mut report.data);
+        }
+        for rate in &mut self.rates {
+            f(&mut rate.rate);
+            f(&mut rate.marks);
+        }
+        for weights in &mut self.weights {
+            f(&mut weights.time);
+            f(&mut weights.weight);
+            f(&mut weights.source);
+            f(&mut weights.target);
+        }
+    }
+
+    /// Runs something that writes. When it fails, what came after the last flush is taken back, so that the file stays readable,
+    /// and every later call fails too.
+    fn guarded<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if let Some((message, remedy)) = &self.broken {
+            let path = self.store.as_ref().map_or(Path::new(""), Store::path);
+            return Err(file_error(path, message.clone(), remedy.clone()));
+        }
+        let result = write(self);
+        if let Err(Error::File { message, remedy, .. }) = &result {
+            self.broken = Some((message.clone(), remedy.clone().unwrap_or_default()));
+            self.each_table(|table| table.take_back());
+            if let Some(store) = &self.store {
+                let _ = store.flush();
+            }
+        }
+        result
+    }
+
     /// Moves what is buffered into the file.
     fn write_out(&mut self) -> Result<()> {
+        self.guarded(Self::write_out_now)
+    }
+
+    fn write_out_now(&mut self) -> Result<()> {
         for spikes in self.spikes.iter_mut().flatten() {
             spikes.timestamps.append(&spikes.times)?;
             spikes.node_ids.append(&spikes.ids)?;
@@ -547,14 +598,19 @@ impl Recorder {
     /// # Errors
     /// The disk is full or failed.
     pub fn flush(&mut self) -> Result<()> {
-        for rate in &mut self.rates {
-            rate.marks.append(&[self.time, rate.open as f64, rate.count as f64])?;
-        }
+        self.guarded(|r| {
+            let time = r.time;
+            r.rates.iter_mut().try_for_each(|rate| rate.marks.append(&[time, rate.open as f64, rate.count as f64]))
+        })?;
         self.sync()
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.write_out()?;
+        self.guarded(Self::sync_now)
+    }
+
+    fn sync_now(&mut self) -> Result<()> {
+        self.write_out_now()?;
         let Some(store) = &mut self.store else { return Ok(()) };
         for report in self.reports.iter().flatten() {
             let start = report.start.unwrap_or(0.0);
@@ -571,6 +627,7 @@ impl Recorder {
         if let Some(destination) = self.destination.take() {
             store.rename(&destination)?;
         }
+        self.each_table(|table| table.keep());
         self.kept = true;
         self.flushed = Instant::now();
         Ok(())
@@ -599,6 +656,21 @@ impl Recorder {
         self.rates.clear();
         self.weights.clear();
         self.store.take().map_or(Ok(()), Store::close)
+    }
+}
+
+/// A table, whatever its numbers.
+trait Grows {
+    fn keep(&mut self);
+    fn take_back(&mut self);
+}
+
+impl<T: Element> Grows for Table<T> {
+    fn keep(&mut self) {
+        Table::keep(self);
+    }
+    fn take_back(&mut self) {
+        Table::take_back(self);
     }
 }
 
@@ -1138,5 +1210,45 @@ mod tests {
             recorder.finish(true, &Counters::default(), 1.0).unwrap();
             assert_eq!(Recording::open(&path).unwrap().spike_count("E").unwrap() as u64, (3..8).map(|d| 6000 / d).sum::<u64>());
         }
+    }
+
+    const LIMITED: &str = "SHARPWAVE_TEST_RECORD_UNTIL_FULL";
+
+    /// Not a test of its own: a process that may write small files only, run by the next test.
+    #[test]
+    fn records_until_full() {
+        let Ok(path) = std::env::var(LIMITED) else { return };
+        let net = network(&[("E", 1000)]);
+        let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
+        recorder.flush_every(Duration::ZERO);
+        for step in 1..10_000 {
+            let all: Vec<Spike> = (0..1000).map(|k| spike(step as f64 * 0.1, k)).collect();
+            if let Err(e) = recorder.spikes(&all) {
+                std::fs::write(format!("{path}.error"), format!("{e} | {}", e.remedy().unwrap())).unwrap();
+                return;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_full_disk_is_said_and_what_was_written_stays_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        // 2 MiB (in blocks of 512 bytes), and no signal when it is reached.
+        let status = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact record::recorder::tests::records_until_full"])
+            .arg(std::env::current_exe().unwrap())
+            .env(LIMITED, &path)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let error = std::fs::read_to_string(dir.path().join("run.h5.error")).unwrap();
+        assert!(error.contains("the disk is full") && error.contains("free some space"), "{error}");
+        let read = Recording::open(&path).unwrap();
+        let spikes = read.spikes("E").unwrap();
+        assert!(spikes.times.len() > 50_000 && !read.ending.complete);
+        assert!(spikes.ids.iter().enumerate().all(|(k, &id)| id == k as u64 % 1000));
     }
 }

@@ -186,12 +186,11 @@ fn ctrl_c_leaves_a_checkpoint_from_which_the_run_goes_on() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // Interrupt once the recording has begun to grow.
-    let begun = || std::fs::metadata(at.join("cut.h5")).is_ok_and(|m| m.len() > 0);
+    // Interrupt once the first spikes are on disk: a recording can be read while the run writes it.
+    let begun = || Recording::open(at.join("cut.h5")).and_then(|r| r.spike_count("E")).is_ok_and(|n| n > 0);
     while !begun() && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    std::thread::sleep(std::time::Duration::from_millis(300));
     // SAFETY: a signal to our own child.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();

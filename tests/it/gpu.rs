@@ -100,7 +100,15 @@ fn network(cells: Vec<(u32, Cell)>) -> Network {
     let mut first = 0;
     let mut populations = Vec::new();
     for (i, (n, cell)) in cells.into_iter().enumerate() {
-        populations.push(Population { name: format!("p{i}"), first, n, cell, positions: None, extent: [1.0; 2], record_spikes: None });
+        populations.push(Population {
+            name: format!("p{i}"),
+            first,
+            n,
+            cell,
+            positions: None,
+            extent: [1.0; 2],
+            record_spikes: None,
+        });
         first += n;
     }
     Network { dt: DT, seed: 0x1234_5678_9abc_def0, populations, projections: vec![], drives: vec![], probes: vec![] }
@@ -129,13 +137,15 @@ fn tables(net: &Network, synapses: &[Synapse]) -> Tables {
     let block = Block { slices, offset: offset.clone(), stride: at, ports: 2 };
     let address = |s: &Synapse| s.port * at + offset[s.population] + s.target;
     // Two narrow groups, so that bases are used; then wide.
-    let groups = vec![Group { base: 0, form: Form::Narrow }, Group { base: at, form: Form::Narrow }, Group { base: 0, form: Form::Wide }];
+    let groups =
+        vec![Group { base: 0, form: Form::Narrow }, Group { base: at, form: Form::Narrow }, Group { base: 0, form: Form::Wide }];
     let group = |s: &Synapse| match s.form {
         Form::Narrow => s.port,
         Form::Wide => 2,
         Form::Dynamic(_) => unreachable!("not in these tables"),
     };
-    let mut table = Table { shards: vec![vec![], vec![]], row: vec![], groups, dynamics: vec![], synapses: synapses.len() as u64 };
+    let mut table =
+        Table { shards: vec![vec![], vec![]], row: vec![], groups, dynamics: vec![], synapses: synapses.len() as u64 };
     for source in 0..net.neurons() {
         let mut own: Vec<&Synapse> = synapses.iter().filter(|s| s.source == source).collect();
         if own.is_empty() {
@@ -167,7 +177,11 @@ fn tables(net: &Network, synapses: &[Synapse]) -> Tables {
     Tables {
         blocks: vec![block],
         tables: vec![table],
-        quantum: net.populations.iter().map(|p| if matches!(p.cell, Cell::Neuron(_)) { vec![1.0, 1.0] } else { vec![] }).collect(),
+        quantum: net
+            .populations
+            .iter()
+            .map(|p| if matches!(p.cell, Cell::Neuron(_)) { vec![1.0, 1.0] } else { vec![] })
+            .collect(),
         min_delay: delays().min().unwrap_or(1),
         max_delay: delays().max().unwrap_or(1),
     }
@@ -198,7 +212,9 @@ impl<'a> Reference<'a> {
                 match &population.cell {
                     Cell::Neuron(instance) => {
                         for i in 0..population.n {
-                            let units = |port: u32| self.arriving.get(&(stamp, p, i, port)).copied().unwrap_or(0) + self.poisson(p, i, port);
+                            let units = |port: u32| {
+                                self.arriving.get(&(stamp, p, i, port)).copied().unwrap_or(0) + self.poisson(p, i, port)
+                            };
                             let input = units(0) + 2 * units(1) + self.current(p, i);
                             let id = (population.first + i) as usize;
                             let mut v = self.v[id] - instance.substeps as i32 * instance.params[1].get(i as usize) as i32 + input;
@@ -278,7 +294,8 @@ fn count(rate: f64, step: u64, element: u32, key: [u32; 2], purpose: Purpose) ->
 
 fn random_synapses(net: &Network, n: usize, delays: std::ops::RangeInclusive<u32>, seed: u64) -> Vec<Synapse> {
     let mut draw = Stream::new([seed as u32, 7], Purpose::Connect, 0, 0);
-    let targets: Vec<usize> = (0..net.populations.len()).filter(|&p| matches!(net.populations[p].cell, Cell::Neuron(_))).collect();
+    let targets: Vec<usize> =
+        (0..net.populations.len()).filter(|&p| matches!(net.populations[p].cell, Cell::Neuron(_))).collect();
     let span = delays.end() - delays.start() + 1;
     (0..n)
         .map(|_| {
@@ -300,13 +317,23 @@ fn random_synapses(net: &Network, n: usize, delays: std::ops::RangeInclusive<u32
 /// A network with every kind of drive and source; about one spike a neuron every ten steps.
 fn busy_network() -> Network {
     let each = Values::Each((0..70).map(|i| 8.0 + (i % 7) as f64).collect());
-    let trains = Trains { time: (1..200).flat_map(|k| [k as f64 * 1.5; 2]).collect(), source: (1..200).flat_map(|k| [k % 5, (k + 1) % 5]).collect() };
+    let trains = Trains {
+        time: (1..200).flat_map(|k| [k as f64 * 1.5; 2]).collect(),
+        source: (1..200).flat_map(|k| [k % 5, (k + 1) % 5]).collect(),
+    };
     let mut net = network(vec![
         neurons(70, each, 1.0, 1),
         (5, Cell::Source(SpikeSource::Trains(Arc::new(trains)))),
         neurons(130, Values::Uniform(12.0), 1.0, 2),
         (9, Cell::Source(SpikeSource::Poisson { rate: Values::Uniform(900.0), start: 3.0, stop: 90.0 })),
-        (6, Cell::Source(SpikeSource::Poisson { rate: Values::Each((0..6).map(|i| 100.0 * i as f64).collect()), start: 0.0, stop: 1e12 })),
+        (
+            6,
+            Cell::Source(SpikeSource::Poisson {
+                rate: Values::Each((0..6).map(|i| 100.0 * i as f64).collect()),
+                start: 0.0,
+                stop: 1e12,
+            }),
+        ),
     ]);
     let drive = |population, kind, start, stop| Drive { name: "d".into(), population, kind, start, stop };
     let rates = Values::Each((0..130).map(|i| 2000.0 + 30.0 * (i % 9) as f64).collect());
@@ -662,8 +689,20 @@ reset = ""
     let instance = NeuronInstance::new(&library.neuron("sum").unwrap(), &[], DT).unwrap();
     let mut net = network(vec![(37, Cell::Neuron(instance))]);
     net.drives = vec![
-        Drive { name: "n".into(), population: 0, kind: DriveKind::Noise { mean: 20.0, std: 50.0, interval: 1.5 }, start: 2.0, stop: 30.0 },
-        Drive { name: "a".into(), population: 0, kind: DriveKind::Ac { amplitude: 7.0, frequency: 90.0, phase: 0.3, offset: 1.0 }, start: 0.0, stop: 1e12 },
+        Drive {
+            name: "n".into(),
+            population: 0,
+            kind: DriveKind::Noise { mean: 20.0, std: 50.0, interval: 1.5 },
+            start: 2.0,
+            stop: 30.0,
+        },
+        Drive {
+            name: "a".into(),
+            population: 0,
+            kind: DriveKind::Ac { amplitude: 7.0, frequency: 90.0, phase: 0.3, offset: 1.0 },
+            start: 0.0,
+            stop: 1e12,
+        },
     ];
     net.probes = vec![Probe::State { population: 0, variables: vec!["last".into()], neurons: (0..37).collect(), interval: DT }];
     let mut sink = Collect::default();

@@ -3,7 +3,10 @@
 mod cli;
 mod common;
 mod cpu;
+mod golden;
+#[cfg(feature = "gpu")]
 mod gpu;
+mod nest_engine;
 mod neurons;
 mod structure;
 mod trains;

@@ -253,6 +253,20 @@ impl Cells {
         head[VALID] = t;
     }
 
+    /// Fetch the record of neuron `i` into the cache.
+    #[inline]
+    pub fn prefetch(&self, i: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for word in [i * self.stride, (i + 1) * self.stride - 1] {
+            if let Some(word) = self.records.get(word) {
+                // SAFETY: a prefetch of an address inside the slice has no effect but on the cache.
+                unsafe { std::arch::x86_64::_mm_prefetch(word as *const f64 as *const i8, std::arch::x86_64::_MM_HINT_T0) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = i;
+    }
+
     /// Weight `w` arrives at port `port`, at the time neuron `i` was last settled to.
     #[inline]
     pub fn receive(&mut self, i: usize, port: usize, w: f64) {

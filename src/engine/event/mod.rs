@@ -13,7 +13,7 @@ mod tape;
 use super::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
-use crate::network::{Cell, Edge, Network, Probe, Projection, Values};
+use crate::network::{Cell, Edge, Network, Probe, Projection, Values, memory};
 use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
@@ -26,6 +26,9 @@ mod tests;
 
 /// Spikes handed to the sink at a time, roughly.
 const BATCH: usize = 4096;
+
+/// Synapses served while the neurons behind the next as many are fetched from memory.
+const AHEAD: usize = 32;
 
 /// What a source population does next.
 enum Source {
@@ -81,6 +84,7 @@ impl EventEngine {
             Currents::of(net, p)?;
             cells::closed_form(population)?;
         }
+        memory::check(&estimate(net))?;
         let rows = Rows::prepare(net, &|done| progress(0.3 * done))?;
         let rows = Box::new(move |source, out: &mut Vec<Edge>| rows.row(source, out));
         let code = |p: &Projection| {
@@ -148,7 +152,8 @@ impl EventEngine {
                 variables: variables.iter().map(|name| instance.recorder(name)).collect::<Result<_>>()?,
             });
         }
-        engine.synapses = Synapses::build(net, &engine.rows, codes, progress)?;
+        let expected = memory::estimate(net, 1).synapses as usize;
+        engine.synapses = Synapses::build(net, &engine.rows, codes, expected + expected / 64, progress)?;
         if !engine.synapses.dynamics.is_empty() {
             engine.last_spike = vec![f64::NEG_INFINITY; net.neurons() as usize];
         }
@@ -304,16 +309,27 @@ impl EventEngine {
             to += 1;
         }
         let (cells, touched, batch) = (&mut self.cells, &mut self.touched, self.batch);
-        self.synapses.transmit(from, to, elapsed, |class, target, weight| {
-            if let Some(cells) = &mut cells[class.population as usize] {
-                let i = target as usize;
-                if cells.touch(i, batch) {
-                    cells.settle(i, time);
-                    touched.push((class.population, target));
+        let mut at = from;
+        while at < to {
+            let end = (at + AHEAD).min(to);
+            for position in end..(end + AHEAD).min(to) {
+                let (population, target) = self.synapses.target(position);
+                if let Some(cells) = &cells[population as usize] {
+                    cells.prefetch(target as usize);
                 }
-                cells.receive(i, class.port as usize, weight);
             }
-        });
+            self.synapses.transmit(at, end, elapsed, |class, target, weight| {
+                if let Some(cells) = &mut cells[class.population as usize] {
+                    let i = target as usize;
+                    if cells.touch(i, batch) {
+                        cells.settle(i, time);
+                        touched.push((class.population, target));
+                    }
+                    cells.receive(i, class.port as usize, weight);
+                }
+            });
+            at = end;
+        }
         self.counters.synaptic_events += (to - from) as u64;
         if to < row.end {
             self.queue.push(Event { time: next, kind: Kind::Arrival, a: source, b: (to - row.start) as u32, elapsed, stamp });
@@ -412,6 +428,18 @@ impl EventEngine {
         self.net.drives.iter().filter(|d| d.population == p).for_each(|d| format!("{d:?}").bytes().for_each(|b| mix(b as u64)));
         hash
     }
+}
+
+/// What the engine takes: its table holds weights and delays in full.
+fn estimate(net: &Network) -> memory::Estimate {
+    let mut estimate = memory::estimate(net, 1);
+    // One column decides for all: the widest projection's bytes.
+    let each = net.projections.iter().map(synapses::bytes_each).max().unwrap_or(0);
+    estimate.table_bytes = estimate.synapses.saturating_mul(each);
+    let total = estimate.table_bytes as f64 + estimate.rules_bytes as f64 + 2.0 * estimate.state_bytes as f64;
+    let neurons = estimate.neurons as f64 * 200.0;
+    estimate.peak_bytes = (1.05 * (total + neurons) + (64u64 << 20) as f64) as u64;
+    estimate
 }
 
 /// Enter an event, unless it never happens.

@@ -72,7 +72,8 @@ pub struct Calendar {
     /// Beyond the year.
     far: Vec<Event>,
     len: usize,
-    /// Pops since the width was last measured.
+    /// When the width was last measured, and pops since.
+    measured: f64,
     pops: usize,
     times: Vec<f64>,
 }
@@ -87,6 +88,7 @@ impl Default for Calendar {
             per_ms: 1.0,
             far: Vec::new(),
             len: 0,
+            measured: 0.0,
             pops: 0,
             times: Vec::new(),
         }
@@ -168,8 +170,12 @@ impl Calendar {
         let near = (n / 4).max(16).min(n);
         let (before, last, _) = self.times.select_nth_unstable_by(near - 1, f64::total_cmp);
         let first = before.iter().copied().fold(*last, f64::min);
+        let waiting = (*last - first) / near as f64;
+        // Many events are short-lived: entered and reached between two measurements. What was reached tells their density.
+        let reached = if self.pops >= 64 { (first - self.measured) / self.pops as f64 } else { f64::INFINITY };
         // Never so narrow that a day is less than a few roundings of the time itself.
-        let width = (2.0 * (*last - first) / near as f64).max(first.max(1.0) * 1e-13);
+        let width = (2.0 * waiting.min(reached)).max(first.max(1.0) * 1e-13);
+        self.measured = first;
         self.start = first;
         self.per_ms = 1.0 / width;
         self.day = 0;
@@ -269,5 +275,25 @@ mod tests {
         }
         assert!(queue.per_ms > 10.0, "days are {} ms", 1.0 / queue.per_ms);
         assert!(largest < 2 * CROWD, "{largest}");
+    }
+
+    /// Many events that wait long, few at a time that come and go at once: the days fit the latter.
+    #[test]
+    fn adapts_to_events_that_come_and_go() {
+        let mut queue = Calendar::default();
+        (0..20_000).for_each(|i| queue.push(event(i as f64, i)));
+        // A chain of events 0.001 ms apart, among events 1 ms apart.
+        queue.push(event(0.0005, 1 << 20));
+        let mut last = event(-0.0, 0);
+        for _ in 0..200_000u32 {
+            let next = queue.pop().unwrap();
+            assert!(next >= last);
+            last = next;
+            if next.a == 1 << 20 {
+                queue.push(event(next.time + 0.001, 1 << 20));
+            }
+        }
+        let width = 1.0 / queue.per_ms;
+        assert!(width < 0.1, "days of {width} ms");
     }
 }

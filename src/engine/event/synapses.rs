@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::Sign;
-use crate::network::{Cell, Edge, Network, Projection, quantum};
+use crate::network::{Cell, Draw, Edge, Network, Projection, Rule, quantum};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ impl Column {
                         index.push((values.len() - 1) as u8);
                     }
                     None => {
-                        let mut all: Vec<f64> = index.iter().map(|k| values[*k as usize]).collect();
+                        let mut all = Vec::with_capacity(index.capacity());
+                        all.extend(index.iter().map(|k| values[*k as usize]));
                         all.push(x);
                         *self = Column::Each(all);
                     }
@@ -46,6 +47,14 @@ impl Column {
         match self {
             Column::Few { index, values } => values[index[i] as usize],
             Column::Each(all) => all[i],
+        }
+    }
+
+    /// Room for `n` values in all.
+    fn reserve(&mut self, n: usize) {
+        match self {
+            Column::Few { index, .. } => index.reserve_exact(n),
+            Column::Each(all) => all.reserve_exact(n.saturating_sub(all.len())),
         }
     }
 
@@ -117,13 +126,32 @@ pub struct Synapses {
 /// Edge of a row and its class, ready to be sorted.
 type Placed = (Edge, u16);
 
+/// Bytes of the synapses of a projection in this table, each.
+pub fn bytes_each(projection: &Projection) -> u64 {
+    let given = |f: fn(&crate::network::Edges) -> bool| matches!(&projection.rule, Rule::Explicit(edges) if f(edges));
+    let column = |draw: &Draw, given: bool| if matches!(draw, Draw::Constant(_)) && !given { 1 } else { 8 };
+    let states = projection.synapse.model.states.len() as u64;
+    let dynamic = if projection.synapse.model.program.is_some() { 8 + 4 * states } else { 0 };
+    6 + column(&projection.weight, given(|e| e.weight.is_some())) + column(&projection.delay, given(|e| e.delay.is_some())) + dynamic
+}
+
 /// Sources whose rows are made at a time.
 const CHUNK: usize = 8192;
 
 impl Synapses {
-    /// All rows of a network. `codes` holds one entry a projection. Progress runs from 0 to 1.
-    pub fn build(net: &Network, rows: &RowFn, codes: Vec<SynapseCode>, progress: &(dyn Fn(f64) + Sync)) -> Result<Synapses> {
+    /// All rows of a network. `codes` holds one entry a projection; about `expected` synapses will come. Progress runs from 0 to 1.
+    pub fn build(
+        net: &Network,
+        rows: &RowFn,
+        codes: Vec<SynapseCode>,
+        expected: usize,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Synapses> {
         let mut table = Synapses { start: vec![0], ..Synapses::default() };
+        table.target.reserve_exact(expected);
+        table.class_of.reserve_exact(expected);
+        table.weight.reserve(expected);
+        table.delay.reserve(expected);
         for (p, code) in codes.into_iter().enumerate() {
             if let Some((kernel, constants)) = code {
                 table.dynamics.push(Dynamic::new(p as u32, kernel, constants, &net.projections[p]));
@@ -196,13 +224,20 @@ impl Synapses {
         self.delay.get(position)
     }
 
+    /// Target population and local id of the synapse at a position.
+    #[inline]
+    pub fn target(&self, position: usize) -> (u32, u32) {
+        (self.classes[self.class_of[position] as usize].population, self.target[position])
+    }
+
     pub fn len(&self) -> usize {
         self.target.len()
     }
 
     pub fn bytes(&self) -> usize {
         let dynamics = self.dynamics.iter().map(|d| 4 * d.weight.len() * (1 + d.states.len())).sum::<usize>();
-        8 * self.start.len() + 4 * self.target.len() + 2 * self.class_of.len() + 4 * self.member.len() + self.weight.bytes() + self.delay.bytes() + dynamics
+        let plain = 8 * self.start.len() + 4 * self.target.len() + 2 * self.class_of.len() + 4 * self.member.len();
+        plain + self.weight.bytes() + self.delay.bytes() + dynamics
     }
 
     /// Hand the synapses at positions `from..to`, which all belong to one row, to `deliver(class, local target, weight as the port

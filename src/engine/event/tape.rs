@@ -1,6 +1,6 @@
 //! Closed forms as code for one neuron in f64: a list of operations on registers, constants folded, equal subexpressions
-//! (`exp(-s/tau_m)` in several states) computed once. Promises the value of [`crate::model::expr`] for each expression. Knows
-//! names only through a lookup it is given.
+//! (`exp(-s/tau_m)` in several states) computed once, products with a constant zero left out. Promises the value of
+//! [`crate::model::expr`] for each expression, the sign of zero and zero times infinity aside. Knows names only through a lookup.
 
 use crate::error::{Error, Result};
 use crate::model::expr::{Algebra, Expr, Fn1, Fn2};
@@ -128,8 +128,15 @@ impl Algebra for Builder<'_> {
     }
 
     fn call2(&mut self, f: Fn2, a: u16, b: u16) -> u16 {
-        // x^n for small n by multiplication would differ in the last bit from the expression; left as it is.
-        self.emit(Code::Call2(f), a, b, b)
+        let is = |r: u16, x: f64| self.constant[r as usize] && self.registers[r as usize] == x;
+        match f {
+            Fn2::Mul if is(a, 0.0) || is(b, 0.0) => self.number(0.0),
+            Fn2::Mul | Fn2::Div if is(b, 1.0) => a,
+            Fn2::Mul if is(a, 1.0) => b,
+            Fn2::Add | Fn2::Sub if is(b, 0.0) => a,
+            Fn2::Add if is(a, 0.0) => b,
+            _ => self.emit(Code::Call2(f), a, b, b),
+        }
     }
 
     fn known(&self, condition: &u16) -> Option<bool> {
@@ -279,6 +286,13 @@ mod tests {
         assert_eq!(t.output(1), 4.0 * (-0.5f64).exp());
         assert_eq!(t.output(2), (-0.1f64).exp() * 2.0);
         assert_eq!(t.output(3), 3.0);
+        // Only i*3 remains.
+        let mut t = tape(&["0*expm1(s) + i*3 - (tau - 10)*v", "1*v/1"]).unwrap();
+        assert_eq!(t.operations(), 1);
+        t.run(0, &[3.0, 4.0], 5.0, 0.0, 7.0);
+        assert_eq!((t.output(0), t.output(1)), (12.0, 3.0));
+        let mut t = tape(&["v*exp(-s/tau) + I/c", "i*exp(-s/tau)", "exp(-1/tau)*2", "tau == 10 ? v : log(v)"]).unwrap();
+        t.run(1, &[3.0, 4.0], 5.0, 0.0, 7.0);
         assert_eq!((t.constant(2), t.constant(0), t.constant(3)), (Some((-0.1f64).exp() * 2.0), None, None));
     }
 

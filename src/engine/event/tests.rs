@@ -621,3 +621,11 @@ fn trains_from_time_zero() {
     assert_eq!(run(&mut first, 4.0).spikes, wanted[..2]);
     assert_eq!(run(&mut first, 4.0).spikes, wanted[2..]);
 }
+
+#[test]
+fn what_does_not_fit_into_memory_is_refused_before_it_is_built() {
+    let mut net = network(vec![("cells", 4_000_000, lif(0.0))]);
+    project(&mut net, 0, 0, Rule::FixedOutdegree { outdegree: 1_000_000 }, Draw::Constant(1.0), Draw::Constant(1.0));
+    let error = EventEngine::new(&net, &|_| {}).err().unwrap();
+    assert!(matches!(error, Error::Memory { .. }), "{error}");
+}

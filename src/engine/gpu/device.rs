@@ -212,7 +212,8 @@ impl Device {
             }),
             (None, Some(why)) => Err(Error::Device {
                 message: format!("{name} was lost{}{why}", if why.is_empty() { "" } else { ": " }),
-                remedy: "resume from the last checkpoint; if it happens again, update the driver or run with --engine cpu".to_string(),
+                remedy: "resume from the last checkpoint; if it happens again, update the driver or run with --engine cpu"
+                    .to_string(),
             }),
             (None, None) => Ok(()),
         }
@@ -247,7 +248,8 @@ impl Device {
             let remedy = "use a smaller network or a shorter longest delay, another --device, or --engine cpu".to_string();
             return Err(Error::Device { message, remedy });
         }
-        let buffer = self.raw.create_buffer(&wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: false });
+        let buffer =
+            self.raw.create_buffer(&wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: false });
         self.check()?;
         Ok(buffer)
     }
@@ -278,7 +280,8 @@ impl Device {
     pub fn wait(&self) -> Result<()> {
         let done = self.raw.poll(wgpu::PollType::wait_indefinitely());
         self.check()?;
-        done.map(drop).map_err(|cause| device_error(format!("{} does not answer: {cause}", self.info.name), "run with --engine cpu"))
+        done.map(drop)
+            .map_err(|cause| device_error(format!("{} does not answer: {cause}", self.info.name), "run with --engine cpu"))
     }
 
     /// Reads words of several buffers (buffer, first word, words) in one round trip.
@@ -302,7 +305,9 @@ impl Device {
         let (send, receive) = std::sync::mpsc::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| drop(send.send(result)));
         self.wait()?;
-        let unreadable = |cause: String| device_error(format!("{}: results could not be read back: {cause}", self.info.name), "run with --engine cpu");
+        let unreadable = |cause: String| {
+            device_error(format!("{}: results could not be read back: {cause}", self.info.name), "run with --engine cpu")
+        };
         match receive.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(cause)) => return Err(unreadable(cause.to_string())),
@@ -378,7 +383,8 @@ impl Device {
                 }),
             })
             .collect();
-        let group = self.raw.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &kernel.layout, entries: &entries });
+        let group =
+            self.raw.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &kernel.layout, entries: &entries });
         self.check()?;
         Ok(group)
     }
@@ -386,7 +392,13 @@ impl Device {
     /// Counts a loop of 100,000 iterations on the device: Some(count) when the driver ended it early.
     fn probe_loops(&self) -> Result<Option<u32>> {
         const ASKED: u32 = 100_000;
-        let kernel = self.kernel("loop probe", include_str!("../../../shaders/loops.wgsl"), "count_iterations", &[Binding::ReadWrite], &[])?;
+        let kernel = self.kernel(
+            "loop probe",
+            include_str!("../../../shaders/loops.wgsl"),
+            "count_iterations",
+            &[Binding::ReadWrite],
+            &[],
+        )?;
         let buffer = self.raw.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: Some("loop probe"),
             contents: bytemuck::cast_slice(&[ASKED, 0u32]),
@@ -407,7 +419,10 @@ impl Device {
                 "{} ({}) silently ends loops after {counted} iterations: its results cannot be trusted",
                 self.info.name, self.info.driver
             );
-            return Err(device_error(message, "update the driver (Mesa 23 or newer has no such limit), or run with --engine cpu"));
+            return Err(device_error(
+                message,
+                "update the driver (Mesa 23 or newer has no such limit), or run with --engine cpu",
+            ));
         }
         Ok((counted != ASKED).then_some(counted))
     }

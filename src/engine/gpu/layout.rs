@@ -2,7 +2,7 @@
 //! array is larger than a kernel can see. Plain data in and out: no device is needed here.
 
 use super::device::{MOST_ITERATIONS, device_error, mib};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{NeuronModel, Ty, Words, word};
 use crate::network::table::{Form, NO_ROW, Tables, split};
 use crate::network::{Cell, Network, NeuronInstance, Values};
@@ -54,7 +54,9 @@ fn by_model(net: &Network) -> Vec<(Arc<NeuronModel>, Vec<(usize, &NeuronInstance
         if population.n == 0 {
             continue;
         }
-        let same = |m: &NeuronModel| std::ptr::eq(m, &*instance.model) || (m.name == instance.model.name && m.wgsl == instance.model.wgsl);
+        let same = |m: &NeuronModel| {
+            std::ptr::eq(m, &*instance.model) || (m.name == instance.model.name && m.wgsl == instance.model.wgsl)
+        };
         match models.iter_mut().find(|(m, _)| same(m)) {
             Some((_, list)) => list.push((p, instance)),
             None => models.push((instance.model.clone(), vec![(p, instance)])),
@@ -101,7 +103,12 @@ pub fn models(net: &Network, tables: &Tables) -> Result<Vec<ModelLayout>> {
     by_model(net).into_iter().map(|(model, list)| model_layout(net, tables, model, &list)).collect()
 }
 
-fn model_layout(net: &Network, tables: &Tables, model: Arc<NeuronModel>, list: &[(usize, &NeuronInstance)]) -> Result<ModelLayout> {
+fn model_layout(
+    net: &Network,
+    tables: &Tables,
+    model: Arc<NeuronModel>,
+    list: &[(usize, &NeuronInstance)],
+) -> Result<ModelLayout> {
     let mut layout = ModelLayout {
         populations: Vec::new(),
         population_words: Vec::new(),
@@ -173,7 +180,12 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
                 [1, 0, 0, table, 0, 0, 0, 0]
             }
             DriveKind::Noise { mean, std, interval } => {
-                let steps = (interval / net.dt).round().clamp(1.0, 65_535.0) as u32;
+                let steps = (interval / net.dt).round().max(1.0);
+                if steps > 65_535.0 {
+                    let message = format!("the noise of drive `{}` holds for {steps} steps, the gpu engine takes 65535", drive.name);
+                    return Err(Error::input(message, "shorten the interval, or use --engine cpu"));
+                }
+                let steps = steps as u32;
                 [2, 0, 0, 0, steps, 0, word(*std, Ty::F32), word(*mean, Ty::F32)]
             }
             DriveKind::Dc { .. } | DriveKind::Ac { .. } | DriveKind::Step { .. } => continue,
@@ -313,7 +325,8 @@ pub fn shards(tables: &Tables, sources: u32, source_of: &[Range<u32>], limit: u6
         let end = read_row(&table.shards[host], start, tables, longest, &mut found);
         let words = (end - start) as u64;
         let fits = |shard: &Shard| {
-            let stretches = |own: &Directory, which: Option<usize>| own.stretches.len() + found.iter().filter(|f| f.0 == which).count();
+            let stretches =
+                |own: &Directory, which: Option<usize>| own.stretches.len() + found.iter().filter(|f| f.0 == which).count();
             let fixed = stretches(&shard.fixed, None) as u64 * 16 <= limit;
             let dynamic = shard.dynamic.iter().enumerate().all(|(d, own)| stretches(own, Some(d)) as u64 * 16 <= limit);
             (shard.words + words) * 4 <= limit && fixed && dynamic
@@ -321,7 +334,8 @@ pub fn shards(tables: &Tables, sources: u32, source_of: &[Range<u32>], limit: u6
         if shards.last().is_none_or(|shard| !fits(shard)) {
             let empty = Shard::new(sources as usize, table.dynamics.len());
             if !fits(&empty) {
-                let message = format!("the synapses of neuron {id} need {}, the device lets a kernel see {}", mib(words * 4), mib(limit));
+                let message =
+                    format!("the synapses of neuron {id} need {}, the device lets a kernel see {}", mib(words * 4), mib(limit));
                 return Err(device_error(message, "use a smaller out-degree, another --device, or --engine cpu"));
             }
             shards.push(empty);

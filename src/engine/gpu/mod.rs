@@ -191,7 +191,10 @@ impl GpuEngine {
                 "{} ({}) silently ends loops after {limit} iterations; this network needs {iterations} in a step",
                 device.info.name, device.info.driver
             );
-            return Err(device_error(message, "update the driver (Mesa 23 or newer has no such limit), or run with --engine cpu"));
+            return Err(device_error(
+                message,
+                "update the driver (Mesa 23 or newer has no such limit), or run with --engine cpu",
+            ));
         }
         let by_loops = (MOST_ITERATIONS / iterations).max(1).min(u64::from(MOST_WINDOW_STEPS)) as u32;
         let window_steps = if table.dynamics.is_empty() { by_loops.min(tables.min_delay).max(1) } else { 1 };
@@ -208,16 +211,22 @@ impl GpuEngine {
         for shard in &shards {
             needs.push(("synapses", shard.words * 4));
             let directories = std::iter::once(&shard.fixed).chain(&shard.dynamic);
-            needs.extend(directories.flat_map(|d| [("rows", d.rows.len() as u64 * 8), ("the directory of synapses", d.stretches.len() as u64 * 16)]));
+            needs.extend(
+                directories.flat_map(|d| {
+                    [("rows", d.rows.len() as u64 * 8), ("the directory of synapses", d.stretches.len() as u64 * 16)]
+                }),
+            );
         }
         device.check_needs(&needs, (!real).then(memory::available).flatten())?;
 
         // What all kernels share.
-        let window_stride = (WINDOW_WORDS as u64 * 4).next_multiple_of(u64::from(device.limits.min_uniform_buffer_offset_alignment).max(16));
+        let window_stride =
+            (WINDOW_WORDS as u64 * 4).next_multiple_of(u64::from(device.limits.min_uniform_buffer_offset_alignment).max(16));
         let windows = device.buffer("windows", window_stride * 2 * MOST_WINDOWS as u64, Usage::UNIFORM | Usage::COPY_DST)?;
         let list = device.buffer("the list of spikes", u64::from(capacity) * 8, usage)?;
         let marks = device.buffer("marks", ((MOST_WINDOWS + 1) * MARK_WORDS * 4) as u64, usage | Usage::INDIRECT)?;
-        let latest = device.storage("latest spikes", &vec![NEVER; if table.dynamics.is_empty() { 2 } else { 2 * all as usize }])?;
+        let latest =
+            device.storage("latest spikes", &vec![NEVER; if table.dynamics.is_empty() { 2 } else { 2 * all as usize }])?;
         let ring = device.buffer("the ring of synaptic input", u64::from(ring_slots) * u64::from(ring_stride) * 4, usage)?;
         let rows_of_current = net.populations.len() as u64;
         let current_words = device.buffer("currents", rows_of_current * MOST_STEPS * 4, usage)?;
@@ -259,8 +268,10 @@ impl GpuEngine {
                 device.storage("drives", &drives)?,
                 device.storage("model tables", &part.table_words)?,
             ];
-            let group =
-                device.bind(&kernel, &[&windows, &list, &marks, &latest, &ring, &states, &populations, &drives, &words, &current_words])?;
+            let group = device.bind(
+                &kernel,
+                &[&windows, &list, &marks, &latest, &ring, &states, &populations, &drives, &words, &current_words],
+            )?;
             models.push(ModelPart { kernel, group, teams: part.teams, states, populations: part.populations });
         }
 
@@ -316,7 +327,13 @@ impl GpuEngine {
             bindings[3] = Binding::ReadWrite;
             bindings[8] = Binding::ReadWrite;
             bindings[10] = Binding::Uniform;
-            let kernel = device.kernel(&synapse.model.name, &deliver_shader(Some(&synapse.model)), "deliver_dynamic", &bindings, &overrides);
+            let kernel = device.kernel(
+                &synapse.model.name,
+                &deliver_shader(Some(&synapse.model)),
+                "deliver_dynamic",
+                &bindings,
+                &overrides,
+            );
             let kernel = Arc::new(kernel.map_err(|error| in_model(&synapse.model.name, error))?);
             let constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).chain([0]).collect();
             let constants = device.storage("constants of synapses", &constants)?;
@@ -366,7 +383,19 @@ impl GpuEngine {
                 let (kernel, constants, uniform) = &dynamic_kernels[d];
                 let group = device.bind(
                     kernel,
-                    &[&windows, &list, &marks, &ring, &rows, &stretches, &stream, &latest, &dynamics[d].words, constants, uniform],
+                    &[
+                        &windows,
+                        &list,
+                        &marks,
+                        &ring,
+                        &rows,
+                        &stretches,
+                        &stream,
+                        &latest,
+                        &dynamics[d].words,
+                        constants,
+                        uniform,
+                    ],
                 )?;
                 deliveries.push(Delivery { kernel: kernel.clone(), group });
             }
@@ -435,7 +464,9 @@ impl GpuEngine {
 /// A driver's complaint about a model's kernel, with the model's name.
 fn in_model(name: &str, error: Error) -> Error {
     match error {
-        Error::Device { message, remedy } => Error::Device { message: format!("the kernel of model `{name}`: {message}"), remedy },
+        Error::Device { message, remedy } => {
+            Error::Device { message: format!("the kernel of model `{name}`: {message}"), remedy }
+        }
         other => other,
     }
 }
@@ -532,7 +563,8 @@ impl GpuEngine {
         let marks_words = (batch.windows.len() * MARK_WORDS) as u64;
         let fault = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 1);
         let expected = self.expected.min(u64::from(self.capacity));
-        let wanted = [(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), fault];
+        let wanted =
+            [(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), fault];
         let read = self.device.read(&wanted)?;
         let took = begin.elapsed();
         self.patience = match took {
@@ -786,7 +818,8 @@ impl GpuEngine {
             self.device.write(&self.ring, first, &vec![0; (slots * stride - first).min(1 << 22) as usize])?;
         }
         let longest = u64::from(self.longest_delay);
-        let recent: Vec<(u64, u32, u32)> = self.recent.iter().copied().filter(|r| r.0 + longest > self.step && r.0 <= self.step).collect();
+        let recent: Vec<(u64, u32, u32)> =
+            self.recent.iter().copied().filter(|r| r.0 + longest > self.step && r.0 <= self.step).collect();
         for same in recent.chunk_by(|a, b| a.0 == b.0) {
             for part in same.chunk_by(|a, b| a.1 == b.1).collect::<Vec<_>>().chunks(self.capacity as usize) {
                 self.redeliver_step(same[0].0, part)?;
@@ -813,7 +846,14 @@ impl GpuEngine {
             }
             self.device.write(&self.latest, 0, &latest)?;
         }
-        let window = Window { number: 0, step: self.step, steps: 0, slot: (self.step % self.ring_shape().0) as u32, most_spikes: 0, given: 0..0 };
+        let window = Window {
+            number: 0,
+            step: self.step,
+            steps: 0,
+            slot: (self.step % self.ring_shape().0) as u32,
+            most_spikes: 0,
+            given: 0..0,
+        };
         let batch = Batch { first: self.step, windows: vec![window], ..Default::default() };
         let mut words = batch.windows[0].words(&batch);
         words[batch::FIRST] = longest as u32;
@@ -872,7 +912,10 @@ impl Engine for GpuEngine {
             ));
         }
         if snapshot.recent.iter().any(|r| r.1 >= self.net.neurons()) {
-            return Err(Error::input("the checkpoint holds spikes of neurons that the scenario has not", "resume with the scenario that wrote it"));
+            return Err(Error::input(
+                "the checkpoint holds spikes of neurons that the scenario has not",
+                "resume with the scenario that wrote it",
+            ));
         }
         for part in &self.models {
             for &(p, first) in &part.populations {

@@ -136,7 +136,18 @@ mod tests {
     #[test]
     fn names_of_the_frames_are_found() {
         let names: Vec<&str> = [UPDATE, WINDOW, RECORD].iter().flat_map(|f| declared(f)).collect();
-        for expected in ["ring_slots", "Population", "ring", "currents", "own_step", "poisson_count", "step_neurons", "window", "Mark", "latest"] {
+        for expected in [
+            "ring_slots",
+            "Population",
+            "ring",
+            "currents",
+            "own_step",
+            "poisson_count",
+            "step_neurons",
+            "window",
+            "Mark",
+            "latest",
+        ] {
             assert!(names.contains(&expected), "{expected} in {names:?}");
         }
         assert!(names.iter().all(|n| !n.is_empty() && *n != "group" && *n != "var"));

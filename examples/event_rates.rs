@@ -1,0 +1,97 @@
+//! How the event engine's time depends on the rate: 100,000 iaf_psc_exp neurons with 100 synapses each, driven so that they fire at
+//! 0.1 to 2 Hz. Prints wall seconds per model second; `cargo run --release --example event_rates [neurons] [ms]`.
+
+use sharpwave::engine::event::EventEngine;
+use sharpwave::engine::{Engine, Sink, Spike};
+use sharpwave::error::Result;
+use sharpwave::model::library::Library;
+use sharpwave::network::{Cell, Draw, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
+use sharpwave::stimulus::{Drive, DriveKind};
+use std::time::Instant;
+
+const DT: f64 = 0.1;
+const SYNAPSES: u32 = 100;
+
+struct Count(u64);
+
+impl Sink for Count {
+    fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
+        self.0 += spikes.len() as u64;
+        Ok(())
+    }
+    fn sample(&mut self, _: usize, _: f64, _: &[f32]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Every neuron is brought to threshold `rate` times a second by a strong Poisson input, and receives the weak spikes of others in
+/// between: half of the synapses excite, half inhibit.
+fn network(n: u32, rate: f64, delay: Draw) -> Result<Network> {
+    let library = Library::built_in()?;
+    let cell = Cell::Neuron(NeuronInstance::new(&library.neuron("iaf_psc_exp")?, &[], DT)?);
+    let population = |name: &str, first, n| Population {
+        name: name.into(),
+        first,
+        n,
+        cell: cell.clone(),
+        positions: None,
+        extent: [1.0, 1.0],
+        record_spikes: None,
+    };
+    let projection = |name: &str, weight: f64| Projection {
+        name: name.into(),
+        source: 0,
+        target: 0,
+        rule: Rule::FixedOutdegree { outdegree: SYNAPSES / 2 },
+        port: None,
+        weight: Draw::Uniform { low: weight.min(0.0), high: weight.max(0.0) },
+        delay: delay.clone(),
+        synapse: SynapseInstance::new(&library.synapse("static_synapse").expect("built in"), &[], DT).expect("no parameters"),
+        autapses: false,
+        multapses: true,
+    };
+    Ok(Network {
+        dt: DT,
+        seed: 1,
+        populations: vec![population("cells", 0, n)],
+        projections: vec![projection("excitation", 50.0), projection("inhibition", -50.0)],
+        drives: vec![Drive {
+            name: "drive".into(),
+            population: 0,
+            kind: DriveKind::Poisson { rate: Values::Uniform(rate), weight: 4000.0, port: 0 },
+            start: 0.0,
+            stop: f64::INFINITY,
+        }],
+        probes: vec![],
+    })
+}
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1).map(|a| a.parse::<f64>().expect("a number"));
+    let (n, ms) = (arguments.next().unwrap_or(100_000.0) as u32, arguments.next().unwrap_or(2000.0));
+    println!("{n} neurons, {SYNAPSES} synapses each; {ms} ms after 1000 ms of warm-up");
+    for (what, delay) in [("one delay", Draw::Constant(1.5)), ("all delays different", Draw::Uniform { low: 0.5, high: 5.0 })] {
+        for rate in [0.1, 0.2, 0.5, 1.0, 2.0] {
+            let started = Instant::now();
+            let net = network(n, rate, delay.clone())?;
+            let mut engine = EventEngine::new(&net, &|_| {})?;
+            let build = started.elapsed().as_secs_f64();
+            let mut count = Count(0);
+            engine.advance((1000.0 / DT) as u64, &mut count)?;
+            count.0 = 0;
+            let events = engine.counters().synaptic_events;
+            let started = Instant::now();
+            engine.advance((ms / DT) as u64, &mut count)?;
+            let wall = started.elapsed().as_secs_f64();
+            let events = engine.counters().synaptic_events - events;
+            println!(
+                "{what:>20}: {:.3} Hz, {events} arrivals, {wall:.3} s wall = {:.4} s per model second, {:.0} ns per arrival; built in {build:.1} s, {:.1} bytes a synapse",
+                count.0 as f64 / n as f64 / ms * 1e3,
+                wall / ms * 1e3,
+                wall / events as f64 * 1e9,
+                engine.counters().synapse_bytes as f64 / engine.counters().synapses as f64,
+            );
+        }
+    }
+    Ok(())
+}
