@@ -612,10 +612,13 @@ fn exponentials(sum: &Section, names: &Names) -> Result<Crossing> {
     sum.allow(&["constant", "terms"])?;
     let entry = sum.required("terms")?;
     let mut terms = vec![];
+    let wrong = || entry.wrong("a list of tables { amplitude, tau, power }");
     let tables: Vec<&dyn TableLike> = match entry.item {
-        Item::Value(Value::Array(list)) => list.iter().filter_map(|v| v.as_inline_table().map(|t| t as &dyn TableLike)).collect(),
+        Item::Value(Value::Array(list)) => {
+            list.iter().map(|v| v.as_inline_table().map(|t| t as &dyn TableLike).ok_or_else(wrong)).collect::<Result<_>>()?
+        }
         Item::ArrayOfTables(list) => list.iter().map(|t| t as &dyn TableLike).collect(),
-        _ => return Err(entry.wrong("a list of tables { amplitude, tau, power }")),
+        _ => return Err(wrong()),
     };
     for table in tables {
         let term = Section { source: sum.source, table, span: entry.key_span.clone(), what: "a term".into() };
@@ -828,16 +831,11 @@ fn compile(
     let known = || head.declared.iter().map(|(n, _)| n.as_str()).chain(inputs.iter().copied()).chain([output.0]);
     let fault = |range: Range<usize>, message: String, remedy: String| root.source.fault(module.locate(range), message, remedy);
     let parsed = naga::front::wgsl::parse_str(&module.text).map_err(|e| {
-        let (range, label) =
-            e.labels().next().map_or((0..0, String::new()), |(s, l)| (s.to_range().unwrap_or(0..0), l.to_string()));
+        let range = e.labels().next().and_then(|(span, _)| span.to_range()).unwrap_or(0..0);
         let unknown =
             e.message().starts_with("no definition in scope").then(|| nearest(&module.text[range.clone()], known())).flatten();
         let remedy = unknown.map(|n| format!("did you mean `{n}`?")).or_else(|| e.notes().next().map(String::from));
-        let message = if label.is_empty() || e.message().contains(&label) {
-            e.message().to_string()
-        } else {
-            format!("{}: {label}", e.message())
-        };
+        let message = e.message().to_string();
         fault(range, message, remedy.unwrap_or_else(|| "the code is WGSL: https://www.w3.org/TR/WGSL".into()))
     })?;
     let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
@@ -857,15 +855,11 @@ fn compile(
     })
 }
 
-/// An error and its causes in one line.
+/// The causes of an error in one line, without the numbers that naga gives to functions and expressions.
 fn reasons(error: &dyn std::error::Error) -> String {
-    let mut all = error.to_string();
-    let mut cause = error.source();
-    while let Some(e) = cause {
-        all = format!("{all}: {e}");
-        cause = e.source();
-    }
-    all
+    let causes = std::iter::successors(error.source(), |e| e.source()).map(|e| e.to_string()).collect::<Vec<_>>();
+    let all = if causes.is_empty() { error.to_string() } else { causes.join(": ") };
+    all.split_inclusive(' ').filter(|word| !word.starts_with('[')).collect::<String>().trim().to_string()
 }
 
 /// Identifiers of a text.
@@ -934,7 +928,9 @@ reset = "v = 0.0; r = 20;"
         assert_eq!((model.ports[0].receptor.as_str(), model.ports[0].sign), ("excitatory", Sign::Positive));
         assert_eq!(model.current, Some(("I".to_string(), "pA".to_string())));
         assert_eq!((model.states[1].ty, model.params[1].above), (Ty::I32, Some(0.0)));
-        for line in ["var<private> P: f32;", "var<private> r: i32;", "var<private> spike: bool;", "fn integrate() {", "fn update() {"] {
+        for line in
+            ["var<private> P: f32;", "var<private> r: i32;", "var<private> spike: bool;", "fn integrate() {", "fn update() {"]
+        {
             assert!(model.wgsl.contains(line), "{line}\n{}", model.wgsl);
         }
         assert!(!model.wgsl.contains("E_L") && naga::front::wgsl::parse_str(&model.wgsl).is_ok());
@@ -951,58 +947,111 @@ reset = "v = 0.0; r = 20;"
         format!("{error}\n{shown}\n{}{}", " ".repeat(column - 1), "^".repeat(width))
     }
 
-    fn mistake(from: &str, to: &str, expected: &str) {
-        assert!(LIF.contains(from), "{from}");
-        let got = transcript(&LIF.replacen(from, to, 1));
-        assert_eq!(got, expected.trim_start_matches('\n'), "\n{got}\n");
+    /// (what is replaced, by what, the transcript then).
+    fn mistakes(cases: &[(&str, &str, &str)]) {
+        let mut wrong = String::new();
+        for (from, to, expected) in cases {
+            assert!(LIF.contains(from), "{from}");
+            let got = transcript(&LIF.replacen(from, to, 1));
+            if got != expected.trim_start_matches('\n') {
+                wrong += &format!("{got}\n");
+            }
+        }
+        assert!(wrong.is_empty(), "\n{wrong}");
     }
 
     #[test]
     fn mistakes_in_the_tables() {
-        mistake("unit = \"ms\", above", "unti = \"ms\", above", r#"
+        mistakes(&[
+            (
+                "unit = \"ms\", above",
+                "unti = \"ms\", above",
+                r#"
 lif.toml:8:27: parameter `tau_m` has no key `unti` (did you mean `unit`?)
 tau_m = { default = 10.0, unti = "ms", above = 0.0 }
-                          ^^^^"#);
-        mistake("[inputs]", "[input]", r#"
+                          ^^^^"#,
+            ),
+            (
+                "[inputs]",
+                "[input]",
+                r#"
 lif.toml:19:2: a model file has no key `input` (did you mean `inputs`?)
 [input]
- ^^^^^"#);
-        mistake("exp(-dt/tau_m)", "exp(-dt/tau)", r#"
+ ^^^^^"#,
+            ),
+            (
+                "exp(-dt/tau_m)",
+                "exp(-dt/tau)",
+                r#"
 lif.toml:12:14: `tau` is not known here (did you mean `tau_m`?)
 P = "exp(-dt/tau)"
-             ^^^"#);
-        mistake("\"E_L + 15\"", "\"E_L + \"", r#"
-lif.toml:9:26: the expression ends where a number, a name or `(` should follow (see the notation of expressions in models/README.md)
+             ^^^"#,
+            ),
+            (
+                "\"E_L + 15\"",
+                "\"E_L + \"",
+                r#"
+lif.toml:9:27: the expression ends where a number, a name or `(` should follow (see the notation of expressions in models/README.md)
 V_th = { default = "E_L + ", unit = "mV" }
-                         ^"#);
-        mistake("v = { init", "E_L = { init", r#"
+                          ^"#,
+            ),
+            (
+                "v = { init",
+                "E_L = { init",
+                r#"
 lif.toml:16:1: `E_L` is declared twice (a name stands for one parameter, derived constant, state or input)
 E_L = { init = "0", unit = "mV" }
-^^^"#);
-        mistake("default = 10.0", "default = 0.0", r#"
+^^^"#,
+            ),
+            (
+                "default = 10.0",
+                "default = 0.0",
+                r#"
 lif.toml:8:21: the default of `tau_m` is 0, and must be above 0 (change the default or the bound)
 tau_m = { default = 0.0, unit = "ms", above = 0.0 }
-                    ^^^"#);
-        mistake("type = \"i32\"", "type = \"int\"", r#"
+                    ^^^"#,
+            ),
+            (
+                "type = \"i32\"",
+                "type = \"int\"",
+                r#"
 lif.toml:17:14: `int` is no type of a state or constant (write "f32", "i32" or "u32")
 r = { type = "int", init = "0", unit = "1" }
-             ^^^^^"#);
-        mistake("sign = \"positive\"", "sign = \"plus\"", r#"
+             ^^^^^"#,
+            ),
+            (
+                "sign = \"positive\"",
+                "sign = \"plus\"",
+                r#"
 lif.toml:20:53: `plus` is no sign (write "positive", "negative" or "any")
 ex = { receptor = "excitatory", unit = "mV", sign = "plus" }
-                                                    ^^^^^^"#);
-        mistake("init = \"0\", unit = \"mV\"", "init = true, unit = \"mV\"", r#"
+                                                    ^^^^^^"#,
+            ),
+            (
+                "init = \"0\", unit = \"mV\"",
+                "init = true, unit = \"mV\"",
+                r#"
 lif.toml:16:14: `init` is a truth value (write a number or an expression in quotes)
 v = { init = true, unit = "mV" }
-             ^^^^"#);
-        mistake("threshold = \"v >= theta\"\n", "", r#"
+             ^^^^"#,
+            ),
+            (
+                "threshold = \"v >= theta\"\n",
+                "",
+                r#"
 lif.toml:39:9: `reset` needs a `threshold` (add the condition under which it runs)
 reset = "v = 0.0; r = 20;"
-        ^^^^^^^^^^^^^^^^^^"#);
-        mistake("kind = \"neuron\"", "kind = \"cell\"", r#"
+        ^^^^^^^^^^^^^^^^^^"#,
+            ),
+            (
+                "kind = \"neuron\"",
+                "kind = \"cell\"",
+                r#"
 lif.toml:2:8: `cell` is no kind of model (write "neuron" or "synapse")
 kind = "cell"
-       ^^^^^^"#);
+       ^^^^^^"#,
+            ),
+        ]);
     }
 
     #[test]
@@ -1015,44 +1064,104 @@ kind = "cell"
 
     #[test]
     fn mistakes_in_the_code() {
-        mistake("decay(v, P) + ex", "decay(v, P) + exc", r#"
+        mistakes(&[
+            (
+                "decay(v, P) + ex",
+                "decay(v, P) + exc",
+                r#"
 lif.toml:34:23: no definition in scope for identifier: `exc` (did you mean `ex`?)
     v = decay(v, P) + exc;
-                      ^^^"#);
-        mistake("    r -= 1;", "    r -= 1.5;", r#"
-lif.toml:36:5: automatic conversions cannot convert `{AbstractFloat}` to `i32`: a value of type i32 is required here (the code is WGSL: https://www.w3.org/TR/WGSL)
+                      ^^^"#,
+            ),
+            (
+                "    r -= 1;",
+                "    r -= 1.5;",
+                r#"
+lif.toml:36:5: automatic conversions cannot convert elements of `{AbstractFloat}` to `i32` (the code is WGSL: https://www.w3.org/TR/WGSL)
     r -= 1.5;
-    ^"#);
-        mistake("    r -= 1;", "    E_L = 1.0;", r#"
+    ^"#,
+            ),
+            (
+                "    r -= 1;",
+                "    E_L = 1.0;",
+                r#"
 lif.toml:36:5: `E_L` is a constant and cannot be assigned (only states can; copy it into a `var` to compute with it)
     E_L = 1.0;
-    ^^^"#);
-        mistake("    r -= 1;", "    ex = 0.0;", r#"
+    ^^^"#,
+            ),
+            (
+                "    r -= 1;",
+                "    ex = 0.0;",
+                r#"
 lif.toml:36:5: `ex` is an input and cannot be assigned (only states can; copy it into a `var` to compute with it)
     ex = 0.0;
-    ^^"#);
-        mistake("return x * p;", "var y = x; for (var i = 0; i < 3; i++) { y *= p; } return y;", r#"
+    ^^"#,
+            ),
+            (
+                "return x * p;",
+                "var y = x; for (var i = 0; i < 3; i++) { y *= p; } return y;",
+                r#"
 lif.toml:29:16: loops are not available in model code (write the steps out, or use `substeps` with `integrate`)
     var y = x; for (var i = 0; i < 3; i++) { y *= p; } return y;
-               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^"#);
-        mistake("return x * p;", "if (x > 0.0) { return x; } var y = x * p; return y;", r#"
+               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^"#,
+            ),
+            (
+                "return x * p;",
+                "if (x > 0.0) { return x; } var y = x * p; return y;",
+                r#"
 lif.toml:29:5: a return inside `if` is not available in model code (set a variable inside the branches and return it at the end)
     if (x > 0.0) { return x; } var y = x * p; return y;
-    ^^^^^^^^^^^^^^^^^^^^^^^^^^"#);
-        mistake("return x * p;", "let y = vec2<f32>(x, p); return y.x;", r#"
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^"#,
+            ),
+            (
+                "return x * p;",
+                "let y = vec2<f32>(x, p); return y.x;",
+                r#"
 lif.toml:29:13: vectors, arrays and structures are not available in model code (model code knows the scalars f32, i32, u32 and bool)
     let y = vec2<f32>(x, p); return y.x;
-            ^^^^^^^^^^^^^^^"#);
-        mistake("fn decay", "var<private> hidden: f32;\nfn decay", r#"
-lif.toml:28:14: `hidden` is a module variable of its own (keep values between steps in [state], others in `let` or `var` inside a function)
+            ^^^^^^^^^^^^^^^"#,
+            ),
+            (
+                "fn decay",
+                "var<private> hidden: f32;\nfn decay",
+                r#"
+lif.toml:28:1: `hidden` is a module variable of its own (keep values between steps in [state], others in `let` or `var` inside a function)
 var<private> hidden: f32;
-             ^^^^^^"#);
-        mistake("\"v >= theta\"", "\"v >= \"", r#"
-lif.toml:39:19: expected expression, found ")": expected expression (the code is WGSL: https://www.w3.org/TR/WGSL)
+^^^^^^^^^^^^^^^^^^^^^^^^^"#,
+            ),
+            (
+                "\"v >= theta\"",
+                "\"v >= \"",
+                r#"
+lif.toml:39:19: expected expression, found ")" (the code is WGSL: https://www.w3.org/TR/WGSL)
 threshold = "v >= "
-                  ^"#);
-        mistake("v >= theta", "v + theta", r#"
-lif.toml:39:14: the `if` condition must be a boolean"#);
+                  ^"#,
+            ),
+            (
+                "v >= theta",
+                "v + theta",
+                r#"
+lif.toml:39:14: The `if` condition is not a boolean scalar (the code is WGSL: https://www.w3.org/TR/WGSL)
+threshold = "v + theta"
+             ^^^^^^^^^"#,
+            ),
+        ]);
+    }
+
+    /// What nests without end is refused by naga or here, and never overflows the stack.
+    #[test]
+    fn deep_nesting_is_refused() {
+        let parentheses = format!("{}v{}", "(".repeat(20_000), ")".repeat(20_000));
+        let blocks = format!("{}{}", "if (r == 0) {".repeat(5_000), "}".repeat(5_000));
+        for code in [format!("v = {parentheses};"), blocks, format!("v = {}v;", "-".repeat(20_000))] {
+            let text = LIF.replacen("    r -= 1;", &code, 1);
+            assert!(read("lif.toml", &text).is_err(), "{}", &code[..40]);
+        }
+        let calls: String =
+            (1..40).map(|k| format!("fn g{k}(x: f32) -> f32 {{ return g{}(x) + g{}(x + 1.0); }}\n", k - 1, k - 1)).collect();
+        let text = LIF.replacen("fn decay", &format!("fn g0(x: f32) -> f32 {{ return x; }}\n{calls}fn decay"), 1);
+        let got = transcript(&text.replacen("v = decay(v, P)", "v = g39(v)", 1));
+        assert!(got.contains("grows beyond all measure"), "{got}");
     }
 
     #[test]

@@ -340,7 +340,10 @@ mod tests {
         assert_eq!(instance.derived[theta], each(&[15.0, 10.0]));
         let names: Vec<&str> = model.constants.iter().map(|c| c.name.as_str()).collect();
         let words = instance.constants();
-        assert_eq!(words[names.iter().position(|n| *n == "theta").unwrap()], Words::Each([15f32.to_bits(), 10f32.to_bits()].into()));
+        assert_eq!(
+            words[names.iter().position(|n| *n == "theta").unwrap()],
+            Words::Each([15f32.to_bits(), 10f32.to_bits()].into())
+        );
         assert_eq!(words[names.iter().position(|n| *n == "ref_steps").unwrap()], Words::Uniform(20));
         assert_eq!(words.iter().filter(|w| matches!(w, Words::Each(_))).count(), 2);
         assert_eq!(instance.initial_words()[0].get(1), 0);
@@ -382,7 +385,8 @@ mod tests {
             let (w, elapsed, mut psc) = ([250.0f32], [gap as f32], [0u32]);
             let mut views: Vec<&mut [u32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
             let inputs = [&w[..], &elapsed[..]];
-            let mut lanes = super::super::kernel::Lanes { n: 1, constants: &operands, states: &mut views, inputs: &inputs, output: &mut psc };
+            let mut lanes =
+                super::super::kernel::Lanes { n: 1, constants: &operands, states: &mut views, inputs: &inputs, output: &mut psc };
             kernel.run(&mut lanes, 1, &mut Default::default());
             let got = f32::from_bits(psc[0]) as f64;
             assert!((got - 250.0 * x * u).abs() < 1e-4 * got, "spike {k}: {got} {}", 250.0 * x * u);

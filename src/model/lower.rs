@@ -41,7 +41,7 @@ fn refuse<T>(span: Span, message: impl Into<String>, remedy: impl Into<String>) 
     Err(Refusal { message: message.into(), remedy: remedy.into(), span: span.to_range().unwrap_or(0..0) })
 }
 
-/// Operations that inlining may produce; beyond, helper functions call each other exponentially often.
+/// Operations and calls that inlining may produce; beyond, helper functions call each other exponentially often.
 const LIMIT: usize = 20_000;
 
 const SCALARS: &str = "model code knows the scalars f32, i32, u32 and bool";
@@ -94,8 +94,16 @@ pub fn lower(module: &Module, roles: &Roles, integrate: Option<&str>, update: &s
         output: Some(roles.output.1),
         ..Program::default()
     };
-    let mut builder =
-        Builder { module, globals, program, ops: vec![], seen: HashMap::new(), env: Env::default(), first_output: None };
+    let mut builder = Builder {
+        module,
+        globals,
+        program,
+        ops: vec![],
+        seen: HashMap::new(),
+        env: Env::default(),
+        first_output: None,
+        calls: 0,
+    };
     if let Some(name) = integrate {
         builder.program.integrate = builder.part(name)?;
     }
@@ -145,6 +153,7 @@ struct Builder<'a> {
     seen: HashMap<Op, Value>,
     env: Env,
     first_output: Option<Op>,
+    calls: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -174,7 +183,8 @@ impl<'a> Builder<'a> {
     }
 
     fn call(&mut self, function: &'a Function, arguments: Vec<Value>, span: Span) -> Result<Option<Value>> {
-        if self.ops.len() > LIMIT {
+        self.calls += 1;
+        if self.ops.len().max(self.calls) > LIMIT {
             return refuse(
                 span,
                 "the code grows beyond all measure once its functions are inlined",

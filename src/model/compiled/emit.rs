@@ -6,12 +6,15 @@ use std::fmt::Write;
 
 /// Source text of a model's compiled form; `file` is where the model comes from.
 pub fn source(model: &str, file: &str, program: &Program) -> String {
-    let mut text = format!("//! {model}: the program of {file} as Rust. Written by the test of compiled/mod.rs; do not edit.\n\n");
+    let mut text =
+        format!("//! {model}: the program of {file} as Rust. Written by the test of compiled/mod.rs; do not edit.\n\n");
     text.push_str("use crate::model::ops::*;\n\n");
     for (name, part) in [("integrate", &program.integrate), ("update", &program.update)] {
         function(&mut text, name, program, part);
     }
-    let list = |types: &[Ty], prefix: &str| types.iter().enumerate().map(|(i, t)| format!("{prefix}{i}: {}", t.wgsl())).collect::<Vec<_>>();
+    let list = |types: &[Ty], prefix: &str| {
+        types.iter().enumerate().map(|(i, t)| format!("{prefix}{i}: {}", t.wgsl())).collect::<Vec<_>>()
+    };
     let states: Vec<String> = list(&program.states, "s").iter().enumerate().map(|(i, s)| format!("{s} = {i}")).collect();
     let inputs: Vec<String> = (0..program.inputs).map(|i| format!("x{i}")).collect();
     write!(
@@ -30,7 +33,9 @@ pub fn source(model: &str, file: &str, program: &Program) -> String {
 }
 
 fn function(text: &mut String, name: &str, program: &Program, part: &Part) {
-    let typed = |prefix: &str, types: &[Ty]| types.iter().enumerate().map(|(i, t)| format!("{prefix}{i}: {}", t.wgsl())).collect::<Vec<_>>();
+    let typed = |prefix: &str, types: &[Ty]| {
+        types.iter().enumerate().map(|(i, t)| format!("{prefix}{i}: {}", t.wgsl())).collect::<Vec<_>>()
+    };
     let output = program.slot_type(Slot::Output).wgsl();
     let mut arguments = typed("c", &program.constants);
     arguments.extend(typed("s", &program.states));

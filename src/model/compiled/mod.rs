@@ -189,7 +189,8 @@ mod tests {
             programs().iter().map(|(name, file, program)| (format!("{name}.rs"), emit::source(name, file, program))).collect();
         let bless = std::env::var_os("SHARPWAVE_BLESS").is_some();
         let there = |name: &str| folder.join(name).exists();
-        let kept: Vec<String> = files.keys().filter(|f| bless || there(f)).map(|f| f.trim_end_matches(".rs").to_string()).collect();
+        let kept: Vec<String> =
+            files.keys().filter(|f| bless || there(f)).map(|f| f.trim_end_matches(".rs").to_string()).collect();
         let mut list = String::from("//! The compiled models. Written by the test of compiled/mod.rs; do not edit.\n\n");
         kept.iter().for_each(|name| list.push_str(&format!("mod {name};\n")));
         list.push_str("\npub const ALL: &[super::Entry] = &[\n");
@@ -211,7 +212,10 @@ mod tests {
             if !files.contains_key(&name) && bless {
                 std::fs::remove_file(entry.path()).unwrap();
             } else {
-                assert!(files.contains_key(&name), "{name} belongs to no model: run SHARPWAVE_BLESS=1 cargo test --lib model::compiled");
+                assert!(
+                    files.contains_key(&name),
+                    "{name} belongs to no model: run SHARPWAVE_BLESS=1 cargo test --lib model::compiled"
+                );
             }
         }
     }

@@ -15,24 +15,27 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32
     let v10 = f_add(v7, v9);
     let v12 = f_mul(s2, c8);
     let v13 = f_add(v10, v12);
-    let v16 = f_add(c0, x2);
+    let v16 = f_add(x2, c0);
     let v18 = f_mul(v16, c4);
     let v19 = f_add(v13, v18);
-    let v21 = i_sub(s3, 1_i32);
-    let v22 = f_select(v5, v19, s0);
-    let v23 = i_select(v5, s3, v21);
-    let v25 = f_mul(s1, c5);
-    let v27 = f_add(v25, x0);
-    let v29 = f_mul(s2, c6);
-    let v31 = f_add(v29, x1);
-    let v33 = f_le(c1, v22);
-    let v36 = f_select(v33, c2, v22);
-    let v37 = i_select(v33, c9, v23);
-    (v36, v27, v31, v37, v33)
+    let v20 = f_add(s0, v19);
+    let v22 = i_sub(s3, 1_i32);
+    let v23 = f_select(v5, v20, s0);
+    let v24 = i_select(v5, s3, v22);
+    let v26 = f_mul(s1, c5);
+    let v27 = f_add(s1, v26);
+    let v29 = f_add(v27, x0);
+    let v31 = f_mul(s2, c6);
+    let v32 = f_add(s2, v31);
+    let v34 = f_add(v32, x1);
+    let v36 = f_le(c1, v23);
+    let v39 = f_select(v36, c2, v23);
+    let v40 = i_select(v36, c9, v24);
+    (v39, v29, v34, v40, v36)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_psc_exp", 0x1cf0c0ceee6d8bd1, integrate: false,
+    "iaf_psc_exp", 0x85497a79b92cc015, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),
     inputs: (x0, x1, x2),
