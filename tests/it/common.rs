@@ -5,6 +5,7 @@ use sharpwave::error::Result;
 use sharpwave::model::library::Library;
 use sharpwave::run::{Options, Silent};
 use sharpwave::scenario::{Plan, Scenario};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,6 +58,7 @@ pub fn shared(what: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {what} of the shared reference data is not on this machine\n"));
+    // Straight to standard error: what a passing test prints with eprintln! is not shown.
+    let _ = writeln!(std::io::stderr(), "skipped: no {what} (set SHARPWAVE_SHARED to the folder that holds it)");
     None
 }

@@ -550,11 +550,7 @@ fn wrong_parameters_are_refused() {
 /// The references of the shared folder, where there is one: the same models from another run of NEST.
 #[test]
 fn shared_references_agree() {
-    let shared = std::env::var_os("SHARPWAVE_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("reference");
-    if !shared.is_dir() {
-        eprintln!("skipped: no folder {}", shared.display());
-        return;
-    }
+    let Some(shared) = crate::common::shared("reference") else { return };
     for (file, name) in [
         ("neuron_iaf_psc_exp", "iaf_psc_exp"),
         ("neuron_iaf_cond_exp", "iaf_cond_exp"),
