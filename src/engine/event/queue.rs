@@ -53,11 +53,16 @@ impl Ord for Event {
     }
 }
 
-/// Days in a year: at least this many, at most 2^20.
-const FEWEST: usize = 16;
-const MOST: usize = 1 << 20;
-/// A day with more events than this makes the queue measure its width again.
+/// Days in a year: at least this many, at most 2^16. A year is kept short, so that its days stay in the cache.
+const FEWEST: usize = 64;
+const MOST: usize = 1 << 16;
+/// Waiting events for each day: what lies beyond the year is looked through once a year.
+const SHARE: usize = 16;
+/// Events of a day for which its width is chosen, and more than which make the queue measure anew.
+const FEW: f64 = 2.0;
 const CROWD: usize = 128;
+/// Pops from which the density of events is known.
+const KNOWN: usize = 64;
 
 #[derive(Debug)]
 pub struct Calendar {
@@ -72,10 +77,9 @@ pub struct Calendar {
     /// Beyond the year.
     far: Vec<Event>,
     len: usize,
-    /// When the width was last measured, and pops since.
-    measured: f64,
+    /// Pops in this year, and since all events were last measured.
     pops: usize,
-    times: Vec<f64>,
+    since: usize,
 }
 
 impl Default for Calendar {
@@ -88,9 +92,8 @@ impl Default for Calendar {
             per_ms: 1.0,
             far: Vec::new(),
             len: 0,
-            measured: 0.0,
             pops: 0,
-            times: Vec::new(),
+            since: 0,
         }
     }
 }
@@ -128,12 +131,13 @@ impl Calendar {
     pub fn pop(&mut self) -> Option<Event> {
         if self.today.is_empty() {
             self.turn();
-        } else if self.today.len() > CROWD && self.pops > self.len {
+        } else if self.today.len() > CROWD && self.since > self.len {
             self.measure();
         }
         let Reverse(event) = self.today.pop()?;
         self.len -= 1;
         self.pops += 1;
+        self.since += 1;
         Some(event)
     }
 
@@ -153,36 +157,51 @@ impl Calendar {
                 return;
             }
         }
-        self.measure();
+        // A year that saw enough events tells the width of the next.
+        let first = earliest(&self.far);
+        if self.pops >= KNOWN && first > self.start {
+            self.begin(first, (first - self.start) / self.pops as f64);
+        } else {
+            self.measure();
+        }
     }
 
-    /// Begin a new year at the earliest event, its days wide enough for two of the next events each.
+    /// Look at all events and begin a new year. Many are short-lived, entered and reached within the year: the density of those
+    /// that were reached counts as well as that of those that wait.
     fn measure(&mut self) {
-        let mut events = std::mem::take(&mut self.far);
-        self.days.iter_mut().for_each(|bucket| events.append(bucket));
-        events.extend(self.today.drain().map(|Reverse(event)| event));
-        let n = events.len();
+        self.days.iter_mut().for_each(|bucket| self.far.append(bucket));
+        self.far.extend(self.today.drain().map(|Reverse(event)| event));
+        self.since = 0;
+        let n = self.far.len();
         if n == 0 {
             return;
         }
-        self.times.clear();
-        self.times.extend(events.iter().map(|e| e.time));
         let near = (n / 4).max(16).min(n);
-        let (before, last, _) = self.times.select_nth_unstable_by(near - 1, f64::total_cmp);
-        let first = before.iter().copied().fold(*last, f64::min);
+        let mut times: Vec<f64> = self.far.iter().map(|e| e.time).collect();
+        let (_, last, _) = times.select_nth_unstable_by(near - 1, f64::total_cmp);
+        let first = earliest(&self.far);
         let waiting = (*last - first) / near as f64;
-        // Many events are short-lived: entered and reached between two measurements. What was reached tells their density.
-        let reached = if self.pops >= 64 { (first - self.measured) / self.pops as f64 } else { f64::INFINITY };
+        let reached = if self.pops >= KNOWN { (first - self.start) / self.pops as f64 } else { f64::INFINITY };
+        self.begin(first, waiting.min(reached));
+    }
+
+    /// Begin a year at `first`, its earliest event; events lie about `gap` ms apart.
+    fn begin(&mut self, first: f64, gap: f64) {
         // Never so narrow that a day is less than a few roundings of the time itself.
-        let width = (2.0 * waiting.min(reached)).max(first.max(1.0) * 1e-13);
-        self.measured = first;
+        self.per_ms = 1.0 / (FEW * gap).max(first.max(1.0) * 1e-13);
         self.start = first;
-        self.per_ms = 1.0 / width;
         self.day = 0;
         self.pops = 0;
-        self.days.resize_with(n.next_power_of_two().clamp(FEWEST, MOST), Vec::new);
-        for event in events {
-            self.place(event);
+        self.days.resize_with((self.len / SHARE).next_power_of_two().clamp(FEWEST, MOST), Vec::new);
+        let mut i = 0;
+        while i < self.far.len() {
+            let day = ((self.far[i].time - first) * self.per_ms) as usize;
+            if day < self.days.len() {
+                let event = self.far.swap_remove(i);
+                self.place(event);
+            } else {
+                i += 1;
+            }
         }
     }
 
@@ -193,6 +212,10 @@ impl Calendar {
         all.sort_unstable();
         all
     }
+}
+
+fn earliest(events: &[Event]) -> f64 {
+    events.iter().map(|e| e.time).fold(f64::INFINITY, f64::min)
 }
 
 #[cfg(test)]
