@@ -1,5 +1,8 @@
 //! How the event engine's time depends on the rate: 100,000 iaf_psc_exp neurons with 100 synapses each, driven so that they fire at
 //! 0.1 to 2 Hz. Prints wall seconds per model second; `cargo run --release --example event_rates [neurons] [ms]`.
+//!
+//! Last result, one core of a shared two-core machine under load: all synapses with one delay 0.21 s of wall time a model second at 0.1 Hz,
+//! 1.08 s at 0.5 Hz, 1.84 s at 1 Hz; all delays different 0.41 s, 2.4 s and 4.6 s. Time per arriving spike 0.2 and 0.4 to 0.5 us.
 
 use sharpwave::engine::event::EventEngine;
 use sharpwave::engine::{Engine, Sink, Spike};

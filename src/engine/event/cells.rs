@@ -165,7 +165,11 @@ impl Cells {
             Crossing::Exponentials { constant, terms } => {
                 if terms.len() >= MOST_RATES || terms.iter().any(|t| t.power as usize > HIGHEST_POWER) {
                     return Err(Error::input(
-                        format!("{}: a threshold function of {} terms is more than the event engine solves", model.name, terms.len()),
+                        format!(
+                            "{}: a threshold function of {} terms is more than the event engine solves",
+                            model.name,
+                            terms.len()
+                        ),
                         format!("use at most {} terms with powers up to {HIGHEST_POWER}", MOST_RATES - 1),
                     ));
                 }
@@ -214,7 +218,11 @@ impl Cells {
             self.refractory.run(i, &state, 0.0, 0.0, 0.0);
             let refractory = self.refractory.output(0);
             if !(refractory >= 0.0 && refractory.is_finite()) {
-                return Err(self.wrong(i, &format!("the refractory time is {refractory} ms"), "give a finite time of at least 0 ms"));
+                return Err(self.wrong(
+                    i,
+                    &format!("the refractory time is {refractory} ms"),
+                    "give a finite time of at least 0 ms",
+                ));
             }
             if let Threshold::Exponentials { tape, terms } = &mut self.threshold {
                 tape.run(i, &state, 0.0, 0.0, 0.0);
@@ -409,7 +417,10 @@ impl Cells {
             if let Some((t, states)) = now {
                 record[VALID] = t;
                 let half = |s: usize, k: usize| states[s][2 * i + k] as u64;
-                self.moving.iter().zip(&mut record[HEAD..]).for_each(|(&s, x)| *x = f64::from_bits(half(s, 0) | half(s, 1) << 32));
+                self.moving
+                    .iter()
+                    .zip(&mut record[HEAD..])
+                    .for_each(|(&s, x)| *x = f64::from_bits(half(s, 0) | half(s, 1) << 32));
             }
         }
         true

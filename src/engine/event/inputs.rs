@@ -63,7 +63,15 @@ impl Intensity {
 
 impl Poisson {
     /// `owner` as in the other engines: the index of the drive, or of the source population.
-    pub fn new(seed: u64, owner: u32, purpose: Purpose, rate: &Values, n: usize, [start, stop]: [f64; 2], name: &str) -> Result<Poisson> {
+    pub fn new(
+        seed: u64,
+        owner: u32,
+        purpose: Purpose,
+        rate: &Values,
+        n: usize,
+        [start, stop]: [f64; 2],
+        name: &str,
+    ) -> Result<Poisson> {
         if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| !(*r >= 0.0 && r.is_finite())) {
             return Err(Error::input(format!("`{name}`: a rate of {bad} Hz"), "give finite rates of at least 0 Hz"));
         }
@@ -326,7 +334,10 @@ impl Shape {
             }
             &DriveKind::Noise { mean, std, interval } => {
                 if !(mean.is_finite() && std >= 0.0 && std.is_finite() && interval > 0.0 && interval.is_finite()) {
-                    return wrong("mean, std or interval is out of range", "give finite values, std of at least 0, interval above 0");
+                    return wrong(
+                        "mean, std or interval is out of range",
+                        "give finite values, std of at least 0, interval above 0",
+                    );
                 }
                 Shape::Noise { mean, std, interval, key }
             }
@@ -340,7 +351,9 @@ impl Shape {
                 0 => 0.0,
                 k => changes[k - 1].1,
             },
-            Shape::Noise { mean, std, interval, key } => mean + std * standard_normal(*key, i as u32, interval_of(t, start, *interval)),
+            Shape::Noise { mean, std, interval, key } => {
+                mean + std * standard_normal(*key, i as u32, interval_of(t, start, *interval))
+            }
         }
     }
 }

@@ -132,7 +132,8 @@ impl EventEngine {
             let window = [drive.start, drive.stop];
             let trains = Poisson::new(net.seed, owner as u32, Purpose::PoissonDrive, rate, n, window, &drive.name)?;
             let Cell::Neuron(instance) = &net.populations[drive.population].cell else { continue };
-            let absolute = instance.model.ports.get(*port).is_some_and(|p| p.sign == crate::model::Sign::Negative { absolute: true });
+            let absolute =
+                instance.model.ports.get(*port).is_some_and(|p| p.sign == crate::model::Sign::Negative { absolute: true });
             let weight = if absolute { weight.abs() } else { *weight };
             engine.showers.push(Shower { population: drive.population, port: *port, weight, trains });
         }
@@ -588,7 +589,10 @@ impl Engine for EventEngine {
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
         let Some(p) = self.net.projections.get(projection) else {
-            return Err(Error::input(format!("there is no projection {projection}"), "record the weights of a projection of the scenario"));
+            return Err(Error::input(
+                format!("there is no projection {projection}"),
+                "record the weights of a projection of the scenario",
+            ));
         };
         let (source, target) = (&self.net.populations[p.source], &self.net.populations[p.target]);
         let (mut edges, mut all) = (Vec::new(), Vec::new());

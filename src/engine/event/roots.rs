@@ -156,7 +156,8 @@ impl Sum {
             }
         }
         let end = self.sign_at_infinity();
-        if before != 0.0 && end != before
+        if before != 0.0
+            && end != before
             && let Some(beyond) = self.beyond(last, end)
         {
             zeros.push(self.solve(last, beyond, before));
@@ -188,7 +189,11 @@ impl Sum {
             if value == 0.0 {
                 return s;
             }
-            if sign(value) == left { low = s } else { high = s }
+            if sign(value) == left {
+                low = s
+            } else {
+                high = s
+            }
             let newton = s - value / slope;
             let span = high - low;
             // Newton while it stays inside and the bracket or the step keeps shrinking, bisection otherwise.
@@ -209,7 +214,8 @@ impl Sum {
         for group in &self.groups[..self.n] {
             for (power, &a) in group.coefficient[..=group.degree].iter().enumerate() {
                 if a > 0.0 {
-                    bound += if power == 0 { a } else { a * (power as f64 / (group.rate * std::f64::consts::E)).powi(power as i32) };
+                    bound +=
+                        if power == 0 { a } else { a * (power as f64 / (group.rate * std::f64::consts::E)).powi(power as i32) };
                 }
             }
         }

@@ -3,8 +3,8 @@
 //! Knows no neuron model beyond the signs of its ports.
 
 use crate::error::{Error, Result};
-use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::Sign;
+use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::network::{Cell, Draw, Edge, Network, Projection, Rule, quantum};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -132,7 +132,9 @@ pub fn bytes_each(projection: &Projection) -> u64 {
     let column = |draw: &Draw, given: bool| if matches!(draw, Draw::Constant(_)) && !given { 1 } else { 8 };
     let states = projection.synapse.model.states.len() as u64;
     let dynamic = if projection.synapse.model.program.is_some() { 8 + 4 * states } else { 0 };
-    6 + column(&projection.weight, given(|e| e.weight.is_some())) + column(&projection.delay, given(|e| e.delay.is_some())) + dynamic
+    6 + column(&projection.weight, given(|e| e.weight.is_some()))
+        + column(&projection.delay, given(|e| e.delay.is_some()))
+        + dynamic
 }
 
 /// Sources whose rows are made at a time.
@@ -297,7 +299,8 @@ impl Synapses {
 
     /// The reverse of [`Synapses::gather`]. False when the sizes do not fit.
     pub fn scatter(&mut self, net: &Network, rows: &RowFn, all: &[Vec<Vec<f32>>]) -> bool {
-        let fits = |(d, a): (&Dynamic, &Vec<Vec<f32>>)| a.len() == 1 + d.states.len() && a.iter().all(|x| x.len() == d.weight.len());
+        let fits =
+            |(d, a): (&Dynamic, &Vec<Vec<f32>>)| a.len() == 1 + d.states.len() && a.iter().all(|x| x.len() == d.weight.len());
         if all.len() != self.dynamics.len() || !self.dynamics.iter().zip(all).all(fits) {
             return false;
         }
@@ -345,7 +348,11 @@ fn place_row(net: &Network, rows: &RowFn, source: u32, classes_of: &[[Option<u16
     };
     let place = |edge: Edge| -> Result<Placed> {
         if !(edge.delay > 0.0 && edge.delay.is_finite()) {
-            return refuse(&edge, format!("a delay of {} ms", edge.delay), "every delay must be above 0 ms; limit the distribution");
+            return refuse(
+                &edge,
+                format!("a delay of {} ms", edge.delay),
+                "every delay must be above 0 ms; limit the distribution",
+            );
         }
         if !edge.weight.is_finite() {
             return refuse(&edge, format!("a weight of {}", edge.weight), "give finite weights");

@@ -195,7 +195,8 @@ impl Tape {
         if builder.registers.len() > u16::MAX as usize {
             return Err(Error::input(format!("{what}: the closed forms are too long"), "shorten the expressions in [event]"));
         }
-        let mut tape = Tape { registers: builder.registers, states: builder.states, each: builder.each, ops: builder.ops, outputs };
+        let mut tape =
+            Tape { registers: builder.registers, states: builder.states, each: builder.each, ops: builder.ops, outputs };
         tape.prune();
         Ok(tape)
     }

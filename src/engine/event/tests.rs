@@ -123,7 +123,8 @@ fn golden_spike_times() {
         let mut engine = EventEngine::build(&net, rows, vec![None, None], &|_| {}).unwrap();
         let kept = run(&mut engine, number(&case["duration"]));
         let got: Vec<f64> = spikes_of(&kept, &net, 1).iter().map(|s| s.time).collect();
-        let wanted: Vec<f64> = case["expected"].as_array().unwrap().iter().map(|t| t.as_str().unwrap().parse().unwrap()).collect();
+        let wanted: Vec<f64> =
+            case["expected"].as_array().unwrap().iter().map(|t| t.as_str().unwrap().parse().unwrap()).collect();
         assert_eq!(got.len(), wanted.len(), "{}: {got:?} for {wanted:?}", case["name"]);
         assert!(wanted.len() >= 5, "{} says too little", case["name"]);
         for (a, b) in got.iter().zip(&wanted) {
@@ -224,7 +225,8 @@ impl Naive {
 /// One heap entry a synapse, every neuron looked at after every arrival.
 fn naive(n: u32, rows: &[Vec<Edge>], end: f64) -> Vec<Spike> {
     let current = |i: u32, t: f64| 370.0 + i as f64 * 40.0 / n as f64 + if (40.0..80.0).contains(&t) { 30.0 } else { 0.0 };
-    let mut cells: Vec<Naive> = (0..n).map(|i| Naive { t: 0.0, held: 0.0, v: 0.0, e: 0.0, i: 0.0, current: current(i, 0.0) }).collect();
+    let mut cells: Vec<Naive> =
+        (0..n).map(|i| Naive { t: 0.0, held: 0.0, v: 0.0, e: 0.0, i: 0.0, current: current(i, 0.0) }).collect();
     // Times as bits: for positive numbers their order is the order of the numbers. Target n stands for a change of current or
     // a mere look at everybody.
     let mut heap: BinaryHeap<Reverse<(u64, u32, u64)>> = BinaryHeap::new();
@@ -269,7 +271,11 @@ fn naive(n: u32, rows: &[Vec<Edge>], end: f64) -> Vec<Spike> {
                 let cell = &mut cells[target as usize];
                 *cell = cell.at(time);
                 let weight = f64::from_bits(weight);
-                if weight >= 0.0 { cell.e += weight } else { cell.i += weight }
+                if weight >= 0.0 {
+                    cell.e += weight
+                } else {
+                    cell.i += weight
+                }
                 dirty.push(target);
             }
             _ => break,
@@ -291,7 +297,11 @@ fn recurrent_networks_agree_with_a_naive_implementation() {
         assert_eq!(got.len(), wanted.len());
         let worst = got.iter().zip(&wanted).map(|(a, b)| (a.time - b.time).abs()).fold(0.0, f64::max);
         assert!(got.iter().zip(&wanted).all(|(a, b)| a.id == b.id) && worst < 1e-9, "{n} neurons: {worst}");
-        println!("{n} neurons, {} spikes, {} arrivals: largest deviation {worst:.1e} ms", got.len(), engine.counters.synaptic_events);
+        println!(
+            "{n} neurons, {} spikes, {} arrivals: largest deviation {worst:.1e} ms",
+            got.len(),
+            engine.counters.synaptic_events
+        );
     }
 }
 
@@ -465,7 +475,12 @@ fn arrivals_of_one_moment_are_received_together() {
 #[test]
 fn probes_sample_without_disturbing() {
     let mut net = network(vec![("cell", 1, lif(300.0))]);
-    net.probes.push(Probe::State { population: 0, variables: vec!["V_m".into(), "I_syn_ex".into()], neurons: vec![0], interval: 2.5 });
+    net.probes.push(Probe::State {
+        population: 0,
+        variables: vec!["V_m".into(), "I_syn_ex".into()],
+        neurons: vec![0],
+        interval: 2.5,
+    });
     let with = run(&mut engine(&net), 50.0);
     assert_eq!(with.samples.len(), 20);
     for (k, (probe, time, values)) in with.samples.iter().enumerate() {
@@ -482,10 +497,12 @@ fn probes_sample_without_disturbing() {
 #[test]
 fn short_term_plasticity() {
     let times: Vec<(f64, u32)> = [10.0, 13.3, 17.0, 40.0, 41.0, 250.0].map(|t| (t, 0)).to_vec();
-    let mut net = network(vec![("in", 1, trains(&times)), ("cell", 2, neuron("iaf_psc_delta", &[("tau_m", 1e9), ("V_th", 1e6)]))]);
+    let mut net =
+        network(vec![("in", 1, trains(&times)), ("cell", 2, neuron("iaf_psc_delta", &[("tau_m", 1e9), ("V_th", 1e6)]))]);
     project(&mut net, 0, 1, Rule::AllToAll, Draw::Constant(8.0), Draw::Constant(1.25));
     let (u_0, tau_rec, tau_fac) = (0.3, 90.0, 40.0);
-    net.projections[0].synapse = synapse("tsodyks2_synapse", &[("U", u_0), ("u", u_0), ("tau_rec", tau_rec), ("tau_fac", tau_fac)]);
+    net.projections[0].synapse =
+        synapse("tsodyks2_synapse", &[("U", u_0), ("u", u_0), ("tau_rec", tau_rec), ("tau_fac", tau_fac)]);
     net.probes.push(Probe::State { population: 1, variables: vec!["V_m".into()], neurons: vec![0, 1], interval: DT });
     let mut engine = engine(&net);
     let kept = run(&mut engine, 300.0);
@@ -594,8 +611,7 @@ fn presentations() {
     }
 
     let (late, schedule) = shown(Coding::Latency { window: 300.0 });
-    let wanted: Vec<Spike> =
-        (0..40).flat_map(|i| schedule.latency_spikes(i)).map(|(time, id)| Spike { time, id }).collect();
+    let wanted: Vec<Spike> = (0..40).flat_map(|i| schedule.latency_spikes(i)).map(|(time, id)| Spike { time, id }).collect();
     assert_eq!(run(&mut engine(&late), 21_000.0).spikes, wanted);
     assert_eq!(wanted.len(), 120);
 
