@@ -99,6 +99,16 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     if options.checkpoint_every.is_some() && checkpoint_path.is_none() {
         return Err(Error::input("--checkpoint-every has nowhere to write", "give --out FILE or --checkpoint FILE"));
     }
+    if let Some(path) = checkpoint_path.as_deref()
+        && path.exists()
+        && !options.force
+        && options.resume.as_deref() != Some(path)
+    {
+        return Err(Error::input(
+            format!("the checkpoint {} exists", path.display()),
+            "go on from it with --resume, name another with --checkpoint, or pass --force to replace it",
+        ));
+    }
     let blocks = if kind == "cpu" { threads } else { 1 };
     memory::check(&memory::estimate(&net, blocks))?;
 

@@ -25,7 +25,8 @@ pub struct Spike {
     pub id: u32,
 }
 
-/// Receives what the engine produces, in order of time; spikes of one time in order of id.
+/// Receives what the engine produces: spikes in order of time (of one time, in order of id), samples in order of time. A batch of
+/// spikes may be handed over before the samples of the same stretch of time.
 pub trait Sink {
     fn spikes(&mut self, spikes: &[Spike]) -> Result<()>;
     /// One sample of probe `probe` (index into `Network::probes`, a `Probe::State`) at `time`: for each variable in order, one

@@ -99,6 +99,17 @@ fn an_existing_output_is_kept_without_force() {
     assert!(!spikes(at.join("a.h5")).0.is_empty());
 }
 
+#[test]
+fn an_existing_checkpoint_is_kept_without_force() {
+    let (_keep, at) = folder(NETWORK);
+    std::fs::write(at.join("a.checkpoint"), "precious").unwrap();
+    let refused = sharpwave(&at, &["run", "net.toml", "--out", "a.h5"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("a.checkpoint"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read_to_string(at.join("a.checkpoint")).unwrap(), "precious");
+    assert!(!at.join("a.h5").exists());
+}
+
 /// (what to replace, by what, what the message must name)
 const MISTAKES: [(&str, &str, &[&str]); 9] = [
     ("duration =", "durration =", &["net.toml:5", "durration", "duration"]),
