@@ -5,9 +5,10 @@ use clap::Args;
 use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
 use sharpwave::network::memory;
+use sharpwave::record::checkpoint;
 use sharpwave::run::{Options, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,16 +70,31 @@ pub struct CheckArguments {
     scenario: ScenarioArguments,
 }
 
-fn plan(arguments: &ScenarioArguments, models: &[PathBuf]) -> Result<Plan> {
+/// The plan; of a resumed run, with the network of the checkpoint's seed. A seed that is asked for is then that of the stimuli.
+fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>) -> Result<Plan> {
     let library = Library::load(models)?;
     let mut overrides = arguments.set.clone();
     overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
-    let scenario = Scenario::load(&arguments.scenario, &overrides, arguments.variant.as_deref())?;
-    scenario.plan(&library)
+    let plan = |overrides: &[String]| {
+        Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.plan(&library)
+    };
+    let asked = plan(&overrides)?;
+    let Some(resume) = resume else { return Ok(asked) };
+    let origin = checkpoint::origin(resume)?;
+    let seeded = overrides.iter().any(|o| o.split('=').next().is_some_and(|key| key.trim() == "simulation.seed"));
+    let stimulus_seed = if seeded { asked.network.seed } else { origin.stimulus_seed };
+    let mut plan = if origin.seed == asked.network.seed {
+        asked
+    } else {
+        plan(&[&overrides[..], &[format!("simulation.seed={}", origin.seed)]].concat())?
+    };
+    plan.network.stimulus_seed = stimulus_seed;
+    plan.overrides = overrides;
+    Ok(plan)
 }
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
-    let plan = plan(&arguments.scenario, models)?;
+    let plan = plan(&arguments.scenario, models, arguments.resume.as_deref())?;
     let checkpoint_every = match &arguments.checkpoint_every {
         None => None,
         Some(text) => Some(sharpwave::units::milliseconds("--checkpoint-every", text)?),
@@ -122,7 +138,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
 }
 
 pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {
-    let plan = plan(&arguments.scenario, models)?;
+    let plan = plan(&arguments.scenario, models, None)?;
     let threads = arguments.scenario.threads.or(plan.threads).unwrap_or(1).max(1);
     let estimate = memory::estimate(&plan.network, threads);
     if arguments.scenario.json {

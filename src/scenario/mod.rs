@@ -171,6 +171,7 @@ impl Scenario {
             net: Network {
                 dt: simulation.dt,
                 seed: simulation.seed,
+                stimulus_seed: simulation.seed,
                 populations: vec![],
                 projections: vec![],
                 drives: vec![],

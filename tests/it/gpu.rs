@@ -111,7 +111,8 @@ fn network(cells: Vec<(u32, Cell)>) -> Network {
         });
         first += n;
     }
-    Network { dt: DT, seed: 0x1234_5678_9abc_def0, populations, projections: vec![], drives: vec![], probes: vec![] }
+    let seed = 0x1234_5678_9abc_def0;
+    Network { dt: DT, seed, stimulus_seed: seed, populations, projections: vec![], drives: vec![], probes: vec![] }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -103,7 +103,7 @@ impl Worker {
                 Cell::Source(source) => {
                     let n = population.n as u64;
                     let range = (n * index as u64 / blocks) as u32..(n * (index as u64 + 1) / blocks) as u32;
-                    let emitter = SourceEmitter::new(source, population.n, net.dt, net.seed, p as u32, range)?;
+                    let emitter = SourceEmitter::new(source, population.n, net.dt, net.stimulus_seed, p as u32, range)?;
                     sources.push(Source { first: population.first, emitter });
                 }
             }
@@ -245,7 +245,7 @@ impl Group {
         for (d, drive) in net.drives.iter().enumerate() {
             if let (true, DriveKind::Poisson { weight, port, .. }) = (drive.population == p, &drive.kind) {
                 let units = (weight / tables.quantum[p][*port]).round() as i32;
-                drives.push((*port, PoissonDrive::new(drive, population.n, net.dt, net.seed, d as u32)?, units));
+                drives.push((*port, PoissonDrive::new(drive, population.n, net.dt, net.stimulus_seed, d as u32)?, units));
             }
         }
         let current = match model.current {

@@ -253,7 +253,7 @@ impl Currents {
         let mut parts = Vec::new();
         for (owner, drive) in net.drives.iter().enumerate().filter(|(_, d)| d.population == population) {
             let n = net.populations[population].n as usize;
-            if let Some(shape) = Shape::of(drive, n, rng::key(net.seed, owner as u32))? {
+            if let Some(shape) = Shape::of(drive, n, rng::key(net.stimulus_seed, owner as u32))? {
                 parts.push(Part { start: drive.start.max(0.0), stop: drive.stop, shape });
             }
         }
