@@ -38,20 +38,21 @@ pub fn models(arguments: &ModelsArguments, folders: &[PathBuf]) -> Result<ExitCo
 fn list(library: &Library) {
     println!("neurons");
     for model in library.neurons() {
-        println!("  {:<18} {}", model.name, model.doc);
+        println!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
         println!("  {:<18} parameters: {}", "", brief(&model.params));
         println!("  {:<18} source: {}", "", model.source);
     }
     println!("synapses");
     for model in library.synapses() {
-        println!("  {:<18} {}", model.name, model.doc);
+        println!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
         println!("  {:<18} parameters: {}", "", brief(&model.params));
         println!("  {:<18} source: {}", "", model.source);
     }
 }
 
 fn brief(params: &[Param]) -> String {
-    let each = params.iter().map(|p| format!("{} = {} {}", p.name, p.default.text, p.unit).trim_end().to_string());
+    let unit = |p: &Param| if p.unit == "1" { String::new() } else { format!(" {}", p.unit) };
+    let each = params.iter().map(|p| format!("{} = {}{}", p.name, p.default.text, unit(p)));
     let text = each.collect::<Vec<_>>().join(", ");
     if text.is_empty() { "none".into() } else { text }
 }
