@@ -3,6 +3,7 @@
 
 mod barrier;
 mod deliver;
+mod lanes;
 mod worker;
 
 use super::{Counters, Engine, Sink, Snapshot, Spike};
