@@ -333,7 +333,7 @@ mod tests {
             ),
             ("rate_exd Hz", "Hz", "0..8 unknown name `rate_exd` (did you mean `rate_ext`?)"),
             ("1/0 ms", "ms", "0..6 the value is inf (give a finite number)"),
-            ("1e36 kV", "mV", "0..7 1e42 is too large for 32-bit arithmetic (give at most 3.4e38)"),
+            ("1e40 mV", "mV", "0..7 1e40 is too large for 32-bit arithmetic (give at most 3.4e38)"),
             ("2 * ms", "ms", "4..6 unknown name `ms` (a unit can only be the last word: \"2000 * 8 Hz\")"),
         ];
         for (text, unit, expected) in cases {

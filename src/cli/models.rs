@@ -36,17 +36,17 @@ pub fn models(arguments: &ModelsArguments, folders: &[PathBuf]) -> Result<ExitCo
 }
 
 fn list(library: &Library) {
-    println!("neurons");
+    out!("neurons");
     for model in library.neurons() {
-        println!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
-        println!("  {:<18} parameters: {}", "", brief(&model.params));
-        println!("  {:<18} source: {}", "", model.source);
+        out!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
+        out!("  {:<18} parameters: {}", "", brief(&model.params));
+        out!("  {:<18} source: {}", "", model.source);
     }
-    println!("synapses");
+    out!("synapses");
     for model in library.synapses() {
-        println!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
-        println!("  {:<18} parameters: {}", "", brief(&model.params));
-        println!("  {:<18} source: {}", "", model.source);
+        out!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
+        out!("  {:<18} parameters: {}", "", brief(&model.params));
+        out!("  {:<18} source: {}", "", model.source);
     }
 }
 
@@ -59,8 +59,8 @@ fn brief(params: &[Param]) -> String {
 
 fn show(library: &Library, name: &str, wgsl: bool) -> Result<()> {
     match (library.neuron(name), library.synapse(name)) {
-        (Ok(model), _) if wgsl => println!("{}", neuron_shader(&model)?),
-        (_, Ok(model)) if wgsl => println!("{}", synapse_shader(&model)?),
+        (Ok(model), _) if wgsl => out!("{}", neuron_shader(&model)?),
+        (_, Ok(model)) if wgsl => out!("{}", synapse_shader(&model)?),
         (Ok(model), _) => show_neuron(&model),
         (_, Ok(model)) => show_synapse(&model),
         (Err(error), _) => return Err(error),
@@ -86,41 +86,41 @@ fn synapse_shader(_: &SynapseModel) -> Result<String> {
 }
 
 fn show_neuron(model: &NeuronModel) {
-    println!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
+    out!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
     params(&model.params);
     states(&model.states);
-    println!("inputs");
+    out!("inputs");
     for port in &model.ports {
-        println!("  {:<14} {:<8} {} ({:?})", port.receptor, port.unit, port.doc, port.sign);
+        out!("  {:<14} {:<8} {} ({:?})", port.receptor, port.unit, port.doc, port.sign);
     }
     if let Some((name, unit)) = &model.current {
-        println!("  {name:<14} {unit:<8} injected current");
+        out!("  {name:<14} {unit:<8} injected current");
     }
-    println!("recordables");
+    out!("recordables");
     for variable in &model.recordables {
-        println!("  {:<14} {:<8} {} = {}", variable.name, variable.unit, variable.doc, variable.value.text);
+        out!("  {:<14} {:<8} {} = {}", variable.name, variable.unit, variable.doc, variable.value.text);
     }
-    println!("engines: cpu ({}), gpu{}", model.kernel().describe(), if model.event.is_some() { ", event" } else { "" });
-    println!("\n{}", model.place.text);
+    out!("engines: cpu ({}), gpu{}", model.kernel().describe(), if model.event.is_some() { ", event" } else { "" });
+    out!("\n{}", model.place.text);
 }
 
 fn show_synapse(model: &SynapseModel) {
-    println!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
+    out!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
     params(&model.params);
     states(&model.states);
-    println!("\n{}", model.place.text);
+    out!("\n{}", model.place.text);
 }
 
 fn params(params: &[Param]) {
-    println!("parameters");
+    out!("parameters");
     for p in params {
-        println!("  {:<14} {:>12} {:<8} {}", p.name, p.default.text, p.unit, p.doc);
+        out!("  {:<14} {:>12} {:<8} {}", p.name, p.default.text, p.unit, p.doc);
     }
 }
 
 fn states(states: &[State]) {
-    println!("states");
+    out!("states");
     for s in states {
-        println!("  {:<14} {:>12} {:<8} {}", s.name, s.init.text, s.unit, s.doc);
+        out!("  {:<14} {:>12} {:<8} {}", s.name, s.init.text, s.unit, s.doc);
     }
 }

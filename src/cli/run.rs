@@ -115,7 +115,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         if handler.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        eprintln!("\nstopping after the current slice (once more to stop at once) ...");
+        note!("\nstopping after the current slice (once more to stop at once) ...");
     })
     .map_err(|e| Error::Run { message: format!("cannot watch for Ctrl-C: {e}"), remedy: "report this".into() })?;
     let bar = Bar::new(arguments.quiet);
@@ -123,14 +123,14 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
     bar.clear();
     let outcome = outcome?;
     if arguments.scenario.json {
-        println!("{}", report::json(&plan, &outcome));
+        out!("{}", report::json(&plan, &outcome));
     } else {
-        print!("{}", report::text(&plan, &outcome));
+        out!("{}", report::text(&plan, &outcome).trim_end());
     }
     if outcome.interrupted {
         match &outcome.checkpoint {
-            Some(file) => eprintln!("interrupted; go on with --resume {}", file.display()),
-            None => eprintln!("interrupted; with --out or --checkpoint the run could go on from here"),
+            Some(file) => note!("interrupted; go on with --resume {}", file.display()),
+            None => note!("interrupted; with --out or --checkpoint the run could go on from here"),
         }
         return Ok(ExitCode::from(1));
     }
@@ -142,9 +142,9 @@ pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode>
     let threads = arguments.scenario.threads.or(plan.threads).unwrap_or(1).max(1);
     let estimate = memory::estimate(&plan.network, threads);
     if arguments.scenario.json {
-        println!("{}", report::check_json(&plan, &estimate));
+        out!("{}", report::check_json(&plan, &estimate));
     } else {
-        print!("{}", report::check_text(&plan, &estimate));
+        out!("{}", report::check_text(&plan, &estimate).trim_end());
     }
     memory::check(&estimate)?;
     Ok(ExitCode::SUCCESS)

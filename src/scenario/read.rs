@@ -2,6 +2,7 @@
 //! at the key or value it is about and says what to write instead. Knows TOML shapes and units; no network.
 
 use super::tree::{Kind, Node, Spot};
+use crate::network::memory::room;
 use crate::error::{Error, Fault, Place, Result, nearest};
 use crate::network::{Draw, Limits, Values};
 use crate::rng::{Purpose, Stream};
@@ -317,10 +318,12 @@ impl Scope {
                 }
                 draw => {
                     let (purpose, key, sub) = random;
+                    room(n).map_err(|e| placed(e, &node.spot))?;
                     (0..n).map(|i| draw.sample(&mut Stream::new(key, purpose, i, sub))).collect()
                 }
             },
             Kind::Text(t) if self.drawn.iter().any(|d| mentions(t, &d.0)) => {
+                room(n).map_err(|e| placed(e, &node.spot))?;
                 let mut each = Scope { names: self.names.clone(), drawn: vec![], folder: self.folder.clone() };
                 let known = each.names.len();
                 (0..n as usize)

@@ -144,6 +144,21 @@ fn mistakes_are_refused_with_file_line_and_remedy() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_nobody_takes_is_no_panic() {
+    let run = |redirection: &str| {
+        let command = format!("'{}' models {redirection}", env!("CARGO_BIN_EXE_sharpwave"));
+        let output = Command::new("bash").args(["-c", &command]).output().unwrap();
+        let message = text(&output.stderr);
+        assert!(!message.contains("panicked"), "{message}");
+        (output.status.code(), message)
+    };
+    assert_eq!(run("| true; exit ${PIPESTATUS[0]}"), (Some(0), String::new()));
+    let (code, message) = run("> /dev/full");
+    assert!(code == Some(1) && message.contains("cannot be printed"), "{message}");
+}
+
 #[test]
 fn options_are_checked_too() {
     let (_keep, at) = folder(NETWORK);

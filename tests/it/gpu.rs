@@ -613,6 +613,20 @@ fn every_model_follows_the_cpu() {
     }
 }
 
+/// A drive under which every model fires, wherever its code sets the spike; rounding may move a few.
+#[test]
+fn every_model_spikes_as_often_as_on_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    for model in Library::built_in().unwrap().neurons() {
+        let strength = if model.ports[0].unit == "nS" { 8.0 } else { 1.5 };
+        let [gpu, cpu] = on_both(&model.name, "static_synapse", strength, 600).map(|run| run.0.spikes.len());
+        println!("{}: {cpu} spikes, {gpu} on the gpu", model.name);
+        assert!(cpu > 100 && gpu.abs_diff(cpu) * 20 <= cpu, "{}: {cpu} spikes, {gpu} on the gpu", model.name);
+    }
+}
+
 #[test]
 fn dynamic_synapses_follow_the_cpu() {
     if !device_there() {
