@@ -246,7 +246,7 @@ model = "iaf_psc_exp"
 n = 70
 params = {{ V_m = {{ distribution = "normal", mean = "-60 mV", std = "4 mV" }} }}
 [populations.P]
-model = "poisson_generator"
+model = "poisson"
 n = 20
 rate = "40 Hz"
 [[projections]]
