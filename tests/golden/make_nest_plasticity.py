@@ -1,4 +1,5 @@
-"""Writes nest_plasticity.json: the weight that NEST 3.10.0 transmits at every spike of the source, for each plastic rule.
+"""Writes nest_plasticity.json: the weight that NEST 3.10.0 transmits at every spike of the source, for each plastic rule, and the rules' defaults
+(Kplus and Kplus_triplet, the state at the start, are left out: they are 0).
 
     pip install nest-simulator==3.10.0
     python tests/golden/make_nest_plasticity.py
@@ -75,9 +76,19 @@ def run(number, rule, params):
                         for (d, w), t, out in zip(SOURCES, trains, weights)]}
 
 
+def defaults(rule):
+    left_out = set("""Kplus Kplus_triplet delay element_type has_delay num_connections receptor_type requires_symmetric sizeof
+    synapse_model synapse_modelid weight weight_recorder""".split())
+    neuron = nest.GetDefaults("iaf_psc_exp")
+    taus = ["tau_minus"] + (["tau_minus_triplet"] if "triplet" in rule else [])
+    return {k: v for k, v in nest.GetDefaults(rule).items() if k not in left_out} | {k: neuron[k] for k in taus}
+
+
 cases = [run(i, *case) for i, case in enumerate(CASES, 1)]
 for case in cases:
     flat = [w for s in case["sources"] for w in s["weights"]]
     print(case["rule"], case["params"], len(flat), "weights,", min(flat), "to", max(flat))
-text = json.dumps({"stop": STOP, "dt": 0.1, "cases": cases}).replace('{"rule"', '\n{"rule"').replace('{"delay"', '\n {"delay"')
+nest.ResetKernel()
+rules = {rule: defaults(rule) for rule in sorted({rule for rule, _ in CASES})}
+text = json.dumps({"stop": STOP, "dt": 0.1, "defaults": rules, "cases": cases}).replace('{"rule"', '\n{"rule"').replace('{"delay"', '\n {"delay"')
 Path(__file__).with_name("nest_plasticity.json").write_text(text + "\n")

@@ -113,6 +113,23 @@ fn weights_are_those_of_nest_at_every_spike() {
     rules.for_each(|m| assert!(covered.contains(&m.name), "{} has no reference", m.name));
 }
 
+/// Parameters and defaults are NEST's; ours alone is the bound of the rule that has none there.
+#[test]
+fn defaults_are_those_of_nest() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nest_plasticity.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    for rule in rules() {
+        let theirs = golden["defaults"][&rule].as_object().unwrap_or_else(|| panic!("{rule} has no reference"));
+        let model = Library::built_in().unwrap().synapse(&rule).unwrap();
+        let mut ours: Map<String, Value> =
+            model.params.iter().map(|p| (p.name.clone(), p.default.constant().unwrap().into())).collect();
+        if rule == "stdp_pl_synapse_hom" {
+            ours.remove("Wmax");
+        }
+        assert_eq!(&ours, theirs, "{rule}");
+    }
+}
+
 /// The change by one pair of spikes, within 1e-5 of the change and the last bit of the weight.
 #[test]
 fn one_pair_changes_a_weight_as_in_the_table() {
