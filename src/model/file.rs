@@ -4,7 +4,8 @@
 use super::expr::{self, Expr};
 use super::lower::{self, Roles};
 use super::{
-    Constant, Crossing, Derived, EventForm, ExpTerm, NeuronModel, Param, Port, Recordable, Sign, State, SynapseModel, Ty,
+    Constant, Crossing, Derived, EventForm, ExpTerm, NeuronModel, Param, Plasticity, Port, PostTrace, Recordable, Sign, State,
+    SynapseModel, Ty,
 };
 use crate::error::{Error, Place, Result, nearest};
 use std::ops::Range;
@@ -468,7 +469,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
     Ok(NeuronModel {
         place: root.source.place(0..0),
         constants: compiled.constants,
-        program: Arc::new(compiled.program),
+        program: Arc::new(compiled.programs.into_iter().next().unwrap_or_default()),
         wgsl: compiled.wgsl,
         name: head.name,
         doc: head.doc,
@@ -641,29 +642,89 @@ fn exponentials(sum: &Section, names: &Names) -> Result<Crossing> {
 }
 
 fn synapse(root: &Section) -> Result<SynapseModel> {
-    root.allow(&["name", "kind", "doc", "source", "params", "derived", "state", "code"])?;
-    let head = head(root, &["w", "elapsed", "psc"])?;
+    root.allow(&["name", "kind", "doc", "source", "bound", "params", "derived", "state", "post_traces", "code"])?;
+    let mut head = head(root, &["w", "elapsed", "since_pre", "since_post", "psc"])?;
+    let plasticity = plasticity(root, &mut head)?;
     let code = root.section("code")?;
-    let (mut constants, mut program, mut wgsl) = (vec![], None, String::new());
+    let mut model = SynapseModel {
+        place: root.source.place(0..0),
+        constants: vec![],
+        program: None,
+        wgsl: String::new(),
+        name: head.name.clone(),
+        doc: head.doc.clone(),
+        source: head.source.clone(),
+        params: vec![],
+        derived: vec![],
+        states: vec![],
+        plasticity: None,
+    };
     if let Some(code) = &code {
-        code.allow(&["functions", "on_pre"])?;
-        let compiled = synapse_code(root, &head, code)?;
-        (constants, program, wgsl) = (compiled.constants, Some(Arc::new(compiled.program)), compiled.wgsl);
+        match plasticity {
+            None => {
+                code.allow(&["functions", "on_pre"]).map_err(|e| match code.get("on_post") {
+                    Some(entry) => root.source.fault(
+                        entry.key_span,
+                        "`on_post` belongs to synapses whose weight changes",
+                        "add `bound = ...`, the largest weight that the code lets one reach (an expression over parameters)",
+                    ),
+                    None => e,
+                })?;
+                let compiled = synapse_code(root, &head, code)?;
+                (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
+                model.program = compiled.programs.into_iter().next().map(Arc::new);
+            }
+            Some(mut plasticity) => {
+                code.allow(&["functions", "on_pre", "on_post"])?;
+                let compiled = plastic_code(root, &head, &plasticity.traces, code)?;
+                (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
+                let mut programs = compiled.programs.into_iter().map(Arc::new);
+                model.program = programs.next();
+                plasticity.on_post = programs.next();
+                model.plasticity = Some(plasticity);
+            }
+        }
     } else if let Some(state) = head.states.first() {
         return Err(root.source.fault(head.span_of(&state.name), "a synapse with states needs [code]", "add `on_pre`"));
+    } else if plasticity.is_some() {
+        return Err(root.source.fault(root.span.clone(), "a synapse with a `bound` needs [code]", "add `on_pre`, or drop `bound`"));
     }
-    Ok(SynapseModel {
-        place: root.source.place(0..0),
-        constants,
-        program,
-        wgsl,
-        name: head.name,
-        doc: head.doc,
-        source: head.source,
-        params: head.params,
-        derived: head.derived,
-        states: head.states,
-    })
+    (model.params, model.derived, model.states) = (head.params, head.derived, head.states);
+    Ok(model)
+}
+
+/// `bound` and [post_traces]; the code is still to come.
+fn plasticity(root: &Section, head: &mut Head) -> Result<Option<Plasticity>> {
+    let names = Names::new("").with(head.params(), "parameters");
+    let section = root.section("post_traces")?;
+    let Some(bound) = root.get("bound") else {
+        return match section {
+            None => Ok(None),
+            Some(section) => Err(root.source.fault(
+                section.span,
+                "[post_traces] belong to synapses whose weight changes",
+                "add `bound = ...`, the largest weight that the code lets one reach (an expression over parameters)",
+            )),
+        };
+    };
+    let bound = bound.expr(&names)?;
+    let mut traces = vec![];
+    for entry in section.iter().flat_map(Section::entries) {
+        let table = entry.section(&format!("trace `{}`", entry.key))?;
+        table.allow(&["tau", "nearest", "doc"])?;
+        if ["dt", "h", "w", "elapsed", "since_pre", "since_post", "psc"].contains(&entry.key.as_str()) {
+            let message = format!("`{}` has a meaning of its own in a model", entry.key);
+            return Err(root.source.fault(entry.key_span, message, "choose another name"));
+        }
+        if traces.len() == super::MAX_TRACES {
+            let message = format!("a synapse has at most {} traces of its target", super::MAX_TRACES);
+            return Err(root.source.fault(entry.key_span, message, "keep what differs between synapses in [state]"));
+        }
+        let nearest = table.get("nearest").map(|e| e.flag()).transpose()?.unwrap_or(false);
+        let (tau, doc) = (table.required("tau")?.expr(&names)?, table.text_or("doc", "")?);
+        traces.push(PostTrace { name: head.declare(&entry)?, tau, nearest, doc });
+    }
+    Ok(Some(Plasticity { bound, traces, on_post: None }))
 }
 
 /// A module's text as it is put together, and where each piece came from.
@@ -714,8 +775,15 @@ impl Assembly {
 
 struct Compiled {
     constants: Vec<Constant>,
-    program: super::program::Program,
+    /// One for each entry point.
+    programs: Vec<super::program::Program>,
     wgsl: String,
+}
+
+/// A function that is lowered, after one that runs before it several times.
+struct EntryPoint {
+    integrate: Option<&'static str>,
+    update: &'static str,
 }
 
 fn snippet(code: &Section, key: &str) -> Result<Option<Text>> {
@@ -777,7 +845,9 @@ fn neuron_code(
         module
     };
     let texts = [&functions, &integrate, &update, &threshold, &reset];
-    compile(root, head, &inputs, ("spike", Ty::Bool), Some("integrate"), "update", &texts, assemble)
+    let states: Vec<(&str, Ty)> = head.states.iter().map(|s| (s.name.as_str(), s.ty)).collect();
+    let entry = EntryPoint { integrate: Some("integrate"), update: "update" };
+    compile(root, head, &states, &inputs, ("spike", Ty::Bool), &[entry], &texts, assemble)
 }
 
 fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled> {
@@ -794,7 +864,43 @@ fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled>
         module
     };
     let on_pre = Some(on_pre.clone());
-    compile(root, head, &["w", "elapsed"], ("psc", Ty::F32), None, "on_pre", &[&functions, &on_pre], assemble)
+    let states: Vec<(&str, Ty)> = head.states.iter().map(|s| (s.name.as_str(), s.ty)).collect();
+    let entry = EntryPoint { integrate: None, update: "on_pre" };
+    compile(root, head, &states, &["w", "elapsed"], ("psc", Ty::F32), &[entry], &[&functions, &on_pre], assemble)
+}
+
+/// `on_pre`, and `on_post` where there is one: both see and change the weight and the states.
+fn plastic_code(root: &Section, head: &Head, traces: &[PostTrace], code: &Section) -> Result<Compiled> {
+    let functions = snippet(code, "functions")?;
+    let on_pre = code.required("on_pre")?.text()?;
+    let on_post = snippet(code, "on_post")?;
+    let psc = |text: &Text| words(&text.value).any(|w| w == "psc");
+    if let Some(text) = on_post.as_ref().filter(|t| psc(t)) {
+        return Err(root.source.fault(text.span.clone(), "`on_post` transmits nothing", "set `psc` in `on_pre`"));
+    }
+    let says_psc = psc(&on_pre) || functions.as_ref().is_some_and(psc);
+    let inputs: Vec<&str> = Plasticity::INPUTS.into_iter().chain(traces.iter().map(|t| t.name.as_str())).collect();
+    let assemble = |constants: &[(&str, Ty)]| {
+        let mut module = declarations(head, constants, &[&["w"], &inputs[..]].concat(), "psc", Ty::F32);
+        if let Some(text) = &functions {
+            module.snippet(text);
+        }
+        if let Some(text) = &on_post {
+            module.add("fn on_post() {\n");
+            module.snippet(text);
+            module.add("}\n");
+        }
+        // What is transmitted is the new weight, unless the code says otherwise.
+        module.add(if says_psc { "fn on_pre() {\npsc = w;\n" } else { "fn on_pre() {\n" });
+        module.snippet(&on_pre);
+        module.add(if says_psc { "}\n" } else { "psc = w;\n}\n" });
+        module
+    };
+    let states: Vec<(&str, Ty)> = [("w", Ty::F32)].into_iter().chain(head.states.iter().map(|s| (s.name.as_str(), s.ty))).collect();
+    let mut entries = vec![EntryPoint { integrate: None, update: "on_pre" }];
+    entries.extend(on_post.is_some().then_some(EntryPoint { integrate: None, update: "on_post" }));
+    let texts = [&functions, &on_post, &Some(on_pre.clone())];
+    compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)
 }
 
 fn declarations(head: &Head, constants: &[(&str, Ty)], inputs: &[&str], output: &str, output_ty: Ty) -> Assembly {
@@ -817,10 +923,10 @@ fn declarations(head: &Head, constants: &[(&str, Ty)], inputs: &[&str], output: 
 fn compile(
     root: &Section,
     head: &Head,
+    states: &[(&str, Ty)],
     inputs: &[&str],
     output: (&str, Ty),
-    integrate: Option<&str>,
-    update: &str,
+    entries: &[EntryPoint],
     texts: &[&Option<Text>],
     assemble: impl Fn(&[(&str, Ty)]) -> Assembly,
 ) -> Result<Compiled> {
@@ -844,14 +950,17 @@ fn compile(
         let range = ranges.min_by_key(|r| r.len()).unwrap_or(0..0);
         fault(range, reasons(e.as_inner()), "the code is WGSL: https://www.w3.org/TR/WGSL".into())
     })?;
-    let states: Vec<(&str, Ty)> = head.states.iter().map(|s| (s.name.as_str(), s.ty)).collect();
-    let roles = Roles { states: &states, constants: &candidates, inputs, output };
-    let lowered = lower::lower(&parsed, &roles, integrate, update).map_err(|r| fault(r.span, r.message, r.remedy))?;
-    let used: Vec<(&str, Ty)> = lowered.constants.iter().map(|k| candidates[*k]).collect();
+    let roles = Roles { states, constants: &candidates, inputs, output };
+    let lowered = entries
+        .iter()
+        .map(|e| lower::lower(&parsed, &roles, e.integrate, e.update).map_err(|r| fault(r.span, r.message, r.remedy)))
+        .collect::<Result<Vec<_>>>()?;
+    // Which constants are read is a matter of the whole module, the same for all entry points.
+    let used: Vec<(&str, Ty)> = lowered.first().map_or(vec![], |l| l.constants.iter().map(|k| candidates[*k]).collect());
     Ok(Compiled {
         constants: used.iter().map(|(name, ty)| Constant { name: name.to_string(), ty: *ty }).collect(),
         wgsl: assemble(&used).text,
-        program: lowered.program,
+        programs: lowered.into_iter().map(|l| l.program).collect(),
     })
 }
 

@@ -315,6 +315,27 @@ impl SynapseInstance {
         constants(&self.model.constants, &self.model.params, &self.model.derived, value)
     }
 
+    /// An expression over parameters.
+    pub fn evaluate(&self, expr: &Expr) -> Result<f64> {
+        let place = |name: &str| self.model.params.iter().position(|p| p.name == name);
+        let bound = expr.bind(place).map_err(|name| {
+            Error::input(format!("`{name}` in `{}` of {} is not known", expr.text, self.model.name), "use parameters")
+        })?;
+        Ok(bound.eval(&self.params))
+    }
+
+    /// Largest weight of a plastic synapse (negative where weights are); None for others. Refuses one that is no finite number.
+    pub fn bound(&self) -> Result<Option<f64>> {
+        let Some(plasticity) = &self.model.plasticity else { return Ok(None) };
+        match self.evaluate(&plasticity.bound)? {
+            bound if bound.is_finite() && bound != 0.0 => Ok(Some(bound)),
+            bound => Err(Error::input(
+                format!("{}: {bound} is no bound of weights", self.model.name),
+                format!("give {} a finite value other than 0; its sign is that of the weights", plasticity.bound.text),
+            )),
+        }
+    }
+
     /// Initial states in the order of `model.states`.
     pub fn initial_words(&self) -> Vec<u32> {
         self.initial.iter().zip(&self.model.states).map(|(v, s)| word(*v, s.ty)).collect()

@@ -193,11 +193,45 @@ pub struct SynapseModel {
     /// State per synapse beside its weight; empty and no program for static_synapse.
     pub states: Vec<State>,
     pub constants: Vec<Constant>,
-    /// Inputs in the code: `w` (f32, the stored weight), `elapsed` (f32, ms since the source's previous spike, infinity at the
+    /// Unless plastic, inputs in the code: `w` (f32, the stored weight), `elapsed` (f32, ms since the source's previous spike, infinity at the
     /// first). The code sets `psc` (f32): the weight transmitted.
     pub program: Option<Arc<program::Program>>,
     pub wgsl: String,
+    /// Of a synapse whose weight changes. Its programs count `w` as their first state and take the inputs of [`Plasticity`].
+    pub plasticity: Option<Plasticity>,
 }
+
+/// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. Spikes of
+/// the target count at the synapse the delay later (the whole delay is dendritic), those of the source at once, as in NEST.
+#[derive(Clone, Debug)]
+pub struct Plasticity {
+    /// Largest weight that the code lets a weight reach, over parameters; its sign is that of all weights.
+    pub bound: expr::Expr,
+    pub traces: Vec<PostTrace>,
+    /// Runs for each spike of the target since the source's last one, in order, before `on_pre`.
+    pub on_post: Option<Arc<program::Program>>,
+}
+
+impl Plasticity {
+    /// Inputs of `on_pre` and `on_post` before the traces, ms: between the source's previous spike and this one (infinite at its
+    /// first); from the last spike of the source (a source starts with one at 0, as in NEST) and of the target (infinite before
+    /// its first) to this event.
+    pub const INPUTS: [&str; 3] = ["elapsed", "since_pre", "since_post"];
+}
+
+/// A trace of a synapse's target: at a spike it jumps by 1 (to 1 when only the nearest counts), between them it decays with `tau`.
+/// The code sees it just before the event.
+#[derive(Clone, Debug)]
+pub struct PostTrace {
+    pub name: String,
+    pub doc: String,
+    /// ms, over parameters.
+    pub tau: expr::Expr,
+    pub nearest: bool,
+}
+
+/// Traces of its target that a synapse may have.
+pub const MAX_TRACES: usize = 5;
 
 impl NeuronModel {
     pub fn param(&self, name: &str) -> Option<usize> {
@@ -229,5 +263,11 @@ impl SynapseModel {
     /// The interpreter of this model's program; None for a static synapse.
     pub fn interpreter(&self) -> Option<Arc<dyn kernel::Kernel>> {
         self.program.as_ref().map(|p| Arc::new(interpret::Interpreter::new(p)) as Arc<dyn kernel::Kernel>)
+    }
+
+    /// What runs `on_post` on the CPU, where there is one.
+    pub fn post_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
+        let program = self.plasticity.as_ref()?.on_post.as_ref()?;
+        compiled::find(program).or_else(|| Some(Arc::new(interpret::Interpreter::new(program))))
     }
 }

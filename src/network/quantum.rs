@@ -19,6 +19,8 @@ const COARSEST: f64 = 1024.0;
 const FINE: f64 = (1 << 20) as f64;
 /// A dynamic synapse may transmit this many times its stored weight.
 const DYNAMIC_HEADROOM: f64 = 16.0;
+/// The same of a plastic one, and its largest weight: no more than rounding.
+const PLASTIC_HEADROOM: f64 = 1.001;
 /// Given weights with more distinct magnitudes than this are a distribution.
 const FEW: usize = 64;
 /// Candidates that a search looks at.
@@ -93,6 +95,39 @@ pub(crate) fn weights(projection: &Projection) -> (Weights, [bool; 2]) {
     }
 }
 
+/// Weights of a projection as they may become, and the signs that occur. A plastic weight stays within its bound, on its side.
+pub(crate) fn reachable(projection: &Projection) -> Result<(Weights, [bool; 2])> {
+    let (weights, signs) = weights(projection);
+    let Some(bound) = projection.synapse.bound().map_err(|e| within(projection, e))? else { return Ok((weights, signs)) };
+    let side = (bound < 0.0) as usize;
+    let moments = projection.weight.moments();
+    let (low, high) = match &projection.rule {
+        Rule::Explicit(edges) if edges.weight.is_some() => {
+            edges.weight.iter().flatten().fold((0.0f64, 0.0f64), |(a, b), &w| (a.min(w as f64), b.max(w as f64)))
+        }
+        _ => (moments.min, moments.max),
+    };
+    let wrong = if side == 0 { low < 0.0 } else { high > 0.0 };
+    if wrong {
+        let (sign, limit) = if side == 0 { ("negative", "low = 0.0") } else { ("positive", "high = 0.0") };
+        return Err(Error::input(
+            format!("projection `{}`: a weight may be {sign}, and the bound of {} is {bound}", projection.name, projection.synapse.model.name),
+            format!("give the weights and the bound the same sign (limits with {limit}, redraw = true)"),
+        ));
+    }
+    Ok((Weights::Drawn { reach: bound.abs(), bound: weights.bound().max(bound.abs()) }, [side == 0, side == 1]))
+}
+
+fn within(projection: &Projection, error: Error) -> Error {
+    match error {
+        Error::Input(fault) => {
+            let remedy = fault.remedy.unwrap_or_else(|| "change the parameters of its synapse".into());
+            Error::input(format!("projection `{}`: {}", projection.name, fault.message), remedy)
+        }
+        other => other,
+    }
+}
+
 /// True when the synapses of a projection run code of their own.
 pub fn is_dynamic(projection: &Projection) -> bool {
     projection.synapse.model.program.is_some()
@@ -133,13 +168,18 @@ pub fn quanta(net: &Network) -> Result<Vec<Vec<f64>>> {
         })
         .collect();
     for projection in &net.projections {
-        let (weights, signs) = weights(projection);
+        let (weights, signs) = reachable(projection)?;
         let reached = ports(net, projection)?;
+        let headroom = match (is_dynamic(projection), &projection.synapse.model.plasticity) {
+            (true, None) => Some(DYNAMIC_HEADROOM),
+            (true, Some(_)) => Some(PLASTIC_HEADROOM),
+            (false, _) => None,
+        };
         let count = indegree_bound(net, projection) * multiplicity(net, projection.source);
         let mut seen = None;
         for port in (0..2).filter(|&s| signs[s]).filter_map(|s| reached[s]) {
             if seen.replace(port) != Some(port) {
-                demands[projection.target][port].add(&weights, is_dynamic(projection), count);
+                demands[projection.target][port].add(&weights, headroom, count);
             }
         }
     }
@@ -202,14 +242,15 @@ fn multiplicity(net: &Network, population: usize) -> f64 {
 }
 
 impl Demand {
-    fn add(&mut self, weights: &Weights, dynamic: bool, count: f64) {
+    /// `headroom`: of dynamic synapses, how many times its largest weight one may transmit.
+    fn add(&mut self, weights: &Weights, headroom: Option<f64>, count: f64) {
         let bound = weights.bound();
         if bound == 0.0 {
             return;
         }
-        self.sum += bound * count * if dynamic { DYNAMIC_HEADROOM } else { 1.0 };
+        self.sum += bound * count * headroom.unwrap_or(1.0);
         self.count += count;
-        if dynamic {
+        if headroom.is_some() {
             self.dynamic = self.dynamic.max(bound);
             return;
         }
@@ -352,10 +393,10 @@ mod tests {
             count in 1.0f64..1e6,
         ) {
             let mut d = Demand::default();
-            d.add(&Weights::Constants(constants.clone()), false, count);
-            d.add(&Weights::Drawn { reach: drawn, bound: 1.5 * drawn }, false, count);
-            d.add(&Weights::Given { bound: given }, false, count);
-            d.add(&Weights::Drawn { reach: dynamic, bound: dynamic }, true, count);
+            d.add(&Weights::Constants(constants.clone()), None, count);
+            d.add(&Weights::Drawn { reach: drawn, bound: 1.5 * drawn }, None, count);
+            d.add(&Weights::Given { bound: given }, None, count);
+            d.add(&Weights::Drawn { reach: dynamic, bound: dynamic }, Some(DYNAMIC_HEADROOM), count);
             if let Ok(q) = d.choose() {
                 prop_assert!(q > 0.0 && q.is_finite());
                 prop_assert!(d.sum / q + 0.5 * d.count <= i32::MAX as f64 * (1.0 + 1e-9));

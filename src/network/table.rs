@@ -15,7 +15,7 @@
 //! neuron in one step stays below 2^31: an accumulator cannot overflow. Constant and given weights keep 1e-6 relative (else
 //! the row is wide); weights drawn from a distribution are drawn on the 16-bit grid, and clipped at 8 standard deviations.
 
-use super::quantum::{is_dynamic, ports, quanta, weights};
+use super::quantum::{is_dynamic, ports, quanta, reachable};
 use super::rules::Rows;
 use super::{Cell, Edge, Network, Rule};
 use crate::error::{Error, Result};
@@ -85,6 +85,7 @@ pub struct Dynamic {
     pub states: Vec<Vec<u32>>,
     /// Weight of one integer unit at the target's port.
     pub quantum: f32,
+    pub port: u32,
 }
 
 /// All synapses onto one block.
@@ -256,7 +257,7 @@ impl Encoder {
         let reached = net.projections.iter().map(|p| ports(net, p)).collect::<Result<Vec<_>>>()?;
         let mut dynamics = Vec::new();
         for (index, projection) in net.projections.iter().enumerate().filter(|(_, p)| is_dynamic(p)) {
-            let signs = weights(projection).1;
+            let signs = reachable(projection)?.1;
             let mut used: Vec<u32> = (0..2).filter(|&s| signs[s]).filter_map(|s| reached[index][s]).map(|p| p as u32).collect();
             used.dedup();
             dynamics.extend(used.into_iter().map(|port| (index as u32, port)));
@@ -271,7 +272,7 @@ impl Encoder {
         let tiles = blocks.iter().map(|b| b.stride.div_ceil(1 << 16)).max().unwrap_or(1).max(1);
         let mut routes = Vec::with_capacity(net.projections.len());
         for (index, projection) in net.projections.iter().enumerate() {
-            let (weights, signs) = weights(projection);
+            let (weights, signs) = reachable(projection)?;
             let dynamic = is_dynamic(projection);
             let lane = |s: usize| {
                 let port = reached[index][s].filter(|_| signs[s])? as u32;
@@ -289,7 +290,11 @@ impl Encoder {
                 per_target: blocks.len() as f64 / n.max(1) as f64,
                 dynamic,
                 bound: weights.bound(),
-                lanes: [lane(0), lane(1)],
+                // Plastic weights stay on one side, zero included.
+                lanes: match projection.synapse.model.plasticity {
+                    None => [lane(0), lane(1)],
+                    Some(_) => [lane(0).or_else(|| lane(1)); 2],
+                },
             });
         }
         Ok(Encoder { blocks, quantum, routes, dynamics, tiles, steps_per_ms: 1.0 / net.dt })
@@ -491,7 +496,7 @@ pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) 
     for table in &mut tables {
         let dynamic = |&(projection, port): &(u32, u32)| {
             let quantum = encoder.quantum[net.projections[projection as usize].target][port as usize] as f32;
-            Dynamic { projection, quantum, ..Default::default() }
+            Dynamic { projection, quantum, port, ..Default::default() }
         };
         table.dynamics = encoder.dynamics.iter().map(dynamic).collect();
     }

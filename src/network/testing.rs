@@ -77,6 +77,7 @@ pub fn synapse(states: &[f64]) -> SynapseInstance {
             constants: Vec::new(),
             program: (!states.is_empty()).then(|| Arc::new(Program::default())),
             wgsl: String::new(),
+            plasticity: None,
         }),
         params: Vec::new(),
         derived: Vec::new(),

@@ -69,6 +69,7 @@ pub(crate) mod tests {
             constants: vec![],
             program: None,
             wgsl: String::new(),
+            plasticity: None,
         };
         let synapse = SynapseInstance { model: Arc::new(model), params: vec![], derived: vec![], initial: vec![] };
         Projection {

@@ -119,7 +119,7 @@ impl Builder<'_> {
         // One-to-one connections are not thinned, so their weights stay.
         let thinned = self.scale.thins() && !matches!(rule, Rule::OneToOne);
         if thinned {
-            if !synapse.model.states.is_empty() {
+            if synapse.model.program.is_some() {
                 let at = node.get("synapse").map_or(&node.spot, |n| &n.spot);
                 let message =
                     format!("scale.k is {}, and the mean input through {} is not known", self.scale.k, synapse.model.name);

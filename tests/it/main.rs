@@ -8,5 +8,6 @@ mod golden;
 mod gpu;
 mod nest_engine;
 mod neurons;
+mod plasticity;
 mod structure;
 mod trains;

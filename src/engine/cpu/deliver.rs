@@ -2,6 +2,7 @@
 //! Promises that every synapse of a spiking source is served exactly once, in the step that its delay names. A spike costs one
 //! calendar entry a segment, and the accumulators it touches are those of the current step only, so they stay in cache.
 
+use super::plastic::{Arrival, Histories, PlasticKernel};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::Words;
 use crate::network::table::{Form, NO_ROW, Table, split};
@@ -14,6 +15,8 @@ struct Due {
     at: u64,
     /// Steps since the source's previous spike; u32::MAX for its first.
     elapsed: u32,
+    /// Low 32 bits of the spike's stamp.
+    stamp: u32,
 }
 
 /// Row cursors by the step in which their next segment is due.
@@ -44,7 +47,7 @@ impl Calendar {
             match next_segment(table, at, due) {
                 None => return,
                 Some((position, when)) if when > done => {
-                    self.buckets[(when & self.mask) as usize].push(Due { at: position, elapsed });
+                    self.buckets[(when & self.mask) as usize].push(Due { at: position, elapsed, stamp: stamp as u32 });
                     return;
                 }
                 Some((position, when)) => {
@@ -57,7 +60,14 @@ impl Calendar {
     }
 
     /// Serve every segment due at `now`. Returns the number of synaptic events.
-    pub fn serve(&mut self, table: &mut Table, plastic: &mut [DynamicKernel], acc: &mut [i32], now: u64) -> u64 {
+    pub fn serve(
+        &mut self,
+        table: &mut Table,
+        codes: &mut [SynapseCode],
+        histories: &Histories,
+        acc: &mut [i32],
+        now: u64,
+    ) -> u64 {
         let slot = (now & self.mask) as usize;
         let mut due = std::mem::take(&mut self.buckets[slot]);
         let mut events = 0;
@@ -65,7 +75,7 @@ impl Calendar {
             if let Some(ahead) = due.get(i + 6) {
                 prefetch(table, ahead.at);
             }
-            events += self.walk(table, plastic, acc, due[i], now);
+            events += self.walk(table, codes, histories, acc, due[i], now);
         }
         due.clear();
         self.buckets[slot] = due;
@@ -74,7 +84,15 @@ impl Calendar {
 
     /// Serve the segments of one row that are due now, then file the row under its next delay.
     #[inline]
-    fn walk(&mut self, table: &mut Table, plastic: &mut [DynamicKernel], acc: &mut [i32], due: Due, now: u64) -> u64 {
+    fn walk(
+        &mut self,
+        table: &mut Table,
+        codes: &mut [SynapseCode],
+        histories: &Histories,
+        acc: &mut [i32],
+        due: Due,
+        now: u64,
+    ) -> u64 {
         let shard = (due.at >> 32) as usize;
         let mut at = due.at as u32 as usize;
         let mut events = 0;
@@ -98,8 +116,15 @@ impl Calendar {
                 Form::Dynamic(which) => {
                     let (first, targets) = (words[at] as usize, at + 1..at + 1 + count);
                     at += 1 + count;
-                    let kernel = &mut plastic[which as usize];
-                    kernel.transmit(&mut table.dynamics[which as usize], &words[targets], first, due.elapsed, acc);
+                    let synapses = &mut table.dynamics[which as usize];
+                    match &mut codes[which as usize] {
+                        SynapseCode::Dynamic(kernel) => kernel.transmit(synapses, &words[targets], first, due.elapsed, acc),
+                        SynapseCode::Plastic(kernel) => {
+                            let delay = (now as u32).wrapping_sub(due.stamp) as u64;
+                            let arrival = Arrival { stamp: now - delay, delay, elapsed: due.elapsed };
+                            kernel.transmit(synapses, &words[targets], first, arrival, histories, acc);
+                        }
+                    }
                 }
             }
             events += count as u64;
@@ -178,7 +203,13 @@ fn prefetch(table: &Table, at: u64) {
     let _ = (table, at);
 }
 
-/// The code of one projection's dynamic synapses, with its constants.
+/// What runs when a spike reaches synapses with code.
+pub enum SynapseCode {
+    Dynamic(DynamicKernel),
+    Plastic(Box<PlasticKernel>),
+}
+
+/// The code of one projection's synapses that have dynamics and keep their weight, with its constants.
 pub struct DynamicKernel {
     pub kernel: Arc<dyn Kernel>,
     pub constants: Vec<Words>,

@@ -4,6 +4,7 @@
 mod barrier;
 mod deliver;
 mod lanes;
+mod plastic;
 mod worker;
 
 use super::{Counters, Engine, Sink, Snapshot, Spike};
@@ -12,11 +13,16 @@ use crate::network::rules::Rows;
 use crate::network::table::{Table, Tables};
 use crate::network::{Cell, Network, Probe};
 use barrier::Barrier;
+use deliver::SynapseCode;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use worker::{Outbox, Worker};
+
+/// Parts of a snapshot that belong to plastic synapses.
+const POST_SPIKES: &str = "post_spikes";
+const POST_SEEN: &str = "post_seen";
 
 pub struct CpuEngine {
     net: Arc<Network>,
@@ -43,9 +49,41 @@ impl CpuEngine {
     /// `tables` must have been built with one block a thread.
     pub fn new(net: Arc<Network>, rows: Arc<Rows>, tables: Tables) -> Result<CpuEngine> {
         let workers = (0..tables.blocks.len()).map(|w| Worker::new(&net, &tables, w)).collect::<Result<Vec<_>>>()?;
-        let dynamic = workers.iter().any(|w| !w.plastic.is_empty());
+        let dynamic = workers.iter().any(|w| !w.codes.is_empty());
         let last_spike = if dynamic { vec![u64::MAX; net.neurons() as usize] } else { Vec::new() };
         Ok(CpuEngine { net, rows, tables, workers, now: 0, recent: VecDeque::new(), last_spike, spikes: 0 })
+    }
+
+    /// Recent spikes of the targets of plastic synapses, population by population.
+    fn post_spikes(&self) -> Vec<u64> {
+        let mut flat = Vec::new();
+        for (h, history) in self.workers[0].histories.all.iter().enumerate() {
+            flat.extend(history.head());
+            flat.push(self.net.populations[history.population].n as u64);
+            self.workers.iter().for_each(|w| w.histories.all[h].store(&mut flat));
+        }
+        flat
+    }
+
+    /// Refuses to go on when a plastic weight has left its bound.
+    fn check_weights(&self) -> Result<()> {
+        let failed = self.workers.iter().zip(&self.tables.tables).find_map(|(worker, table)| {
+            let codes = worker.codes.iter().zip(&table.dynamics);
+            codes.filter_map(|(c, d)| if let SynapseCode::Plastic(p) = c { Some((p, d)) } else { None }).find(|(p, _)| p.failed)
+        });
+        let Some((code, dynamic)) = failed else { return Ok(()) };
+        let projection = &self.net.projections[dynamic.projection as usize];
+        let weights = self.tables.weights(&self.net, &self.rows, dynamic.projection as usize)?;
+        let what = match weights.iter().find(|w| !(w.2.abs() <= code.limit())) {
+            Some((source, target, w)) => format!("the weight of the synapse from neuron {source} to neuron {target} is {w}"),
+            None => "a synapse transmits more than it may".to_string(),
+        };
+        let (name, model, limit) = (&projection.name, &projection.synapse.model.name, code.limit());
+        let at = self.now as f64 * self.net.dt;
+        Err(Error::Run {
+            message: format!("projection `{name}`: {what}, beyond the bound {limit} of {model}, at {at:.3} ms"),
+            remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
+        })
     }
 
     fn check_finite(&self) -> Result<()> {
@@ -168,6 +206,10 @@ fn run_worker(shared: &Shared, index: usize, worker: &mut Worker, table: &mut Ta
             let spikes = unsafe { &(*mail.0[parity].get()).spikes };
             worker.receive(table, spikes, end);
         }
+        worker.histories.forget(end);
+        if worker.failed() {
+            shared.stop.fetch_min(end + shared.interval, Ordering::AcqRel);
+        }
         if let Some(lead) = lead.as_deref_mut() {
             // SAFETY: as above.
             let outboxes: Vec<&Outbox> = shared.mail.iter().map(|m| unsafe { &*m.0[parity].get() }).collect();
@@ -226,6 +268,7 @@ impl Engine for CpuEngine {
         if let Some(error) = failure {
             return Err(error);
         }
+        self.check_weights()?;
         self.check_finite()
     }
 
@@ -240,13 +283,18 @@ impl Engine for CpuEngine {
             })
             .collect();
         self.workers.iter().for_each(|w| w.gather(&mut states));
+        let mut extra = vec![("elapsed".into(), self.recent.iter().map(|r| r.2 as u64).collect())];
+        if !self.workers[0].histories.all.is_empty() {
+            extra.push((POST_SPIKES.into(), self.post_spikes()));
+            extra.push((POST_SEEN.into(), self.workers[0].histories.seen(self.now).to_vec()));
+        }
         Ok(Snapshot {
             step: self.now,
             states,
             recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
             last_spike: self.last_spike.clone(),
             synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
-            extra: vec![("elapsed".into(), self.recent.iter().map(|r| r.2 as u64).collect())],
+            extra,
         })
     }
 
@@ -269,6 +317,17 @@ impl Engine for CpuEngine {
             .zip(&snapshot.recent)
             .map(|(i, &(stamp, id))| (stamp, id, elapsed.and_then(|e| e.get(i)).map_or(u32::MAX, |&e| e as u32)))
             .collect();
+        let extra = |name: &str| snapshot.extra.iter().find(|e| e.0 == name).map_or(&[][..], |e| &e.1);
+        let (spikes, seen) = (extra(POST_SPIKES), extra(POST_SEEN));
+        for (worker, block) in self.workers.iter_mut().zip(&self.tables.blocks) {
+            if !worker.histories.all.is_empty() && worker.histories.restore(spikes, seen, block, self.now).is_none() {
+                return Err(Error::input(
+                    "the checkpoint does not hold the spike histories that these plastic synapses need",
+                    "resume with the scenario and the engine that wrote it; rules and time constants may not change",
+                ));
+            }
+            self.recent.iter().for_each(|&(stamp, id, _)| worker.histories.note(stamp, id));
+        }
         for (worker, table) in self.workers.iter_mut().zip(&self.tables.tables) {
             for &(stamp, id, elapsed) in &self.recent {
                 worker.calendar.enter(table, id, stamp, elapsed, self.now);

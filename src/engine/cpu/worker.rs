@@ -1,8 +1,9 @@
 //! One thread of the CPU engine: the targets it owns and what it does to them in a step. Promises that nothing here depends on
 //! how many workers there are: neurons see integers summed over all sources, and random numbers that are functions of their id.
 
-use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES};
+use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, SynapseCode};
 use super::lanes::{for_spikes, take_sums};
+use super::plastic::{Histories, PlasticKernel};
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::{Recorder, Sign, Words, vector};
@@ -37,7 +38,8 @@ pub struct Worker {
     probes: Vec<LocalProbe>,
     acc: Vec<i32>,
     pub calendar: Calendar,
-    pub plastic: Vec<DynamicKernel>,
+    pub codes: Vec<SynapseCode>,
+    pub histories: Histories,
     /// Stamp of each source's last spike (u64::MAX: none); kept only where synapses have dynamics.
     pub last_spike: Vec<u64>,
     inputs: Vec<Vec<f32>>,
@@ -116,21 +118,22 @@ impl Worker {
         }
         let probes = local_probes(net, &populations)?;
         let table = &tables.tables[index];
+        let histories = Histories::new(net, block, tables.max_delay)?;
+        let mut codes = Vec::new();
         for dynamic in &table.dynamics {
-            let model = &net.projections[dynamic.projection as usize].synapse.model;
+            let synapse = &net.projections[dynamic.projection as usize].synapse;
+            let model = &synapse.model;
             within(&model.place, &model.name, "states", model.states.len(), MAX_STATES)?;
             within(&model.place, &model.name, "constants", model.constants.len(), MAX_CONSTANTS)?;
+            match (PlasticKernel::new(net, block, dynamic, &histories)?, synapse.model.kernel()) {
+                (Some(plastic), _) => codes.push(SynapseCode::Plastic(Box::new(plastic))),
+                (None, Some(kernel)) => {
+                    codes.push(SynapseCode::Dynamic(DynamicKernel::new(kernel, synapse.constants(), net.dt)));
+                }
+                (None, None) => {}
+            }
         }
-        let plastic = table
-            .dynamics
-            .iter()
-            .filter_map(|d| {
-                let synapse = &net.projections[d.projection as usize].synapse;
-                synapse.model.kernel().map(|kernel| (kernel, synapse))
-            })
-            .map(|(kernel, synapse)| DynamicKernel::new(kernel, synapse.constants(), net.dt))
-            .collect::<Vec<_>>();
-        let last_spike = if plastic.is_empty() { Vec::new() } else { vec![u64::MAX; net.neurons() as usize] };
+        let last_spike = if codes.is_empty() { Vec::new() } else { vec![u64::MAX; net.neurons() as usize] };
         let widest = populations.iter().map(|g| g.ports.len()).max().unwrap_or(0);
         Ok(Worker {
             populations,
@@ -138,7 +141,8 @@ impl Worker {
             probes,
             acc: vec![0; block.accumulators()],
             calendar: Calendar::new(tables.max_delay),
-            plastic,
+            codes,
+            histories,
             last_spike,
             inputs: vec![vec![0.0; BLOCK]; widest],
             spiked: vec![0; BLOCK],
@@ -151,11 +155,16 @@ impl Worker {
 
     /// The step that ends at stamp `end` (in steps). Spikes and samples go to `out`.
     pub fn step(&mut self, table: &mut Table, end: u64, out: &mut Outbox) {
-        self.events += self.calendar.serve(table, &mut self.plastic, &mut self.acc, end);
+        self.events += self.calendar.serve(table, &mut self.codes, &self.histories, &mut self.acc, end);
         let from = out.spikes.len();
         for group in &mut self.populations {
             self.updates += group.range.len() as u64;
+            let before = out.spikes.len();
             group.update(end, &mut self.acc, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
+            if let Some(at) = self.histories.of(group.population) {
+                let first = group.first + group.range.start;
+                out.spikes[before..].iter().for_each(|s| self.histories.all[at].push((s.1 - first) as usize, end));
+            }
         }
         for source in &mut self.sources {
             self.emitted.clear();
@@ -188,8 +197,14 @@ impl Worker {
                 prefetch_row(table, ahead);
             }
             let elapsed = self.note(stamp, id);
+            self.histories.note(stamp, id);
             self.calendar.enter(table, id, stamp, elapsed, done);
         }
+    }
+
+    /// A plastic synapse has left its bound.
+    pub fn failed(&self) -> bool {
+        self.codes.iter().any(|code| matches!(code, SynapseCode::Plastic(p) if p.failed))
     }
 
     /// Steps since the source's previous spike, which this one now replaces.

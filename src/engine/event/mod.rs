@@ -84,6 +84,12 @@ impl EventEngine {
             Currents::of(net, p)?;
             cells::closed_form(population)?;
         }
+        if let Some(p) = net.projections.iter().find(|p| p.synapse.model.plasticity.is_some()) {
+            return Err(Error::input(
+                format!("projection `{}`: the event engine does not change weights, as {} does", p.name, p.synapse.model.name),
+                "use --engine cpu, or static_synapse",
+            ));
+        }
         memory::check(&estimate(net))?;
         let rows = Rows::prepare(net, &|done| progress(0.3 * done))?;
         let rows = Box::new(move |source, out: &mut Vec<Edge>| rows.row(source, out));

@@ -147,6 +147,12 @@ impl GpuEngine {
             let message = format!("the longest delay is {} steps, the gpu engine takes {MOST_DELAY}", tables.max_delay);
             return Err(Error::input(message, "shorten the delays, lengthen the step, or use --engine cpu"));
         }
+        if let Some(p) = net.projections.iter().find(|p| p.synapse.model.plasticity.is_some()) {
+            return Err(Error::input(
+                format!("projection `{}`: the gpu engine does not change weights, as {} does", p.name, p.synapse.model.name),
+                "use --engine cpu, or static_synapse",
+            ));
+        }
         let device = Device::open(options.device.as_deref())?;
         Self::upload_network(net, rows, tables, &options, device)
     }

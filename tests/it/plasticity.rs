@@ -1,0 +1,471 @@
+//! Synapses whose weight changes: against NEST spike by spike, against the pair tables, against a naive simulation in f64 that sums
+//! over all pairs of spikes; any number of threads; checkpoints; bounds; refusals.
+
+use crate::common::{Collected, plan, shared, try_plan};
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+use sharpwave::engine::Engine;
+use sharpwave::model::library::Library;
+use sharpwave::network::rules::Rows;
+use sharpwave::network::Network;
+use sharpwave::run::{Options, Silent};
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+fn engine(net: &Arc<Network>, threads: usize) -> Box<dyn Engine> {
+    sharpwave::run::engine(net, "cpu", threads, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn keys(params: &Map<String, Value>) -> String {
+    params.iter().map(|(k, v)| format!(", {k} = {:?}", v.as_f64().unwrap())).collect()
+}
+
+/// A source: delay, initial weight, train (ms).
+struct Source {
+    delay: f64,
+    weight: f64,
+    times: Vec<f64>,
+}
+
+/// One target that spikes at given times, whatever its plastic synapses do.
+fn protocol(rule: &str, params: &Map<String, Value>, post: &[f64], sources: &[Source]) -> String {
+    let stop = sources.iter().flat_map(|s| s.times.last().map(|t| t + s.delay)).fold(0.0, f64::max) + 1.0;
+    let teacher: Vec<f64> = post.iter().map(|t| (t * 10.0 - 10.0).round() / 10.0).collect();
+    let mut text = format!(
+        "title = \"plasticity\"\n[simulation]\ndt = 0.1\nduration = {stop:?}\nseed = 1\n[populations.X]\nmodel = \"iaf_psc_delta\"\nn = 1\n\
+         params = {{ V_th = 1e6, t_ref = 0.5 }}\n[populations.T]\nmodel = \"spike_generator\"\ntimes = [{teacher:?}]\n[[projections]]\n\
+         source = \"T\"\ntarget = \"X\"\nrule = \"all_to_all\"\nweight = 2e6\ndelay = 1.0\n"
+    );
+    for (i, source) in sources.iter().enumerate() {
+        writeln!(
+            text,
+            "[populations.S{i}]\nmodel = \"spike_generator\"\ntimes = [{:?}]\n[[projections]]\nsource = \"S{i}\"\ntarget = \"X\"\n\
+             rule = \"all_to_all\"\nweight = {:?}\ndelay = {:?}\nsynapse = {{ model = \"{rule}\"{} }}",
+            source.times,
+            source.weight,
+            source.delay,
+            keys(params)
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// Weight of each source's synapse just after each of its spikes has arrived.
+fn transmitted(rule: &str, params: &Map<String, Value>, post: &[f64], sources: &[Source]) -> Vec<Vec<f32>> {
+    let plan = plan(&protocol(rule, params, post, sources), &[]);
+    let net = Arc::new(plan.network.clone());
+    let mut engine = engine(&net, 1);
+    let steps = |ms: f64| (ms * 10.0).round() as u64;
+    let mut arrivals: Vec<(u64, usize)> =
+        (0..).zip(sources).flat_map(|(i, s)| s.times.iter().map(move |t| (steps(t + s.delay), i))).collect();
+    arrivals.sort_unstable();
+    let (mut now, mut sink) = (0, Collected::default());
+    let mut weights = vec![vec![]; sources.len()];
+    for (at, source) in arrivals {
+        engine.advance(at - now, &mut sink).unwrap_or_else(|e| panic!("{rule}: {e}"));
+        now = at;
+        weights[source].push(engine.weights(1 + source).unwrap()[0].2);
+    }
+    let spikes: Vec<f64> = sink.spikes.iter().filter(|s| s.id == 0).map(|s| (s.time * 10.0).round() / 10.0).collect();
+    let due: Vec<f64> = post.iter().copied().filter(|t| steps(*t) <= now).collect();
+    assert_eq!(spikes, due, "the target spikes as it is told");
+    weights
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+/// Every weight that NEST transmits, within 1e-5.
+#[test]
+fn weights_are_those_of_nest_at_every_spike() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nest_plasticity.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let mut covered = vec![];
+    let mut worst = 0f64;
+    for case in golden["cases"].as_array().unwrap() {
+        let rule = case["rule"].as_str().unwrap();
+        covered.push(rule.to_string());
+        let list = case["sources"].as_array().unwrap();
+        let number = |v: &Value| v.as_f64().unwrap();
+        let sources: Vec<Source> = list
+            .iter()
+            .map(|s| Source { delay: number(&s["delay"]), weight: number(&s["weight"]), times: numbers(&s["times"]) })
+            .collect();
+        let params = case["params"].as_object().unwrap();
+        let ours = transmitted(rule, params, &numbers(&case["post"]), &sources);
+        let scale = params.get("Wmax").map_or(1.0, |w| w.as_f64().unwrap().abs());
+        for (i, (ours, source)) in ours.iter().zip(list).enumerate() {
+            let theirs = numbers(&source["weights"]);
+            assert_eq!(ours.len(), theirs.len());
+            for (k, (a, b)) in ours.iter().zip(&theirs).enumerate() {
+                // Beside zero, what was left after subtracting large numbers.
+                let off = (*a as f64 - b).abs() / b.abs().max(0.01 * scale);
+                worst = worst.max(off);
+                assert!(off < 1e-5, "{rule} {params:?}: spike {k} of source {i} transmits {a}, NEST {b}");
+            }
+        }
+    }
+    println!("largest difference {worst:.1e}");
+    let rules = Library::built_in().unwrap().synapses().filter(|m| m.plasticity.is_some());
+    rules.for_each(|m| assert!(covered.contains(&m.name), "{} has no reference", m.name));
+}
+
+/// Parameters and defaults are NEST's; ours alone is the bound of the rule that has none there.
+#[test]
+fn defaults_are_those_of_nest() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nest_plasticity.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    for rule in rules() {
+        let theirs = golden["defaults"][&rule].as_object().unwrap_or_else(|| panic!("{rule} has no reference"));
+        let model = Library::built_in().unwrap().synapse(&rule).unwrap();
+        let mut ours: Map<String, Value> =
+            model.params.iter().map(|p| (p.name.clone(), p.default.constant().unwrap().into())).collect();
+        if rule == "stdp_pl_synapse_hom" {
+            ours.remove("Wmax");
+        }
+        assert_eq!(&ours, theirs, "{rule}");
+    }
+}
+
+/// The change by one pair of spikes, within 1e-5 of the change and the last bit of the weight.
+#[test]
+fn one_pair_changes_a_weight_as_in_the_table() {
+    let (Some(csv), Some(json)) = (shared("reference/stdp_window.csv"), shared("reference/stdp_window.json")) else { return };
+    let about: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    let rows: Vec<Vec<f64>> = std::fs::read_to_string(csv)
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').map(|x| x.parse().unwrap()).collect())
+        .collect();
+    let mut worst = 0f64;
+    for (index, case) in about["cases"].as_array().unwrap().iter().enumerate() {
+        let rule = case["nest_model"].as_str().unwrap();
+        let mut params = case["params"].as_object().unwrap().clone();
+        let weight = params.remove("weight").unwrap().as_f64().unwrap();
+        let delay = params.remove("delay").unwrap().as_f64().unwrap();
+        params.insert("tau_minus".into(), about["tau_minus_ms"].clone());
+        let own: Vec<&Vec<f64>> = rows.iter().filter(|r| r[0] == index as f64).collect();
+        assert!(own.len() > 20, "{rule}: {} rows", own.len());
+        for row in own {
+            let source = Source { delay, weight, times: vec![200.0, 5200.0] };
+            let ours = transmitted(rule, &params, &[200.0 + row[1] - delay], &[source])[0][1] as f64;
+            let off = (ours - row[3]).abs();
+            if row[4].abs() > 0.01 * row[3].abs() {
+                worst = worst.max(off / row[4].abs());
+            }
+            let allowed = 1e-5 * row[4].abs() + (f32::EPSILON as f64) * row[3].abs();
+            assert!(off <= allowed, "{rule} {params:?}, dt {}: {ours}, table {}, change {}", row[1], row[3], row[4]);
+        }
+    }
+    println!("largest difference relative to changes of 1 % or more {worst:.1e}");
+}
+
+/// The weights that a rule transmits, from sums over all pairs; times and delay in steps.
+fn naive(rule: &str, p: &dyn Fn(&str) -> f64, dt: f64, w0: f64, d: i64, pre: &[i64], post: &[i64]) -> Vec<f64> {
+    let fall = |steps: i64, tau: f64| (-(steps as f64) * dt / tau).exp();
+    let (mut w, mut paired, mut out) = (w0, 0, vec![]);
+    for (k, &t) in pre.iter().enumerate() {
+        let before = &pre[..k];
+        let last = before.last().copied();
+        let window: Vec<i64> = post.iter().copied().filter(|q| q + d <= t && last.is_none_or(|l| q + d > l)).collect();
+        let since = |q: i64| q + d - last.unwrap_or(0);
+        let past = |t: i64| post.iter().copied().filter(move |q| q + d < t);
+        let minus = |tau: f64| past(t).map(|q| fall(t - d - q, tau)).sum::<f64>();
+        let plus = |from: usize, q: i64, tau: f64| before[from.min(k)..].iter().map(|s| fall(q + d - s, tau)).sum::<f64>();
+        let nearest = past(t).max().map_or(0.0, |q| fall(t - d - q, p("tau_minus")));
+        let up = |w: f64, x: f64| {
+            let (max, norm) = (p("Wmax"), w / p("Wmax"));
+            (norm + p("lambda") * (1.0 - norm).powf(p("mu_plus")) * x).min(1.0) * max
+        };
+        let down = |w: f64, x: f64| {
+            let (max, norm) = (p("Wmax"), w / p("Wmax"));
+            (norm - p("alpha") * p("lambda") * norm.powf(p("mu_minus")) * x).max(0.0) * max
+        };
+        match rule {
+            "stdp_synapse" => {
+                window.iter().for_each(|q| w = up(w, plus(0, *q, p("tau_plus"))));
+                w = down(w, minus(p("tau_minus")));
+            }
+            "stdp_nn_symm_synapse" => {
+                window.iter().for_each(|q| w = up(w, fall(since(*q), p("tau_plus"))));
+                w = down(w, nearest);
+            }
+            "stdp_nn_restr_synapse" => {
+                if let Some(q) = window.first() {
+                    w = down(up(w, fall(since(*q), p("tau_plus"))), nearest);
+                }
+            }
+            "stdp_nn_pre_centered_synapse" => {
+                if let Some(q) = window.first() {
+                    w = up(w, plus(paired, *q, p("tau_plus")));
+                    paired = k;
+                }
+                w = down(w, nearest);
+            }
+            "stdp_pl_synapse_hom" => {
+                window.iter().for_each(|q| w += p("lambda") * w.powf(p("mu")) * plus(0, *q, p("tau_plus")));
+                w = (w - p("lambda") * p("alpha") * w * minus(p("tau_minus"))).max(0.0);
+            }
+            "stdp_triplet_synapse" => {
+                for q in &window {
+                    let slow: f64 = post.iter().filter(|o| *o < q).map(|o| fall(q - o, p("tau_minus_triplet"))).sum();
+                    w = (w + plus(0, *q, p("tau_plus")) * (p("Aplus") + p("Aplus_triplet") * slow)).min(p("Wmax"));
+                }
+                let slow: f64 = before.iter().map(|s| fall(t - s, p("tau_plus_triplet"))).sum();
+                w = (w - minus(p("tau_minus")) * (p("Aminus") + p("Aminus_triplet") * slow)).max(0.0);
+            }
+            "vogels_sprekeler_synapse" => {
+                let (side, max) = (p("Wmax").signum(), p("Wmax").abs());
+                window.iter().for_each(|q| w = side * (w.abs() + p("eta") * plus(0, *q, p("tau"))).min(max));
+                w = side * (w.abs() + p("eta") * minus(p("tau_minus"))).min(max);
+                w = side * (w.abs() - p("alpha") * p("eta")).max(0.0);
+            }
+            other => panic!("{other} has no naive form"),
+        }
+        out.push(w);
+    }
+    out
+}
+
+/// Parameters with which each rule moves pA weights within a second.
+fn lively(rule: &str) -> &'static str {
+    match rule {
+        "stdp_pl_synapse_hom" => "lambda = 0.3, alpha = 0.1, Wmax = 1000.0",
+        "stdp_triplet_synapse" => "Aplus = 1.0, Aplus_triplet = 0.5, Aminus = 2.0, Aminus_triplet = 0.2, Wmax = 90.0",
+        "vogels_sprekeler_synapse" => "eta = 2.0, alpha = 0.2, Wmax = -150.0",
+        _ => "lambda = 0.05, mu_plus = 0.3, mu_minus = 0.6, tau_minus = 30.0, Wmax = 90.0",
+    }
+}
+
+/// Neurons that excite each other, and a population of generators, all through the rule, in two projections with other constants.
+fn recurrent(rule: &str) -> String {
+    let params = lively(rule);
+    let sign = if params.contains("Wmax = -") { -1.0 } else { 1.0 };
+    let weight = |mean: f64| {
+        let (low, high) = if sign > 0.0 { (0.0, 80.0) } else { (-80.0, 0.0) };
+        format!("{{ distribution = \"normal\", mean = \"{} pA\", std = \"10 pA\", low = {low:?}, high = {high:?}, redraw = true }}", sign * mean)
+    };
+    let tau = if rule == "vogels_sprekeler_synapse" { "tau = 12.0" } else { "tau_plus = 12.0" };
+    let tau = if params.contains("tau_minus") { tau.to_string() } else { format!("{tau}, tau_minus = 17.0") };
+    format!(
+        r#"
+title = "A small plastic network"
+[simulation]
+dt = "0.1 ms"
+duration = "400 ms"
+seed = 5
+[populations.E]
+model = "iaf_psc_exp"
+n = 70
+params = {{ V_m = {{ distribution = "normal", mean = "-60 mV", std = "4 mV" }} }}
+[populations.P]
+model = "poisson"
+n = 20
+rate = "40 Hz"
+[[projections]]
+source = "E"
+target = "E"
+rule = {{ name = "fixed_indegree", indegree = 12 }}
+weight = {}
+delay = {{ distribution = "normal", mean = "2 ms", std = "1.5 ms", low = "0.1 ms", redraw = true }}
+synapse = {{ model = "{rule}", {params} }}
+[[projections]]
+source = "P"
+target = "E"
+rule = {{ name = "pairwise_bernoulli", p = 0.5 }}
+weight = {}
+delay = "1.3 ms"
+synapse = {{ model = "{rule}", {params}, {tau} }}
+[[drives]]
+target = "E"
+type = "poisson_generator"
+rate = "9000 Hz"
+weight = "60 pA"
+"#,
+        weight(40.0),
+        weight(50.0)
+    )
+}
+
+fn rules() -> Vec<String> {
+    Library::built_in().unwrap().synapses().filter(|m| m.plasticity.is_some()).map(|m| m.name.clone()).collect()
+}
+
+fn bits(engine: &mut dyn Engine) -> Vec<Vec<u32>> {
+    (0..2).map(|p| engine.weights(p).unwrap().iter().map(|w| w.2.to_bits()).collect()).collect()
+}
+
+/// Spikes decide weights: those of a whole network, computed again from its spikes.
+#[test]
+fn weights_follow_from_the_spikes_of_a_network() {
+    for rule in rules() {
+        let net = Arc::new(plan(&recurrent(&rule), &[]).network.clone());
+        let mut engine = engine(&net, 2);
+        let (steps, mut sink) = (4000i64, Collected::default());
+        engine.advance(steps as u64, &mut sink).unwrap_or_else(|e| panic!("{e}"));
+        let mut trains = vec![vec![]; net.neurons() as usize];
+        sink.spikes.iter().for_each(|s| trains[s.id as usize].push((s.time * 10.0).round() as i64));
+        let spikes = trains[..70].iter().map(Vec::len).sum::<usize>();
+        assert!(spikes > 200, "{rule}: {spikes} spikes");
+        let rows = Rows::prepare(&net, &|_| {}).unwrap();
+        let mut edges = vec![];
+        let (mut moved, mut worst) = (0, 0f64);
+        for (p, projection) in net.projections.iter().enumerate() {
+            let value = |name: &str| {
+                let at = projection.synapse.model.params.iter().position(|q| q.name == name);
+                projection.synapse.params[at.unwrap_or_else(|| panic!("{rule} has no {name}"))]
+            };
+            let source = &net.populations[projection.source];
+            let mut ours = engine.weights(p).unwrap().into_iter();
+            for id in source.first..source.first + source.n {
+                edges.clear();
+                rows.row(id, &mut edges);
+                for edge in edges.iter().filter(|e| e.projection as usize == p) {
+                    let (from, to, w) = ours.next().unwrap();
+                    assert_eq!((from, to), (id, edge.target));
+                    let d = ((edge.delay * 10.0 + 0.5) as i64).max(1);
+                    let arrived: Vec<i64> = trains[id as usize].iter().copied().filter(|t| t + d <= steps).collect();
+                    let all = naive(&rule, &value, net.dt, edge.weight, d, &arrived, &trains[to as usize]);
+                    let expected = all.last().copied().unwrap_or(edge.weight);
+                    moved += ((expected - edge.weight).abs() > 1.0) as u32;
+                    let off = (w as f64 - expected).abs() / expected.abs().max(1.0);
+                    worst = worst.max(off);
+                    assert!(off < 1e-5, "{rule}: {from} -> {to}: {w}, naive {expected}, at first {}", edge.weight);
+                }
+            }
+            assert!(ours.next().is_none());
+        }
+        println!("{rule}: {spikes} spikes, {moved} weights moved by more than 1 pA, largest difference {worst:.1e}");
+        assert!(moved > 200, "{rule}: only {moved} weights moved");
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_weights() {
+    for rule in rules() {
+        let net = Arc::new(plan(&recurrent(&rule), &[]).network.clone());
+        let run = |threads: usize| {
+            let (mut engine, mut sink) = (engine(&net, threads), Collected::default());
+            engine.advance(4000, &mut sink).unwrap();
+            (sink.spikes, bits(&mut *engine), engine.snapshot().unwrap())
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            let other = run(threads);
+            assert!(other.0 == one.0, "{rule}: spikes, {threads} threads");
+            assert!(other.1 == one.1, "{rule}: weights, {threads} threads");
+            assert!(other.2 == one.2, "{rule}: snapshots, {threads} threads");
+        }
+    }
+}
+
+/// Stop at any step (histories have been shortened by then), go on with other threads: the same spikes and weights.
+#[test]
+fn a_restored_engine_goes_on_bit_for_bit() {
+    for rule in rules() {
+        let net = Arc::new(plan(&recurrent(&rule), &[]).network.clone());
+        let (mut whole, mut all) = (engine(&net, 2), Collected::default());
+        whole.advance(4000, &mut all).unwrap();
+        let (mut first, mut parts) = (engine(&net, 2), Collected::default());
+        first.advance(2777, &mut parts).unwrap();
+        let snapshot = first.snapshot().unwrap();
+        for threads in [1, 2, 3] {
+            let (mut second, mut rest) = (engine(&net, threads), parts.clone());
+            second.restore(&snapshot).unwrap();
+            assert!(second.snapshot().unwrap() == snapshot, "{rule}: restoring loses nothing");
+            second.advance(1223, &mut rest).unwrap();
+            assert!(rest == all, "{rule}: spikes, {threads} threads");
+            assert!(bits(&mut *second) == bits(&mut *whole), "{rule}: weights, {threads} threads");
+        }
+        let mut without = snapshot.clone();
+        without.extra.retain(|e| e.0 != "post_spikes");
+        let error = engine(&net, 1).restore(&without).unwrap_err();
+        assert!(error.to_string().contains("histories"), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    /// Whatever the rates and exponents, weights stay between 0 and Wmax.
+    #[test]
+    fn bounds_are_never_left(
+        rule in prop::sample::select(rules()),
+        strength in 0.01f64..3.0,
+        exponents in (0.0f64..2.0, 0.0f64..2.0),
+        start in 0.0f64..1.0,
+        negative in any::<bool>(),
+        pre in prop::collection::btree_set(2u32..300, 1..40),
+        post in prop::collection::btree_set(2u32..300, 1..40),
+        delay in 1u32..60,
+    ) {
+        let side = if negative && rule != "stdp_pl_synapse_hom" { -1.0 } else { 1.0 };
+        let mut named = match rule.as_str() {
+            "stdp_triplet_synapse" => ["Aplus", "Aminus", "Aplus_triplet", "Aminus_triplet"].map(|n| (n, strength)).to_vec(),
+            "vogels_sprekeler_synapse" => vec![("eta", strength)],
+            "stdp_pl_synapse_hom" => vec![("lambda", strength), ("mu", exponents.0)],
+            _ => vec![("lambda", strength), ("mu_plus", exponents.0), ("mu_minus", exponents.1)],
+        };
+        named.push(("Wmax", 2.0 * side));
+        let params: Map<String, Value> = named.into_iter().map(|(name, x)| (name.to_string(), x.into())).collect();
+        let times = |set: &std::collections::BTreeSet<u32>| set.iter().map(|t| *t as f64).collect::<Vec<_>>();
+        let source = Source { delay: delay as f64 / 10.0, weight: 2.0 * side * start, times: times(&pre) };
+        for w in &transmitted(&rule, &params, &times(&post), &[source])[0] {
+            prop_assert!((0.0..=2.0).contains(&(*w as f64 * side)), "{} {:?}: {}", rule, params, w);
+        }
+    }
+}
+
+fn one(synapse: &str, weight: &str) -> String {
+    format!(
+        "title = \"refusals\"\n[simulation]\nduration = 100\nseed = 1\n[populations.A]\nmodel = \"iaf_psc_exp\"\nn = 4\n\
+         params = {{ I_e = 600.0 }}\n[[projections]]\nsource = \"A\"\ntarget = \"A\"\nrule = \"all_to_all\"\nweight = {weight}\n\
+         delay = 1.0\nsynapse = {synapse}\n"
+    )
+}
+
+fn refusal(text: &str, kind: &str) -> String {
+    let result = try_plan(text, &[])
+        .and_then(|plan| sharpwave::run::engine(&Arc::new(plan.network.clone()), kind, 1, &Options::default(), &Silent).map(|_| ()));
+    let error = result.err().unwrap_or_else(|| panic!("accepted: {text}"));
+    format!("{error} {}", error.remedy().expect("a remedy"))
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let stdp = "{ model = \"stdp_synapse\", Wmax = 100.0 }";
+    for (kind, synapse, weight, said) in [
+        ("event", stdp, "10.0", "use --engine cpu"),
+        ("cpu", stdp, "-10.0", "a weight may be negative, and the bound of stdp_synapse is 100"),
+        ("cpu", "{ model = \"stdp_synapse\", Wmax = -1.0 }", "10.0", "a weight may be positive, and the bound of stdp_synapse is -1"),
+        ("cpu", stdp, "{ distribution = \"normal\", mean = 10.0, std = 5.0 }", "limits with low = 0.0"),
+        ("cpu", "{ model = \"stdp_synapse\", Wmax = 0.0 }", "10.0", "0 is no bound of weights"),
+        ("cpu", "{ model = \"stdp_synapse\", tau_minus = 0.0 }", "10.0", "tau_minus"),
+        ("cpu", "{ model = \"stdp_synapse\", lamda = 0.1 }", "10.0", "lambda"),
+    ] {
+        let got = refusal(&one(synapse, weight), kind);
+        assert!(got.contains(said), "{kind} {synapse} {weight}: {got}");
+    }
+    #[cfg(feature = "gpu")]
+    assert!(refusal(&one(stdp, "10.0"), "gpu").contains("the gpu engine does not change weights, as stdp_synapse does"));
+}
+
+/// A rule that does not clip stops the run, and the message names the synapse.
+#[test]
+fn a_weight_beyond_its_bound_stops_the_run() {
+    for (growth, said) in [("w = w * 3.0;", "is 270"), ("w = sqrt(-w);", "is NaN")] {
+        let rule = format!("name = \"wild\"\nkind = \"synapse\"\nbound = 100\n[code]\non_pre = \"{growth}\"\n");
+        let mut library = Library::built_in().unwrap().clone();
+        library.add("wild.toml", &rule).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let scenario = folder.path().join("s.toml");
+        std::fs::write(&scenario, one("{ model = \"wild\" }", "10.0")).unwrap();
+        let plan = sharpwave::scenario::Scenario::load(&scenario, &[], None).unwrap().plan(&library).unwrap();
+        let net = Arc::new(plan.network.clone());
+        let error = engine(&net, 2).advance(1000, &mut Collected::default()).unwrap_err().to_string();
+        assert!(error.contains("the weight of the synapse from neuron ") && error.contains(said), "{error}");
+    }
+}
