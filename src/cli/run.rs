@@ -56,7 +56,7 @@ pub struct RunArguments {
     /// Checkpoint file (default: the output with extension .checkpoint)
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Go on from a checkpoint; with another --seed or --set it is a branch
+    /// Go on from a checkpoint; with another --seed (of the stimuli, the network stays) or --set it is a branch
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     /// No progress bar
@@ -75,9 +75,8 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
     let library = Library::load(models)?;
     let mut overrides = arguments.set.clone();
     overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
-    let plan = |overrides: &[String]| {
-        Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.plan(&library)
-    };
+    let plan =
+        |overrides: &[String]| Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.plan(&library);
     let asked = plan(&overrides)?;
     let Some(resume) = resume else { return Ok(asked) };
     let origin = checkpoint::origin(resume)?;

@@ -149,7 +149,8 @@ pub fn available() -> Option<u64> {
     let system = text("/proc/meminfo").and_then(|t| meminfo(&t));
     let group =
         text("/proc/self/cgroup").map_or_else(Vec::new, |t| cgroups(&t)).into_iter().filter_map(|path| control(&path)).min();
-    let own = text("/proc/self/limits").zip(text("/proc/self/status")).and_then(|(limits, status)| address_space(&limits, &status));
+    let own =
+        text("/proc/self/limits").zip(text("/proc/self/status")).and_then(|(limits, status)| address_space(&limits, &status));
     [system, group, own].into_iter().flatten().min()
 }
 
@@ -161,7 +162,8 @@ fn meminfo(text: &str) -> Option<u64> {
 
 /// What the limit of the address space leaves, in bytes; None where there is no limit.
 fn address_space(limits: &str, status: &str) -> Option<u64> {
-    let limit = limits.lines().find_map(|l| l.strip_prefix("Max address space"))?.split_whitespace().next()?.parse::<u64>().ok()?;
+    let limit =
+        limits.lines().find_map(|l| l.strip_prefix("Max address space"))?.split_whitespace().next()?.parse::<u64>().ok()?;
     let used = status.lines().find_map(|l| l.strip_prefix("VmSize:"))?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
     Some(limit.saturating_sub(used * 1024))
 }

@@ -2,8 +2,8 @@
 //! at the key or value it is about and says what to write instead. Knows TOML shapes and units; no network.
 
 use super::tree::{Kind, Node, Spot};
-use crate::network::memory::room;
 use crate::error::{Error, Fault, Place, Result, nearest};
+use crate::network::memory::room;
 use crate::network::{Draw, Limits, Values};
 use crate::rng::{Purpose, Stream};
 use crate::units;
