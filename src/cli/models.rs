@@ -107,6 +107,13 @@ fn show_synapse(model: &SynapseModel) {
     println!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
     params(&model.params);
     states(&model.states);
+    if let Some(plasticity) = &model.plasticity {
+        println!("traces of the target");
+        for t in &plasticity.traces {
+            println!("  {:<14} {:>12} {:<8} {}", t.name, t.tau.text, "ms", t.doc);
+        }
+        println!("weights from 0 to {}; engines: cpu", plasticity.bound.text);
+    }
     println!("\n{}", model.place.text);
 }
 
