@@ -108,6 +108,13 @@ fn show_synapse(model: &SynapseModel) {
     out!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
     params(&model.params);
     states(&model.states);
+    if let Some(plasticity) = &model.plasticity {
+        out!("traces of the target");
+        for t in &plasticity.traces {
+            out!("  {:<14} {:>12} {:<8} {}", t.name, t.tau.text, "ms", t.doc);
+        }
+        out!("weights from 0 to {}; engines: cpu", plasticity.bound.text);
+    }
     out!("\n{}", model.place.text);
 }
 

@@ -705,7 +705,11 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
     } else if let Some(state) = head.states.first() {
         return Err(root.source.fault(head.span_of(&state.name), "a synapse with states needs [code]", "add `on_pre`"));
     } else if plasticity.is_some() {
-        return Err(root.source.fault(root.span.clone(), "a synapse with a `bound` needs [code]", "add `on_pre`, or drop `bound`"));
+        return Err(root.source.fault(
+            root.span.clone(),
+            "a synapse with a `bound` needs [code]",
+            "add `on_pre`, or drop `bound`",
+        ));
     }
     (model.params, model.derived, model.states) = (head.params, head.derived, head.states);
     Ok(model)
@@ -914,7 +918,8 @@ fn plastic_code(root: &Section, head: &Head, traces: &[PostTrace], code: &Sectio
         module.add(if says_psc { "}\n" } else { "psc = w;\n}\n" });
         module
     };
-    let states: Vec<(&str, Ty)> = [("w", Ty::F32)].into_iter().chain(head.states.iter().map(|s| (s.name.as_str(), s.ty))).collect();
+    let states: Vec<(&str, Ty)> =
+        [("w", Ty::F32)].into_iter().chain(head.states.iter().map(|s| (s.name.as_str(), s.ty))).collect();
     let mut entries = vec![EntryPoint { integrate: None, update: "on_pre" }];
     entries.extend(on_post.is_some().then_some(EntryPoint { integrate: None, update: "on_post" }));
     let texts = [&functions, &on_post, &Some(on_pre.clone())];
@@ -997,6 +1002,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::program::Slot;
 
     const LIF: &str = r#"name = "lif"
 kind = "neuron"
@@ -1309,6 +1315,38 @@ threshold = "v + theta"
         assert!(got.starts_with("lif.toml:10:1: `w` is an input and cannot be assigned"), "{got}");
         let got = transcript(&text.replace("[state]\nu", "[state]\nw"));
         assert!(got.starts_with("lif.toml:6:1: `w` has a meaning of its own in a model"), "{got}");
+    }
+
+    #[test]
+    fn plastic_synapses_are_checked() {
+        let text = "name = \"s\"\nkind = \"synapse\"\nbound = \"Wmax\"\n[params]\nWmax = { default = 2.0, unit = \"1\" }\n\
+                    tau = { default = 10, unit = \"ms\" }\n[state]\nK = { init = 0 }\n[post_traces]\ny = { tau = \"tau\" }\n\
+                    [code]\non_post = \"w = min(w + K, Wmax);\"\non_pre = '''\nw = max(w - y, 0.0);\nK = since_pre;\n'''\n";
+        let Model::Synapse(model) = read("s.toml", text).unwrap_or_else(|e| panic!("{e}")) else { panic!("a neuron") };
+        let plasticity = model.plasticity.as_ref().expect("a plastic synapse");
+        let (pre, post) = (model.program.as_ref().unwrap(), plasticity.on_post.as_ref().unwrap());
+        assert_eq!((plasticity.traces.len(), pre.states.len(), pre.inputs, pre.constants.len()), (1, 2, 4, 1));
+        assert_eq!((&post.states, post.inputs, &post.constants), (&pre.states, pre.inputs, &pre.constants));
+        // `w` leaves on_pre as state 0, and is what it transmits.
+        let stored = |slot| pre.update.stores.iter().find(|s| s.0 == slot).map(|s| s.1);
+        assert_eq!(stored(Slot::Output), stored(Slot::State(0)));
+        naga::front::wgsl::parse_str(&model.wgsl).expect("WGSL");
+        for (from, to, said) in [
+            ("bound = \"Wmax\"\n", "", "[post_traces] belong to synapses whose weight changes"),
+            ("bound = \"Wmax\"", "bound = \"wmax\"", "`wmax` is not known here (did you mean `Wmax`?)"),
+            ("y = { tau", "K = { tau", "`K` is declared twice"),
+            ("y = { tau", "since_pre = { tau", "`since_pre` has a meaning of its own"),
+            ("tau = \"tau\"", "tau = \"dt\"", "`dt` is not known here"),
+            ("K = since_pre", "y = since_pre", "`y` is an input and cannot be assigned"),
+            ("min(w + K, Wmax)", "min(w + K, Wmx)", "no definition in scope for identifier: `Wmx` (did you mean `Wmax`?)"),
+            ("w = min", "psc = min", "`on_post` transmits nothing"),
+            ("on_pre", "on_per", "has no key `on_per` (did you mean `on_pre`?)"),
+        ] {
+            let got = transcript(&text.replacen(from, to, 1));
+            assert!(got.contains(said), "{got}");
+        }
+        let got = transcript("name = \"s\"\nkind = \"synapse\"\n[code]\non_pre = \"psc = w;\"\non_post = \"\"\n");
+        assert!(got.contains("`on_post` belongs to synapses whose weight changes (add `bound"), "{got}");
     }
 
     #[test]

@@ -111,7 +111,10 @@ pub(crate) fn reachable(projection: &Projection) -> Result<(Weights, [bool; 2])>
     if wrong {
         let (sign, limit) = if side == 0 { ("negative", "low = 0.0") } else { ("positive", "high = 0.0") };
         return Err(Error::input(
-            format!("projection `{}`: a weight may be {sign}, and the bound of {} is {bound}", projection.name, projection.synapse.model.name),
+            format!(
+                "projection `{}`: a weight may be {sign}, and the bound of {} is {bound}",
+                projection.name, projection.synapse.model.name
+            ),
             format!("give the weights and the bound the same sign (limits with {limit}, redraw = true)"),
         ));
     }

@@ -192,7 +192,8 @@ impl History {
         let past = &mut self.neurons[local];
         let before = past.after.len().saturating_sub(self.taus.len());
         for (t, tau) in self.taus.iter().enumerate() {
-            let decayed = past.stamps.last().map_or(0.0, |last| past.after[before + t] as f64 * (-((stamp - last) as f64) / tau).exp());
+            let decayed =
+                past.stamps.last().map_or(0.0, |last| past.after[before + t] as f64 * (-((stamp - last) as f64) / tau).exp());
             past.after.push((decayed + 1.0) as f32);
         }
         past.stamps.push(stamp);
@@ -290,10 +291,8 @@ impl PlasticKernel {
             ));
         }
         let slot = |tau: f64| histories.all[history].taus.iter().position(|t| *t == tau);
-        let reads: Vec<Read> = traces(synapse, net.dt)?
-            .into_iter()
-            .map(|(tau, rate)| Read { slot: tau.and_then(slot), rate })
-            .collect();
+        let reads: Vec<Read> =
+            traces(synapse, net.dt)?.into_iter().map(|(tau, rate)| Read { slot: tau.and_then(slot), rate }).collect();
         let columns = crate::model::Plasticity::INPUTS.len() + reads.len();
         Ok(Some(PlasticKernel {
             on_pre,
@@ -464,4 +463,85 @@ fn run(
         output: &mut output[..n],
     };
     kernel.run(&mut lanes, 1, scratch);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histories(sources: u32) -> Histories {
+        let history = History { population: 0, sources: vec![0..sources], taus: vec![200.0], neurons: vec![Past::default()] };
+        Histories { all: vec![history], seen: vec![u64::MAX; sources as usize], max_delay: 15, ..Default::default() }
+    }
+
+    /// What may still be asked for is kept, with its traces; the rest goes, as soon as every source has spiked again.
+    #[test]
+    fn histories_keep_what_is_needed_and_no_more() {
+        let mut histories = histories(2);
+        let mut all = Past::default();
+        for now in 1..20_000u64 {
+            if now % 20 == 0 {
+                histories.all[0].push(0, now);
+                let last =
+                    all.stamps.last().map_or(0.0, |s| *all.after.last().unwrap() as f64 * (-((now - s) as f64) / 200.0).exp());
+                all.stamps.push(now);
+                all.after.push((last + 1.0) as f32);
+            }
+            if now % 300 == 0 {
+                histories.note(now, 0);
+            }
+            // The other source is silent for long.
+            if now == 12_001 || now == 19_000 {
+                histories.note(now, 1);
+            }
+            histories.forget(now);
+            let past = &histories.all[0].neurons[0];
+            let gone = all.stamps.len() - past.stamps.len();
+            assert_eq!((&past.stamps[..], &past.after[..]), (&all.stamps[gone..], &all.after[gone..]));
+            let needed = if now < 12_016 {
+                0
+            } else if now < 19_015 {
+                12_001 - 15
+            } else {
+                19_000 - 15
+            };
+            assert!(gone == 0 || past.stamps[0] <= needed.max(1), "at {now} the oldest is {}", past.stamps[0]);
+            if now == 12_000 {
+                assert_eq!(gone, 0, "a source has not spiked yet");
+            }
+            assert!(now < 13_400 || past.stamps.len() < 400, "{} spikes kept at {now}", past.stamps.len());
+        }
+        assert!(histories.all[0].neurons[0].stamps.len() < 90);
+    }
+
+    #[test]
+    fn spikes_are_counted_up_to_a_time() {
+        let past = Past { stamps: (1..40).map(|k| 3 * k).collect(), after: vec![] };
+        for last in 0..130 {
+            assert_eq!(past.until(last), past.stamps.iter().filter(|s| **s <= last).count(), "{last}");
+        }
+    }
+
+    #[test]
+    fn histories_are_stored_and_restored_for_other_blocks() {
+        let mut from = histories(1);
+        for stamp in [3, 50, 51] {
+            from.all[0].push(0, stamp);
+        }
+        let mut flat = from.all[0].head().to_vec();
+        flat.extend([3]);
+        from.all[0].store(&mut flat);
+        flat.extend([0, 1, 9, 1.0f32.to_bits() as u64]);
+        let block = |range: Range<u32>| Block { slices: vec![range], ..Default::default() };
+        let (mut first, mut last) = (histories(1), histories(1));
+        assert!(first.restore(&flat, &[7], &block(0..1), 60).is_some() && last.restore(&flat, &[7], &block(2..3), 60).is_some());
+        assert_eq!(first.all[0].neurons[0].stamps, [3, 50, 51]);
+        assert_eq!(first.all[0].neurons[0].after, from.all[0].neurons[0].after);
+        assert_eq!(last.all[0].neurons[0].stamps, [9]);
+        assert_eq!(last.seen(60), [7]);
+        for bad in 0..flat.len() {
+            assert!(first.restore(&flat[..bad], &[7], &block(0..1), 60).is_none(), "cut at {bad}");
+        }
+        assert!(first.restore(&flat, &[], &block(0..1), 60).is_none());
+    }
 }

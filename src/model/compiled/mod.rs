@@ -178,7 +178,11 @@ mod tests {
         let library = Library::built_in().unwrap_or_else(|e| panic!("{e}"));
         let neurons = library.neurons().map(|m| (m.name.clone(), m.place.file.clone(), m.program.clone()));
         let synapses = library.synapses().filter_map(|m| Some((m.name.clone(), m.place.file.clone(), m.program.clone()?)));
-        neurons.chain(synapses).collect()
+        let post = library.synapses().filter_map(|m| {
+            let program = m.plasticity.as_ref()?.on_post.clone()?;
+            Some((format!("{}_on_post", m.name), m.place.file.clone(), program))
+        });
+        neurons.chain(synapses).chain(post).collect()
     }
 
     /// The generated files are what the models give now. `SHARPWAVE_BLESS=1` writes them; a model that was added without is

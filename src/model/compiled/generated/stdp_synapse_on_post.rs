@@ -1,0 +1,35 @@
+//! stdp_synapse_on_post: the program of models/synapses/stdp_synapse.toml as Rust. Written by the test of compiled/mod.rs; do not edit.
+
+use crate::model::ops::*;
+
+#[inline(always)]
+fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, out: f32) -> (f32, f32, f32) {
+    (s0, s1, out)
+}
+
+#[inline(always)]
+fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, out: f32) -> (f32, f32, f32) {
+    let v4 = f_neg(x1);
+    let v6 = f_mul(v4, c3);
+    let v7 = f_exp(v6);
+    let v8 = f_mul(s1, v7);
+    let v11 = f_mul(s0, c6);
+    let v13 = f_sub(1.0_f32, v11);
+    let v15 = f_max(v13, 0.0_f32);
+    let v17 = f_pow(v15, c0);
+    let v18 = f_mul(c4, v17);
+    let v19 = f_mul(v18, v8);
+    let v20 = f_add(s0, v19);
+    let v22 = f_mul(v20, c6);
+    let v23 = f_lt(v22, 1.0_f32);
+    let v24 = f_select(v23, v20, c2);
+    (v24, s1, x0)
+}
+
+crate::model::compiled::kernel! {
+    "stdp_synapse_on_post", 0x2827b5a58cb441c0, integrate: false,
+    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
+    states: (s0: f32 = 0, s1: f32 = 1),
+    inputs: (x0, x1, x2, x3),
+    output: out: f32 = 2
+}

@@ -1,0 +1,30 @@
+//! vogels_sprekeler_synapse_on_post: the program of models/synapses/vogels_sprekeler_synapse.toml as Rust. Written by the test of compiled/mod.rs; do not edit.
+
+use crate::model::ops::*;
+
+#[inline(always)]
+fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, out: f32) -> (f32, f32, f32) {
+    (s0, s1, out)
+}
+
+#[inline(always)]
+fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, out: f32) -> (f32, f32, f32) {
+    let v4 = f_abs(s0);
+    let v7 = f_neg(x1);
+    let v9 = f_mul(v7, c1);
+    let v10 = f_exp(v9);
+    let v11 = f_mul(s1, v10);
+    let v12 = f_mul(c0, v11);
+    let v13 = f_add(v4, v12);
+    let v15 = f_min(v13, c4);
+    let v16 = f_mul(c3, v15);
+    (v16, s1, x0)
+}
+
+crate::model::compiled::kernel! {
+    "vogels_sprekeler_synapse_on_post", 0x311ea5074d75246d, integrate: false,
+    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
+    states: (s0: f32 = 0, s1: f32 = 1),
+    inputs: (x0, x1, x2, x3),
+    output: out: f32 = 2
+}
