@@ -56,6 +56,7 @@ fn network(n: u32, rate: f64, delay: Draw) -> Result<Network> {
     Ok(Network {
         dt: DT,
         seed: 1,
+        stimulus_seed: 1,
         populations: vec![population("cells", 0, n)],
         projections: vec![projection("excitation", 50.0), projection("inhibition", -50.0)],
         drives: vec![Drive {

@@ -166,10 +166,10 @@ fn step_neurons(
     load_states();
     for (own_step = 0u; own_step < window.steps; own_step++) {
         load_inputs();
+        spike = false;          // a substep may set it
         for (var substep = 0u; substep < populations[own_population].substeps; substep++) {
             integrate();
         }
-        spike = false;
         update();
         if spike {
             record_spike(own_step, populations[own_population].first_id + own_neuron, 1u);

@@ -110,7 +110,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_lowercase()), c))
-        .filter(|(d, c)| *d <= 1 + c.len().max(word.len()) / 3)
+        .filter(|(d, c)| *d <= 1 + c.chars().count().max(word.chars().count()) / 3)
         .min_by_key(|(d, _)| *d)
         .map(|(_, c)| c)
 }

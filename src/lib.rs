@@ -9,6 +9,7 @@
 
 pub mod engine;
 pub mod error;
+pub mod learning;
 pub mod model;
 pub mod network;
 pub mod plot;

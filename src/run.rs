@@ -92,10 +92,19 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
             if kind == "event" { "resume it with --engine cpu or gpu" } else { "resume it with --engine event" },
         ));
     }
+    if let Some((info, _)) = &resumed
+        && info.seed != net.seed
+    {
+        return Err(Error::input(
+            format!("the checkpoint is of the network of seed {}, this one is of seed {}", info.seed, net.seed),
+            "plan the network with the checkpoint's seed; a branch changes the seed of the stimuli only",
+        ));
+    }
+    let checkpoint_path = options.checkpoint.clone().or_else(|| options.out.as_ref().map(|o| o.with_extension("checkpoint")));
+    refuse_overwriting(plan, options, checkpoint_path.as_deref())?;
     if let Some(out) = &options.out {
         refuse_existing(out, options)?;
     }
-    let checkpoint_path = options.checkpoint.clone().or_else(|| options.out.as_ref().map(|o| o.with_extension("checkpoint")));
     if options.checkpoint_every.is_some() && checkpoint_path.is_none() {
         return Err(Error::input("--checkpoint-every has nowhere to write", "give --out FILE or --checkpoint FILE"));
     }
@@ -135,6 +144,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         scenario_text: plan.text.to_string(),
         overrides: plan.overrides.clone(),
         seed: net.seed,
+        stimulus_seed: net.stimulus_seed,
         engine: engine.describe(),
         threads,
         duration: plan.duration,
@@ -289,6 +299,27 @@ pub fn engine(net: &Arc<Network>, kind: &str, blocks: usize, options: &Options, 
     }
 }
 
+/// A file that this run reads, or writes for another purpose, is never its output, whatever `force` says.
+fn refuse_overwriting(plan: &Plan, options: &Options, checkpoint: Option<&Path>) -> Result<()> {
+    let same = |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    let scenario = Path::new(&plan.path);
+    let (out, resume) = (options.out.as_deref(), options.resume.as_deref());
+    let pairs = [
+        (out, checkpoint, "the recording and the checkpoint"),
+        (out, resume, "the recording and the checkpoint to resume from"),
+        (out, Some(scenario), "the recording and the scenario"),
+        (checkpoint, Some(scenario), "the checkpoint and the scenario"),
+    ];
+    for (a, b, what) in pairs {
+        if let (Some(a), Some(b)) = (a, b)
+            && same(a, b)
+        {
+            return Err(Error::input(format!("{what} would be one file, {}", a.display()), "give them different names"));
+        }
+    }
+    Ok(())
+}
+
 fn refuse_existing(out: &Path, options: &Options) -> Result<()> {
     if out.exists() && !options.force && options.resume.is_none() {
         return Err(Error::input(
@@ -297,7 +328,11 @@ fn refuse_existing(out: &Path, options: &Options) -> Result<()> {
         ));
     }
     match out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(folder) => std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e)),
+        Some(folder) => std::fs::create_dir_all(folder).map_err(|e| Error::File {
+            path: folder.to_path_buf(),
+            message: format!("the folder of the output cannot be made: {e}"),
+            remedy: Some("choose another --out".into()),
+        }),
         None => Ok(()),
     }
 }

@@ -179,7 +179,10 @@ pub fn quantity(text: &str, unit: &str, names: &[(String, f64)]) -> Result<f64, 
     let lookup = |name: &str| names.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
     let (expression, word) = split(text, |w| lookup(w).is_some());
     let value = evaluate(expression, names)?;
-    let Some(word) = word else { return finite(value, text) };
+    let whole = |value| {
+        finite(value).map_err(|(message, remedy)| Refusal { message, remedy, span: 0..text.trim_end().len() })
+    };
+    let Some(word) = word else { return whole(value) };
     let target = Unit::parse(unit).unwrap_or(Unit::NONE);
     let at = text.trim_end().len() - word.len();
     let span = at..at + word.len();
@@ -204,7 +207,7 @@ pub fn quantity(text: &str, unit: &str, names: &[(String, f64)]) -> Result<f64, 
         };
         return Err(Refusal { message: format!("{is} stands where {wanted} is expected"), remedy, span });
     }
-    finite(value * (found.factor / target.factor), text)
+    whole(value * (found.factor / target.factor))
 }
 
 fn list_units(unit: &str) -> String {
@@ -216,12 +219,15 @@ fn plain(value: f64) -> String {
     if value.is_finite() && value.fract() == 0.0 && value.abs() < 1e15 { format!("{value:.0}") } else { format!("{value}") }
 }
 
-fn finite(value: f64, text: &str) -> Result<f64, Refusal> {
-    if value.is_finite() {
-        return Ok(value);
+/// A value that 32-bit arithmetic can hold; else what is wrong, and the remedy.
+pub fn finite(value: f64) -> Result<f64, (String, String)> {
+    match value {
+        _ if !value.is_finite() => Err((format!("the value is {value}"), "give a finite number".into())),
+        _ if value.abs() > f32::MAX as f64 => {
+            Err((format!("{value:e} is too large for 32-bit arithmetic"), format!("give at most {:.1e}", f32::MAX)))
+        }
+        _ => Ok(value),
     }
-    let span = 0..text.trim_end().len();
-    Err(Refusal { message: format!("the value is {value}"), remedy: "give a finite number".into(), span })
 }
 
 /// A time given on the command line, in ms: "10 s", "500".
@@ -327,6 +333,7 @@ mod tests {
             ),
             ("rate_exd Hz", "Hz", "0..8 unknown name `rate_exd` (did you mean `rate_ext`?)"),
             ("1/0 ms", "ms", "0..6 the value is inf (give a finite number)"),
+            ("1e40 mV", "mV", "0..7 1e40 is too large for 32-bit arithmetic (give at most 3.4e38)"),
             ("2 * ms", "ms", "4..6 unknown name `ms` (a unit can only be the last word: \"2000 * 8 Hz\")"),
         ];
         for (text, unit, expected) in cases {

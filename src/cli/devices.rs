@@ -25,22 +25,22 @@ pub fn devices(arguments: &DevicesArguments) -> Result<ExitCode> {
                 })
             })
             .collect();
-        println!("{}", serde_json::Value::from(list));
+        out!("{}", serde_json::Value::from(list));
         return Ok(ExitCode::SUCCESS);
     }
     if devices.is_empty() {
-        println!("no GPU and no software driver found (on Debian: apt install mesa-vulkan-drivers); the cpu and event engines need none");
+        out!("no GPU and no software driver found (on Debian: apt install mesa-vulkan-drivers); the cpu and event engines need none");
     }
     for (i, d) in devices.iter().enumerate() {
         let state = d.usable.as_ref().map_or_else(|why| format!("not usable: {why}"), |()| "usable".into());
-        println!("{i}  {}  [{}, {}, {}]", d.name, d.kind, d.backend, d.driver);
-        println!("   largest binding {} MiB; {state}", d.max_binding >> 20);
+        out!("{i}  {}  [{}, {}, {}]", d.name, d.kind, d.backend, d.driver);
+        out!("   largest binding {} MiB; {state}", d.max_binding >> 20);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(not(feature = "gpu"))]
 pub fn devices(arguments: &DevicesArguments) -> Result<ExitCode> {
-    println!("{}", if arguments.json { "[]" } else { "this binary was built without the gpu engine" });
+    out!("{}", if arguments.json { "[]" } else { "this binary was built without the gpu engine" });
     Ok(ExitCode::SUCCESS)
 }

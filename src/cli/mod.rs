@@ -1,6 +1,15 @@
 //! Arguments and printing. Results go to standard output, progress and errors to standard error; every decision is the
 //! library's.
 
+/// A line of results. A reader that went away (`| head`) ends the program quietly; a full disk is said.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::cli::result_line(format_args!($($text)*)) };
+}
+/// A line for the user, beside the results. Where nobody reads it, it is lost.
+macro_rules! note {
+    ($($text:tt)*) => { { use std::io::Write; let _ = writeln!(std::io::stderr(), $($text)*); } };
+}
+
 mod devices;
 mod models;
 mod plot;
@@ -64,6 +73,18 @@ fn quiet_drivers() {
     }
 }
 
+fn result_line(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+        if !gone {
+            note!("error: the results cannot be printed: {error}");
+        }
+        std::process::exit(if gone { 0 } else { 1 });
+    }
+}
+
 /// Print an error with its place, a caret under what is wrong, and the remedy.
 pub fn show(error: &Error) {
     let report = Diagnostic::from(error);
@@ -75,8 +96,8 @@ pub fn show(error: &Error) {
     .with_context_lines(1);
     let mut text = String::new();
     match handler.render_report(&mut text, &report) {
-        Ok(()) => eprint!("{text}"),
-        Err(_) => eprintln!("error: {error}"),
+        Ok(()) => note!("{}", text.trim_end_matches('\n')),
+        Err(_) => note!("error: {error}"),
     }
 }
 

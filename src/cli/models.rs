@@ -36,30 +36,31 @@ pub fn models(arguments: &ModelsArguments, folders: &[PathBuf]) -> Result<ExitCo
 }
 
 fn list(library: &Library) {
-    println!("neurons");
+    out!("neurons");
     for model in library.neurons() {
-        println!("  {:<18} {}", model.name, model.doc);
-        println!("  {:<18} parameters: {}", "", brief(&model.params));
-        println!("  {:<18} source: {}", "", model.source);
+        out!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
+        out!("  {:<18} parameters: {}", "", brief(&model.params));
+        out!("  {:<18} source: {}", "", model.source);
     }
-    println!("synapses");
+    out!("synapses");
     for model in library.synapses() {
-        println!("  {:<18} {}", model.name, model.doc);
-        println!("  {:<18} parameters: {}", "", brief(&model.params));
-        println!("  {:<18} source: {}", "", model.source);
+        out!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
+        out!("  {:<18} parameters: {}", "", brief(&model.params));
+        out!("  {:<18} source: {}", "", model.source);
     }
 }
 
 fn brief(params: &[Param]) -> String {
-    let each = params.iter().map(|p| format!("{} = {} {}", p.name, p.default.text, p.unit).trim_end().to_string());
+    let unit = |p: &Param| if p.unit == "1" { String::new() } else { format!(" {}", p.unit) };
+    let each = params.iter().map(|p| format!("{} = {}{}", p.name, p.default.text, unit(p)));
     let text = each.collect::<Vec<_>>().join(", ");
     if text.is_empty() { "none".into() } else { text }
 }
 
 fn show(library: &Library, name: &str, wgsl: bool) -> Result<()> {
     match (library.neuron(name), library.synapse(name)) {
-        (Ok(model), _) if wgsl => println!("{}", neuron_shader(&model)?),
-        (_, Ok(model)) if wgsl => println!("{}", synapse_shader(&model)?),
+        (Ok(model), _) if wgsl => out!("{}", neuron_shader(&model)?),
+        (_, Ok(model)) if wgsl => out!("{}", synapse_shader(&model)?),
         (Ok(model), _) => show_neuron(&model),
         (_, Ok(model)) => show_synapse(&model),
         (Err(error), _) => return Err(error),
@@ -85,48 +86,48 @@ fn synapse_shader(_: &SynapseModel) -> Result<String> {
 }
 
 fn show_neuron(model: &NeuronModel) {
-    println!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
+    out!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
     params(&model.params);
     states(&model.states);
-    println!("inputs");
+    out!("inputs");
     for port in &model.ports {
-        println!("  {:<14} {:<8} {} ({:?})", port.receptor, port.unit, port.doc, port.sign);
+        out!("  {:<14} {:<8} {} ({:?})", port.receptor, port.unit, port.doc, port.sign);
     }
     if let Some((name, unit)) = &model.current {
-        println!("  {name:<14} {unit:<8} injected current");
+        out!("  {name:<14} {unit:<8} injected current");
     }
-    println!("recordables");
+    out!("recordables");
     for variable in &model.recordables {
-        println!("  {:<14} {:<8} {} = {}", variable.name, variable.unit, variable.doc, variable.value.text);
+        out!("  {:<14} {:<8} {} = {}", variable.name, variable.unit, variable.doc, variable.value.text);
     }
-    println!("engines: cpu ({}), gpu{}", model.kernel().describe(), if model.event.is_some() { ", event" } else { "" });
-    println!("\n{}", model.place.text);
+    out!("engines: cpu ({}), gpu{}", model.kernel().describe(), if model.event.is_some() { ", event" } else { "" });
+    out!("\n{}", model.place.text);
 }
 
 fn show_synapse(model: &SynapseModel) {
-    println!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
+    out!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
     params(&model.params);
     states(&model.states);
     if let Some(plasticity) = &model.plasticity {
-        println!("traces of the target");
+        out!("traces of the target");
         for t in &plasticity.traces {
-            println!("  {:<14} {:>12} {:<8} {}", t.name, t.tau.text, "ms", t.doc);
+            out!("  {:<14} {:>12} {:<8} {}", t.name, t.tau.text, "ms", t.doc);
         }
-        println!("weights from 0 to {}; engines: cpu", plasticity.bound.text);
+        out!("weights from 0 to {}; engines: cpu", plasticity.bound.text);
     }
-    println!("\n{}", model.place.text);
+    out!("\n{}", model.place.text);
 }
 
 fn params(params: &[Param]) {
-    println!("parameters");
+    out!("parameters");
     for p in params {
-        println!("  {:<14} {:>12} {:<8} {}", p.name, p.default.text, p.unit, p.doc);
+        out!("  {:<14} {:>12} {:<8} {}", p.name, p.default.text, p.unit, p.doc);
     }
 }
 
 fn states(states: &[State]) {
-    println!("states");
+    out!("states");
     for s in states {
-        println!("  {:<14} {:>12} {:<8} {}", s.name, s.init.text, s.unit, s.doc);
+        out!("  {:<14} {:>12} {:<8} {}", s.name, s.init.text, s.unit, s.doc);
     }
 }

@@ -19,7 +19,7 @@ pub struct PlotArguments {
 
 pub fn plot(arguments: &PlotArguments) -> Result<ExitCode> {
     for file in sharpwave::plot::report(&arguments.file, arguments.out.as_deref(), arguments.force)? {
-        println!("{}", file.display());
+        out!("{}", file.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -52,7 +52,8 @@ pub fn json(plan: &Plan, outcome: &Outcome) -> String {
     let c = &outcome.counters;
     let value = json!({
         "title": plan.title, "citation": plan.citation, "scenario": plan.path, "variant": plan.variant,
-        "overrides": plan.overrides, "seed": plan.network.seed, "dt_ms": plan.network.dt,
+        "overrides": plan.overrides, "seed": plan.network.seed,
+        "stimulus_seed": plan.network.stimulus_seed, "dt_ms": plan.network.dt,
         "engine": outcome.engine, "interrupted": outcome.interrupted,
         "neurons": plan.network.neurons(), "synapses": c.synapses, "synapse_bytes": c.synapse_bytes,
         "simulated_ms": outcome.simulated, "build_s": outcome.build_s, "simulate_s": outcome.simulate_s, "cpu_s": outcome.cpu_s,

@@ -5,9 +5,10 @@ use clap::Args;
 use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
 use sharpwave::network::memory;
+use sharpwave::record::checkpoint;
 use sharpwave::run::{Options, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +56,7 @@ pub struct RunArguments {
     /// Checkpoint file (default: the output with extension .checkpoint)
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Go on from a checkpoint; with another --seed or --set it is a branch
+    /// Go on from a checkpoint; with another --seed (of the stimuli, the network stays) or --set it is a branch
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     /// No progress bar
@@ -69,16 +70,30 @@ pub struct CheckArguments {
     scenario: ScenarioArguments,
 }
 
-fn plan(arguments: &ScenarioArguments, models: &[PathBuf]) -> Result<Plan> {
+/// The plan; of a resumed run, with the network of the checkpoint's seed. A seed that is asked for is then that of the stimuli.
+fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>) -> Result<Plan> {
     let library = Library::load(models)?;
     let mut overrides = arguments.set.clone();
     overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
-    let scenario = Scenario::load(&arguments.scenario, &overrides, arguments.variant.as_deref())?;
-    scenario.plan(&library)
+    let plan =
+        |overrides: &[String]| Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.plan(&library);
+    let asked = plan(&overrides)?;
+    let Some(resume) = resume else { return Ok(asked) };
+    let origin = checkpoint::origin(resume)?;
+    let seeded = overrides.iter().any(|o| o.split('=').next().is_some_and(|key| key.trim() == "simulation.seed"));
+    let stimulus_seed = if seeded { asked.network.seed } else { origin.stimulus_seed };
+    let mut plan = if origin.seed == asked.network.seed {
+        asked
+    } else {
+        plan(&[&overrides[..], &[format!("simulation.seed={}", origin.seed)]].concat())?
+    };
+    plan.network.stimulus_seed = stimulus_seed;
+    plan.overrides = overrides;
+    Ok(plan)
 }
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
-    let plan = plan(&arguments.scenario, models)?;
+    let plan = plan(&arguments.scenario, models, arguments.resume.as_deref())?;
     let checkpoint_every = match &arguments.checkpoint_every {
         None => None,
         Some(text) => Some(sharpwave::units::milliseconds("--checkpoint-every", text)?),
@@ -99,7 +114,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         if handler.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        eprintln!("\nstopping after the current slice (once more to stop at once) ...");
+        note!("\nstopping after the current slice (once more to stop at once) ...");
     })
     .map_err(|e| Error::Run { message: format!("cannot watch for Ctrl-C: {e}"), remedy: "report this".into() })?;
     let bar = Bar::new(arguments.quiet);
@@ -107,14 +122,14 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
     bar.clear();
     let outcome = outcome?;
     if arguments.scenario.json {
-        println!("{}", report::json(&plan, &outcome));
+        out!("{}", report::json(&plan, &outcome));
     } else {
-        print!("{}", report::text(&plan, &outcome));
+        out!("{}", report::text(&plan, &outcome).trim_end());
     }
     if outcome.interrupted {
         match &outcome.checkpoint {
-            Some(file) => eprintln!("interrupted; go on with --resume {}", file.display()),
-            None => eprintln!("interrupted; with --out or --checkpoint the run could go on from here"),
+            Some(file) => note!("interrupted; go on with --resume {}", file.display()),
+            None => note!("interrupted; with --out or --checkpoint the run could go on from here"),
         }
         return Ok(ExitCode::from(1));
     }
@@ -122,13 +137,13 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
 }
 
 pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {
-    let plan = plan(&arguments.scenario, models)?;
+    let plan = plan(&arguments.scenario, models, None)?;
     let threads = arguments.scenario.threads.or(plan.threads).unwrap_or(1).max(1);
     let estimate = memory::estimate(&plan.network, threads);
     if arguments.scenario.json {
-        println!("{}", report::check_json(&plan, &estimate));
+        out!("{}", report::check_json(&plan, &estimate));
     } else {
-        print!("{}", report::check_text(&plan, &estimate));
+        out!("{}", report::check_text(&plan, &estimate).trim_end());
     }
     memory::check(&estimate)?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use super::{
     SynapseModel, Ty,
 };
 use crate::error::{Error, Place, Result, nearest};
+use crate::units::Unit;
 use std::ops::Range;
 use std::sync::Arc;
 use toml_edit::{Document, Item, Key, TableLike, Value};
@@ -120,6 +121,23 @@ impl<'a> Section<'a> {
 
     fn text_or(&self, key: &str, default: &str) -> Result<String> {
         self.get(key).map_or(Ok(default.to_string()), |e| Ok(e.text()?.value))
+    }
+
+    /// The unit named under `unit`; a default where the key may be left out.
+    fn unit(&self, default: Option<&str>) -> Result<String> {
+        let entry = match (self.get("unit"), default) {
+            (None, Some(default)) => return Ok(default.to_string()),
+            _ => self.required("unit")?,
+        };
+        let text = entry.text()?;
+        match Unit::parse(&text.value) {
+            Some(_) => Ok(text.value),
+            None => Err(self.source.fault(
+                text.span,
+                format!("unknown unit `{}`", text.value),
+                "use ms, mV, pA, pF, nS, Hz, mm, 1 for plain numbers, or a product such as mV/ms",
+            )),
+        }
     }
 
     fn number(&self, key: &str) -> Result<Option<f64>> {
@@ -327,7 +345,7 @@ fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
         let state = State {
             name: entry.key.clone(),
             ty: ty(&section)?,
-            unit: section.text_or("unit", "1")?,
+            unit: section.unit(Some("1"))?,
             doc: section.text_or("doc", "")?,
             init: section.required("init")?.expr(&names)?,
         };
@@ -343,7 +361,7 @@ fn param(entry: &Entry, head: &Head) -> Result<Param> {
     let default = section.required("default")?;
     let param = Param {
         name: entry.key.clone(),
-        unit: section.required("unit")?.text()?.value,
+        unit: section.unit(None)?,
         doc: section.text_or("doc", "")?,
         default: default.expr(&Names::new("").with(head.params(), "parameters listed before it"))?,
         above: section.number("above")?,
@@ -417,7 +435,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
             None => ports.push(port(name, &section, &params)?),
             Some(kind) if kind.value == "current" => {
                 section.allow(&["kind", "unit", "doc"])?;
-                if current.replace((name, section.text_or("unit", "pA")?)).is_some() {
+                if current.replace((name, section.unit(Some("pA"))?)).is_some() {
                     return Err(root.source.fault(
                         entry.key_span,
                         "a model takes one current at most",
@@ -452,7 +470,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         section.allow(&["value", "unit", "doc"])?;
         recordables.push(Recordable {
             name: entry.key.clone(),
-            unit: section.text_or("unit", "1")?,
+            unit: section.unit(Some("1"))?,
             doc: section.text_or("doc", "")?,
             value: section.required("value")?.expr(&record_names)?,
         });
@@ -513,7 +531,7 @@ fn port(name: String, section: &Section, params: &Names) -> Result<Port> {
     }
     Ok(Port {
         receptor: section.text_or("receptor", &name)?,
-        unit: section.required("unit")?.text()?.value,
+        unit: section.unit(None)?,
         doc: section.text_or("doc", "")?,
         sign,
         charge: section.get("charge").map(|e| e.expr(params)).transpose()?,
@@ -1078,6 +1096,14 @@ reset = "v = 0.0; r = 20;"
     #[test]
     fn mistakes_in_the_tables() {
         mistakes(&[
+            (
+                "tau_m = { default = 10.0, unit = \"ms\"",
+                "tau_m = { default = 10.0, unit = \"milli\"",
+                "
+lif.toml:8:34: unknown unit `milli` (use ms, mV, pA, pF, nS, Hz, mm, 1 for plain numbers, or a product such as mV/ms)
+tau_m = { default = 10.0, unit = \"milli\", above = 0.0 }
+                                 ^^^^^^^",
+            ),
             (
                 "unit = \"ms\", above",
                 "unti = \"ms\", above",

@@ -26,7 +26,7 @@ impl Library {
             collect(folder, 0, &mut files)?;
             let mut own = Library::default();
             for path in files {
-                let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
+                let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
                 own.add(&path.to_string_lossy(), &text)?;
             }
             library.neurons.append(&mut own.neurons);
@@ -96,9 +96,14 @@ fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a String>) 
     Error::input(format!("there is no {kind} model `{name}`"), remedy)
 }
 
+fn unreadable(path: &Path, cause: std::io::Error) -> Error {
+    let remedy = Some("--models takes a folder of model files, TOML in UTF-8".into());
+    Error::File { path: path.to_path_buf(), message: format!("cannot be read: {cause}"), remedy }
+}
+
 /// The `*.toml` files of a folder, sorted by path.
 fn collect(folder: &Path, depth: u32, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
+    let entries = std::fs::read_dir(folder).map_err(|e| unreadable(folder, e))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     paths.sort();
     for path in paths {

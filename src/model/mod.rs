@@ -15,7 +15,7 @@ mod lower;
 pub mod math;
 pub mod ops;
 pub mod program;
-mod vector;
+pub(crate) mod vector;
 
 use crate::error::Place;
 use expr::Expr;

@@ -122,23 +122,50 @@ fn check_against(estimate: &Estimate, available: Option<u64>) -> Result<()> {
     }
 }
 
+/// Refuses to draw numbers for `n` neurons where they would not fit, before the whole network can be estimated.
+///
+/// # Errors
+/// [`Error::Input`] with what is needed and what there is; the caller knows the place.
+pub fn room(n: u32) -> Result<()> {
+    // A number is held as f64, and copied into what is derived from it.
+    let needed = 24 * n as u64;
+    match available().filter(|_| n > 1 << 20) {
+        Some(available) if needed > available => Err(Error::input(
+            format!("a number for each of {n} neurons needs about {} of memory, {} are available", gib(needed), gib(available)),
+            "make the population smaller, or close other programs",
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn gib(bytes: u64) -> String {
     format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
 }
 
-/// Bytes that this process may still take: what the system has, and what its control groups leave. None where it does not tell.
+/// Bytes that this process may still take: what the system has, what its control groups and its own limit (`ulimit -v`) leave.
+/// None where it does not tell.
 pub fn available() -> Option<u64> {
     let text = |path: &str| std::fs::read_to_string(path).ok();
     let system = text("/proc/meminfo").and_then(|t| meminfo(&t));
     let group =
         text("/proc/self/cgroup").map_or_else(Vec::new, |t| cgroups(&t)).into_iter().filter_map(|path| control(&path)).min();
-    [system, group].into_iter().flatten().min()
+    let own =
+        text("/proc/self/limits").zip(text("/proc/self/status")).and_then(|(limits, status)| address_space(&limits, &status));
+    [system, group, own].into_iter().flatten().min()
 }
 
 /// MemAvailable in bytes.
 fn meminfo(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// What the limit of the address space leaves, in bytes; None where there is no limit.
+fn address_space(limits: &str, status: &str) -> Option<u64> {
+    let limit =
+        limits.lines().find_map(|l| l.strip_prefix("Max address space"))?.split_whitespace().next()?.parse::<u64>().ok()?;
+    let used = status.lines().find_map(|l| l.strip_prefix("VmSize:"))?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    Some(limit.saturating_sub(used * 1024))
 }
 
 /// Folders of the memory control groups of a process and their parents, from /proc/self/cgroup.
@@ -254,6 +281,10 @@ mod tests {
         assert_eq!(control(folder), None);
         if cfg!(target_os = "linux") {
             assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+            assert!(room(1000).is_ok());
+            let limits = "Limit  Soft Limit  Hard Limit  Units\nMax address space  4000000  unlimited  bytes\n";
+            assert_eq!(address_space(limits, "Name: x\nVmSize:\t  1000 kB\n"), Some(4_000_000 - 1_024_000));
+            assert_eq!(address_space("Max address space  unlimited  unlimited  bytes", "VmSize: 1 kB"), None);
         }
     }
 }

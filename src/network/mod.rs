@@ -39,7 +39,10 @@ impl Values {
 pub struct Network {
     /// Step in ms (the event engine uses it for probes and display only).
     pub dt: f64,
+    /// Seed of everything that is drawn once: parameters, positions, connections.
     pub seed: u64,
+    /// Seed of stimuli; another one than `seed` makes a branch of a run: the same network under other input.
+    pub stimulus_seed: u64,
     pub populations: Vec<Population>,
     pub projections: Vec<Projection>,
     pub drives: Vec<Drive>,

@@ -6,7 +6,7 @@ use crate::record::read::{Recording, Report};
 use crate::record::summary::{Statistics, Summary};
 
 /// Rows (neurons) of the raster over all populations, and spikes drawn.
-const RASTER_ROWS: u64 = 600;
+const RASTER_ROWS: u64 = 2_400;
 const RASTER_SPIKES: f64 = 50_000.0;
 /// Inter-spike intervals kept for a histogram, and neurons they come from.
 const INTERVALS: usize = 500_000;

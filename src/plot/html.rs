@@ -59,6 +59,9 @@ fn facts(recording: &Recording) -> Vec<(&'static str, String)> {
         }
         facts.push(("engine", format!("{}, {} thread{}", info.engine, info.threads, if info.threads == 1 { "" } else { "s" })));
         facts.push(("seed", info.seed.to_string()));
+        if info.stimulus_seed != info.seed {
+            facts.push(("seed of the stimuli", info.stimulus_seed.to_string()));
+        }
         facts.push(("step", format!("{} ms", number(ending.dt))));
         facts.push((
             "simulated",

@@ -112,7 +112,7 @@ fn write_whole(path: &Path, net: &Network, info: &RunInfo, snapshot: &Snapshot) 
         file.store.write_text(&format!("/info/{name}"), &text)?;
         file.note(name, text.as_bytes());
     }
-    file.write("/info/numbers", &[info.seed, info.threads as u64, info.duration.to_bits(), info.warmup.to_bits()])?;
+    file.write("/info/numbers", &[info.seed, info.threads as u64, info.duration.to_bits(), info.warmup.to_bits(), info.stimulus_seed])?;
     let shape: Vec<u64> = snapshot.states.iter().map(|s| s.len() as u64).collect();
     let dynamic: Vec<u64> = snapshot.synapses.iter().map(|s| s.len() as u64).collect();
     file.write("/state/step", &[snapshot.step])?;
@@ -150,6 +150,26 @@ fn write_whole(path: &Path, net: &Network, info: &RunInfo, snapshot: &Snapshot) 
 /// The file is missing, damaged, foreign, of a newer format, or belongs to a network of another structure.
 pub fn read(path: impl AsRef<Path>, net: &Network) -> Result<(RunInfo, Snapshot)> {
     let path = path.as_ref();
+    let (mut file, info, theirs, expected) = open(path)?;
+    compare(path, &theirs, &structure(net))?;
+    let snapshot = read_snapshot(path, &mut file)?;
+    if file.sum.sum() != expected {
+        return Err(damaged(path));
+    }
+    check(path, &snapshot, net)?;
+    Ok((info, snapshot))
+}
+
+/// What a checkpoint says of the run that wrote it; its state is not looked at.
+///
+/// # Errors
+/// The file is missing, damaged, foreign or of a newer format.
+pub fn origin(path: impl AsRef<Path>) -> Result<RunInfo> {
+    open(path.as_ref()).map(|opened| opened.1)
+}
+
+/// The file after its head: the run that wrote it, the structure of its network, the checksum to come to.
+fn open(path: &Path) -> Result<(Summed, RunInfo, String, u32)> {
     let store = Store::open(path)?;
     if !store.has("/info") || store.get_text("/info", "format")? != FORMAT {
         return Err(file_error(path, "this is not a checkpoint", "give a file that --checkpoint-every or Ctrl-C left"));
@@ -176,17 +196,11 @@ pub fn read(path: impl AsRef<Path>, net: &Network) -> Result<(RunInfo, Snapshot)
         ..Default::default()
     };
     let theirs = text(&mut file, "structure")?;
-    compare(path, &theirs, &structure(net))?;
     let numbers = file.read::<u64>("/info/numbers")?;
-    let [seed, threads, duration, warmup] = numbers[..] else { return Err(damaged(path)) };
-    (info.seed, info.threads) = (seed, threads as usize);
+    let [seed, threads, duration, warmup, stimulus_seed] = numbers[..] else { return Err(damaged(path)) };
+    (info.seed, info.stimulus_seed, info.threads) = (seed, stimulus_seed, threads as usize);
     (info.duration, info.warmup) = (f64::from_bits(duration), f64::from_bits(warmup));
-    let snapshot = read_snapshot(path, &mut file)?;
-    if file.sum.sum() != expected {
-        return Err(damaged(path));
-    }
-    check(path, &snapshot, net)?;
-    Ok((info, snapshot))
+    Ok((file, info, theirs, expected))
 }
 
 fn damaged(path: &Path) -> Error {

@@ -18,6 +18,8 @@ pub struct RunInfo {
     pub scenario_text: String,
     pub overrides: Vec<String>,
     pub seed: u64,
+    /// Seed of the stimuli: differs from `seed` in a branch.
+    pub stimulus_seed: u64,
     pub engine: String,
     pub threads: usize,
     /// ms
@@ -51,7 +53,7 @@ pub(crate) mod tests {
                 }
             })
             .collect();
-        Network { dt: 0.1, seed: 1, populations, projections: vec![], drives: vec![], probes: vec![] }
+        Network { dt: 0.1, seed: 1, stimulus_seed: 1, populations, projections: vec![], drives: vec![], probes: vec![] }
     }
 
     pub fn projection(name: &str, source: usize, target: usize) -> Projection {
@@ -91,6 +93,7 @@ pub(crate) mod tests {
             scenario_text: "[simulation]\nduration = 100\n".into(),
             overrides: vec!["a=1".into(), "b=2".into()],
             seed: u64::MAX - 3,
+            stimulus_seed: 12,
             engine: "cpu, portable".into(),
             threads: 2,
             duration: 100.0,

@@ -270,6 +270,7 @@ fn read_info(store: &Store) -> Result<RunInfo> {
         scenario_text: store.read_text("/sharpwave/scenario")?,
         overrides: store.read_text("/sharpwave/overrides")?.lines().map(str::to_string).collect(),
         seed: store.get(at, "seed")?,
+        stimulus_seed: store.get(at, "stimulus_seed").or_else(|_| store.get(at, "seed"))?,
         engine: store.get_text(at, "engine")?,
         threads: store.get::<u64>(at, "threads")? as usize,
         duration: store.get(at, "duration")?,

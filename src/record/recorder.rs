@@ -296,6 +296,9 @@ impl Recorder {
         if until < from_time - EPS {
             return Err(other(format!("it ends at {until} ms, before the {from_time} ms of the checkpoint")));
         }
+        if until > from_time + EPS && store.get::<bool>("/sharpwave", "complete").unwrap_or(false) {
+            return Err(other(format!("it is complete up to {until} ms, the checkpoint is at {from_time} ms")));
+        }
         let names = store.read_text("/sharpwave/populations/name")?;
         let sizes = store.read::<u64>("/sharpwave/populations/n")?;
         let same = names.lines().eq(net.populations.iter().map(|p| p.name.as_str()));
@@ -331,7 +334,7 @@ impl Recorder {
         store.write_text(&format!("{group}/scenario"), &info.scenario_text)?;
         store.write_text(&format!("{group}/overrides"), &info.overrides.join("\n"))?;
         store.set(&group, "time", from_time)?;
-        store.set(&group, "seed", info.seed)?;
+        store.set(&group, "seed", info.stimulus_seed)?;
         store.set_text(&group, "engine", &info.engine)?;
         store.set_text(&group, "version", &info.version)?;
         store.set("/sharpwave", "recorded_until", from_time)?;
@@ -424,6 +427,21 @@ impl Recorder {
 
     /// Drops everything later than `time` from the opened parts.
     fn drop_after(&mut self, store: &Store, time: f64) -> Result<()> {
+        // Every mark is found before anything is dropped.
+        let mut marks = Vec::new();
+        for rate in &self.rates {
+            let mark = (0..rate.marks.rows()).rev().find_map(|row| {
+                let mark = rate.marks.read(row..row + 1).ok()?;
+                ((mark[0] - time).abs() <= EPS).then_some((row, mark[1] as u64, mark[2] as u64))
+            });
+            let missing = || store.foreign(format!("{} was not flushed at {time} ms", rate.group));
+            marks.push(mark.ok_or_else(missing)?);
+        }
+        for (rate, (row, open, count)) in self.rates.iter_mut().zip(marks) {
+            (rate.open, rate.count) = (open, count);
+            rate.marks.truncate(row + 1)?;
+            rate.rate.truncate(rate.open.saturating_sub(rate.start) as usize)?;
+        }
         for spikes in self.spikes.iter_mut().flatten() {
             let rows = spikes.timestamps.rows().min(spikes.node_ids.rows());
             let keep = rows_until(&spikes.timestamps, rows, time)?;
@@ -435,18 +453,6 @@ impl Recorder {
             let keep = ((time - start) / report.interval + 1e-6).floor() as i64 + 1;
             report.data.truncate(keep.max(0) as usize)?;
             report.start = (report.data.rows() > 0).then_some(start);
-        }
-        for rate in &mut self.rates {
-            let keep = (0..rate.marks.rows()).rev().find_map(|row| {
-                let mark = rate.marks.read(row..row + 1).ok()?;
-                ((mark[0] - time).abs() <= EPS).then_some((row, mark))
-            });
-            let Some((row, mark)) = keep else {
-                return Err(store.foreign(format!("{} was not flushed at {time} ms", rate.group)));
-            };
-            (rate.open, rate.count) = (mark[1] as u64, mark[2] as u64);
-            rate.marks.truncate(row + 1)?;
-            rate.rate.truncate(rate.open.saturating_sub(rate.start) as usize)?;
         }
         for weights in &mut self.weights {
             let rows = weights.time.rows().min(weights.weight.rows());
@@ -841,6 +847,7 @@ fn write_info(store: &Store, net: &Network, info: &RunInfo) -> Result<()> {
     store.set_text(at, "engine", &info.engine)?;
     store.set(at, "threads", info.threads as u64)?;
     store.set(at, "seed", info.seed)?;
+    store.set(at, "stimulus_seed", info.stimulus_seed)?;
     store.set(at, "dt", net.dt)?;
     store.set(at, "duration", info.duration)?;
     store.set(at, "warmup", info.warmup)?;

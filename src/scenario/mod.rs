@@ -99,7 +99,10 @@ impl Scenario {
         let text = std::fs::read_to_string(path).map_err(|e| Error::File {
             path: path.to_path_buf(),
             message: format!("cannot be read: {e}"),
-            remedy: Some("check the path; the scenarios that come with sharpwave are in models/scenarios".into()),
+            remedy: Some(match e.kind() {
+                std::io::ErrorKind::InvalidData => "a scenario is a text file, TOML in UTF-8".into(),
+                _ => "check the path; the scenarios that come with sharpwave are in models/scenarios".into(),
+            }),
         })?;
         let mut scenario = Scenario::parse(&path.display().to_string(), &text, overrides, variant)?;
         scenario.scope.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -171,6 +174,7 @@ impl Scenario {
             net: Network {
                 dt: simulation.dt,
                 seed: simulation.seed,
+                stimulus_seed: simulation.seed,
                 populations: vec![],
                 projections: vec![],
                 drives: vec![],

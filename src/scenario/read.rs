@@ -3,6 +3,7 @@
 
 use super::tree::{Kind, Node, Spot};
 use crate::error::{Error, Fault, Place, Result, nearest};
+use crate::network::memory::room;
 use crate::network::{Draw, Limits, Values};
 use crate::rng::{Purpose, Stream};
 use crate::units;
@@ -120,8 +121,7 @@ impl Scope {
     pub fn number(&self, node: &Node, unit: &str) -> Result<f64> {
         match &node.kind {
             Kind::Integer(i) => Ok(*i as f64),
-            Kind::Float(x) if x.is_finite() => Ok(*x),
-            Kind::Float(x) => Err(node.error(format!("the value is {x}"), "give a finite number")),
+            Kind::Float(x) => crate::units::finite(*x).map_err(|(message, remedy)| node.error(message, remedy)),
             Kind::Text(t) => {
                 units::quantity(t, unit, &self.names).map_err(|r| within(node, t, r.span).error(r.message, r.remedy))
             }
@@ -318,10 +318,12 @@ impl Scope {
                 }
                 draw => {
                     let (purpose, key, sub) = random;
+                    room(n).map_err(|e| placed(e, &node.spot))?;
                     (0..n).map(|i| draw.sample(&mut Stream::new(key, purpose, i, sub))).collect()
                 }
             },
             Kind::Text(t) if self.drawn.iter().any(|d| mentions(t, &d.0)) => {
+                room(n).map_err(|e| placed(e, &node.spot))?;
                 let mut each = Scope { names: self.names.clone(), drawn: vec![], folder: self.folder.clone() };
                 let known = each.names.len();
                 (0..n as usize)
@@ -356,9 +358,12 @@ impl Scope {
         let written = text(node)?;
         let candidates = [self.folder.join(written), PathBuf::from(written)];
         candidates.iter().find(|p| p.is_file()).cloned().ok_or_else(|| {
-            let remedy =
-                format!("the path is relative to the scenario file ({}), then to the current folder", self.folder.display());
-            node.error(format!("there is no file `{written}`"), remedy)
+            let folder = if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder };
+            let remedy = format!("the path is relative to the scenario's folder ({}), then to the current one", folder.display());
+            match candidates.iter().find(|p| p.exists()) {
+                Some(_) => node.error(format!("`{written}` is not a file"), "name a file, not a folder or a device"),
+                None => node.error(format!("there is no file `{written}`"), remedy),
+            }
         })
     }
 
@@ -414,7 +419,11 @@ pub fn read_csv_columns(path: &Path, wanted: &[Option<&str>]) -> Result<Vec<Vec<
             continue;
         }
         let mut fields = vec![];
-        let mut at = start;
+        // The mark that some programs put before UTF-8 belongs to no field.
+        let (mut at, line) = match line.strip_prefix('\u{feff}') {
+            Some(rest) => (start + 3, rest),
+            None => (start, line),
+        };
         for field in line.split([',', ';', '\t']) {
             let lead = field.len() - field.trim_start().len();
             fields.push((at + lead, field.trim().trim_matches('"')));

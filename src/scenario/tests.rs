@@ -220,7 +220,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     (
         "\"10 ms\"",
         "{ file = \"nowhere.csv\" }",
-        "s.toml:12:29: there is no file `nowhere.csv` (the path is relative to the scenario file (), then to the current folder)",
+        "s.toml:12:29: there is no file `nowhere.csv` (the path is relative to the scenario's folder (.), then to the current one)",
     ),
     ("seed = 3", "seed = -3", "s.toml:5:8: the seed must be a whole number, 0 or more (write for instance seed = 1)"),
     ("seed = 3", "threads = 0", "s.toml:5:11: threads must be at least 1 (leave it out to use all cores)"),
@@ -562,6 +562,8 @@ fn values_and_edges_from_files() {
         Scenario::load(folder.path().join("s.toml"), &[], None)?.plan(&library())
     };
     let net = load(text("current.csv", "")).unwrap().network;
+    write("marked.csv", "\u{feff}10\n20\n30\n");
+    assert!(load(text("marked.csv", "").replace(", column = \"I_e\"", "")).is_ok(), "a byte-order mark is no header");
     let Cell::Neuron(neuron) = &net.populations[0].cell else { panic!("not neurons") };
     assert_eq!(neuron.params[neuron.model.param("I_e").unwrap()], Values::Each([10.0, 20.5, -3.0].into()));
     assert_eq!(net.populations[0].positions.as_deref(), Some(&[[0.1f32, 0.2], [0.3, 0.4], [0.5, 0.6]][..]));

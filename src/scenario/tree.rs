@@ -219,6 +219,7 @@ pub fn set(root: &mut Node, path: &[(String, Spot)], value: Node) -> Result<()> 
                         let names = entries.iter().map(|e| e.key.as_str());
                         let remedy = match nearest(part, names.clone()) {
                             Some(near) => format!("did you mean `{near}`?"),
+                            None if entries.is_empty() => format!("give `{inside}` in the scenario first"),
                             None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
                         };
                         return Err(spot.error(format!("`{inside}` has no `{part}`"), remedy));

@@ -65,7 +65,7 @@ impl Currents {
     pub fn new(network: &Network, population: usize) -> Result<Self> {
         let n = network.populations[population].n as usize;
         let drives = network.drives.iter().enumerate().filter(|(_, d)| d.population == population);
-        Self::from_drives(drives, n, network.dt, network.seed)
+        Self::from_drives(drives, n, network.dt, network.stimulus_seed)
     }
 
     /// From drives with their index in the network; Poisson drives are passed over. `n`: size of the population; `dt` in ms.

@@ -48,7 +48,7 @@ impl SourceEmitter {
     pub fn of(network: &Network, population: usize, range: Range<u32>) -> Result<Option<Self>> {
         let p = &network.populations[population];
         match &p.cell {
-            Cell::Source(source) => Self::new(source, p.n, network.dt, network.seed, population as u32, range).map(Some),
+            Cell::Source(source) => Self::new(source, p.n, network.dt, network.stimulus_seed, population as u32, range).map(Some),
             Cell::Neuron(_) => Ok(None),
         }
     }

@@ -239,9 +239,12 @@ fn count_chunk(words: &[u32; CHUNK], row: &[u32]) -> Option<[u32; CHUNK]> {
 /// all counts are zero may be left out.
 #[inline(always)]
 fn for_counts(words: Words, table: &Table, first: usize, n: usize, mut each: impl FnMut(usize, &[u32])) {
+    if n == 0 || table.width == 0 {
+        return;
+    }
     let end = first + n;
     let mut base = first & !3;
-    while base < end && table.width > 0 {
+    while base < end {
         let (from, to) = (base.max(first), (base + CHUNK).min(end));
         let chunk = words.chunk((base >> 2) as u32);
         let single = table.row_of_element.as_ref().map_or(Some(0), |rows| {

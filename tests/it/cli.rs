@@ -144,6 +144,21 @@ fn mistakes_are_refused_with_file_line_and_remedy() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_nobody_takes_is_no_panic() {
+    let run = |redirection: &str| {
+        let command = format!("'{}' models {redirection}", env!("CARGO_BIN_EXE_sharpwave"));
+        let output = Command::new("bash").args(["-c", &command]).output().unwrap();
+        let message = text(&output.stderr);
+        assert!(!message.contains("panicked"), "{message}");
+        (output.status.code(), message)
+    };
+    assert_eq!(run("| true; exit ${PIPESTATUS[0]}"), (Some(0), String::new()));
+    let (code, message) = run("> /dev/full");
+    assert!(code == Some(1) && message.contains("cannot be printed"), "{message}");
+}
+
 #[test]
 fn options_are_checked_too() {
     let (_keep, at) = folder(NETWORK);
@@ -183,6 +198,58 @@ fn a_checkpointed_run_resumes_bit_for_bit_and_branches() {
     assert_eq!(spikes(at.join("part.h5")), whole);
     let rest: Vec<f64> = whole.0.iter().copied().filter(|t| *t > 250.0).collect();
     assert_ne!(branch.0, rest, "another seed is another course");
+}
+
+/// Only the stimuli follow another seed: the states of plastic synapses belong to the edges they were computed on.
+#[test]
+fn a_branch_keeps_its_network_and_a_resumed_run_its_seed() {
+    let random = NETWORK.replace("fixed_indegree\", indegree = 20", "pairwise_bernoulli\", p = 0.05");
+    assert_ne!(random, NETWORK);
+    let (_keep, at) = folder(&random);
+    done(&at, &["run", "net.toml", "--seed", "8", "--out", "whole.h5"]);
+    let part = ["run", "net.toml", "--seed", "8", "--out", "part.h5", "--set", "simulation.duration=250 ms"];
+    done(&at, &[&part[..], &["--checkpoint-every", "250 ms"]].concat());
+    let edges = |file: &str| {
+        let recording = Recording::open(at.join(file)).unwrap();
+        let series = recording.weights().unwrap();
+        recording.edges(&series[0]).unwrap()
+    };
+    for seed in ["9", "10"] {
+        let out = format!("{seed}.h5");
+        done(&at, &["run", "net.toml", "--out", &out, "--resume", "part.checkpoint", "--seed", seed]);
+        assert_eq!(edges(&out), edges("part.h5"));
+        let info = Recording::open(at.join(&out)).unwrap().info;
+        assert_eq!((info.seed, info.stimulus_seed), (8, seed.parse().unwrap()));
+    }
+    assert_ne!(spikes(at.join("9.h5")), spikes(at.join("10.h5")));
+    // No seed given: the checkpoint's, not the scenario's.
+    done(&at, &["run", "net.toml", "--out", "part.h5", "--resume", "part.checkpoint"]);
+    assert_eq!(spikes(at.join("part.h5")), spikes(at.join("whole.h5")));
+}
+
+#[test]
+fn a_run_never_writes_over_a_file_it_needs() {
+    let (_keep, at) = folder(NETWORK);
+    let part = ["run", "net.toml", "--set", "simulation.duration=100 ms"];
+    done(&at, &[&part[..], &["--out", "part.h5", "--checkpoint-every", "100 ms"]].concat());
+    done(&at, &["run", "net.toml", "--out", "whole.h5"]);
+    let files = ["net.toml", "part.h5", "part.checkpoint", "whole.h5"];
+    let before = files.map(|f| std::fs::read(at.join(f)).unwrap());
+    for arguments in [
+        &["--out", "net.toml", "--force"][..],
+        &["--out", "new.h5", "--checkpoint", "./net.toml", "--force"],
+        &["--out", "new.h5", "--checkpoint", "new.h5"],
+        &["--out", "new.checkpoint"],
+        &["--resume", "part.checkpoint", "--out", "./part.checkpoint", "--force"],
+        // Complete to a later time than the checkpoint's: going on would cut it.
+        &["--resume", "part.checkpoint", "--out", "whole.h5"],
+    ] {
+        let refused = sharpwave(&at, &[&["run", "net.toml"][..], arguments].concat());
+        assert!(matches!(refused.status.code(), Some(1 | 2)), "{arguments:?}");
+        assert!(text(&refused.stderr).contains("help:"), "{}", text(&refused.stderr));
+        assert!(!at.join("new.h5").exists() && !at.join("new.checkpoint").exists());
+        assert!(files.map(|f| std::fs::read(at.join(f)).unwrap()) == before, "{arguments:?} changed a file");
+    }
 }
 
 #[cfg(unix)]

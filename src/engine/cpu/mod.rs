@@ -3,6 +3,7 @@
 
 mod barrier;
 mod deliver;
+mod lanes;
 mod plastic;
 mod worker;
 

@@ -2,16 +2,19 @@
 //! how many workers there are: neurons see integers summed over all sources, and random numbers that are functions of their id.
 
 use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, SynapseCode};
+use super::lanes::{for_spikes, take_sums};
 use super::plastic::{Histories, PlasticKernel};
-use crate::error::Result;
-use crate::model::{Recorder, Words};
-use crate::model::Sign;
+use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::model::{Recorder, Sign, Words, vector};
 use crate::network::table::{Block, Table, Tables};
 use crate::network::{Cell, Network, Probe};
 use crate::stimulus::{Currents, DriveKind, PoissonDrive, SourceEmitter};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Most inputs a neuron model may have: ports and the current.
+const MAX_INPUTS: usize = 16;
 
 /// What a worker hands to the others at the end of an interval.
 #[derive(Default)]
@@ -62,6 +65,9 @@ struct Group {
     drives: Vec<(usize, PoissonDrive, i32)>,
     /// Index of the current among the kernel's inputs, and what flows.
     current: Option<Currents>,
+    /// The current of each lane of a block; all `flowing` unless that is not a number.
+    flow: Vec<f32>,
+    flowing: f32,
 }
 
 struct Port {
@@ -105,7 +111,7 @@ impl Worker {
                 Cell::Source(source) => {
                     let n = population.n as u64;
                     let range = (n * index as u64 / blocks) as u32..(n * (index as u64 + 1) / blocks) as u32;
-                    let emitter = SourceEmitter::new(source, population.n, net.dt, net.seed, p as u32, range)?;
+                    let emitter = SourceEmitter::new(source, population.n, net.dt, net.stimulus_seed, p as u32, range)?;
                     sources.push(Source { first: population.first, emitter });
                 }
             }
@@ -116,6 +122,9 @@ impl Worker {
         let mut codes = Vec::new();
         for dynamic in &table.dynamics {
             let synapse = &net.projections[dynamic.projection as usize].synapse;
+            let model = &synapse.model;
+            within(&model.place, &model.name, "states", model.states.len(), MAX_STATES)?;
+            within(&model.place, &model.name, "constants", model.constants.len(), MAX_CONSTANTS)?;
             match (PlasticKernel::new(net, block, dynamic, &histories)?, synapse.model.kernel()) {
                 (Some(plastic), _) => codes.push(SynapseCode::Plastic(Box::new(plastic))),
                 (None, Some(kernel)) => {
@@ -125,7 +134,7 @@ impl Worker {
             }
         }
         let last_spike = if codes.is_empty() { Vec::new() } else { vec![u64::MAX; net.neurons() as usize] };
-        let widest = populations.iter().map(|g| g.ports.len() + 1).max().unwrap_or(0);
+        let widest = populations.iter().map(|g| g.ports.len()).max().unwrap_or(0);
         Ok(Worker {
             populations,
             sources,
@@ -250,6 +259,10 @@ impl Group {
         let range = block.slices[p].clone();
         let owned = range.start as usize..range.end as usize;
         let model = &instance.model;
+        let sizes = [model.states.len(), model.constants.len(), model.ports.len() + 1];
+        for ((size, most), what) in sizes.into_iter().zip([MAX_STATES, MAX_CONSTANTS, MAX_INPUTS]).zip(["states", "constants", "inputs"]) {
+            within(&model.place, &model.name, what, size, most)?;
+        }
         let states = instance.initial_words().iter().map(|words| owned.clone().map(|i| words.get(i)).collect()).collect();
         let ports: Vec<Port> = (0..model.ports.len())
             .map(|q| Port {
@@ -262,7 +275,7 @@ impl Group {
         for (d, drive) in net.drives.iter().enumerate() {
             if let (true, DriveKind::Poisson { weight, port, .. }) = (drive.population == p, &drive.kind) {
                 let units = (weight / tables.quantum[p][*port]).round() as i32;
-                drives.push((*port, PoissonDrive::new(drive, population.n, net.dt, net.seed, d as u32)?, units));
+                drives.push((*port, PoissonDrive::new(drive, population.n, net.dt, net.stimulus_seed, d as u32)?, units));
             }
         }
         let current = match model.current {
@@ -280,6 +293,8 @@ impl Group {
             ports,
             drives,
             current,
+            flow: vec![0.0; BLOCK],
+            flowing: 0.0,
         })
     }
 
@@ -294,11 +309,15 @@ impl Group {
     ) {
         let owned = self.range.len();
         let ports = self.ports.len();
+        let level = vector::level();
         let uniform = self.current.as_ref().and_then(|c| c.uniform(end - 1));
-        if let Some(value) = uniform {
-            let n = owned.min(BLOCK);
-            inputs[ports][..n].fill(value);
+        if let Some(value) = uniform
+            && value.to_bits() != self.flowing.to_bits()
+        {
+            self.flow.fill(value);
+            self.flowing = value;
         }
+        let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
         for start in (0..owned).step_by(BLOCK) {
             let n = (owned - start).min(BLOCK);
             let from = self.range.start as usize + start;
@@ -308,18 +327,15 @@ impl Group {
             }
             for (port, input) in self.ports.iter().zip(inputs.iter_mut()) {
                 let sums = &mut acc[port.base + start..port.base + start + n];
-                for (value, sum) in input[..n].iter_mut().zip(sums.iter_mut()) {
-                    *value = *sum as f32 * port.quantum;
-                    *sum = 0;
-                }
+                take_sums(level, sums, port.quantum, &mut input[..n]);
                 if port.absolute {
                     input[..n].iter_mut().for_each(|value| *value = value.abs());
                 }
             }
             if let (Some(current), None) = (&mut self.current, uniform) {
-                current.fill(end - 1, from..from + n, &mut inputs[ports][..n]);
+                current.fill(end - 1, from..from + n, &mut self.flow[..n]);
+                self.flowing = f32::NAN;
             }
-            let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
             for (slot, constant) in constants.iter_mut().zip(&self.constants) {
                 *slot = constant.operand(from..from + n);
             }
@@ -327,8 +343,8 @@ impl Group {
             let mut arrays = self.states.iter_mut();
             let mut states: [&mut [u32]; MAX_STATES] =
                 std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[start..start + n]));
-            let mut columns = inputs.iter();
-            let columns: [&[f32]; 8] = std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
+            let mut columns = inputs[..ports].iter().chain([&self.flow]);
+            let columns: [&[f32]; MAX_INPUTS] = std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
             self.kernel.run(
                 &mut Lanes {
                     n,
@@ -341,13 +357,20 @@ impl Group {
                 scratch,
             );
             let first = self.first + self.range.start + start as u32;
-            for (c, lanes) in spiked[..n].chunks(32).enumerate() {
-                if lanes.iter().fold(0, |any, &s| any | s) != 0 {
-                    let at = first + 32 * c as u32;
-                    spikes.extend((0u32..).zip(lanes).filter(|(_, s)| **s != 0).map(|(i, _)| (end, at + i)));
-                }
-            }
+            for_spikes(level, &spiked[..n], |lane| spikes.push((end, first + lane)));
         }
+    }
+}
+
+/// Refuses models larger than a block call takes.
+fn within(place: &Place, model: &str, what: &str, size: usize, most: usize) -> Result<()> {
+    match size <= most {
+        true => Ok(()),
+        false => Err(Error::at(
+            Place { span: 0..0, ..place.clone() },
+            format!("{model} has {size} {what}; the cpu engine takes at most {most}"),
+            "fold some into others, or split the model",
+        )),
     }
 }
 

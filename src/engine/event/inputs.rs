@@ -9,6 +9,9 @@ use crate::stimulus::encode::{Coding, Presentation};
 use crate::stimulus::{Drive, DriveKind, Trains};
 use std::sync::Arc;
 
+/// Highest rate of one Poisson train, Hz.
+const MAX_RATE: f64 = 1e9;
+
 /// Independent Poisson trains, one an element; each knows its next spike.
 #[derive(Clone, Debug)]
 pub struct Poisson {
@@ -74,6 +77,10 @@ impl Poisson {
     ) -> Result<Poisson> {
         if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| !(*r >= 0.0 && r.is_finite())) {
             return Err(Error::input(format!("`{name}`: a rate of {bad} Hz"), "give finite rates of at least 0 Hz"));
+        }
+        if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| *r > MAX_RATE) {
+            let message = format!("`{name}`: a rate of {bad:e} Hz; every spike is an event, at most {MAX_RATE:e} Hz are taken");
+            return Err(Error::input(message, "lower the rate, or run on the cpu or gpu engine"));
         }
         Ok(Poisson::from(rng::key(seed, owner), purpose, Intensity::Constant { rate: rate.clone(), stop }, n, start.max(0.0)))
     }
@@ -253,7 +260,7 @@ impl Currents {
         let mut parts = Vec::new();
         for (owner, drive) in net.drives.iter().enumerate().filter(|(_, d)| d.population == population) {
             let n = net.populations[population].n as usize;
-            if let Some(shape) = Shape::of(drive, n, rng::key(net.seed, owner as u32))? {
+            if let Some(shape) = Shape::of(drive, n, rng::key(net.stimulus_seed, owner as u32))? {
                 parts.push(Part { start: drive.start.max(0.0), stop: drive.stop, shape });
             }
         }

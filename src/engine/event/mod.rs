@@ -136,7 +136,7 @@ impl EventEngine {
             let DriveKind::Poisson { rate, weight, port } = &drive.kind else { continue };
             let n = net.populations[drive.population].n as usize;
             let window = [drive.start, drive.stop];
-            let trains = Poisson::new(net.seed, owner as u32, Purpose::PoissonDrive, rate, n, window, &drive.name)?;
+            let trains = Poisson::new(net.stimulus_seed, owner as u32, Purpose::PoissonDrive, rate, n, window, &drive.name)?;
             let Cell::Neuron(instance) = &net.populations[drive.population].cell else { continue };
             let absolute =
                 instance.model.ports.get(*port).is_some_and(|p| p.sign == crate::model::Sign::Negative { absolute: true });
@@ -475,10 +475,10 @@ impl Source {
         let (n, name) = (population.n as usize, &population.name);
         Ok(match source {
             SpikeSource::Poisson { rate, start, stop } => {
-                Source::Poisson(Poisson::new(net.seed, p as u32, Purpose::PoissonSource, rate, n, [*start, *stop], name)?)
+                Source::Poisson(Poisson::new(net.stimulus_seed, p as u32, Purpose::PoissonSource, rate, n, [*start, *stop], name)?)
             }
             SpikeSource::Trains(trains) => Source::Played(Played::list(trains.clone(), n)?),
-            SpikeSource::Presentation(schedule) => match inputs::shown(net.seed, p as u32, schedule, n)? {
+            SpikeSource::Presentation(schedule) => match inputs::shown(net.stimulus_seed, p as u32, schedule, n)? {
                 Shown::Rates(trains) => Source::Poisson(trains),
                 Shown::Latencies(trains) => Source::Played(trains),
             },

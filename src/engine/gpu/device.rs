@@ -146,7 +146,7 @@ impl Device {
                 Err(_) => adapters.retain(|(_, a)| a.get_info().name.to_lowercase().contains(&lower)),
             }
             if adapters.is_empty() {
-                let message = format!("no device is called `{wanted}`; there are {}", names.join(", "));
+                let message = format!("no device is called `{wanted}`; there are: {}", names.join(", "));
                 return Err(Error::Device { message, remedy: "give --device the number or a part of the name".to_string() });
             }
         }

@@ -169,7 +169,7 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
         let active = active_steps(drive.start, drive.stop, net.dt);
         let head = match &drive.kind {
             DriveKind::Poisson { weight, port, .. } => {
-                let poisson = PoissonDrive::new(drive, net.populations[p].n, net.dt, net.seed, owner as u32)?;
+                let poisson = PoissonDrive::new(drive, net.populations[p].n, net.dt, net.stimulus_seed, owner as u32)?;
                 let [first, width, rows] = thresholds(words, &poisson.table);
                 iterations += 2 + u64::from(width.max(1).ilog2());
                 [0, *port as u32, units(*weight, tables.quantum[p][*port]) as u32, first, width, rows, 0, 0]
@@ -191,7 +191,7 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
             DriveKind::Dc { .. } | DriveKind::Ac { .. } | DriveKind::Step { .. } => continue,
         };
         out.extend(head);
-        out.extend(crate::rng::key(net.seed, owner as u32));
+        out.extend(crate::rng::key(net.stimulus_seed, owner as u32));
         out.extend(halves(active.start));
         out.extend(halves(active.end));
     }
@@ -210,7 +210,7 @@ pub fn sources(net: &Network) -> Result<SourceLayout> {
         let active = active_steps(*start, *stop, net.dt);
         let [first, width, rows] = thresholds(&mut layout.table_words, &table);
         layout.source_words.extend([population.n, population.first, first, width, rows, layout.blocks]);
-        layout.source_words.extend(crate::rng::key(net.seed, p as u32));
+        layout.source_words.extend(crate::rng::key(net.stimulus_seed, p as u32));
         layout.source_words.extend(halves(active.start));
         layout.source_words.extend(halves(active.end));
         layout.blocks += population.n.div_ceil(4);

@@ -497,7 +497,7 @@ fn uniform_currents(net: &Network, p: usize) -> Result<Currents> {
     Currents::new(net, p)?;
     let same = |d: &Drive| !matches!(d.kind, DriveKind::Noise { .. } | DriveKind::Dc { amplitude: Values::Each(_) });
     let own = net.drives.iter().enumerate().filter(|(_, d)| d.population == p && same(d));
-    Currents::from_drives(own, net.populations[p].n as usize, net.dt, net.seed)
+    Currents::from_drives(own, net.populations[p].n as usize, net.dt, net.stimulus_seed)
 }
 
 /// The state probes of a network and the words one sample of each takes.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 /// A compiled program.
 pub(super) struct Entry {
+    #[cfg(test)]
     pub model: &'static str,
     pub hash: u64,
     pub make: fn(Level) -> Arc<dyn Kernel>,
@@ -69,7 +70,7 @@ macro_rules! kernel {
         use crate::model::vector::Level;
 
         pub const ENTRY: crate::model::compiled::Entry =
-            crate::model::compiled::Entry { model: $model, hash: $hash, make: |level| std::sync::Arc::new(Compiled { level }) };
+            crate::model::compiled::Entry { #[cfg(test)] model: $model, hash: $hash, make: |level| std::sync::Arc::new(Compiled { level }) };
 
         struct Compiled {
             level: Level,
