@@ -5,6 +5,7 @@
 use super::deliver::{MAX_CONSTANTS, MAX_STATES};
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::model::program::Op;
 use crate::model::{MAX_TRACES, math};
 use crate::network::quantum::reachable;
 use crate::network::table::{Block, Dynamic};
@@ -250,6 +251,8 @@ struct Span {
 pub struct PlasticKernel {
     on_pre: Arc<dyn Kernel>,
     on_post: Option<Arc<dyn Kernel>>,
+    /// `on_post` reads more than `elapsed` and `since_pre`.
+    post_looks_back: bool,
     constants: Vec<u32>,
     dt: f64,
     /// Which of the worker's histories.
@@ -294,8 +297,11 @@ impl PlasticKernel {
         let reads: Vec<Read> =
             traces(synapse, net.dt)?.into_iter().map(|(tau, rate)| Read { slot: tau.and_then(slot), rate }).collect();
         let columns = crate::model::Plasticity::INPUTS.len() + reads.len();
+        let post = synapse.model.plasticity.as_ref().and_then(|p| p.on_post.as_ref());
+        let beyond = |op: &Op| matches!(op, Op::Input(i) if *i >= 2);
         Ok(Some(PlasticKernel {
             on_pre,
+            post_looks_back: post.is_some_and(|p| p.update.ops.iter().any(beyond)),
             on_post: synapse.model.post_kernel(),
             constants,
             dt: net.dt,
@@ -397,7 +403,9 @@ impl PlasticKernel {
                 let at = history.neurons[span.local as usize].stamps[span.next as usize];
                 self.inputs[1][k] = self.ms(at + delay - last);
             }
-            self.look_back(history, &active, |span, past| (span.next as usize, past.stamps[span.next as usize]));
+            if self.post_looks_back {
+                self.look_back(history, &active, |span, past| (span.next as usize, past.stamps[span.next as usize]));
+            }
             run(&*on_post, m, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
             for (some, all) in self.packed.iter().zip(&mut self.states) {
                 some.iter().zip(&active).for_each(|(x, span)| all[span.lane as usize] = *x);
