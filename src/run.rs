@@ -7,8 +7,8 @@ use crate::engine::{Counters, Engine};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
 use crate::network::{Network, memory, table};
-use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::record::summary::{Statistics, Summary, Tee};
+use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::scenario::Plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -247,7 +247,9 @@ fn threads(plan: &Plan, options: &Options) -> Result<usize> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let useful = cores.min(plan.network.neurons() as usize / NEURONS_A_THREAD).max(1);
     match options.threads.or(plan.threads).unwrap_or(useful) {
-        0 => Err(Error::input("0 threads cannot simulate anything", "give --threads 1 or more, or leave it out to use every core")),
+        0 => {
+            Err(Error::input("0 threads cannot simulate anything", "give --threads 1 or more, or leave it out to use every core"))
+        }
         n if n > 1024 => Err(Error::input(format!("{n} threads are more than any machine has"), "give at most 1024")),
         n => Ok(n.min(plan.network.neurons().max(1) as usize)),
     }
@@ -259,11 +261,15 @@ fn choose_engine(plan: &Plan, options: &Options, net: &Network) -> Result<&'stat
         "cpu" => Ok("cpu"),
         "event" => Ok("event"),
         "gpu" if cfg!(feature = "gpu") => Ok("gpu"),
-        "gpu" => Err(Error::input("this binary was built without the gpu engine", "build with the default features, or use --engine cpu")),
+        "gpu" => Err(Error::input(
+            "this binary was built without the gpu engine",
+            "build with the default features, or use --engine cpu",
+        )),
         "auto" if net.neurons() >= GPU_WORTHWHILE && real_gpu() => Ok("gpu"),
         "auto" => Ok("cpu"),
         other => {
-            let hint = crate::error::nearest(other, ["auto", "cpu", "gpu", "event"]).map_or(String::new(), |n| format!("did you mean `{n}`? "));
+            let hint = crate::error::nearest(other, ["auto", "cpu", "gpu", "event"])
+                .map_or(String::new(), |n| format!("did you mean `{n}`? "));
             Err(Error::input(format!("unknown engine `{other}`"), format!("{hint}choose auto, cpu, gpu or event")))
         }
     }
@@ -279,7 +285,13 @@ fn real_gpu() -> bool {
 }
 
 /// Connect the network and set up the engine `kind` ("cpu", "gpu", "event"); `blocks` is the number of threads on the CPU.
-pub fn engine(net: &Arc<Network>, kind: &str, blocks: usize, options: &Options, progress: &dyn Progress) -> Result<Box<dyn Engine>> {
+pub fn engine(
+    net: &Arc<Network>,
+    kind: &str,
+    blocks: usize,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Box<dyn Engine>> {
     if kind == "event" {
         return Ok(Box::new(EventEngine::new(net, &|done| progress.phase("connect", done))?));
     }

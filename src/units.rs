@@ -179,9 +179,7 @@ pub fn quantity(text: &str, unit: &str, names: &[(String, f64)]) -> Result<f64, 
     let lookup = |name: &str| names.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
     let (expression, word) = split(text, |w| lookup(w).is_some());
     let value = evaluate(expression, names)?;
-    let whole = |value| {
-        finite(value).map_err(|(message, remedy)| Refusal { message, remedy, span: 0..text.trim_end().len() })
-    };
+    let whole = |value| finite(value).map_err(|(message, remedy)| Refusal { message, remedy, span: 0..text.trim_end().len() });
     let Some(word) = word else { return whole(value) };
     let target = Unit::parse(unit).unwrap_or(Unit::NONE);
     let at = text.trim_end().len() - word.len();

@@ -29,7 +29,9 @@ pub fn devices(arguments: &DevicesArguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if devices.is_empty() {
-        out!("no GPU and no software driver found (on Debian: apt install mesa-vulkan-drivers); the cpu and event engines need none");
+        out!(
+            "no GPU and no software driver found (on Debian: apt install mesa-vulkan-drivers); the cpu and event engines need none"
+        );
     }
     for (i, d) in devices.iter().enumerate() {
         let state = d.usable.as_ref().map_or_else(|why| format!("not usable: {why}"), |()| "usable".into());

@@ -14,7 +14,9 @@ impl Bar {
     pub fn new(quiet: bool) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
         let bar = ProgressBar::with_draw_target(Some(1000), target);
-        bar.set_style(ProgressStyle::with_template("{msg:40} [{bar:32}] {percent:>3} %").expect("a fixed template").progress_chars("=> "));
+        bar.set_style(
+            ProgressStyle::with_template("{msg:40} [{bar:32}] {percent:>3} %").expect("a fixed template").progress_chars("=> "),
+        );
         Bar { bar, phase: Mutex::new(String::new()) }
     }
 

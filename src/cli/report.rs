@@ -15,7 +15,10 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
     let mut rows = vec![
         row("engine", outcome.engine.clone()),
         row("neurons, synapses", format!("{}, {}", count(plan.network.neurons() as u64), count(c.synapses))),
-        row("bytes per synapse", if c.synapses > 0 { format!("{:.2}", c.synapse_bytes as f64 / c.synapses as f64) } else { "-".into() }),
+        row(
+            "bytes per synapse",
+            if c.synapses > 0 { format!("{:.2}", c.synapse_bytes as f64 / c.synapses as f64) } else { "-".into() },
+        ),
         row("model time simulated", format!("{:.3} s", outcome.simulated * 1e-3)),
         row("wall time: build, simulate", format!("{:.2} s, {:.2} s", outcome.build_s, outcome.simulate_s)),
         row("real-time factor", format!("{:.3} (wall time over model time)", outcome.real_time_factor())),
@@ -86,7 +89,8 @@ pub fn check_text(plan: &Plan, e: &Estimate) -> String {
         bytes(e.table_bytes),
         bytes(e.peak_bytes)
     );
-    text += &format!("{:.1} ms warm-up, {:.1} ms counted, steps of {} ms\nno mistakes found\n", plan.warmup, plan.duration, net.dt);
+    text +=
+        &format!("{:.1} ms warm-up, {:.1} ms counted, steps of {} ms\nno mistakes found\n", plan.warmup, plan.duration, net.dt);
     text
 }
 

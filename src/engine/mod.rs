@@ -9,7 +9,6 @@
 //!
 //! These are NEST's conventions. The event engine keeps 6 without a grid: times and delays are real numbers.
 
-
 pub mod cpu;
 pub mod event;
 #[cfg(feature = "gpu")]

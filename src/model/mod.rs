@@ -97,7 +97,9 @@ pub enum Sign {
     Any,
     Positive,
     /// Takes negative weights; the code receives the (negative) sum unless `absolute` is set in the file.
-    Negative { absolute: bool },
+    Negative {
+        absolute: bool,
+    },
 }
 
 /// A variable a probe can record: a host expression over states, parameters and derived constants.

@@ -114,12 +114,24 @@ pub struct SynapseInstance {
 pub enum Rule {
     OneToOne,
     AllToAll,
-    PairwiseBernoulli { p: f64 },
-    FixedIndegree { indegree: u32 },
-    FixedOutdegree { outdegree: u32 },
-    FixedTotalNumber { n: u64 },
+    PairwiseBernoulli {
+        p: f64,
+    },
+    FixedIndegree {
+        indegree: u32,
+    },
+    FixedOutdegree {
+        outdegree: u32,
+    },
+    FixedTotalNumber {
+        n: u64,
+    },
     /// Probability `p(distance)` within `radius` mm on the sheet.
-    Distance { profile: Profile, radius: f64, periodic: bool },
+    Distance {
+        profile: Profile,
+        radius: f64,
+        periodic: bool,
+    },
     /// Explicit edges, sorted by source; local ids. Weights and delays given here replace the projection's draws.
     Explicit(Arc<Edges>),
 }

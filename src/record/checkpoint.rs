@@ -112,7 +112,10 @@ fn write_whole(path: &Path, net: &Network, info: &RunInfo, snapshot: &Snapshot) 
         file.store.write_text(&format!("/info/{name}"), &text)?;
         file.note(name, text.as_bytes());
     }
-    file.write("/info/numbers", &[info.seed, info.threads as u64, info.duration.to_bits(), info.warmup.to_bits(), info.stimulus_seed])?;
+    file.write(
+        "/info/numbers",
+        &[info.seed, info.threads as u64, info.duration.to_bits(), info.warmup.to_bits(), info.stimulus_seed],
+    )?;
     let shape: Vec<u64> = snapshot.states.iter().map(|s| s.len() as u64).collect();
     let dynamic: Vec<u64> = snapshot.synapses.iter().map(|s| s.len() as u64).collect();
     file.write("/state/step", &[snapshot.step])?;

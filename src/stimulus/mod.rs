@@ -30,14 +30,31 @@ pub struct Drive {
 #[derive(Clone, Debug)]
 pub enum DriveKind {
     /// NEST's poisson_generator: an independent train for every target.
-    Poisson { rate: Values, weight: f64, port: usize },
-    Dc { amplitude: Values },
+    Poisson {
+        rate: Values,
+        weight: f64,
+        port: usize,
+    },
+    Dc {
+        amplitude: Values,
+    },
     /// amplitude * sin(2 pi frequency t + phase) + offset; Hz, radians.
-    Ac { amplitude: f64, frequency: f64, phase: f64, offset: f64 },
+    Ac {
+        amplitude: f64,
+        frequency: f64,
+        phase: f64,
+        offset: f64,
+    },
     /// (time ms, amplitude) pairs: amplitude holds from that time on.
-    Step { changes: Vec<(f64, f64)> },
+    Step {
+        changes: Vec<(f64, f64)>,
+    },
     /// Gaussian current, constant over `interval` ms, independent for each target (NEST's noise_generator).
-    Noise { mean: f64, std: f64, interval: f64 },
+    Noise {
+        mean: f64,
+        std: f64,
+        interval: f64,
+    },
 }
 
 /// A population that only emits.

@@ -98,7 +98,16 @@ fn naive(net: &Network, steps: u64) -> Vec<Spike> {
                 (-dt / g("tau_syn_in")).exp() as f32,
             ];
             let theta = (g("V_th") - g("E_L")) as f32;
-            neurons.push(Neuron { v: (g("V_m") - g("E_L")) as f32, ex: 0.0, inh: 0.0, hold: 0, p, theta, population: index, local: i });
+            neurons.push(Neuron {
+                v: (g("V_m") - g("E_L")) as f32,
+                ex: 0.0,
+                inh: 0.0,
+                hold: 0,
+                p,
+                theta,
+                population: index,
+                local: i,
+            });
         }
     }
     let thresholds = Thresholds::new(8000.0 * 1e-3 * net.dt);

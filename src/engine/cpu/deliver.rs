@@ -3,8 +3,8 @@
 //! calendar entry a segment, and the accumulators it touches are those of the current step only, so they stay in cache.
 
 use super::plastic::{Arrival, Histories, PlasticKernel};
-use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::Words;
+use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::network::table::{Form, NO_ROW, Table, split};
 use std::sync::Arc;
 

@@ -260,7 +260,9 @@ impl Group {
         let owned = range.start as usize..range.end as usize;
         let model = &instance.model;
         let sizes = [model.states.len(), model.constants.len(), model.ports.len() + 1];
-        for ((size, most), what) in sizes.into_iter().zip([MAX_STATES, MAX_CONSTANTS, MAX_INPUTS]).zip(["states", "constants", "inputs"]) {
+        for ((size, most), what) in
+            sizes.into_iter().zip([MAX_STATES, MAX_CONSTANTS, MAX_INPUTS]).zip(["states", "constants", "inputs"])
+        {
             within(&model.place, &model.name, what, size, most)?;
         }
         let states = instance.initial_words().iter().map(|words| owned.clone().map(|i| words.get(i)).collect()).collect();

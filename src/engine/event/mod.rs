@@ -474,9 +474,15 @@ impl Source {
         let population = &net.populations[p];
         let (n, name) = (population.n as usize, &population.name);
         Ok(match source {
-            SpikeSource::Poisson { rate, start, stop } => {
-                Source::Poisson(Poisson::new(net.stimulus_seed, p as u32, Purpose::PoissonSource, rate, n, [*start, *stop], name)?)
-            }
+            SpikeSource::Poisson { rate, start, stop } => Source::Poisson(Poisson::new(
+                net.stimulus_seed,
+                p as u32,
+                Purpose::PoissonSource,
+                rate,
+                n,
+                [*start, *stop],
+                name,
+            )?),
             SpikeSource::Trains(trains) => Source::Played(Played::list(trains.clone(), n)?),
             SpikeSource::Presentation(schedule) => match inputs::shown(net.stimulus_seed, p as u32, schedule, n)? {
                 Shown::Rates(trains) => Source::Poisson(trains),

@@ -182,7 +182,8 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
             DriveKind::Noise { mean, std, interval } => {
                 let steps = (interval / net.dt).round().max(1.0);
                 if steps > 65_535.0 {
-                    let message = format!("the noise of drive `{}` holds for {steps} steps, the gpu engine takes 65535", drive.name);
+                    let message =
+                        format!("the noise of drive `{}` holds for {steps} steps, the gpu engine takes 65535", drive.name);
                     return Err(Error::input(message, "shorten the interval, or use --engine cpu"));
                 }
                 let steps = steps as u32;
