@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, SymmetricEigen};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Rows of H stay this near to orthonormal (Frobenius norm of HH' - I).
 pub const ORTHONORMAL: f64 = 1e-4;
@@ -38,7 +39,7 @@ fn columns(x: &[f32], inputs: usize) -> Result<DMatrix<f64>> {
 }
 
 /// How Hebbian subspace learning goes (HLOP; Xiao et al. 2024, "Hebbian learning based orthogonal projection", eq. 5).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hebbian {
     /// Learning rate in units of 1 / norm of mean(y y'); below 2.
     pub eta: f64,
@@ -52,12 +53,12 @@ pub struct Hebbian {
 
 impl Default for Hebbian {
     fn default() -> Self {
-        Hebbian { eta: 1.0, iterations: 200, block: 16, seed: 0 }
+        Hebbian { eta: 1.0, iterations: 50, block: 16, seed: 0 }
     }
 }
 
 /// Orthonormal rows H (rank x inputs).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
     inputs: usize,
     rows: Vec<f32>,
@@ -274,7 +275,8 @@ fn beginnings(inputs: usize, width: usize, seed: u64, row: usize) -> DMatrix<f64
 
 /// The recursive update g = P k, P -= g g' / (mu + k'g), with exact removal. P is at once the projection of OWM (Zeng et al. 2019),
 /// the posterior covariance of a linear memory with noise variance mu, and the inverse of EWC's precision there.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Saved", try_from = "Saved")]
 pub struct Recursive {
     covariance: DMatrix<f64>,
     mu: f64,
@@ -378,6 +380,32 @@ impl Recursive {
     }
 }
 
+/// A [`Recursive`] as it is saved.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    inputs: usize,
+    mu: f64,
+    covariance: Vec<f64>,
+}
+
+impl From<Recursive> for Saved {
+    fn from(r: Recursive) -> Self {
+        Saved { inputs: r.inputs(), mu: r.mu, covariance: r.covariance.as_slice().to_vec() }
+    }
+}
+
+impl TryFrom<Saved> for Recursive {
+    type Error = Error;
+
+    fn try_from(saved: Saved) -> Result<Self> {
+        if saved.inputs.checked_mul(saved.inputs) != Some(saved.covariance.len()) {
+            let message = format!("projection: {} numbers for {} inputs squared", saved.covariance.len(), saved.inputs);
+            return Err(Error::input(message, "restore the whole matrix that was saved"));
+        }
+        Recursive::from_covariance(DMatrix::from_vec(saved.inputs, saved.inputs, saved.covariance), saved.mu)
+    }
+}
+
 /// A linear memory dW k = v under the prior of its [`Recursive`]: ridge regression, one fact at a time, in any order, deletable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearMemory {
@@ -422,7 +450,8 @@ impl LinearMemory {
 }
 
 /// How H is obtained.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Method {
     Hebbian(Hebbian),
     /// mu in units of the task's mean energy an input: a direction with s times that energy keeps mu / (mu + s) of a step.
@@ -432,7 +461,7 @@ pub enum Method {
     Svd,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     pub method: Method,
     /// Energy to keep, per layer; the last one serves the layers above (0.95 for a wide input layer, 0.99 above).
@@ -464,7 +493,7 @@ impl Options {
 }
 
 /// What a layer has left after a task.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub layer: usize,
     /// Tasks protected so far, this one included.
@@ -479,7 +508,8 @@ pub struct Report {
 }
 
 /// Something a user should hear about after a task.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Warning {
     /// The budget of rows ended before the energy was kept: old tasks are protected in part only.
     Budget { wanted: f64, kept: f64 },
@@ -505,14 +535,16 @@ impl std::fmt::Display for Warning {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum State {
     Basis(Basis),
     Recursive(Recursive),
 }
 
-/// Orthogonal projection of every layer that has inputs; see [`Method`].
-#[derive(Clone, Debug)]
+/// Orthogonal projection of every layer that has inputs; see [`Method`]. Plain data: save and restore it whole (serde), and call
+/// [`Projection::check`] on what was restored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Projection {
     options: Options,
     layers: Vec<State>,
@@ -545,6 +577,14 @@ impl Projection {
             _ => Ok(State::Basis(Basis::new(n))),
         });
         Ok(Projection { layers: layers.collect::<Result<_>>()?, options, tasks: 0, reports: Vec::new() })
+    }
+
+    /// Refuse a restored projection whose rows are not orthonormal.
+    pub fn check(&self) -> Result<()> {
+        self.layers.iter().try_for_each(|layer| match layer {
+            State::Basis(basis) => Basis::from_rows(basis.inputs, basis.rows.clone()).map(|_| ()),
+            State::Recursive(_) => Ok(()),
+        })
     }
 
     /// One report a layer and task, in that order.
@@ -830,6 +870,27 @@ mod tests {
         let mut full = Projection::new(&[4], Options::svd(vec![1.0])).unwrap();
         full.end_of_task(std::slice::from_ref(&layer), &mut |_| x.clone()).unwrap();
         assert!(matches!(full.reports()[0].warning, Some(Warning::Free { free: 0.0, inputs: 4 })));
+    }
+
+    #[test]
+    fn saved_and_restored_it_projects_alike() {
+        let layer = Layer { inputs: 6, outputs: 1, weight: vec![0.0; 6] };
+        for options in [Options::hebbian(vec![0.9]), Options::recursive(0.1)] {
+            let mut projection = Projection::new(&[6], options).unwrap();
+            projection.end_of_task(std::slice::from_ref(&layer), &mut |_| samples(9, 6, 0.8, 70)).unwrap();
+            let text = serde_json::to_string(&projection).unwrap();
+            let mut restored: Projection = serde_json::from_str(&text).unwrap();
+            restored.check().unwrap();
+            let start = normals(12, 71);
+            let (mut a, mut b) = (start.clone(), start.clone());
+            projection.presynaptic(0, &mut a, 6);
+            restored.presynaptic(0, &mut b, 6);
+            assert!(a != start && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6));
+            assert_eq!(projection.reports().len(), restored.reports().len());
+        }
+        assert!(serde_json::from_str::<Recursive>(r#"{"inputs":2,"mu":0.1,"covariance":[1.0]}"#).is_err());
+        let crooked: Basis = serde_json::from_str(r#"{"inputs":2,"rows":[1.0,1.0]}"#).unwrap();
+        assert!(Basis::from_rows(crooked.inputs(), crooked.rows().to_vec()).is_err());
     }
 
     #[test]
