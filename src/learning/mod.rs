@@ -5,6 +5,8 @@
 //! steps dW = -rate * sum over the batch of d x', with x the presynaptic factor (an eligibility trace) and d the postsynaptic one
 //! (learning signal times pseudo-derivative). A [`Protection`] may change x before the product, and the step after it.
 
+pub mod local;
+
 /// Weights of one layer, row-major: `weight[o * inputs + i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
