@@ -3,12 +3,13 @@
 //! four canonical files (train-images-idx3-ubyte.gz, …). Progress to stderr.
 
 use sharpwave::error::Result;
-use sharpwave::learning::local::{Network, Samples, Settings, order};
+use sharpwave::learning::local::{Network, Optimiser, Outcome, Samples, Settings, order};
 use sharpwave::stimulus::idx::Images;
 use std::path::Path;
 use std::time::Instant;
 
 const BATCH: usize = 64;
+const RATE: f32 = 0.1;
 
 fn read(folder: &Path, part: &str) -> Result<Images> {
     let labels = folder.join(format!("{part}-labels-idx1-ubyte.gz"));
@@ -22,17 +23,19 @@ fn samples(images: &Images) -> Samples<'_> {
 
 fn learn(folder: &Path, epochs: u32, seed: u64) -> Result<()> {
     let (train, test) = (read(folder, "train")?, read(folder, "t10k")?);
-    let settings = Settings::new(vec![train.size(), 800, 800, 10], seed);
+    let settings = Settings {
+        optimiser: Optimiser::Sgd { rate: RATE, momentum: 0.9 },
+        ..Settings::new(vec![train.size(), 800, 800, 10], seed)
+    };
     println!("{settings:?}, batches of {BATCH}, rate falling linearly to 0");
-    let sgd_rate = 0.1;
     let mut network = Network::new(settings)?;
     let batches = train.count.div_ceil(BATCH) * epochs as usize;
     let mut done = 0;
     for epoch in 0..epochs {
         let start = Instant::now();
-        let mut learnt = sharpwave::learning::local::Outcome::default();
+        let mut learnt = Outcome::default();
         for chosen in order(seed, epoch, train.count).chunks(100 * BATCH) {
-            network.set_rate(sgd_rate * (1.0 - done as f32 / batches as f32));
+            network.set_rate(RATE * (1.0 - done as f32 / batches as f32));
             learnt.add(&network.train(&samples(&train), chosen, BATCH, None, &mut |_| Ok(()))?);
             done += chosen.len().div_ceil(BATCH);
             eprintln!(

@@ -78,7 +78,7 @@ impl Settings {
         Settings {
             sizes,
             steps: 20,
-            leak: 0.9,
+            leak: 0.95,
             threshold: 1.0,
             gain: 1.0,
             signal: Signal::LocalReadouts { trained: true },
@@ -382,9 +382,7 @@ impl Network {
 
     /// One step on one batch: `inputs` presentations x inputs, a label each. The outcome is that before the step.
     pub fn learn(&mut self, inputs: &[f32], labels: &[u8], mut protection: Option<&mut dyn Protection>) -> Result<Outcome> {
-        self.check_inputs(inputs)?;
-        self.check_labels(labels, inputs.len() / self.settings.sizes[0])?;
-        let (outcome, factors, local) = self.factors(inputs, labels);
+        let (outcome, factors, local) = self.factors(inputs, labels)?;
         let scale = 1.0 / labels.len() as f32;
         for (l, Factors { d, mut x }) in factors.into_iter().enumerate() {
             let (outputs, inputs) = (self.layers[l].outputs, self.layers[l].inputs);
@@ -410,7 +408,9 @@ impl Network {
 
     /// The factors of every layer's gradient for a batch (the readout last), and those of the local readouts that learn. The step of
     /// a layer is -rate / presentations * d' x.
-    pub fn factors(&self, inputs: &[f32], labels: &[u8]) -> (Outcome, Vec<Factors>, Vec<Factors>) {
+    pub fn factors(&self, inputs: &[f32], labels: &[u8]) -> Result<(Outcome, Vec<Factors>, Vec<Factors>)> {
+        self.check_inputs(inputs)?;
+        self.check_labels(labels, inputs.len() / self.settings.sizes[0])?;
         let step_wise = self.settings.eligibility == Eligibility::Step;
         let (hidden, classes) = (self.hidden(), self.classes());
         let activities = self.run(inputs, step_wise);
@@ -451,7 +451,7 @@ impl Network {
             .collect();
         factors.push(Factors { d: error, x: activities[hidden - 1].rate.clone() });
         let spikes = activities.iter().map(|a| a.spikes.count()).sum();
-        (Outcome { spikes, ..outcome }, factors, local)
+        Ok((Outcome { spikes, ..outcome }, factors, local))
     }
 
     /// Postsynaptic factors step by step: kernel(t) * signal * slope(t); for the constant inputs summed with their trace's rise.
@@ -586,7 +586,8 @@ fn add(weights: &mut [f32], step: &[f32]) {
 }
 
 fn finite(layer: &Layer, l: usize) -> Result<()> {
-    let sound = |w: &[f32]| w.iter().map(|w| w.abs()).fold(0.0, |sum: f32, w| sum + w * 0.0) == 0.0;
+    // As integers, magnitudes are ordered and everything not finite is at least infinity.
+    let sound = |w: &[f32]| w.iter().fold(0, |top, w| top.max(w.to_bits() & !(1 << 31))) < f32::INFINITY.to_bits();
     if layer.weight.par_chunks(PIECE).all(sound) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn settings(sizes: &[usize], signal: Signal) -> Settings {
-    Settings { signal, ..Settings::new(sizes.to_vec(), 3) }
+    Settings { signal, leak: 0.9, ..Settings::new(sizes.to_vec(), 3) }
 }
 
 fn uniform(seed: u64, count: usize) -> Vec<f32> {
@@ -42,7 +42,7 @@ fn steps_are_the_gradients_of_the_closed_forms() {
         let network = Network::new(settings(&[inputs, hidden, classes], signal)).unwrap();
         let x: Vec<f32> = uniform(5, batch * inputs);
         let labels = [0, 1, 2, 1, 0];
-        let (outcome, factors, _) = network.factors(&x, &labels);
+        let (outcome, factors, _) = network.factors(&x, &labels).unwrap();
         let wide = |v: &[f32]| v.iter().map(|x| *x as f64).collect::<Vec<f64>>();
         let rate = wide(&network.forward(&x).unwrap()[0].rate);
         let (first, readout) = (wide(&network.layers()[0].weight), wide(&network.layers()[1].weight));
@@ -86,7 +86,7 @@ fn step_wise_eligibility_is_the_sum_over_steps() {
     let s = Settings { eligibility: Eligibility::Step, steps: 6, ..settings(&[10, 20, 15, 3], Signal::Broadcast) };
     let network = Network::new(s).unwrap();
     let (x, labels) = (uniform(2, 40), [0, 1, 2, 2]);
-    let (_, factors, _) = network.factors(&x, &labels);
+    let (_, factors, _) = network.factors(&x, &labels).unwrap();
     let activities = network.forward(&x).unwrap();
     let (error, _) = errors(network.predict(&x).unwrap(), &labels, 3);
     let sum: f64 = (0..6).map(|t| 0.9f64.powi(t)).sum();
