@@ -332,3 +332,25 @@ fn a_weight_that_overflows_is_named() {
     let error = network.learn(&[1.0; 4], &[0], None).unwrap_err().to_string();
     assert!(error.contains("the weight of layer"), "{error}");
 }
+
+/// The short version of examples/mnist_local.rs: one pass over a tenth of the digits.
+#[test]
+fn a_tenth_of_mnist_is_learnt() {
+    use crate::stimulus::idx::{Images, shared_data};
+    let Some(folder) = shared_data("mnist") else { return };
+    let read = |part: &str| {
+        let labels = folder.join(format!("{part}-labels-idx1-ubyte.gz"));
+        Images::read(folder.join(format!("{part}-images-idx3-ubyte.gz")), Some(&labels)).unwrap()
+    };
+    let (train, test) = (read("train"), read("t10k"));
+    let (labels, their) = (train.labels.unwrap(), test.labels.unwrap());
+    let centred = |samples| Samples { offset: 0.13, scale: 1.6, ..samples };
+    let mut network = Network::new(settings(&[784, 200, 200, 10], Signal::LocalReadouts { trained: true })).unwrap();
+    let train = centred(Samples::new(&train.pixels, 784, &labels));
+    for (k, chosen) in order(1, 0, 6000).chunks(600).enumerate() {
+        network.set_rate(0.1 * (1.0 - k as f32 / 10.0));
+        network.train(&train, chosen, 30, None, &mut |_| Ok(())).unwrap();
+    }
+    let tested = network.evaluate(&centred(Samples::new(&test.pixels[..784 * 2000], 784, &their[..2000]))).unwrap();
+    assert!(tested.accuracy() > 0.85, "{tested:?}");
+}
