@@ -17,6 +17,7 @@ pub enum Purpose {
     NoiseCurrent = 9,
     Encoder = 10,
     SynapseParameter = 11,
+    Posterior = 12,
 }
 
 pub(crate) const M0: u32 = 0xD251_1F53;

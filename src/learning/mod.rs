@@ -5,7 +5,14 @@
 //! steps dW = -rate * sum over the batch of d x', with x the presynaptic factor (an eligibility trace) and d the postsynaptic one
 //! (learning signal times pseudo-derivative). A [`Protection`] may change x before the product, and the step after it.
 
+use crate::error::{Error, Result};
+
+pub mod importance;
 pub mod local;
+pub mod metaplastic;
+pub mod metrics;
+pub mod posterior;
+pub mod projection;
 
 /// Weights of one layer, row-major: `weight[o * inputs + i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,12 +22,115 @@ pub struct Layer {
     pub weight: Vec<f32>,
 }
 
+impl Layer {
+    /// Add a step of the same shape.
+    pub fn add(&mut self, step: &[f32]) {
+        assert_eq!(step.len(), self.weight.len(), "a step has the shape of its layer");
+        self.weight.iter_mut().zip(step).for_each(|(w, s)| *w += s);
+    }
+
+    /// Refuse a weight that is no number any more, naming the synapse (`name` is the projection's).
+    pub fn check_finite(&self, name: &str) -> Result<()> {
+        match self.weight.iter().position(|w| !w.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::Run {
+                message: format!(
+                    "{name}: the weight from source {} to target {} became {}",
+                    at % self.inputs.max(1),
+                    at / self.inputs.max(1),
+                    self.weight[at]
+                ),
+                remedy: "lower the learning rate or bound the weights; the last checkpoint is kept".into(),
+            }),
+        }
+    }
+}
+
 /// What stands between a rule and a layer's weights.
 pub trait Protection: Send {
     /// Change the presynaptic factors of a batch (batch x inputs, row-major) before they meet the postsynaptic ones.
-    fn presynaptic(&mut self, layer: usize, x: &mut [f32], inputs: usize);
-    /// Apply a step (outputs x inputs; what an unprotected layer would add to its weights).
-    fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]);
+    fn presynaptic(&mut self, _layer: usize, _x: &mut [f32], _inputs: usize) {}
+    /// Change a step (outputs x inputs; what an unprotected layer would add to its weights) before it is applied.
+    fn step(&mut self, _layer: usize, _weights: &Layer, _step: &mut [f32]) {}
+    /// Apply a step.
+    fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
+        let mut step = step.to_vec();
+        self.step(layer, weights, &mut step);
+        weights.add(&step);
+    }
     /// A task has ended; `samples(layer)` gives presynaptic factors of its inputs (count x inputs, row-major).
-    fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>);
+    fn end_of_task(&mut self, _layers: &[Layer], _samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Nothing between a rule and its weights: plain sequential learning.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unprotected;
+
+impl Protection for Unprotected {}
+
+/// Several protections, in order: each sees the factors and steps that its predecessors left; the last one writes the weights.
+#[derive(Default)]
+pub struct Chain(pub Vec<Box<dyn Protection>>);
+
+impl Protection for Chain {
+    fn presynaptic(&mut self, layer: usize, x: &mut [f32], inputs: usize) {
+        self.0.iter_mut().for_each(|p| p.presynaptic(layer, x, inputs));
+    }
+
+    fn step(&mut self, layer: usize, weights: &Layer, step: &mut [f32]) {
+        self.0.iter_mut().for_each(|p| p.step(layer, weights, step));
+    }
+
+    fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
+        let Some((last, before)) = self.0.split_last_mut() else { return weights.add(step) };
+        let mut step = step.to_vec();
+        before.iter_mut().for_each(|p| p.step(layer, weights, &mut step));
+        last.apply(layer, weights, &step);
+    }
+
+    fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
+        self.0.iter_mut().try_for_each(|p| p.end_of_task(layers, samples))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::importance::{Form, Importance, Kind, Options};
+    use super::metaplastic::Metaplastic;
+    use super::projection::{self, Projection};
+    use super::*;
+
+    #[test]
+    fn a_chain_is_its_links_one_after_the_other() {
+        let inputs = 3;
+        let sample = vec![1.0, 1.0, 0.0];
+        let mut layer = Layer { inputs, outputs: 1, weight: vec![0.5, -0.5, 2.0] };
+        let projection = Projection::new(&[inputs], projection::Options::svd(vec![0.99])).unwrap();
+        let limit = Importance::new(Kind::L2, Options { strength: 2.0, rate: 0.5, form: Form::Limit }).unwrap();
+        let mut chain = Chain(vec![Box::new(projection), Box::new(Metaplastic::new(vec![1.3]).unwrap()), Box::new(limit)]);
+        chain.end_of_task(std::slice::from_ref(&layer), &mut |_| vec![]).unwrap_err();
+        chain.end_of_task(std::slice::from_ref(&layer), &mut |_| sample.clone()).unwrap();
+
+        let mut x = vec![2.0, 0.0, 1.0];
+        chain.presynaptic(0, &mut x, inputs);
+        let expected = [1.0, -1.0, 1.0];
+        assert!(x.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{x:?}");
+
+        let before = layer.weight.clone();
+        chain.apply(0, &mut layer, &[-0.1, -0.1, 0.2]);
+        // the first step shrinks |w|: times 1 - tanh(1.3 * 0.5)²; then every step is divided by 1 + strength
+        let shrink = 1.0 - (1.3f32 * 0.5).tanh().powi(2);
+        let moved: Vec<f32> = layer.weight.iter().zip(&before).map(|(a, b)| a - b).collect();
+        let expected = [-0.1 * shrink / 3.0, -0.1 / 3.0, 0.2 / 3.0];
+        assert!(moved.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{moved:?} {expected:?}");
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_is_named() {
+        let layer = Layer { inputs: 2, outputs: 2, weight: vec![0.0, 1.0, f32::NAN, 0.0] };
+        let message = layer.check_finite("in_out").unwrap_err().to_string();
+        assert!(message.contains("source 0 to target 1"), "{message}");
+    }
 }

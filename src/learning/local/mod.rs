@@ -500,7 +500,7 @@ impl Network {
         self.check_inputs(inputs)?;
         let eligibility = self.settings.eligibility;
         let mut samples = |layer: usize| self.presynaptic(layer, inputs, eligibility).unwrap_or_default();
-        protection.end_of_task(&self.layers, &mut samples);
+        protection.end_of_task(&self.layers, &mut samples)?;
         self.reset_optimiser();
         Ok(())
     }
@@ -591,10 +591,7 @@ fn finite(layer: &Layer, l: usize) -> Result<()> {
     if layer.weight.par_chunks(PIECE).all(sound) {
         return Ok(());
     }
-    let i = layer.weight.iter().position(|w| !w.is_finite()).unwrap_or(0);
-    let (o, i, w) = (i / layer.inputs, i % layer.inputs, layer.weight[i]);
-    let message = format!("the weight of layer {l} from input {i} to neuron {o} became {w}");
-    Err(Error::Run { message, remedy: "lower the rate".into() })
+    layer.check_finite(&format!("layer {l}"))
 }
 
 impl Moments {

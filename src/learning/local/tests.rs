@@ -217,7 +217,7 @@ impl Protection for Complement {
         self.applied.push((layer, step.len()));
         weights.weight.iter_mut().zip(step).for_each(|(w, s)| *w += s);
     }
-    fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) {
+    fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         for (l, layer) in layers.iter().enumerate() {
             let mut basis: Vec<Vec<f64>> = vec![];
             for row in samples(l).chunks_exact(layer.inputs) {
@@ -231,6 +231,7 @@ impl Protection for Complement {
             }
             self.bases.push(basis);
         }
+        Ok(())
     }
 }
 
@@ -330,7 +331,7 @@ fn a_weight_that_overflows_is_named() {
     let mut network = Network::new(settings(&[4, 3, 2], Signal::Symmetric)).unwrap();
     network.layers_mut()[1].weight[4] = f32::INFINITY;
     let error = network.learn(&[1.0; 4], &[0], None).unwrap_err().to_string();
-    assert!(error.contains("the weight of layer"), "{error}");
+    assert!(error.contains(": the weight from source"), "{error}");
 }
 
 /// The short version of examples/mnist_local.rs: one pass over a tenth of the digits.

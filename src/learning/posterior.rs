@@ -1,0 +1,527 @@
+//! Bayesian weights: every synapse carries mean and deviation of a Gaussian; a rule learns on samples of it, and the posterior
+//! learns from the rule's steps. Also what a predictive distribution says about its own doubt. Knows numbers only.
+
+use super::{Layer, Protection};
+use crate::error::{Error, Result};
+use crate::rng::{self, Purpose};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// How the posterior learns. g = E[dC/dw], s = E[dC/dw e] with w = mean + deviation e: the gradients in mean and deviation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Bayesian gradient descent (Zeno et al. 2018, eqs. 11, 12): mean -= rate v g;
+    /// deviation = deviation sqrt(1 + (deviation s / 2)²) - v s / 2, v the variance.
+    Bgd { rate: f64 },
+    /// Metaplasticity from synaptic uncertainty (Bonnet et al. 2025): with p = 1 / (window prior variance),
+    /// mean -= rate_mean v (g + p (mean - prior mean)) / q, deviation -= rate_deviation (v s + deviation p (v - prior variance)) / q;
+    /// q = 1 + deviation |s| in the second-order form, else 1.
+    Mesu {
+        /// Memory window N, presentations.
+        window: f64,
+        rate_mean: f64,
+        rate_deviation: f64,
+        second_order: bool,
+    },
+}
+
+impl Rule {
+    /// MESU with the paper's rates (1 and 1/2), second order.
+    pub fn mesu(window: f64) -> Self {
+        Rule::Mesu { window, rate_mean: 1.0, rate_deviation: 0.5, second_order: true }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    pub rule: Rule,
+    /// The learning rate inside the steps the base rule hands over: gradient = -step / rate.
+    pub rate: f64,
+    /// Observations that the base rule's mean gradient stands for.
+    pub observations: f64,
+    /// Weight samples averaged before the posterior moves.
+    pub samples: u32,
+    /// Changes of mean and deviation are clipped to this part of the deviation (none: not at all).
+    pub clip: Option<f64>,
+    pub seed: u64,
+}
+
+impl Options {
+    pub fn new(rule: Rule, rate: f64) -> Self {
+        Options { rule, rate, observations: 1.0, samples: 1, clip: None, seed: 0 }
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        let rule = match self.rule {
+            Rule::Bgd { rate } => positive(rate),
+            Rule::Mesu { window, rate_mean, rate_deviation, .. } => {
+                window > 0.0 && positive(rate_mean) && positive(rate_deviation)
+            }
+        };
+        let clip = self.clip.is_none_or(|c| c > 0.0 && c < 1.0);
+        if rule && clip && positive(self.rate) && positive(self.observations) && self.samples > 0 {
+            return Ok(());
+        }
+        Err(Error::input(format!("posterior: {self:?}"), "give rates, window, observations and samples above 0, clip in (0, 1)"))
+    }
+}
+
+/// Gaussian weights of one layer: means and deviations are outputs x inputs, row-major; the prior is one Gaussian for all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gaussian {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub mean: Vec<f32>,
+    pub deviation: Vec<f32>,
+    pub prior_mean: f64,
+    pub prior_deviation: f64,
+}
+
+impl Gaussian {
+    /// Means as the layer has them, one deviation for all, the prior N(0, prior_deviation²).
+    pub fn new(layer: &Layer, deviation: f64, prior_deviation: f64) -> Result<Self> {
+        let (mean, deviation) = (layer.weight.clone(), vec![deviation as f32; layer.weight.len()]);
+        let gaussian =
+            Gaussian { inputs: layer.inputs, outputs: layer.outputs, mean, deviation, prior_mean: 0.0, prior_deviation };
+        gaussian.check()?;
+        Ok(gaussian)
+    }
+
+    /// Refuse sizes that do not fit, means that are no numbers, deviations not above 0.
+    pub fn check(&self) -> Result<()> {
+        let n = self.inputs * self.outputs;
+        if self.mean.len() != n || self.deviation.len() != n {
+            let message = format!("posterior: {} means and {} deviations", self.mean.len(), self.deviation.len());
+            return Err(Error::input(message, format!("give {} x {} of each", self.outputs, self.inputs)));
+        }
+        let bad = |v: &f32| !(v.is_finite() && *v > 0.0);
+        if let Some(at) = self.deviation.iter().position(bad) {
+            return Err(self.refused(at, format!("the deviation is {}", self.deviation[at])));
+        }
+        if let Some(at) = self.mean.iter().position(|v| !v.is_finite()) {
+            return Err(self.refused(at, format!("the mean is {}", self.mean[at])));
+        }
+        if !(self.prior_deviation.is_finite() && self.prior_deviation > 0.0 && self.prior_mean.is_finite()) {
+            let message = format!("posterior: prior N({}, {}²)", self.prior_mean, self.prior_deviation);
+            return Err(Error::input(message, "give the prior a finite mean and a deviation above 0"));
+        }
+        Ok(())
+    }
+
+    fn refused(&self, at: usize, what: String) -> Error {
+        let (source, target) = (at % self.inputs, at / self.inputs);
+        Error::input(
+            format!("posterior: from source {source} to target {target} {what}"),
+            "give finite means and deviations above 0",
+        )
+    }
+
+    /// Move by the mean gradients in mean and deviation (see [`Rule`]).
+    pub fn update(&mut self, rule: &Rule, clip: Option<f64>, gradient_mean: &[f64], gradient_deviation: &[f64]) {
+        let (prior_mean, prior_variance) = (self.prior_mean, self.prior_deviation * self.prior_deviation);
+        let gradients = gradient_mean.iter().zip(gradient_deviation);
+        for ((mean, deviation), (&g, &s)) in self.mean.iter_mut().zip(&mut self.deviation).zip(gradients) {
+            let (m, d) = (*mean as f64, *deviation as f64);
+            let v = d * d;
+            let (dm, dd) = match *rule {
+                Rule::Bgd { rate } => {
+                    let half = 0.5 * d * s;
+                    // sqrt(1 + half²) - half, without cancellation for large half
+                    let factor = if half > 0.0 { 1.0 / (half.hypot(1.0) + half) } else { half.hypot(1.0) - half };
+                    (-rate * v * g, d * (factor - 1.0))
+                }
+                Rule::Mesu { window, rate_mean, rate_deviation, second_order } => {
+                    let pull = 1.0 / (window * prior_variance);
+                    let q = if second_order { 1.0 + d * s.abs() } else { 1.0 };
+                    let dm = -rate_mean * v * (g + pull * (m - prior_mean)) / q;
+                    (dm, -rate_deviation * (v * s + d * pull * (v - prior_variance)) / q)
+                }
+            };
+            let limit = clip.map_or(f64::INFINITY, |c| c * d);
+            *mean = (m + dm.clamp(-limit, limit)) as f32;
+            *deviation = ((d + dd.clamp(-limit, limit)) as f32).max(f32::MIN_POSITIVE);
+        }
+    }
+
+    /// Weights mean + deviation e, e standard normal: a pure function of (seed, layer, presentation).
+    pub fn sample(&self, seed: u64, layer: u32, presentation: u64, weight: &mut [f32]) {
+        normals(seed, layer, presentation, weight);
+        let parameters = self.mean.iter().zip(&self.deviation);
+        weight.iter_mut().zip(parameters).for_each(|(w, (m, d))| *w = m + d * *w);
+    }
+
+    /// Divergence KL(posterior || prior), nats.
+    pub fn divergence(&self) -> f64 {
+        let prior = self.prior_deviation;
+        let each = self.mean.iter().zip(&self.deviation).map(|(&m, &d)| {
+            let (z, r) = ((m as f64 - self.prior_mean) / prior, d as f64 / prior);
+            0.5 * (r * r + z * z - 1.0) - r.ln()
+        });
+        each.sum()
+    }
+}
+
+/// Standard normals, each a pure function of (seed, owner, time, its index): Philox4x32 and Box-Muller, four a block.
+pub fn normals(seed: u64, owner: u32, time: u64, out: &mut [f32]) {
+    const RUN: usize = 4096;
+    let key = rng::key(seed, owner);
+    out.par_chunks_mut(RUN).enumerate().for_each(|(run, out)| {
+        for (block, four) in out.chunks_mut(4).enumerate() {
+            let element = (run * RUN / 4 + block) as u32;
+            let purpose = Purpose::Posterior as u32 | ((time >> 32) as u32) << 8;
+            let bits = rng::philox4x32([element, time as u32, 0, purpose], key);
+            let unit = |b: u32| ((b >> 8) as f32 + 0.5) * (1.0 / (1 << 24) as f32);
+            let pair = |a: u32, b: u32| {
+                let (radius, angle) = ((-2.0 * unit(a).ln()).sqrt(), std::f32::consts::TAU * unit(b));
+                [radius * angle.cos(), radius * angle.sin()]
+            };
+            let ([a, b], [c, d]) = (pair(bits[0], bits[1]), pair(bits[2], bits[3]));
+            four.iter_mut().zip([a, b, c, d]).for_each(|(o, v)| *o = v);
+        }
+    });
+}
+
+/// The posterior of every layer. As a [`Protection`] it writes samples: the base rule sees one sample of the weights at a
+/// presentation, its step tells the gradient there, and `apply` leaves the next sample in the layer. So it stands last in a chain;
+/// anywhere before it scales steps by variance / prior variance (the deviation as learning rate).
+/// Plain data: save and restore it whole (serde), and call [`Posterior::check`] on what was restored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Posterior {
+    pub options: Options,
+    pub layers: Vec<Gaussian>,
+    /// Presentations drawn so far, per layer.
+    pub presentation: Vec<u64>,
+    /// Sums over the samples since the last update, per layer: gradient, gradient x e.
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Pending {
+    count: u32,
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+impl Posterior {
+    pub fn new(layers: Vec<Gaussian>, options: Options) -> Result<Self> {
+        let count = layers.len();
+        let posterior = Posterior { options, layers, presentation: vec![0; count], pending: vec![Pending::default(); count] };
+        posterior.check()?;
+        Ok(posterior)
+    }
+
+    /// Refuse a posterior (made or restored) that cannot be right.
+    pub fn check(&self) -> Result<()> {
+        self.options.check()?;
+        self.layers.iter().try_for_each(Gaussian::check)?;
+        let fits = self
+            .pending
+            .iter()
+            .zip(&self.layers)
+            .all(|(p, l)| p.count == 0 || (p.mean.len() == l.mean.len() && p.deviation.len() == l.mean.len()));
+        if self.presentation.len() != self.layers.len() || self.pending.len() != self.layers.len() || !fits {
+            return Err(Error::input("posterior: the saved layers do not fit together", "restore one whole saved posterior"));
+        }
+        Ok(())
+    }
+
+    /// Put the sample of the present presentation into a layer: before the first step, and after a test changed the weights.
+    pub fn draw(&self, layer: usize, weights: &mut Layer) {
+        self.layers[layer].sample(self.options.seed, layer as u32, self.presentation[layer], &mut weights.weight);
+    }
+
+    /// Put test sample `index` into a layer; test samples never meet those of learning.
+    pub fn draw_test(&self, layer: usize, index: u32, weights: &mut Layer) {
+        self.layers[layer].sample(self.options.seed ^ 0x7E57 << 32, layer as u32, index as u64, &mut weights.weight);
+    }
+
+    /// Put the means into a layer.
+    pub fn mean(&self, layer: usize, weights: &mut Layer) {
+        weights.weight.copy_from_slice(&self.layers[layer].mean);
+    }
+}
+
+impl Protection for Posterior {
+    fn step(&mut self, layer: usize, _weights: &Layer, step: &mut [f32]) {
+        let Some(gaussian) = self.layers.get(layer) else { return };
+        let prior = gaussian.prior_deviation as f32;
+        step.iter_mut().zip(&gaussian.deviation).for_each(|(s, d)| *s *= (d / prior).powi(2));
+    }
+
+    fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
+        let Some(gaussian) = self.layers.get_mut(layer) else { return weights.add(step) };
+        assert_eq!(step.len(), gaussian.mean.len(), "a step has the shape of its layer");
+        let pending = &mut self.pending[layer];
+        if pending.count == 0 {
+            (pending.mean, pending.deviation) = (vec![0.0; step.len()], vec![0.0; step.len()]);
+        }
+        let mut noise = vec![0.0; step.len()];
+        normals(self.options.seed, layer as u32, self.presentation[layer], &mut noise);
+        let scale = -self.options.observations / self.options.rate / self.options.samples as f64;
+        for (i, &s) in step.iter().enumerate() {
+            let gradient = s as f64 * scale;
+            pending.mean[i] += gradient;
+            pending.deviation[i] += gradient * noise[i] as f64;
+        }
+        pending.count += 1;
+        if pending.count == self.options.samples {
+            gaussian.update(&self.options.rule, self.options.clip, &pending.mean, &pending.deviation);
+            pending.count = 0;
+        }
+        self.presentation[layer] += 1;
+        self.draw(layer, weights);
+    }
+}
+
+/// Doubt of a predictive distribution, nats (Depeweg et al. 2018): total = aleatoric + epistemic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Uncertainty {
+    /// Entropy of the mean distribution.
+    pub total: f64,
+    /// Mean entropy of the sampled distributions: doubt in the data.
+    pub aleatoric: f64,
+    /// The rest, the mutual information of label and weights: doubt in the weights.
+    pub epistemic: f64,
+}
+
+/// Mean over the samples of class probabilities (samples x classes, row-major).
+pub fn mean_prediction(probabilities: &[f32], classes: usize) -> Vec<f64> {
+    let samples = (probabilities.len() / classes.max(1)).max(1) as f64;
+    (0..classes).map(|c| probabilities.iter().skip(c).step_by(classes).map(|&p| p as f64).sum::<f64>() / samples).collect()
+}
+
+/// Uncertainty of one input from class probabilities under weight samples (samples x classes, row-major).
+pub fn uncertainty(probabilities: &[f32], classes: usize) -> Uncertainty {
+    let samples = (probabilities.len() / classes.max(1)).max(1) as f64;
+    let total = entropy(mean_prediction(probabilities, classes));
+    let rows = probabilities.chunks_exact(classes.max(1));
+    let aleatoric = rows.map(|row| entropy(row.iter().map(|&p| p as f64))).sum::<f64>() / samples;
+    Uncertainty { total, aleatoric, epistemic: (total - aleatoric).max(0.0) }
+}
+
+fn entropy(p: impl IntoIterator<Item = f64>) -> f64 {
+    p.into_iter().filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum()
+}
+
+/// Area under the receiver operating curve: the chance that an outside score exceeds an inside one, ties half; None where one
+/// side is empty or a score is no number.
+pub fn auc(inside: &[f64], outside: &[f64]) -> Option<f64> {
+    if inside.is_empty() || outside.is_empty() || inside.iter().chain(outside).any(|v| v.is_nan()) {
+        return None;
+    }
+    let mut all: Vec<(f64, bool)> = inside.iter().map(|&v| (v, false)).chain(outside.iter().map(|&v| (v, true))).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut below, mut wins) = (0usize, 0.0);
+    for ties in all.chunk_by(|a, b| a.0 == b.0) {
+        let out = ties.iter().filter(|t| t.1).count();
+        let within = ties.len() - out;
+        wins += out as f64 * (below as f64 + 0.5 * within as f64);
+        below += within;
+    }
+    Some(wins / (inside.len() as f64 * outside.len() as f64))
+}
+
+/// Expected calibration error over equal bins of confidence in 0..=1 (Guo et al. 2017, eq. 3); None where nothing is given or `bins` is 0.
+pub fn calibration_error(confidence: &[f64], correct: &[bool], bins: usize) -> Option<f64> {
+    if confidence.is_empty()
+        || confidence.len() != correct.len()
+        || bins == 0
+        || confidence.iter().any(|c| !(0.0..=1.0).contains(c))
+    {
+        return None;
+    }
+    let mut gap = vec![0.0; bins];
+    for (&c, &right) in confidence.iter().zip(correct) {
+        // bins are open below: (i/bins, (i+1)/bins]
+        let bin = ((c * bins as f64).ceil() as usize).clamp(1, bins) - 1;
+        gap[bin] += right as u8 as f64 - c;
+    }
+    Some(gap.iter().map(|g| g.abs()).sum::<f64>() / confidence.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(mean: f32, deviation: f64, prior: f64) -> Gaussian {
+        Gaussian::new(&Layer { inputs: 1, outputs: 1, weight: vec![mean] }, deviation, prior).unwrap()
+    }
+
+    /// Exact gradients of the quadratic a/2 (w - c)²: E[dC/dw] = a (mean - c), E[dC/dw e] = a deviation.
+    fn on_quadratic(gaussian: &mut Gaussian, rule: Rule, a: f64, c: f64, steps: usize) {
+        for _ in 0..steps {
+            let (m, d) = (gaussian.mean[0] as f64, gaussian.deviation[0] as f64);
+            gaussian.update(&rule, None, &[a * (m - c)], &[a * d]);
+        }
+    }
+
+    /// Zeno's factor is exp(-asinh(a v / 2)); the mean goes to the minimum, the precision gains a each step once a v is small.
+    #[test]
+    fn bgd_on_a_quadratic() {
+        let (a, c) = (3.0, 0.7);
+        let mut g = one(-0.2, 0.5, 1.0);
+        on_quadratic(&mut g, Rule::Bgd { rate: 1.0 }, a, c, 1);
+        assert!((g.deviation[0] as f64 - 0.5 * (-(a * 0.25 / 2.0f64).asinh()).exp()).abs() < 1e-7);
+        assert!((g.mean[0] as f64 - (-0.2 - 0.25 * a * (-0.2 - c))).abs() < 1e-7);
+        on_quadratic(&mut g, Rule::Bgd { rate: 1.0 }, a, c, 4000);
+        let precision = (g.deviation[0] as f64).powi(-2);
+        assert!((g.mean[0] as f64 - c).abs() < 1e-3, "{g:?}");
+        assert!((precision / (4000.0 * a) - 1.0).abs() < 0.01, "{precision}");
+        // the minimum is a fixed point of the mean, and only there
+        let mut at = one(c as f32, 0.5, 1.0);
+        on_quadratic(&mut at, Rule::Bgd { rate: 1.0 }, a, c as f32 as f64, 10);
+        assert_eq!(at.mean[0], c as f32);
+        // a negative curvature widens
+        let mut wide = one(0.0, 0.5, 1.0);
+        wide.update(&Rule::Bgd { rate: 1.0 }, None, &[0.0], &[-2.0]);
+        assert!((wide.deviation[0] as f64 - 0.5 * (1.25f64.sqrt() + 0.5)).abs() < 1e-7);
+    }
+
+    /// With window N the fixed point is the exact posterior of N copies of the data: precision N a + 1/prior variance.
+    #[test]
+    fn mesu_settles_at_the_posterior_of_its_window() {
+        let (a, c, prior, window) = (2.0, 0.7, 0.4, 50.0);
+        let precision = window * a + 1.0 / (prior * prior);
+        let mean = window * a * c / precision;
+        for second_order in [false, true] {
+            let mut g = one(0.0, 0.3, prior);
+            on_quadratic(&mut g, Rule::Mesu { window, rate_mean: 1.0, rate_deviation: 0.5, second_order }, a, c, 3000);
+            assert!((g.mean[0] as f64 / mean - 1.0).abs() < 1e-4, "{} {mean}", g.mean[0]);
+            assert!(((g.deviation[0] as f64).powi(-2) / precision - 1.0).abs() < 1e-3, "{g:?} {precision}");
+        }
+    }
+
+    #[test]
+    fn mesu_limits() {
+        // no data: relaxation to the prior, from both sides
+        for deviation in [0.1, 0.9] {
+            let mut g = one(1.0, deviation, 0.4);
+            on_quadratic(&mut g, Rule::mesu(10.0), 0.0, 0.0, 2000);
+            assert!(g.mean[0].abs() < 1e-4 && (g.deviation[0] - 0.4).abs() < 1e-4, "{g:?}");
+        }
+        // no forgetting and small steps: BGD
+        let (mut mesu, mut bgd) = (one(0.3, 0.01, 1.0), one(0.3, 0.01, 1.0));
+        on_quadratic(
+            &mut mesu,
+            Rule::Mesu { window: 1e30, rate_mean: 1.0, rate_deviation: 0.5, second_order: false },
+            1.0,
+            1.0,
+            100,
+        );
+        on_quadratic(&mut bgd, Rule::Bgd { rate: 1.0 }, 1.0, 1.0, 100);
+        assert!((mesu.mean[0] - bgd.mean[0]).abs() < 1e-6 && (mesu.deviation[0] / bgd.deviation[0] - 1.0).abs() < 1e-5);
+        // second order by hand: q = 1 + 0.5 * 4 = 3
+        let mut g = one(0.0, 0.5, 0.5);
+        g.update(&Rule::mesu(1e30), None, &[1.0], &[4.0]);
+        assert!((g.mean[0] + 0.25 / 3.0).abs() < 1e-6 && (g.deviation[0] - (0.5 - 0.5 / 3.0)).abs() < 1e-6);
+        // clipped
+        let mut g = one(0.0, 0.5, 0.5);
+        g.update(&Rule::mesu(1e30), Some(0.1), &[100.0], &[4.0]);
+        assert!((g.mean[0] + 0.05).abs() < 1e-6 && (g.deviation[0] - 0.45).abs() < 1e-6);
+    }
+
+    /// The whole way, with sampled weights: a rule that only knows its gradient at the weights it is shown.
+    #[test]
+    fn as_protection_it_learns_from_steps_at_samples() {
+        let n = 64;
+        let (a, c, prior, window, rate) = (2.0f32, 0.5f32, 0.5, 40.0, 0.1f32);
+        let mut layer = Layer { inputs: n, outputs: 1, weight: vec![0.0; n] };
+        let rule = Rule::Mesu { window, rate_mean: 1.0, rate_deviation: 0.5, second_order: false };
+        let options = Options { samples: 4, clip: Some(0.5), ..Options::new(rule, rate as f64) };
+        let mut posterior = Posterior::new(vec![Gaussian::new(&layer, 0.2, prior).unwrap()], options).unwrap();
+        posterior.draw(0, &mut layer);
+        let (mut mean, mut variance, mut seen) = (0.0, 0.0, 0.0);
+        for t in 0..6000 {
+            let step: Vec<f32> = layer.weight.iter().map(|w| -rate * a * (w - c)).collect();
+            posterior.apply(0, &mut layer, &step);
+            if t > 1500 {
+                let g = &posterior.layers[0];
+                mean += g.mean.iter().map(|&m| m as f64).sum::<f64>();
+                variance += g.deviation.iter().map(|&d| (d as f64).powi(2)).sum::<f64>();
+                seen += n as f64;
+            }
+        }
+        let precision = window * a as f64 + 1.0 / (prior * prior);
+        let expected = window * a as f64 * c as f64 / precision;
+        assert!((mean / seen / expected - 1.0).abs() < 0.02, "{} {expected}", mean / seen);
+        assert!((variance / seen * precision - 1.0).abs() < 0.05, "{} {}", variance / seen, 1.0 / precision);
+        // saved in the middle and restored, it goes on bit for bit
+        let mut restored: Posterior = serde_json::from_str(&serde_json::to_string(&posterior).unwrap()).unwrap();
+        restored.check().unwrap();
+        let mut other = Layer { weight: vec![0.0; n], ..layer.clone() };
+        restored.draw(0, &mut other);
+        assert_eq!(layer, other);
+        for _ in 0..10 {
+            let step: Vec<f32> = layer.weight.iter().map(|w| -rate * a * (w - c)).collect();
+            posterior.apply(0, &mut layer, &step);
+            restored.apply(0, &mut other, &step);
+        }
+        assert_eq!((&posterior, &layer), (&restored, &other));
+    }
+
+    #[test]
+    fn samples_have_the_moments_and_depend_on_nothing_else() {
+        let n = 100_001;
+        let (mut a, mut b, mut head) = (vec![0.0; n], vec![0.0; n], vec![0.0; 10]);
+        normals(3, 1, 5, &mut a);
+        normals(3, 1, 6, &mut b);
+        normals(3, 1, 5, &mut head);
+        assert_eq!(a[..10], head[..]);
+        let moment = |p: i32| a.iter().map(|&v| (v as f64).powi(p)).sum::<f64>() / n as f64;
+        assert!(moment(1).abs() < 0.015 && (moment(2) - 1.0).abs() < 0.02 && (moment(4) - 3.0).abs() < 0.15);
+        let correlation = a.iter().zip(&b).map(|(a, b)| (a * b) as f64).sum::<f64>() / n as f64;
+        let next = a.windows(2).map(|w| (w[0] * w[1]) as f64).sum::<f64>() / n as f64;
+        assert!(correlation.abs() < 0.015 && next.abs() < 0.015);
+    }
+
+    #[test]
+    fn the_deviation_scales_the_steps_of_any_rule() {
+        let mut layer = Layer { inputs: 2, outputs: 1, weight: vec![0.0; 2] };
+        let mut g = Gaussian::new(&layer, 0.5, 0.5).unwrap();
+        g.deviation[1] = 0.05;
+        let posterior = Posterior::new(vec![g], Options::new(Rule::mesu(10.0), 1.0)).unwrap();
+        super::super::Chain(vec![Box::new(posterior), Box::new(super::super::Unprotected)]).apply(0, &mut layer, &[1.0, 1.0]);
+        assert!((layer.weight[0] - 1.0).abs() < 1e-6 && (layer.weight[1] - 0.01).abs() < 1e-6);
+    }
+
+    #[test]
+    fn doubt_by_hand() {
+        let ln2 = 2f64.ln();
+        let sure = uncertainty(&[1.0, 0.0, 1.0, 0.0], 2);
+        assert_eq!((sure.total, sure.epistemic), (0.0, 0.0));
+        let noisy = uncertainty(&[0.5, 0.5, 0.5, 0.5], 2);
+        assert!((noisy.aleatoric - ln2).abs() < 1e-9 && noisy.epistemic < 1e-9);
+        let torn = uncertainty(&[1.0, 0.0, 0.0, 1.0], 2);
+        assert!((torn.epistemic - ln2).abs() < 1e-9 && torn.aleatoric == 0.0);
+        assert_eq!(mean_prediction(&[1.0, 0.0, 0.0, 1.0], 2), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn auc_and_calibration_by_hand() {
+        assert_eq!(auc(&[0.1, 0.2], &[0.3, 0.4]), Some(1.0));
+        assert_eq!(auc(&[0.3, 0.4], &[0.1, 0.2]), Some(0.0));
+        assert_eq!(auc(&[1.0, 1.0, 1.0], &[1.0, 1.0]), Some(0.5));
+        assert_eq!(auc(&[1.0, 3.0], &[2.0, 3.0]), Some(0.625)); // 1 + 0 + 1 + half of four pairs
+        assert_eq!((auc(&[], &[1.0]), auc(&[f64::NAN], &[1.0])), (None, None));
+        // bin (0.5, 1]: confidence 0.8 and 0.6, one right: |0.5 - 0.7| * 2/3; bin (0, 0.5]: 0.4, wrong: 0.4 / 3
+        let error = calibration_error(&[0.8, 0.6, 0.4], &[true, false, false], 2).unwrap();
+        assert!((error - (0.4 + 0.4) / 3.0).abs() < 1e-12);
+        assert_eq!(calibration_error(&[1.0, 1.0], &[true, true], 10), Some(0.0));
+        assert_eq!((calibration_error(&[], &[], 10), calibration_error(&[1.5], &[true], 10)), (None, None));
+    }
+
+    #[test]
+    fn bad_posteriors_are_refused() {
+        let layer = Layer { inputs: 1, outputs: 2, weight: vec![0.0; 2] };
+        assert!(Gaussian::new(&layer, 0.0, 1.0).is_err() && Gaussian::new(&layer, 0.1, -1.0).is_err());
+        let mut g = Gaussian::new(&layer, 0.1, 1.0).unwrap();
+        g.deviation[1] = -0.1;
+        let message = g.check().unwrap_err().to_string();
+        assert!(message.contains("target 1"), "{message}");
+        let good = Gaussian::new(&layer, 0.1, 1.0).unwrap();
+        assert!((good.divergence() - 2.0 * (0.5 * (0.01 - 1.0) - 0.1f64.ln())).abs() < 1e-5);
+        assert!(Posterior::new(vec![good], Options::new(Rule::mesu(0.0), 1.0)).is_err());
+    }
+}
