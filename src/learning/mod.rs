@@ -8,6 +8,7 @@
 use crate::error::{Error, Result};
 
 pub mod importance;
+pub mod local;
 pub mod metaplastic;
 pub mod metrics;
 pub mod posterior;

@@ -1,0 +1,628 @@
+//! Supervised learning by local rules: a feed-forward spiking network, shown batches of constant inputs for some time steps, whose
+//! synapses see their own presynaptic trace, their neuron's pseudo-derivative and a learning signal that reaches the neuron in one
+//! step. No error travels back through layers of neurons or through time. Promises the same weights at any number of threads.
+//! Knows no engine, no file format and no task; what protects old weights comes in as a [`Protection`].
+//!
+//! Layers are leaky integrate-and-fire with reset by subtraction, without biases; the readout is a leaky integrator with the
+//! same leak, whose last potential, divided by the sum of its kernel, is the class score. For one synapse
+//! dW = -rate * mean over the batch of (learning signal * pseudo-derivative) * (presynaptic trace); the readout's own step
+//! (error times trace) is the exact gradient of the cross-entropy.
+
+mod matrix;
+mod spikes;
+
+pub use matrix::{outer, times, times_transposed};
+pub use spikes::{Activity, Neuron, Spikes};
+
+use super::{Layer, Protection};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream, key};
+use rayon::prelude::*;
+use spikes::{Source, kernel, run};
+
+/// How a neuron learns that the output was wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Signal {
+    /// Output error through fixed random weights, straight to every layer (direct feedback alignment, Nøkland 2016; the random
+    /// e-prop of Bellec 2020).
+    Broadcast,
+    /// Output error through the transposed weights that lead to the readout (their product, without the derivatives in between;
+    /// for the last hidden layer this is symmetric e-prop, Bellec 2020).
+    Symmetric,
+    /// Every layer has a readout and an error of its own: random and fixed (DECOLLE, Kaiser 2020) or learning by the same delta
+    /// rule (Nøkland & Eidnes 2019). The last hidden layer's is the network's readout, which always learns.
+    LocalReadouts { trained: bool },
+}
+
+/// What a synapse remembers of a presentation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Eligibility {
+    /// Presynaptic rate (kernel mean of its spikes) times the derivative of the rate's closed form clamp(drive, 0, 1), both read at
+    /// the end (the closed form of DSR, Meng 2022). One row a presentation.
+    Presentation,
+    /// Presynaptic trace times the pseudo-derivative of the potential, summed over all steps (e-prop, Bellec 2020; OTTT, Xiao 2022).
+    /// One row a presentation and step, except for the constant inputs of the first layer.
+    Step,
+}
+
+/// What turns summed local steps into changes. Each weight is treated alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimiser {
+    /// Gradient steps with momentum. Steps stay within the span of the presynaptic factors, as projection needs.
+    Sgd { rate: f32, momentum: f32 },
+    /// Adam (Kingma & Ba 2015; 0.9, 0.999, 1e-8). Its division weight by weight leaves the span of the factors: not for projection.
+    Adam { rate: f32 },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Inputs, hidden layers, classes: at least one hidden layer.
+    pub sizes: Vec<usize>,
+    /// Time steps of a presentation.
+    pub steps: usize,
+    /// Factor on potentials and traces from step to step, above 0, at most 1.
+    pub leak: f32,
+    /// Of the hidden layers.
+    pub threshold: f32,
+    /// Initial weights have deviation gain * sqrt(2 / inputs).
+    pub gain: f32,
+    pub signal: Signal,
+    pub eligibility: Eligibility,
+    pub optimiser: Optimiser,
+    pub seed: u64,
+}
+
+impl Settings {
+    /// 20 steps, and what learned MNIST best among the settings tried.
+    pub fn new(sizes: Vec<usize>, seed: u64) -> Self {
+        Settings {
+            sizes,
+            steps: 20,
+            leak: 0.95,
+            threshold: 1.0,
+            gain: 1.0,
+            signal: Signal::LocalReadouts { trained: true },
+            eligibility: Eligibility::Presentation,
+            optimiser: Optimiser::Sgd { rate: 0.1, momentum: 0.9 },
+            seed,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |what: String, remedy: &str| Err(Error::input(what, remedy));
+        let positive = |x: f32| x > 0.0 && x.is_finite();
+        if self.sizes.len() < 3 || self.sizes.contains(&0) {
+            return refuse(
+                format!("sizes {:?} are no network", self.sizes),
+                "give inputs, hidden layers and classes, all above 0",
+            );
+        }
+        if self.sizes[self.sizes.len() - 1] > 256 {
+            return refuse(format!("{} classes", self.sizes[self.sizes.len() - 1]), "labels are bytes: give at most 256 classes");
+        }
+        if self.steps == 0 {
+            return refuse("a presentation of 0 steps".into(), "set steps to 1 or more");
+        }
+        if !(positive(self.leak) && self.leak <= 1.0) {
+            return refuse(format!("leak {}", self.leak), "set leak above 0 and at most 1 (exp(-dt / tau_m))");
+        }
+        for (name, value) in [("threshold", self.threshold), ("gain", self.gain)] {
+            if !positive(value) {
+                return refuse(format!("{name} {value}"), &format!("set {name} above 0"));
+            }
+        }
+        let (rate, momentum) = match self.optimiser {
+            Optimiser::Sgd { rate, momentum } => (rate, momentum),
+            Optimiser::Adam { rate } => (rate, 0.0),
+        };
+        if !positive(rate) || !(0.0..1.0).contains(&momentum) {
+            return refuse(format!("rate {rate}, momentum {momentum}"), "set rate above 0 and momentum from 0 to below 1");
+        }
+        Ok(())
+    }
+}
+
+/// What a batch showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub presentations: usize,
+    /// Presentations whose highest score was their label's (before the step).
+    pub correct: usize,
+    /// Cross-entropy of the scores, summed over presentations, nats.
+    pub loss: f64,
+    /// Spikes of the hidden layers.
+    pub spikes: u64,
+}
+
+impl Outcome {
+    pub fn add(&mut self, other: &Outcome) {
+        self.presentations += other.presentations;
+        self.correct += other.correct;
+        self.loss += other.loss;
+        self.spikes += other.spikes;
+    }
+
+    /// Part that was right, 0 to 1.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.presentations.max(1) as f64
+    }
+}
+
+/// The two factors of a layer's gradient over a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factors {
+    /// Postsynaptic: rows x outputs.
+    pub d: Vec<f32>,
+    /// Presynaptic: rows x inputs.
+    pub x: Vec<f32>,
+}
+
+/// Images and labels of a task, pixels read through an optional permutation.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// count x size, 0 to 255.
+    pub pixels: &'a [u8],
+    pub size: usize,
+    pub labels: &'a [u8],
+    /// Input i sees pixel `permutation[i]`.
+    pub permutation: Option<&'a [u32]>,
+    /// A pixel p becomes the current scale * (p / 255 - offset).
+    pub offset: f32,
+    pub scale: f32,
+}
+
+impl<'a> Samples<'a> {
+    /// Pixels as they are, currents from 0 to 1.
+    pub fn new(pixels: &'a [u8], size: usize, labels: &'a [u8]) -> Self {
+        Samples { pixels, size, labels, permutation: None, offset: 0.0, scale: 1.0 }
+    }
+
+    /// Currents (chosen x size) and labels of some samples.
+    pub fn gather(&self, chosen: &[u32]) -> (Vec<f32>, Vec<u8>) {
+        let mut inputs = Vec::with_capacity(chosen.len() * self.size);
+        let current = |p: u8| self.scale * (p as f32 / 255.0 - self.offset);
+        for &i in chosen {
+            let image = &self.pixels[i as usize * self.size..][..self.size];
+            match self.permutation {
+                Some(permutation) => inputs.extend(permutation.iter().map(|p| current(image[*p as usize]))),
+                None => inputs.extend(image.iter().map(|p| current(*p))),
+            }
+        }
+        (inputs, chosen.iter().map(|i| self.labels[*i as usize]).collect())
+    }
+
+    fn check(&self, network: &Network) -> Result<()> {
+        let inputs = network.settings.sizes[0];
+        if self.size != inputs {
+            return Err(Error::input(
+                format!("images of {} pixels for {inputs} inputs", self.size),
+                "set the first of sizes to the pixels",
+            ));
+        }
+        if self.labels.is_empty() || self.pixels.len() != self.labels.len() * self.size {
+            let message =
+                format!("{} pixels and {} labels do not make images of {}", self.pixels.len(), self.labels.len(), self.size);
+            return Err(Error::input(message, "give one label an image, at least one image"));
+        }
+        match self.permutation {
+            Some(p) if p.len() != self.size || p.iter().any(|p| *p as usize >= self.size) => {
+                Err(Error::input(format!("a permutation of {} pixels", p.len()), format!("give {} indices below {0}", self.size)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A random order of 0..count, a function of seed and epoch.
+pub fn order(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
+    let mut random = Stream::new(key(seed, ORDER), Purpose::Encoder, epoch, 0);
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    for i in (1..count).rev() {
+        order.swap(i, random.below(i as u32 + 1) as usize);
+    }
+    order
+}
+
+/// Owners of random numbers beside the layers' own (0, 1, …).
+const FEEDBACK: u32 = 1 << 16;
+const READOUT: u32 = 2 << 16;
+const ORDER: u32 = 3 << 16;
+
+/// Memory of an optimiser for one matrix.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Moments {
+    first: Vec<f32>,
+    second: Vec<f32>,
+    steps: i32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Network {
+    settings: Settings,
+    layers: Vec<Layer>,
+    /// Per hidden layer: random feedback (neurons x classes).
+    feedback: Vec<Layer>,
+    /// Per hidden layer but the last: its own readout (classes x neurons).
+    readouts: Vec<Layer>,
+    moments: Vec<Moments>,
+    readout_moments: Vec<Moments>,
+}
+
+impl Network {
+    /// A network with random weights: functions of the seed.
+    pub fn new(settings: Settings) -> Result<Self> {
+        settings.check()?;
+        let (sizes, seed) = (&settings.sizes, settings.seed);
+        let classes = sizes[sizes.len() - 1];
+        let deviation = |inputs: usize| settings.gain * (2.0 / inputs as f32).sqrt();
+        let hidden = sizes.len() - 2;
+        let layers: Vec<Layer> =
+            (0..=hidden).map(|l| random(seed, l as u32, sizes[l], sizes[l + 1], deviation(sizes[l]))).collect();
+        let feedback = (0..hidden).map(|l| random(seed, FEEDBACK + l as u32, classes, sizes[l + 1], deviation(sizes[l + 1])));
+        let readouts: Vec<Layer> =
+            (0..hidden - 1).map(|l| random(seed, READOUT + l as u32, sizes[l + 1], classes, deviation(sizes[l + 1]))).collect();
+        Ok(Network {
+            feedback: feedback.collect(),
+            moments: vec![Moments::default(); layers.len()],
+            readout_moments: vec![Moments::default(); readouts.len()],
+            layers,
+            readouts,
+            settings,
+        })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Hidden layers from the input on, then the readout.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The same, to be changed between batches (weights drawn from a posterior, a restored state); shapes must stay.
+    pub fn layers_mut(&mut self) -> &mut [Layer] {
+        &mut self.layers
+    }
+
+    /// Change the learning rate from the next batch on.
+    pub fn set_rate(&mut self, new: f32) {
+        match &mut self.settings.optimiser {
+            Optimiser::Sgd { rate, .. } | Optimiser::Adam { rate } => *rate = new,
+        }
+    }
+
+    /// Forget momentum: at a task's end, so that no step of the old task is taken in the new one.
+    pub fn reset_optimiser(&mut self) {
+        self.moments.iter_mut().chain(&mut self.readout_moments).for_each(|m| *m = Moments::default());
+    }
+
+    fn neuron(&self) -> Neuron {
+        Neuron { leak: self.settings.leak, threshold: self.settings.threshold }
+    }
+
+    fn hidden(&self) -> usize {
+        self.layers.len() - 1
+    }
+
+    /// Run the hidden layers. `inputs`: presentations x inputs, currents in thresholds at weight 1, constant over the steps.
+    pub fn forward(&self, inputs: &[f32]) -> Result<Vec<Activity>> {
+        self.check_inputs(inputs)?;
+        Ok(self.run(inputs, self.settings.eligibility == Eligibility::Step))
+    }
+
+    fn run(&self, inputs: &[f32], with_slope: bool) -> Vec<Activity> {
+        let (neuron, steps) = (self.neuron(), self.settings.steps);
+        let mut activities: Vec<Activity> = vec![];
+        for layer in &self.layers[..self.hidden()] {
+            let next = match activities.last() {
+                None => {
+                    let current = times_transposed(inputs, &layer.weight, layer.inputs, layer.outputs);
+                    run(&Source::Constant(&current, layer.outputs), steps, neuron, with_slope)
+                }
+                Some(below) => run(&Source::Spikes(layer, &below.spikes), steps, neuron, with_slope),
+            };
+            activities.push(next);
+        }
+        activities
+    }
+
+    /// Class scores (presentations x classes) of inputs (presentations x inputs).
+    pub fn predict(&self, inputs: &[f32]) -> Result<Vec<f32>> {
+        self.check_inputs(inputs)?;
+        Ok(self.scores(&self.run(inputs, false)))
+    }
+
+    fn scores(&self, activities: &[Activity]) -> Vec<f32> {
+        scores(&self.layers[self.hidden()], &activities[activities.len() - 1].rate)
+    }
+
+    /// Loss and accuracy on all samples, without learning.
+    pub fn evaluate(&self, samples: &Samples) -> Result<Outcome> {
+        samples.check(self)?;
+        let mut total = Outcome::default();
+        let all: Vec<u32> = (0..samples.labels.len() as u32).collect();
+        for chosen in all.chunks(256) {
+            let (inputs, labels) = samples.gather(chosen);
+            self.check_labels(&labels, chosen.len())?;
+            let activities = self.run(&inputs, false);
+            let (_, outcome) = errors(self.scores(&activities), &labels, self.classes());
+            total.add(&Outcome { spikes: activities.iter().map(|a| a.spikes.count()).sum(), ..outcome });
+        }
+        Ok(total)
+    }
+
+    /// Learn samples once in the given order, `batch` at a time. `progress` is called after every batch with the sum so far and
+    /// may end the run with an error.
+    pub fn train(
+        &mut self,
+        samples: &Samples,
+        order: &[u32],
+        batch: usize,
+        mut protection: Option<&mut dyn Protection>,
+        progress: &mut dyn FnMut(&Outcome) -> Result<()>,
+    ) -> Result<Outcome> {
+        samples.check(self)?;
+        if let Some(i) = order.iter().find(|i| **i as usize >= samples.labels.len()) {
+            return Err(Error::input(
+                format!("sample {i} of {}", samples.labels.len()),
+                "give an order of the samples there are",
+            ));
+        }
+        let mut total = Outcome::default();
+        for chosen in order.chunks(batch.max(1)) {
+            let (inputs, labels) = samples.gather(chosen);
+            // The trait object's lifetime is shortened for the call.
+            let protection = protection.as_mut().map(|p| &mut **p as &mut dyn Protection);
+            total.add(&self.learn(&inputs, &labels, protection)?);
+            progress(&total)?;
+        }
+        Ok(total)
+    }
+
+    /// One step on one batch: `inputs` presentations x inputs, a label each. The outcome is that before the step.
+    pub fn learn(&mut self, inputs: &[f32], labels: &[u8], mut protection: Option<&mut dyn Protection>) -> Result<Outcome> {
+        let (outcome, factors, local) = self.factors(inputs, labels)?;
+        let scale = 1.0 / labels.len() as f32;
+        for (l, Factors { d, mut x }) in factors.into_iter().enumerate() {
+            let (outputs, inputs) = (self.layers[l].outputs, self.layers[l].inputs);
+            if let Some(protection) = &mut protection {
+                protection.presynaptic(l, &mut x, inputs);
+            }
+            let mut step = outer(scale, &d, &x, outputs, inputs);
+            self.moments[l].step(&mut step, self.settings.optimiser);
+            match &mut protection {
+                Some(protection) => protection.apply(l, &mut self.layers[l], &step),
+                None => add(&mut self.layers[l].weight, &step),
+            }
+            finite(&self.layers[l], l)?;
+        }
+        for (l, Factors { d, x }) in local.into_iter().enumerate() {
+            let readout = &mut self.readouts[l];
+            let mut step = outer(scale, &d, &x, readout.outputs, readout.inputs);
+            self.readout_moments[l].step(&mut step, self.settings.optimiser);
+            add(&mut readout.weight, &step);
+        }
+        Ok(outcome)
+    }
+
+    /// The factors of every layer's gradient for a batch (the readout last), and those of the local readouts that learn. The step of
+    /// a layer is -rate / presentations * d' x.
+    pub fn factors(&self, inputs: &[f32], labels: &[u8]) -> Result<(Outcome, Vec<Factors>, Vec<Factors>)> {
+        self.check_inputs(inputs)?;
+        self.check_labels(labels, inputs.len() / self.settings.sizes[0])?;
+        let step_wise = self.settings.eligibility == Eligibility::Step;
+        let (hidden, classes) = (self.hidden(), self.classes());
+        let activities = self.run(inputs, step_wise);
+        let (error, outcome) = errors(self.scores(&activities), labels, classes);
+        let mut local = vec![];
+        // Learning signals, presentations x neurons.
+        let signals: Vec<Vec<f32>> = match self.settings.signal {
+            Signal::Broadcast => self.feedback.iter().map(|b| times_transposed(&error, &b.weight, classes, b.outputs)).collect(),
+            Signal::Symmetric => {
+                let mut signals: Vec<Vec<f32>> = vec![];
+                for layer in self.layers[1..].iter().rev() {
+                    let above = signals.last().unwrap_or(&error);
+                    signals.push(times(above, &layer.weight, layer.outputs, layer.inputs));
+                }
+                signals.reverse();
+                signals
+            }
+            Signal::LocalReadouts { trained } => {
+                let mut signals: Vec<Vec<f32>> = vec![];
+                for (readout, activity) in self.readouts.iter().zip(&activities) {
+                    let (error, _) = errors(scores(readout, &activity.rate), labels, classes);
+                    signals.push(times(&error, &readout.weight, classes, readout.inputs));
+                    if trained {
+                        local.push(Factors { d: error, x: activity.rate.clone() });
+                    }
+                }
+                signals.push(times(&error, &self.layers[hidden].weight, classes, self.layers[hidden].inputs));
+                signals
+            }
+        };
+        let mut factors: Vec<Factors> = signals
+            .into_iter()
+            .enumerate()
+            .map(|(l, signal)| Factors {
+                d: if step_wise { self.step_wise(l, &signal, &activities[l]) } else { at_the_end(signal, &activities[l]) },
+                x: if l == 0 { inputs.to_vec() } else { self.trace(&activities[l - 1], self.settings.eligibility) },
+            })
+            .collect();
+        factors.push(Factors { d: error, x: activities[hidden - 1].rate.clone() });
+        let spikes = activities.iter().map(|a| a.spikes.count()).sum();
+        Ok((Outcome { spikes, ..outcome }, factors, local))
+    }
+
+    /// Postsynaptic factors step by step: kernel(t) * signal * slope(t); for the constant inputs summed with their trace's rise.
+    fn step_wise(&self, l: usize, signal: &[f32], activity: &Activity) -> Vec<f32> {
+        let (steps, leak, n) = (self.settings.steps, self.settings.leak, self.layers[l].outputs);
+        let (kernel, _) = kernel(steps, leak);
+        let mut d = vec![0.0; if l == 0 { signal.len() } else { activity.slope.len() }];
+        let rows = if l == 0 { 1 } else { steps };
+        d.par_chunks_mut(rows * n).enumerate().for_each(|(b, d)| {
+            for (t, k) in kernel.iter().enumerate() {
+                let rise = if l == 0 { 1.0 - leak.powi(t as i32 + 1) } else { 1.0 };
+                let row = &mut d[t % rows * n..][..n];
+                let slope = &activity.slope[(b * steps + t) * n..][..n];
+                for ((d, slope), signal) in row.iter_mut().zip(slope).zip(&signal[b * n..]) {
+                    *d += k * rise * slope * signal;
+                }
+            }
+        });
+        d
+    }
+
+    fn trace(&self, below: &Activity, eligibility: Eligibility) -> Vec<f32> {
+        match eligibility {
+            Eligibility::Presentation => below.rate.clone(),
+            Eligibility::Step => below.spikes.traces(self.settings.leak),
+        }
+    }
+
+    /// Presynaptic factors of a layer for some inputs (rows x the layer's inputs), as rates at the end of presentations or as traces of
+    /// every step (for the first layer the inputs, for the readout always rates): what a [`Protection`] learns its old inputs from.
+    pub fn presynaptic(&self, layer: usize, inputs: &[f32], eligibility: Eligibility) -> Result<Vec<f32>> {
+        self.check_inputs(inputs)?;
+        if layer == 0 {
+            return Ok(inputs.to_vec());
+        }
+        if layer > self.hidden() {
+            return Err(Error::input(format!("layer {layer} of {}", self.layers.len()), "count layers from 0"));
+        }
+        let activities = self.run(inputs, false);
+        let eligibility = if layer == self.hidden() { Eligibility::Presentation } else { eligibility };
+        Ok(self.trace(&activities[layer - 1], eligibility))
+    }
+
+    /// A task has ended: show the protection the presynaptic factors of `inputs` and forget momentum.
+    pub fn end_task(&mut self, inputs: &[f32], protection: &mut dyn Protection) -> Result<()> {
+        self.check_inputs(inputs)?;
+        let eligibility = self.settings.eligibility;
+        let mut samples = |layer: usize| self.presynaptic(layer, inputs, eligibility).unwrap_or_default();
+        protection.end_of_task(&self.layers, &mut samples)?;
+        self.reset_optimiser();
+        Ok(())
+    }
+
+    fn classes(&self) -> usize {
+        self.layers[self.hidden()].outputs
+    }
+
+    fn check_inputs(&self, inputs: &[f32]) -> Result<()> {
+        let size = self.settings.sizes[0];
+        if inputs.is_empty() || inputs.len() % size != 0 {
+            let message = format!("{} values are no presentations of {size} inputs", inputs.len());
+            return Err(Error::input(message, "give whole presentations, at least one"));
+        }
+        match inputs.iter().position(|x| !x.is_finite()) {
+            Some(i) => {
+                Err(Error::input(format!("input {} of presentation {} is {}", i % size, i / size, inputs[i]), "give numbers"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_labels(&self, labels: &[u8], presentations: usize) -> Result<()> {
+        if labels.len() != presentations {
+            return Err(Error::input(
+                format!("{} labels for {presentations} presentations", labels.len()),
+                "give one label each",
+            ));
+        }
+        match labels.iter().position(|l| *l as usize >= self.classes()) {
+            Some(i) => {
+                let message = format!("label {} of presentation {i} is none of {} classes", labels[i], self.classes());
+                Err(Error::input(message, "set the last of sizes to the number of classes"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Normal weights, each row from its own stream.
+fn random(seed: u64, owner: u32, inputs: usize, outputs: usize, deviation: f32) -> Layer {
+    let mut weight = vec![0.0; inputs * outputs];
+    weight.par_chunks_mut(inputs).enumerate().for_each(|(o, row)| {
+        let mut stream = Stream::new(key(seed, owner), Purpose::Weight, o as u32, 0);
+        row.iter_mut().for_each(|w| *w = deviation * stream.normal() as f32);
+    });
+    Layer { inputs, outputs, weight }
+}
+
+fn scores(readout: &Layer, rate: &[f32]) -> Vec<f32> {
+    times_transposed(rate, &readout.weight, readout.inputs, readout.outputs)
+}
+
+/// Softmax minus the label's one, in place of the scores; loss and hits.
+fn errors(mut scores: Vec<f32>, labels: &[u8], classes: usize) -> (Vec<f32>, Outcome) {
+    let mut outcome = Outcome { presentations: labels.len(), ..Outcome::default() };
+    for (row, &label) in scores.chunks_exact_mut(classes).zip(labels) {
+        let label = label as usize;
+        let top = row.iter().fold(f32::NEG_INFINITY, |top, s| top.max(*s));
+        // A tie counts for the first of the equal classes.
+        outcome.correct += (row.iter().position(|s| *s == top) == Some(label)) as usize;
+        let own = row[label];
+        row.iter_mut().for_each(|s| *s = (*s - top).exp());
+        let sum: f32 = row.iter().sum();
+        outcome.loss += (sum.ln() + top - own) as f64;
+        row.iter_mut().for_each(|s| *s /= sum);
+        row[label] -= 1.0;
+    }
+    (scores, outcome)
+}
+
+/// Signal times the derivative of clamp(drive, 0, 1).
+fn at_the_end(mut signal: Vec<f32>, activity: &Activity) -> Vec<f32> {
+    signal.iter_mut().zip(&activity.drive).for_each(|(s, u)| *s *= (*u > 0.0 && *u < 1.0) as u8 as f32);
+    signal
+}
+
+/// Weights that one thread changes at a time.
+const PIECE: usize = 1 << 14;
+
+fn add(weights: &mut [f32], step: &[f32]) {
+    weights.par_chunks_mut(PIECE).zip(step.par_chunks(PIECE)).for_each(|(w, s)| w.iter_mut().zip(s).for_each(|(w, s)| *w += s));
+}
+
+fn finite(layer: &Layer, l: usize) -> Result<()> {
+    // As integers, magnitudes are ordered and everything not finite is at least infinity.
+    let sound = |w: &[f32]| w.iter().fold(0, |top, w| top.max(w.to_bits() & !(1 << 31))) < f32::INFINITY.to_bits();
+    if layer.weight.par_chunks(PIECE).all(sound) {
+        return Ok(());
+    }
+    layer.check_finite(&format!("layer {l}"))
+}
+
+impl Moments {
+    /// A gradient becomes a step.
+    fn step(&mut self, gradient: &mut [f32], optimiser: Optimiser) {
+        self.first.resize(gradient.len(), 0.0);
+        match optimiser {
+            Optimiser::Sgd { rate, momentum } => {
+                gradient.par_chunks_mut(PIECE).zip(self.first.par_chunks_mut(PIECE)).for_each(|(gradient, first)| {
+                    for (g, m) in gradient.iter_mut().zip(first) {
+                        *m = momentum * *m + *g;
+                        *g = -rate * *m;
+                    }
+                });
+            }
+            Optimiser::Adam { rate } => {
+                self.second.resize(gradient.len(), 0.0);
+                self.steps = self.steps.saturating_add(1);
+                let (a, b) = (1.0 - 0.9f32.powi(self.steps), 1.0 - 0.999f32.powi(self.steps));
+                let moments = self.first.par_chunks_mut(PIECE).zip(self.second.par_chunks_mut(PIECE));
+                gradient.par_chunks_mut(PIECE).zip(moments).for_each(|(gradient, (first, second))| {
+                    for ((g, m), v) in gradient.iter_mut().zip(first).zip(second) {
+                        *m += 0.1 * (*g - *m);
+                        *v += 0.001 * (*g * *g - *v);
+                        *g = -rate * (*m / a) / ((*v / b).sqrt() + 1e-8);
+                    }
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
