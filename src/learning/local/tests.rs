@@ -1,3 +1,5 @@
+//! Local learning against finite differences, naive sums and small tasks; what a protection is shown.
+
 use super::*;
 
 fn settings(sizes: &[usize], signal: Signal) -> Settings {
