@@ -7,6 +7,7 @@ use crate::engine::{Counters, Engine};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
 use crate::network::{Network, memory, table};
+use crate::record::recorder::check_free;
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::scenario::Plan;
@@ -333,20 +334,14 @@ fn refuse_overwriting(plan: &Plan, options: &Options, checkpoint: Option<&Path>)
 }
 
 fn refuse_existing(out: &Path, options: &Options) -> Result<()> {
-    if out.exists() && !options.force && options.resume.is_none() {
-        return Err(Error::input(
-            format!("the output {} exists", out.display()),
-            "choose another --out, or pass --force to replace it",
-        ));
-    }
-    match out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(folder) => std::fs::create_dir_all(folder).map_err(|e| Error::File {
+    if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|e| Error::File {
             path: folder.to_path_buf(),
             message: format!("the folder of the output cannot be made: {e}"),
             remedy: Some("choose another --out".into()),
-        }),
-        None => Ok(()),
+        })?;
     }
+    check_free(out, options.force || options.resume.is_some())
 }
 
 fn save(

@@ -50,7 +50,30 @@ pub struct Snapshot {
     pub extra: Vec<(String, Vec<u64>)>,
 }
 
+/// Steps since a source's previous spike, at its first.
+pub(crate) const NEVER: u32 = u32::MAX;
+
+/// Steps since the previous spike of source `id`, whose last stamp (u64::MAX: none) the one at `stamp` now replaces. `NEVER` also
+/// where stamps are not kept (an empty slice).
+#[inline]
+pub(crate) fn since_last(last_spike: &mut [u64], stamp: u64, id: u32) -> u32 {
+    let Some(last) = last_spike.get_mut(id as usize) else { return NEVER };
+    let previous = std::mem::replace(last, stamp);
+    if previous == u64::MAX { NEVER } else { (stamp - previous).min(NEVER as u64 - 1) as u32 }
+}
+
 impl Snapshot {
+    /// What is stored under a name that only some engines understand.
+    pub(crate) fn extra(&self, wanted: &str) -> Option<&[u64]> {
+        self.extra.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.as_slice())
+    }
+
+    /// The spikes in flight with the steps since their source's previous spike: (stamp, id, elapsed).
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = (u64, u32, u32)> + '_ {
+        let elapsed = self.extra("elapsed").unwrap_or_default();
+        (0..).zip(&self.recent).map(move |(i, &(stamp, id))| (stamp, id, elapsed.get(i).map_or(NEVER, |&e: &u64| e as u32)))
+    }
+
     /// Refuses a snapshot whose populations, models or ids are not those of the network (one state word a neuron, as the engines
     /// on a grid keep them).
     pub fn check(&self, net: &Network) -> Result<()> {

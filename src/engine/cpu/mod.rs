@@ -7,7 +7,7 @@ mod lanes;
 mod plastic;
 mod worker;
 
-use super::{Counters, Engine, Sink, Snapshot, Spike};
+use super::{Counters, Engine, Sink, Snapshot, Spike, since_last};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
 use crate::network::table::{Table, Tables};
@@ -129,14 +129,7 @@ impl Lead<'_> {
         }
         self.batch.clear();
         for &(stamp, id) in &self.merged {
-            let elapsed = match self.last_spike.get_mut(id as usize) {
-                None => u32::MAX,
-                Some(last) => {
-                    let elapsed = if *last == u64::MAX { u32::MAX } else { (stamp - *last).min(u32::MAX as u64 - 1) as u32 };
-                    *last = stamp;
-                    elapsed
-                }
-            };
+            let elapsed = since_last(self.last_spike, stamp, id);
             self.recent.push_back((stamp, id, elapsed));
             self.batch.push(Spike { time: stamp as f64 * self.net.dt, id });
         }
@@ -175,14 +168,13 @@ impl Lead<'_> {
 }
 
 /// What the workers share during one `advance`.
-struct Shared<'a> {
+struct Shared {
     barrier: Barrier,
     mail: Vec<Mailbox>,
     /// First stamp at which everybody stops; lowered by the lead on failure.
     stop: AtomicU64,
     start: u64,
     interval: u64,
-    _net: &'a Network,
 }
 
 fn run_worker(shared: &Shared, index: usize, worker: &mut Worker, table: &mut Table, mut lead: Option<&mut Lead>) {
@@ -239,7 +231,6 @@ impl Engine for CpuEngine {
             stop: AtomicU64::new(self.now + steps),
             start: self.now,
             interval: self.tables.min_delay.max(1) as u64,
-            _net: &self.net,
         };
         let mut lead = Lead {
             net: &self.net,
@@ -312,11 +303,7 @@ impl Engine for CpuEngine {
         if !self.last_spike.is_empty() && snapshot.last_spike.len() == self.last_spike.len() {
             self.last_spike.clone_from(&snapshot.last_spike);
         }
-        let elapsed = snapshot.extra.iter().find(|(name, _)| name == "elapsed").map(|(_, values)| values.as_slice());
-        self.recent = (0..)
-            .zip(&snapshot.recent)
-            .map(|(i, &(stamp, id))| (stamp, id, elapsed.and_then(|e| e.get(i)).map_or(u32::MAX, |&e| e as u32)))
-            .collect();
+        self.recent = snapshot.in_flight().collect();
         let extra = |name: &str| snapshot.extra.iter().find(|e| e.0 == name).map_or(&[][..], |e| &e.1);
         let (spikes, seen) = (extra(POST_SPIKES), extra(POST_SEEN));
         for (worker, block) in self.workers.iter_mut().zip(&self.tables.blocks) {

@@ -4,6 +4,7 @@
 use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, SynapseCode};
 use super::lanes::{for_spikes, take_sums};
 use super::plastic::{Histories, PlasticKernel};
+use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::{Recorder, Sign, Words, vector};
@@ -196,7 +197,7 @@ impl Worker {
             if let Some(&(_, ahead)) = spikes.get(i + 8) {
                 prefetch_row(table, ahead);
             }
-            let elapsed = self.note(stamp, id);
+            let elapsed = since_last(&mut self.last_spike, stamp, id);
             self.histories.note(stamp, id);
             self.calendar.enter(table, id, stamp, elapsed, done);
         }
@@ -205,18 +206,6 @@ impl Worker {
     /// A plastic synapse has left its bound.
     pub fn failed(&self) -> bool {
         self.codes.iter().any(|code| matches!(code, SynapseCode::Plastic(p) if p.failed))
-    }
-
-    /// Steps since the source's previous spike, which this one now replaces.
-    fn note(&mut self, stamp: u64, id: u32) -> u32 {
-        match self.last_spike.get_mut(id as usize) {
-            None => u32::MAX,
-            Some(last) => {
-                let elapsed = if *last == u64::MAX { u32::MAX } else { (stamp - *last).min(u32::MAX as u64 - 1) as u32 };
-                *last = stamp;
-                elapsed
-            }
-        }
     }
 
     /// Copy the owned part of each population's state out of / into arrays over whole populations.

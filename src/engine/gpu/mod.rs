@@ -11,7 +11,7 @@ mod shader;
 pub use device::{DeviceInfo, devices};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
-use crate::engine::{Counters, Engine, Sink, Snapshot, Spike};
+use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, since_last};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::rules::Rows;
@@ -40,7 +40,6 @@ const MOST_WINDOW_STEPS: u32 = 32;
 const MOST_DELAY: u32 = 60_000;
 /// Words of a `Mark` in shaders/record.wgsl; the workgroup counts stand at word 2.
 const MARK_WORDS: usize = 5;
-const NEVER: u32 = u32::MAX;
 
 /// How to run; the default is right but for `device`.
 #[derive(Clone, Debug, Default)]
@@ -749,11 +748,7 @@ impl GpuEngine {
         self.counters.neuron_updates += (now - self.step) * u64::from(self.planner.neurons);
         self.step = now;
         for (stamp, id) in found {
-            let elapsed = self.last_spike.get_mut(id as usize).map_or(NEVER, |last| {
-                let elapsed = if *last == u64::MAX { NEVER } else { (stamp - *last).min(u64::from(NEVER) - 1) as u32 };
-                *last = stamp;
-                elapsed
-            });
+            let elapsed = since_last(&mut self.last_spike, stamp, id);
             if stamp + u64::from(self.longest_delay) > now {
                 self.recent.push_back((stamp, id, elapsed));
             }
@@ -924,11 +919,8 @@ impl Engine for GpuEngine {
                 self.last_spike.clone_from(&snapshot.last_spike);
             }
         }
-        let extra = |wanted: &str| snapshot.extra.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.as_slice());
-        let elapsed = extra("elapsed");
-        let steps = |i: usize| elapsed.and_then(|e| e.get(i)).map_or(NEVER, |&e| e as u32);
-        self.recent = snapshot.recent.iter().enumerate().map(|(i, &(stamp, id))| (stamp, id, steps(i))).collect();
-        match extra(RING) {
+        self.recent = snapshot.in_flight().collect();
+        match snapshot.extra(RING) {
             Some(ring) if !self.dynamics.is_empty() => self.write_ring(ring)?,
             _ => self.redeliver()?,
         }
