@@ -52,6 +52,7 @@ fn network(n: u32, rate: f64, delay: Draw) -> Result<Network> {
         synapse: SynapseInstance::new(&library.synapse("static_synapse").expect("built in"), &[], DT).expect("no parameters"),
         autapses: false,
         multapses: true,
+        modulator: None,
     };
     Ok(Network {
         dt: DT,
@@ -67,6 +68,8 @@ fn network(n: u32, rate: f64, delay: Draw) -> Result<Network> {
             stop: f64::INFINITY,
         }],
         probes: vec![],
+        modulators: vec![],
+        homeostasis: vec![],
     })
 }
 

@@ -112,4 +112,43 @@ pub trait Engine {
     /// Weights of a projection in canonical edge order: (source global id, target global id, weight).
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
     fn counters(&self) -> Counters;
+
+    /// Let a signal (index into `Network::modulators`) jump by `amount` now: spikes emitted from the next step on see it.
+    ///
+    /// # Errors
+    /// The engine has no such signals.
+    fn jump(&mut self, _modulator: usize, _amount: f64) -> Result<()> {
+        Err(self.lacks("modulators"))
+    }
+
+    /// Bring the plastic weights of a projection up to date and multiply those onto each target by
+    /// `factor(local id of the target, sum of its weights)`; what leaves the rule's bound is clipped to it.
+    ///
+    /// # Errors
+    /// The projection is not plastic, a factor is no number, or the engine cannot do this.
+    fn scale_weights(&mut self, _projection: usize, _factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
+        Err(self.lacks("homeostasis"))
+    }
+
+    /// Rates (Hz, one a source) of a population of Poisson sources from the next step on.
+    ///
+    /// # Errors
+    /// The population is none of Poisson sources, the number of rates is not its size, a rate is negative or no number.
+    fn set_rates(&mut self, _population: usize, _rates: &[f64]) -> Result<()> {
+        Err(self.lacks("changes of rates"))
+    }
+
+    /// Whether the plastic weights of a projection change. While they do not, spikes leave no trace at its synapses and
+    /// transmit the weight as it stands.
+    ///
+    /// # Errors
+    /// The projection is not plastic, or the engine cannot do this.
+    fn set_learning(&mut self, _projection: usize, _on: bool) -> Result<()> {
+        Err(self.lacks("learning that can be switched off"))
+    }
+
+    /// The refusal of what an engine does not have.
+    fn lacks(&self, what: &str) -> Error {
+        Error::input(format!("{} has no {what}", self.describe()), "use --engine cpu")
+    }
 }

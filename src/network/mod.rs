@@ -47,6 +47,10 @@ pub struct Network {
     pub projections: Vec<Projection>,
     pub drives: Vec<Drive>,
     pub probes: Vec<Probe>,
+    /// Global signals that gate plasticity.
+    pub modulators: Vec<Modulator>,
+    /// What acts on all weights onto a target at stated times.
+    pub homeostasis: Vec<Homeostasis>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +102,44 @@ pub struct Projection {
     pub synapse: SynapseInstance,
     pub autapses: bool,
     pub multapses: bool,
+    /// Index into `Network::modulators`: the signal that the synapse's code reads.
+    pub modulator: Option<usize>,
+}
+
+/// A named global signal, for instance dopamine: it jumps at events and decays to 0 with `tau` between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Modulator {
+    pub name: String,
+    /// ms; infinite for a level that stays until the next jump.
+    pub tau: f64,
+    pub initial: f64,
+    /// (ms, amount): given in the scenario, sorted by time. More may come while running, by [`crate::engine::Engine::jump`].
+    pub jumps: Vec<(f64, f64)>,
+    pub spikes: Option<ModulatorSpikes>,
+}
+
+/// Each spike of a population makes a signal jump by `amount`, `delay` ms (whole steps, at least one) later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModulatorSpikes {
+    pub population: usize,
+    pub delay: f64,
+    pub amount: f64,
+}
+
+/// At every whole multiple of `every` ms the weights of a plastic projection onto each target are multiplied by a common factor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Homeostasis {
+    pub projection: usize,
+    pub every: f64,
+    pub kind: HomeostasisKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HomeostasisKind {
+    /// To this sum of weights onto each target (Diehl & Cook 2015); targets whose weights are all 0 are left alone.
+    Normalise { sum: f64 },
+    /// Synaptic scaling: factor 1 + gain * (target - rate), rate in Hz over the last interval (van Rossum, Bi & Turrigiano 2000).
+    Scaling { target: f64, gain: f64 },
 }
 
 #[derive(Clone, Debug)]

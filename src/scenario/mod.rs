@@ -179,6 +179,8 @@ impl Scenario {
                 projections: vec![],
                 drives: vec![],
                 probes: vec![],
+                modulators: vec![],
+                homeostasis: vec![],
             },
         };
         let spot = &root.spot;

@@ -142,6 +142,7 @@ impl Builder<'_> {
             synapse,
             autapses: pair.autapses,
             multapses: pair.multapses,
+        modulator: None,
         };
         self.net.projections.push(projection);
         if let Some(record) = node.get("record") {

@@ -112,7 +112,7 @@ fn network(cells: Vec<(u32, Cell)>) -> Network {
         first += n;
     }
     let seed = 0x1234_5678_9abc_def0;
-    Network { dt: DT, seed, stimulus_seed: seed, populations, projections: vec![], drives: vec![], probes: vec![] }
+    Network { dt: DT, seed, stimulus_seed: seed, populations, projections: vec![], drives: vec![], probes: vec![], modulators: vec![], homeostasis: vec![] }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -544,6 +544,7 @@ fn both(model: &str, synapse: &str, strength: f64) -> [Box<dyn Engine>; 2] {
         synapse: synapse.clone(),
         autapses: false,
         multapses: true,
+        modulator: None,
     };
     let inhibition = if conductance { -2.0 * scale } else { -scale };
     net.projections = vec![
