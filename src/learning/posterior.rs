@@ -1,7 +1,7 @@
 //! Bayesian weights: every synapse carries mean and deviation of a Gaussian; a rule learns on samples of it, and the posterior
 //! learns from the rule's steps. Also what a predictive distribution says about its own doubt. Knows numbers only.
 
-use super::{Layer, Protection};
+use super::{Layer, Protection, state};
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose};
 use rayon::prelude::*;
@@ -273,6 +273,51 @@ impl Protection for Posterior {
         self.presentation[layer] += 1;
         self.draw(layer, weights);
     }
+
+    fn state(&self) -> state::State {
+        let mut saved = state::State::default();
+        saved.put("presentation", &[self.layers.len()], &self.presentation);
+        let counts: Vec<u64> = self.pending.iter().map(|p| p.count as u64).collect();
+        saved.put("pending", &[counts.len()], &counts);
+        for (l, (g, p)) in self.layers.iter().zip(&self.pending).enumerate() {
+            let shape = [g.outputs, g.inputs];
+            saved.put(format!("{l}.mean"), &shape, &g.mean);
+            saved.put(format!("{l}.deviation"), &shape, &g.deviation);
+            if p.count > 0 {
+                saved.put(format!("{l}.pending_mean"), &shape, &p.mean);
+                saved.put(format!("{l}.pending_deviation"), &shape, &p.deviation);
+            }
+        }
+        saved
+    }
+
+    fn restore(&mut self, saved: &state::State) -> Result<()> {
+        let mut next = self.clone();
+        next.presentation = saved.get("presentation", self.layers.len())?.to_vec();
+        let counts = saved.get::<u64>("pending", self.layers.len())?;
+        for (l, ((g, p), &count)) in next.layers.iter_mut().zip(&mut next.pending).zip(counts).enumerate() {
+            let n = g.inputs * g.outputs;
+            g.mean = saved.get(&format!("{l}.mean"), n)?.to_vec();
+            g.deviation = saved.get(&format!("{l}.deviation"), n)?.to_vec();
+            *p = Pending { count: count as u32, ..Pending::default() };
+            if count > 0 {
+                p.mean = saved.get(&format!("{l}.pending_mean"), n)?.to_vec();
+                p.deviation = saved.get(&format!("{l}.pending_deviation"), n)?.to_vec();
+            }
+        }
+        next.check()?;
+        *self = next;
+        Ok(())
+    }
+
+    fn report(&self) -> Vec<String> {
+        let line = |(l, g): (usize, &Gaussian)| {
+            let mean = g.deviation.iter().map(|d| *d as f64).sum::<f64>() / g.deviation.len().max(1) as f64;
+            let prior = g.prior_deviation;
+            format!("posterior, layer {l}: mean deviation {mean:.4} of a prior {prior:.4}, {:.0} nats learned", g.divergence())
+        };
+        self.layers.iter().enumerate().map(line).collect()
+    }
 }
 
 /// Doubt of a predictive distribution, nats (Depeweg et al. 2018): total = aleatoric + epistemic.
@@ -450,6 +495,11 @@ mod tests {
         // saved in the middle and restored, it goes on bit for bit
         let mut restored: Posterior = serde_json::from_str(&serde_json::to_string(&posterior).unwrap()).unwrap();
         restored.check().unwrap();
+        let mut named = Posterior::new(vec![Gaussian::new(&layer, 0.2, prior).unwrap()], posterior.options.clone()).unwrap();
+        let saved = Protection::state(&posterior);
+        assert!(named.restore(&saved.part("0")).is_err());
+        named.restore(&saved).unwrap();
+        assert!(Protection::state(&named) == saved);
         let mut other = Layer { weight: vec![0.0; n], ..layer.clone() };
         restored.draw(0, &mut other);
         assert_eq!(layer, other);

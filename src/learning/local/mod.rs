@@ -14,6 +14,7 @@ mod spikes;
 pub use matrix::{outer, times, times_transposed};
 pub use spikes::{Activity, Neuron, Spikes};
 
+use super::state::State;
 use super::{Layer, Protection};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream, key};
@@ -52,6 +53,14 @@ pub enum Optimiser {
     Sgd { rate: f32, momentum: f32 },
     /// Adam (Kingma & Ba 2015; 0.9, 0.999, 1e-8). Its division weight by weight leaves the span of the factors: not for projection.
     Adam { rate: f32 },
+}
+
+impl Optimiser {
+    /// Learning rate.
+    pub fn rate(self) -> f32 {
+        let (Optimiser::Sgd { rate, .. } | Optimiser::Adam { rate }) = self;
+        rate
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -502,6 +511,50 @@ impl Network {
         let mut samples = |layer: usize| self.presynaptic(layer, inputs, eligibility).unwrap_or_default();
         protection.end_of_task(&self.layers, &mut samples)?;
         self.reset_optimiser();
+        Ok(())
+    }
+
+    /// Weights, local readouts, what the optimiser remembers and its present rate. Settings and fixed feedback stay outside: they are
+    /// given again to [`Network::new`].
+    pub fn state(&self) -> State {
+        let mut state = State::default();
+        for (name, layers, moments) in
+            [("layer", &self.layers, &self.moments), ("readout", &self.readouts, &self.readout_moments)]
+        {
+            for (l, (layer, m)) in layers.iter().zip(moments).enumerate() {
+                state.put(format!("{name}.{l}.weight"), &[layer.outputs, layer.inputs], &layer.weight);
+                state.put(format!("{name}.{l}.first"), &[m.first.len()], &m.first);
+                state.put(format!("{name}.{l}.second"), &[m.second.len()], &m.second);
+                state.put(format!("{name}.{l}.steps"), &[1], &[m.steps as u64]);
+            }
+        }
+        state.put("rate", &[1], &[self.settings.optimiser.rate()]);
+        state
+    }
+
+    /// Take back what [`Network::state`] gave, into a network of the same settings: it goes on bit for bit. Refused where an array is
+    /// missing, of another size or not finite; then nothing has changed.
+    pub fn restore(&mut self, state: &State) -> Result<()> {
+        let read = |name: &str, layers: &[Layer]| -> Result<(Vec<Layer>, Vec<Moments>)> {
+            let mut all = (vec![], vec![]);
+            for (l, layer) in layers.iter().enumerate() {
+                let part = state.part(&format!("{name}.{l}"));
+                let n = layer.weight.len();
+                let moment = |name: &str| match part.any::<f32>(name)? {
+                    [] => Ok(vec![]),
+                    _ => part.get(name, n).map(<[f32]>::to_vec),
+                };
+                all.0.push(Layer { weight: part.get("weight", n)?.to_vec(), ..layer.clone() });
+                let steps = part.get::<u64>("steps", 1)?[0] as i32;
+                all.1.push(Moments { first: moment("first")?, second: moment("second")?, steps });
+            }
+            Ok(all)
+        };
+        let (layers, readouts) = (read("layer", &self.layers)?, read("readout", &self.readouts)?);
+        let rate = state.get::<f32>("rate", 1)?[0];
+        self.set_rate(rate);
+        (self.layers, self.moments) = layers;
+        (self.readouts, self.readout_moments) = readouts;
         Ok(())
     }
 
