@@ -4,10 +4,10 @@
 mod barrier;
 mod deliver;
 mod lanes;
-mod plastic;
+pub(super) mod plastic;
 mod worker;
 
-use super::{Counters, Engine, Sink, Snapshot, Spike, since_last};
+use super::{Counters, Engine, Sink, Snapshot, Spike, beyond_bound, since_last};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
 use crate::network::table::{Table, Tables};
@@ -72,18 +72,8 @@ impl CpuEngine {
             codes.filter_map(|(c, d)| if let SynapseCode::Plastic(p) = c { Some((p, d)) } else { None }).find(|(p, _)| p.failed)
         });
         let Some((code, dynamic)) = failed else { return Ok(()) };
-        let projection = &self.net.projections[dynamic.projection as usize];
         let weights = self.tables.weights(&self.net, &self.rows, dynamic.projection as usize)?;
-        let what = match weights.iter().find(|w| !(w.2.abs() <= code.limit())) {
-            Some((source, target, w)) => format!("the weight of the synapse from neuron {source} to neuron {target} is {w}"),
-            None => "a synapse transmits more than it may".to_string(),
-        };
-        let (name, model, limit) = (&projection.name, &projection.synapse.model.name, code.limit());
-        let at = self.now as f64 * self.net.dt;
-        Err(Error::Run {
-            message: format!("projection `{name}`: {what}, beyond the bound {limit} of {model}, at {at:.3} ms"),
-            remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
-        })
+        Err(beyond_bound(&self.net, dynamic.projection as usize, &weights, code.limit(), self.now))
     }
 
     fn check_finite(&self) -> Result<()> {

@@ -68,7 +68,7 @@ fn plastic(net: &Network) -> impl Iterator<Item = &Projection> {
 }
 
 /// Time constants of a rule's traces that add up, in steps (None: only the nearest spike counts), and their rates per ms.
-fn traces(synapse: &SynapseInstance, dt: f64) -> Result<Vec<(Option<f64>, f32)>> {
+pub fn traces(synapse: &SynapseInstance, dt: f64) -> Result<Vec<(Option<f64>, f32)>> {
     let list = synapse.model.plasticity.iter().flat_map(|p| &p.traces);
     list.map(|trace| {
         let tau = synapse.evaluate(&trace.tau)?;

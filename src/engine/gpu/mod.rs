@@ -6,16 +6,18 @@
 mod batch;
 mod device;
 mod layout;
+mod plastic;
 mod shader;
 
 pub use device::{DeviceInfo, devices};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
-use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, since_last};
+use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::rules::Rows;
-use crate::network::table::Tables;
+use crate::network::quantum::reachable;
+use crate::network::table::{Block, Dynamic, Tables};
 use crate::network::{Cell, Network, Probe, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
@@ -23,6 +25,7 @@ use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error};
 use layout::{Directory, Teams};
+use plastic::{FLUSHED, Flush, POST_SPIKES, Plastic, is_plastic};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,6 +53,8 @@ pub struct GpuOptions {
     pub shard_bytes: Option<u64>,
     /// Entries of the spike list; default: a million, and one for every neuron and source at least.
     pub spike_capacity: Option<u32>,
+    /// Spikes of a neuron between two passes over all plastic synapses, at least; default: a thousand where memory allows.
+    pub history_room: Option<u32>,
 }
 
 struct ModelPart {
@@ -76,9 +81,12 @@ struct Delivery {
 }
 
 struct Dynamics {
-    /// Weights, then one array a state.
+    /// Weights, then one array a state, then a word for what goes wrong.
     words: wgpu::Buffer,
     count: u64,
+    plastic: bool,
+    /// Nothing larger is transmitted.
+    limit: f32,
 }
 
 struct ProbePart {
@@ -106,6 +114,7 @@ pub struct GpuEngine {
     source: Option<SourcePart>,
     deliveries: Vec<Delivery>,
     dynamics: Vec<Dynamics>,
+    plastic: Plastic,
     probes: Vec<ProbePart>,
     emitters: Vec<(u32, SourceEmitter)>,
     currents: Vec<Currents>,
@@ -146,12 +155,6 @@ impl GpuEngine {
             let message = format!("the longest delay is {} steps, the gpu engine takes {MOST_DELAY}", tables.max_delay);
             return Err(Error::input(message, "shorten the delays, lengthen the step, or use --engine cpu"));
         }
-        if let Some(p) = net.projections.iter().find(|p| p.synapse.model.plasticity.is_some()) {
-            return Err(Error::input(
-                format!("projection `{}`: the gpu engine does not change weights, as {} does", p.name, p.synapse.model.name),
-                "use --engine cpu, or static_synapse",
-            ));
-        }
         let device = Device::open(options.device.as_deref())?;
         Self::upload_network(net, rows, tables, &options, device)
     }
@@ -186,14 +189,18 @@ impl GpuEngine {
         let limit = device.info.max_binding.min(device.info.max_buffer).min(options.shard_bytes.unwrap_or(u64::MAX));
         let shards = layout::shards(&tables, all, &source_of, limit, teams.stretch)?;
         let longest = shards.iter().flat_map(|s| std::iter::once(&s.fixed).chain(&s.dynamic)).map(Directory::longest_row).max();
-        let parts = teams.parts(longest.unwrap_or(0), real);
+        let (depth, history_bytes) = plastic::needs(net, tables.max_delay, options.history_room)?;
+        // A search backwards and a run forwards through the spikes of a target.
+        let work = if depth > 0 && device.info.loop_limit.is_some() { 2 * u64::from(depth) + 1 } else { 1 };
+        let parts = teams.parts(longest.unwrap_or(0), work, real);
         let out_degree = out_degrees(&shards, &source_of, all);
 
         // A window: as many steps as need no delivery between them and loop seldom enough.
         let iterations = model_layouts.iter().map(|m| m.iterations).chain([source_layout.iterations]).max().unwrap_or(1).max(1);
-        if let (true, Some(limit)) = (iterations > MOST_ITERATIONS, device.info.loop_limit) {
+        let looped = iterations.max(teams.iterations(work));
+        if let (true, Some(limit)) = (looped > MOST_ITERATIONS, device.info.loop_limit) {
             let message = format!(
-                "{} ({}) silently ends loops after {limit} iterations; this network needs {iterations} in a step",
+                "{} ({}) silently ends loops after {limit} iterations; this network needs {looped} in a step",
                 device.info.name, device.info.driver
             );
             return Err(device_error(
@@ -213,6 +220,7 @@ impl GpuEngine {
             ("the states of neurons", state_words * 4),
         ];
         needs.extend(dynamic_words.map(|words| ("the states of synapses", words * 4)));
+        needs.extend(history_bytes.into_iter().map(|bytes| ("the spikes of the targets of plastic synapses", bytes)));
         for shard in &shards {
             needs.push(("synapses", shard.words * 4));
             let directories = std::iter::once(&shard.fixed).chain(&shard.dynamic);
@@ -320,43 +328,17 @@ impl GpuEngine {
             ("lanes", f64::from(teams.lanes)),
             ("team", f64::from(teams.team)),
         ];
+        let mut plastic = Plastic::new(net, &device, depth, tables.max_delay, [&windows, &list, &marks, &latest])?;
         let mut dynamics = Vec::new();
-        let mut dynamic_kernels = Vec::new();
+        let mut parts_of_dynamics = Vec::new();
         for d in &table.dynamics {
-            let synapse = &net.projections[d.projection as usize].synapse;
-            shader::check_synapse(&synapse.model)?;
-            let words: Vec<u32> = d.weight.iter().map(|w| w.to_bits()).chain(d.states.iter().flatten().copied()).collect();
+            let part = DynamicPart::new(net, &device, &plastic, (block, d), &source_of[dynamics.len()], &overrides)?;
+            let words: Vec<u32> =
+                d.weight.iter().map(|w| w.to_bits()).chain(d.states.iter().flatten().copied()).chain([0]).collect();
             let words = device.storage("synapses with dynamics", &words)?;
-            let mut bindings = [Binding::Read; 11];
-            bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
-            bindings[3] = Binding::ReadWrite;
-            bindings[8] = Binding::ReadWrite;
-            bindings[10] = Binding::Uniform;
-            let kernel = device.kernel(
-                &synapse.model.name,
-                &deliver_shader(Some(&synapse.model)),
-                "deliver_dynamic",
-                &bindings,
-                &overrides,
-            );
-            let kernel = Arc::new(kernel.map_err(|error| in_model(&synapse.model.name, error))?);
-            let constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).chain([0]).collect();
-            let constants = device.storage("constants of synapses", &constants)?;
-            let sources = &source_of[dynamics.len()];
-            let head = [
-                f32::INFINITY.to_bits(),
-                (net.dt as f32).to_bits(),
-                (1.0 / d.quantum).to_bits(),
-                sources.start,
-                sources.len() as u32,
-                d.weight.len() as u32,
-                0,
-                0,
-            ];
-            let uniform = device.buffer("a projection", 32, Usage::UNIFORM | Usage::COPY_DST)?;
-            device.write(&uniform, 0, &head)?;
-            dynamic_kernels.push((kernel, constants, uniform));
-            dynamics.push(Dynamics { words, count: d.weight.len() as u64 });
+            let plastic = part.flush.is_some();
+            dynamics.push(Dynamics { words, count: d.weight.len() as u64, plastic, limit: part.limit });
+            parts_of_dynamics.push(part);
         }
         let mut fixed_bindings = [Binding::Read; 7];
         fixed_bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
@@ -385,26 +367,21 @@ impl GpuEngine {
             for (d, own) in shard.dynamic.iter().enumerate().filter(|(_, own)| !own.stretches.is_empty()) {
                 let (rows, stretches) = directory(own)?;
                 bytes += rows.size() + stretches.size();
-                let (kernel, constants, uniform) = &dynamic_kernels[d];
-                let group = device.bind(
-                    kernel,
-                    &[
-                        &windows,
-                        &list,
-                        &marks,
-                        &ring,
-                        &rows,
-                        &stretches,
-                        &stream,
-                        &latest,
-                        &dynamics[d].words,
-                        constants,
-                        uniform,
-                    ],
-                )?;
-                deliveries.push(Delivery { kernel: kernel.clone(), group });
+                let part = &parts_of_dynamics[d];
+                let words = &dynamics[d].words;
+                let mut buffers = vec![&windows, &list, &marks, &ring, &rows, &stretches, &stream, &latest, words];
+                buffers.extend([&part.constants, &part.uniform]);
+                let target = net.projections[table.dynamics[d].projection as usize].target;
+                buffers.extend(part.flush.as_ref().and(plastic.history(target)).map(|h| &h.words));
+                deliveries.push(Delivery { kernel: part.kernel.clone(), group: device.bind(&part.kernel, &buffers)? });
+                if let Some(kernel) = &part.flush {
+                    let sources = source_of[d].len() as u32;
+                    let group = device.bind(kernel, &buffers)?;
+                    plastic.flushes.push(Flush { kernel: kernel.clone(), group, sources });
+                }
             }
         }
+        bytes += plastic.histories.iter().map(|h| h.words.size()).sum::<u64>();
         bytes += dynamics.iter().map(|d| d.words.size()).sum::<u64>();
 
         // Probes.
@@ -438,6 +415,7 @@ impl GpuEngine {
             source,
             deliveries,
             dynamics,
+            plastic,
             probes,
             emitters,
             currents,
@@ -462,6 +440,74 @@ impl GpuEngine {
             net: shared_net,
             rows,
             tables,
+        })
+    }
+}
+
+/// What runs the synapses of one dynamic projection, before it is bound to shards.
+struct DynamicPart {
+    kernel: Arc<Kernel>,
+    flush: Option<Arc<Kernel>>,
+    constants: wgpu::Buffer,
+    uniform: wgpu::Buffer,
+    limit: f32,
+}
+
+impl DynamicPart {
+    fn new(
+        net: &Network,
+        device: &Device,
+        plastic: &Plastic,
+        (block, d): (&Block, &Dynamic),
+        sources: &Range<u32>,
+        overrides: &[(&str, f64)],
+    ) -> Result<DynamicPart> {
+        let projection = &net.projections[d.projection as usize];
+        let synapse = &projection.synapse;
+        shader::check_synapse(&synapse.model)?;
+        let learns = is_plastic(projection);
+        let mut bindings = vec![Binding::Read; 11];
+        bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
+        bindings[3] = Binding::ReadWrite;
+        bindings[8] = Binding::ReadWrite;
+        bindings[10] = Binding::Uniform;
+        bindings.extend(learns.then_some(Binding::Read));
+        let text = deliver_shader(Some(&synapse.model));
+        let kernel = |entry: &str| {
+            let kernel = device.kernel(&synapse.model.name, &text, entry, &bindings, overrides);
+            kernel.map(Arc::new).map_err(|error| in_model(&synapse.model.name, error))
+        };
+        let limit = if learns { reachable(projection)?.0.bound() as f32 } else { f32::MAX };
+        let mut constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).collect();
+        constants.extend(plastic.trace_words(projection, net.dt)?);
+        let first_source_word = constants.len() as u32;
+        constants.extend(sources.clone().map(|_| NEVER).chain([0]));
+        let head = [
+            f32::INFINITY.to_bits(),
+            (net.dt as f32).to_bits(),
+            (1.0 / d.quantum).to_bits(),
+            sources.start,
+            sources.len() as u32,
+            d.weight.len() as u32,
+            limit.to_bits(),
+            d.port * block.stride + block.offset[projection.target],
+            plastic.depth,
+            plastic.columns(projection.target),
+            1,
+            0,
+            0,
+            first_source_word,
+            0,
+            0,
+        ];
+        let uniform = device.buffer("a projection", head.len() as u64 * 4, Usage::UNIFORM | Usage::COPY_DST)?;
+        device.write(&uniform, 0, &head)?;
+        Ok(DynamicPart {
+            kernel: kernel("deliver_dynamic")?,
+            flush: if learns { Some(kernel("flush")?) } else { None },
+            constants: device.storage("constants of synapses", &constants)?,
+            uniform,
+            limit,
         })
     }
 }
@@ -561,23 +607,31 @@ impl ProbePart {
 impl GpuEngine {
     /// Uploads, runs and reads back one batch; returns nothing lost: windows that did not fit are left for the next.
     fn batch(&mut self, end: u64, sink: &mut dyn Sink) -> Result<()> {
-        let batch = self.planner.plan(self.step, end, self.patience, &mut self.emitters);
+        if self.plastic.is_full(self.step, end - self.step) {
+            self.flush()?;
+        }
+        let end = end.min(self.step.saturating_add(self.plastic.room(self.step)));
+        let mut batch = self.planner.plan(self.step, end, self.patience, &mut self.emitters);
+        batch.flushed = [self.plastic.flushed; 2];
         self.upload(&batch)?;
         let begin = Instant::now();
         self.submit(&batch);
         let marks_words = (batch.windows.len() * MARK_WORDS) as u64;
-        let fault = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 1);
+        let faults = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 2);
         let expected = self.expected.min(u64::from(self.capacity));
-        let wanted =
-            [(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), fault];
-        let read = self.device.read(&wanted)?;
+        let mut wanted =
+            vec![(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), faults];
+        let plastic = || self.dynamics.iter().filter(|d| d.plastic);
+        wanted.extend(plastic().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
+        let mut read = self.device.read(&wanted)?;
+        let failed = plastic().zip(read.split_off(4)).any(|(_, word)| word[0] != 0);
         let took = begin.elapsed();
         self.patience = match took {
             t if t > LONG_BATCH => (self.patience / 2).max(1),
             t if t < SHORT_BATCH => (self.patience * 2).min(MOST_WINDOWS),
             _ => self.patience,
         };
-        let [marks, mut entries, samples, fault]: [Vec<u32>; 4] =
+        let [marks, mut entries, samples, faults]: [Vec<u32>; 4] =
             read.try_into().map_err(|_| device_error("the device returned too little", "run with --engine cpu"))?;
         let (done, total) = batch.completed(&marks, self.capacity);
         if total > expected {
@@ -586,10 +640,57 @@ impl GpuEngine {
         entries.truncate(2 * total as usize);
         self.expected = (total + total / 4 + 1024).max(self.expected / 2);
         self.report(&batch, done, &entries, &samples, sink)?;
-        match fault[0] {
+        self.plastic.pressure = self.plastic.pressure.max(faults[1]);
+        match faults[0] {
+            _ if failed => Err(self.beyond_bound()?),
             0 => Ok(()),
             word => Err(self.not_a_number(u32::MAX - word)?),
         }
+    }
+
+    /// The error that a plastic synapse deserves that transmits more than it may.
+    fn beyond_bound(&mut self) -> Result<Error> {
+        self.read_dynamics()?;
+        for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics).filter(|(own, _)| own.plastic) {
+            if self.device.read(&[(&own.words, own.words.size() / 4 - 1, 1)])?[0] == [0] {
+                continue;
+            }
+            let projection = table.projection as usize;
+            let weights = self.tables.weights(&self.net, &self.rows, projection)?;
+            return Ok(beyond_bound(&self.net, projection, &weights, own.limit, self.step));
+        }
+        Ok(device_error("a plastic synapse failed, and none is found", "run with --engine cpu"))
+    }
+
+    /// Brings all plastic synapses up to what every engine knows by now (see `Plastic::flush_to`).
+    fn flush(&mut self) -> Result<()> {
+        let to = self.plastic.flush_to(self.step);
+        if self.plastic.flushes.is_empty() || to == self.plastic.flushed {
+            return Ok(());
+        }
+        let batch = self.standing_batch([self.plastic.flushed, to]);
+        self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
+        let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for flush in &self.plastic.flushes {
+                let (x, y) = self.grid(flush.sources);
+                pass.set_pipeline(&flush.kernel.pipeline);
+                pass.set_bind_group(0, &flush.group, &[0]);
+                pass.dispatch_workgroups(x, y, self.parts);
+            }
+        }
+        self.device.queue.submit([encoder.finish()]);
+        self.device.wait()?;
+        self.plastic.note_flush(to);
+        Ok(())
+    }
+
+    /// A window of no steps: what acts between two batches.
+    fn standing_batch(&self, flushed: [u64; 2]) -> Batch {
+        let slot = (self.step % self.ring_shape().0) as u32;
+        let window = Window { number: 0, step: self.step, steps: 0, slot, most_spikes: 0, given: 0..0 };
+        Batch { first: self.step, windows: vec![window], flushed, ..Default::default() }
     }
 
     /// The error that a neuron with a state that is not a number deserves.
@@ -697,6 +798,12 @@ impl GpuEngine {
                     pass.dispatch_workgroups(x, y, 1);
                 }
                 self.deliver(&mut pass, i);
+                for history in &self.plastic.histories {
+                    let (x, y) = self.grid(history.groups);
+                    pass.set_pipeline(&history.kernel.pipeline);
+                    pass.set_bind_group(0, &history.group, &offset);
+                    pass.dispatch_workgroups(x, y, 1);
+                }
                 while let Some((k, sample)) = samples.next_if(|(_, s)| s.window == i) {
                     let probe = &self.probes[sample.probe];
                     let (x, y) = self.grid(probe.groups);
@@ -770,9 +877,11 @@ pub const RING: &str = "gpu_ring";
 impl GpuEngine {
     fn read_dynamics(&mut self) -> Result<()> {
         for (own, table) in self.dynamics.iter().zip(&mut self.tables.tables[0].dynamics) {
-            let words = self.device.read(&[(&own.words, own.count, own.words.size() / 4 - own.count)])?.remove(0);
+            let words = self.device.read(&[(&own.words, 0, own.words.size() / 4)])?.remove(0);
             if own.count > 0 {
-                table.states = words.chunks_exact(own.count as usize).take(table.states.len()).map(<[u32]>::to_vec).collect();
+                let mut arrays = words.chunks_exact(own.count as usize);
+                table.weight = arrays.next().map_or_else(Vec::new, |w| bytemuck::cast_slice(w).to_vec());
+                table.states = arrays.take(table.states.len()).map(<[u32]>::to_vec).collect();
             }
         }
         Ok(())
@@ -847,15 +956,7 @@ impl GpuEngine {
             }
             self.device.write(&self.latest, 0, &latest)?;
         }
-        let window = Window {
-            number: 0,
-            step: self.step,
-            steps: 0,
-            slot: (self.step % self.ring_shape().0) as u32,
-            most_spikes: 0,
-            given: 0..0,
-        };
-        let batch = Batch { first: self.step, windows: vec![window], ..Default::default() };
+        let batch = self.standing_batch([self.plastic.flushed; 2]);
         let mut words = batch.windows[0].words(&batch);
         words[batch::FIRST] = longest as u32;
         words[batch::PENDING] = longest as u32;
@@ -885,10 +986,15 @@ impl Engine for GpuEngine {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
+        self.flush()?;
         self.read_dynamics()?;
         let mut extra = vec![("elapsed".to_string(), self.recent.iter().map(|r| u64::from(r.2)).collect())];
         if !self.dynamics.is_empty() {
             extra.push((RING.to_string(), self.read_ring()?));
+        }
+        if !self.plastic.histories.is_empty() {
+            extra.push((POST_SPIKES.to_string(), self.plastic.store(&self.device, self.step)?));
+            extra.push((FLUSHED.to_string(), vec![self.plastic.flushed]));
         }
         Ok(Snapshot {
             step: self.step,
@@ -911,7 +1017,17 @@ impl Engine for GpuEngine {
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
             self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
-            self.device.write(&own.words, own.count, &table.states.concat())?;
+            self.device.write(&own.words, own.count, &[&table.states.concat()[..], &[0]].concat())?;
+        }
+        if !self.plastic.histories.is_empty() {
+            let (spikes, flushed) = (snapshot.extra(POST_SPIKES).unwrap_or_default(), snapshot.extra(FLUSHED));
+            let flushed = flushed.and_then(|f| f.first().copied()).unwrap_or(0);
+            self.plastic.restore(&self.device, spikes, flushed)?.ok_or_else(|| {
+                Error::input(
+                    "the checkpoint does not hold the spike histories that these plastic synapses need",
+                    "resume with the scenario and the engine that wrote it; rules and time constants may not change",
+                )
+            })?;
         }
         if !self.last_spike.is_empty() {
             self.last_spike.fill(u64::MAX);
@@ -932,6 +1048,10 @@ impl Engine for GpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
+        if is_plastic(&self.net.projections[projection]) {
+            self.flush()?;
+            self.read_dynamics()?;
+        }
         self.tables.weights(&self.net, &self.rows, projection)
     }
 

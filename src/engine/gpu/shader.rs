@@ -13,6 +13,11 @@ const UPDATE: &str = include_str!("../../../shaders/update.wgsl");
 const SOURCES: &str = include_str!("../../../shaders/sources.wgsl");
 const DELIVER: &str = include_str!("../../../shaders/deliver.wgsl");
 const DELIVER_DYNAMIC: &str = include_str!("../../../shaders/deliver_dynamic.wgsl");
+const TABLE: &str = include_str!("../../../shaders/table.wgsl");
+const PLAIN: &str = include_str!("../../../shaders/plain.wgsl");
+const PLASTIC: &str = include_str!("../../../shaders/plastic.wgsl");
+const HISTORY: &str = include_str!("../../../shaders/history.wgsl");
+const REMEMBER: &str = include_str!("../../../shaders/remember.wgsl");
 /// The kernel that samples states.
 pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
 
@@ -33,16 +38,36 @@ pub fn update_shader(model: &NeuronModel) -> String {
     [&frame, WINDOW, RECORD, PHILOX, POISSON].join("\n")
 }
 
-/// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics.
+/// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics. Where weights change
+/// it has a second entry point, `flush`.
 pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
-    let frame = match model.filter(|m| m.program.is_some()) {
-        None => DELIVER.to_string(),
-        Some(model) => {
-            let access = loads(&model.constants, &model.states);
-            DELIVER_DYNAMIC.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end())
-        }
-    };
-    [&frame, WINDOW].join("\n")
+    let Some(model) = model.filter(|m| m.program.is_some()) else { return [DELIVER, TABLE, WINDOW].join("\n") };
+    let mut access = loads(&model.constants, &model.states);
+    let Some(plasticity) = &model.plasticity else { return dynamic(model, &access, &[PLAIN]) };
+    access = access.replace("fn store_states() {\n", "fn store_states() {\n    synapse_words[own_synapse] = bitcast<u32>(w);\n");
+    access.push_str("\nfn load_traces(before: u32) {\n");
+    for (k, trace) in plasticity.traces.iter().enumerate() {
+        let _ = writeln!(access, "    {} = event_trace({}u, before);", trace.name, model.constants.len() + 2 * k);
+    }
+    access.push_str("}\n\nfn clear_traces() {\n");
+    for trace in &plasticity.traces {
+        let _ = writeln!(access, "    {} = 0.0;", trace.name);
+    }
+    access.push_str("}\n");
+    if plasticity.on_post.is_none() {
+        access.push_str("\nfn on_post() {}\n");
+    }
+    dynamic(model, &access, &[PLASTIC, HISTORY])
+}
+
+fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
+    let frame = DELIVER_DYNAMIC.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end());
+    [&[&*frame, TABLE, WINDOW], parts].concat().join("\n")
+}
+
+/// The kernel that keeps the events of targets of plastic synapses.
+pub fn remember_shader() -> String {
+    [REMEMBER, HISTORY, WINDOW, RECORD].join("\n")
 }
 
 /// The kernel that enters the spikes of source populations.
@@ -100,7 +125,12 @@ pub fn check_neuron(model: &NeuronModel) -> Result<()> {
 /// The same for a synapse model.
 pub fn check_synapse(model: &SynapseModel) -> Result<()> {
     let constants = model.constants.iter().map(|c| c.name.as_str());
-    check_names(&model.name, &[DELIVER_DYNAMIC, WINDOW], constants.chain(model.states.iter().map(|s| s.name.as_str())))
+    let traces = model.plasticity.iter().flat_map(|p| &p.traces).map(|t| t.name.as_str());
+    let frames: &[&str] = match model.plasticity {
+        None => &[DELIVER_DYNAMIC, TABLE, WINDOW, PLAIN],
+        Some(_) => &[DELIVER_DYNAMIC, TABLE, WINDOW, PLASTIC, HISTORY],
+    };
+    check_names(&model.name, frames, constants.chain(model.states.iter().map(|s| s.name.as_str())).chain(traces))
 }
 
 fn check_names<'a>(model: &str, frames: &[&str], names: impl IntoIterator<Item = &'a str>) -> Result<()> {
