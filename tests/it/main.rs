@@ -9,5 +9,6 @@ mod gpu;
 mod nest_engine;
 mod neurons;
 mod plasticity;
+mod plasticity_event;
 mod structure;
 mod trains;
