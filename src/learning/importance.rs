@@ -1,9 +1,10 @@
 //! Importance of single weights to old tasks, and what it does to later steps: EWC, online EWC, SI, MAS and plain L2, as penalty or
 //! as step limit. Knows weights, steps and per-sample gradients as numbers.
 
-use super::{Layer, Protection, state};
+use super::{Layer, PIECE, Protection, state};
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Over which labels the squared gradient of log p(label) is averaged (Kunstner et al. 2019 on why the names matter).
@@ -20,7 +21,7 @@ pub enum Fisher {
 
 impl Fisher {
     /// (class, weight) pairs for one sample.
-    fn classes(self, sample: usize, probability: &[f32], label: usize) -> Vec<(usize, f64)> {
+    pub(super) fn classes(self, sample: usize, probability: &[f32], label: usize) -> Vec<(usize, f64)> {
         match self {
             Fisher::Exact => probability.iter().enumerate().filter(|(_, p)| **p > 0.0).map(|(c, &p)| (c, p as f64)).collect(),
             Fisher::Empirical => vec![(label, 1.0)],
@@ -331,16 +332,19 @@ impl Protection for Importance {
             state.path.arrive(&weights.weight, options.rate);
             state.path.step.copy_from_slice(step);
         }
-        let old = weights.weight.iter().zip(&state.importance).zip(&state.anchor);
-        for (s, ((w, f), anchor)) in step.iter_mut().zip(old) {
-            *s = match options.form {
-                Form::Penalty => {
-                    let r = options.rate * options.strength * f;
-                    (*s - r * (w - anchor)) / (1.0 + r)
-                }
-                Form::Limit => *s / (1.0 + options.strength * f),
-            };
-        }
+        let old = (&weights.weight, &state.importance, &state.anchor);
+        let old = old.0.par_chunks(PIECE).zip(old.1.par_chunks(PIECE)).zip(old.2.par_chunks(PIECE));
+        step.par_chunks_mut(PIECE).zip(old).for_each(|(step, ((w, f), anchor))| {
+            for (s, ((w, f), anchor)) in step.iter_mut().zip(w.iter().zip(f).zip(anchor)) {
+                *s = match options.form {
+                    Form::Penalty => {
+                        let r = options.rate * options.strength * f;
+                        (*s - r * (w - anchor)) / (1.0 + r)
+                    }
+                    Form::Limit => *s / (1.0 + options.strength * f),
+                };
+            }
+        });
     }
 
     fn end_of_task(&mut self, layers: &[Layer], _samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {

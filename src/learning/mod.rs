@@ -16,6 +16,9 @@ pub mod posterior;
 pub mod projection;
 pub mod state;
 
+/// Weights that one thread changes at a time.
+const PIECE: usize = 1 << 14;
+
 /// Weights of one layer, row-major: `weight[o * inputs + i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
