@@ -59,10 +59,6 @@ impl Signals {
         Signals(net.modulators.iter().map(one).collect())
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// A neuron has spiked.
     #[inline]
     pub fn note(&mut self, stamp: u64, id: u32) {
@@ -147,7 +143,11 @@ impl Jumps {
         Some(Jumps { rate: (1.0 / modulator.tau) as f32, dt: net.dt, list: vec![start] })
     }
 
+    /// Of jumps that do not count only the last is asked for.
     pub fn push(&mut self, jump: Jump) {
+        if !jump.counts && self.list.len() > 1 && self.list.last().is_some_and(|j| !j.counts) {
+            self.list.pop();
+        }
         self.list.push(jump);
     }
 
@@ -251,6 +251,10 @@ impl Recent {
 
     pub fn len(&self) -> usize {
         self.states.len()
+    }
+
+    pub fn neurons(&self) -> usize {
+        self.neurons
     }
 
     fn row(&self, stamp: u64) -> usize {
