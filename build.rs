@@ -1,4 +1,4 @@
-//! Lists the model files of models/neurons and models/synapses, so that a new file there is all that a new model takes.
+//! Lists the model files of models/neurons, models/synapses and models/modifiers, so that a new file there is all that a new model takes.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 fn main() {
     let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let mut list = String::from("pub const FILES: &[(&str, &str)] = &[\n");
-    for folder in ["models/neurons", "models/synapses"] {
+    for folder in ["models/neurons", "models/synapses", "models/modifiers"] {
         println!("cargo:rerun-if-changed={folder}");
         let entries = std::fs::read_dir(Path::new(&root).join(folder)).into_iter().flatten().flatten();
         let mut names: Vec<String> =

@@ -10,6 +10,7 @@ macro_rules! note {
     ($($text:tt)*) => { { use std::io::Write; let _ = writeln!(std::io::stderr(), $($text)*); } };
 }
 
+mod data;
 mod devices;
 mod models;
 mod plot;
@@ -42,6 +43,8 @@ enum Command {
     Models(models::ModelsArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
+    /// Get or check public data sets
+    Data(data::DataArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
 }
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Devices(devices) => devices::devices(devices),
+        Command::Data(data) => data::data(data),
         Command::Plot(plot) => plot::plot(plot),
     };
     match done {

@@ -11,5 +11,6 @@ mod gpu_plasticity;
 mod nest_engine;
 mod neurons;
 mod plasticity;
+mod plasticity_event;
 mod structure;
 mod trains;

@@ -6,12 +6,15 @@ use super::deliver::{MAX_CONSTANTS, MAX_STATES};
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::program::Op;
-use crate::model::{MAX_TRACES, math};
+use crate::model::{MAX_TRACES, Plasticity, math};
 use crate::network::quantum::reachable;
 use crate::network::table::{Block, Dynamic};
 use crate::network::{Network, Projection, SynapseInstance};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Inputs before the traces.
+const HEAD: usize = Plasticity::INPUTS.len();
 
 /// Steps between two searches for what may be forgotten.
 const PERIOD: u64 = 1024;
@@ -286,6 +289,12 @@ impl PlasticKernel {
         else {
             return Ok(None);
         };
+        if let Some(special) = synapse.model.plasticity.as_ref().and_then(|p| p.special()) {
+            return Err(Error::input(
+                format!("the cpu engine has no {special}, as {} needs", synapse.model.name),
+                "use another rule",
+            ));
+        }
         let constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).collect();
         if constants.len() > MAX_CONSTANTS || synapse.model.states.len() > MAX_STATES {
             return Err(Error::input(
@@ -296,7 +305,7 @@ impl PlasticKernel {
         let slot = |tau: f64| histories.all[history].taus.iter().position(|t| *t == tau);
         let reads: Vec<Read> =
             traces(synapse, net.dt)?.into_iter().map(|(tau, rate)| Read { slot: tau.and_then(slot), rate }).collect();
-        let columns = crate::model::Plasticity::INPUTS.len() + reads.len();
+        let columns = HEAD + reads.len();
         let post = synapse.model.plasticity.as_ref().and_then(|p| p.on_post.as_ref());
         let beyond = |op: &Op| matches!(op, Op::Input(i) if *i >= 2);
         Ok(Some(PlasticKernel {
@@ -419,7 +428,7 @@ impl PlasticKernel {
     /// `since_post` and the traces of each lane, at `(spikes before, time on the target's clock)` as `event` says.
     fn look_back(&mut self, history: &History, spans: &[Span], event: impl Fn(&Span, &Past) -> (usize, u64)) {
         let n = spans.len();
-        let (head, traces) = self.inputs.split_at_mut(3);
+        let (head, traces) = self.inputs.split_at_mut(HEAD);
         let since = &mut head[2][..n];
         let taus = history.taus.len();
         let mut after: [&mut [f32]; MAX_TRACES] = Default::default();
@@ -462,7 +471,7 @@ fn run(
     let mut arrays = states.iter_mut();
     let mut states: [&mut [u32]; MAX_STATES + 1] = std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[..n]));
     let mut columns = inputs.iter();
-    let columns: [&[f32]; 3 + MAX_TRACES] = std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
+    let columns: [&[f32]; HEAD + MAX_TRACES] = std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
     let mut lanes = Lanes {
         n,
         constants: &operands[..constants.len()],
