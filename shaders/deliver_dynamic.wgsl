@@ -13,12 +13,18 @@ struct Projection {
     // Of plastic synapses:
     limit: f32,                 // nothing larger is transmitted
     base: u32,                  // accumulator of the first neuron of the target
+    target_size: u32,
     depth: u32,                 // events kept of each target, a power of two
     columns: u32,               // words kept of an event beside its stamp
+    dense: u32,                 // word of the history where the states of the last `depth` steps begin
+    signal_row: u32,
+    signal_rate: f32,           // decay per step
+    first_source_word: u32,     // in `synapse_constants`: of each source the last spike its synapses had seen before a pause
     learns: u32,                // 0: weights stay as they are
     paused: u32,                // 1: they have stood still until step `learns_from` (low word)
     learns_from: u32,
-    first_source_word: u32,     // in `synapse_constants`: of each source the last spike that its synapses had seen by then
+    flushed: u32,               // stamp up to which all synapses know what has happened (low word), and after a flush
+    flush_to: u32,
 }
 
 @group(0) @binding(7) var<storage, read> latest: array<vec2<u32>>;

@@ -1,4 +1,4 @@
-// The recent events (spikes) of the targets of plastic synapses, a row a neuron: how many there were, how many there were when all
+// The recent events of the targets of plastic synapses, a row a neuron (and the jumps of a signal, one row more): how many there were, how many there were when all
 // synapses were last brought up to date, and up to which stamp that was; then the last `depth` stamps, then columns of what holds
 // just after each event (traces). Events are counted from the first; the one numbered k stands at k modulo `depth`. Promises
 // addresses only: the host sees to it that nothing needed is overwritten.

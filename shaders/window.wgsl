@@ -13,8 +13,6 @@ struct Window {
     given_first: u32,   // spikes of sources that the host computed: first in `given`, number
     given_count: u32,
     pending: u32,       // first step not updated yet when this window is delivered, counted from the start of the batch
-    flushed: u32,       // stamp up to which all plastic synapses know their targets' events, low word
-    flush_to: u32,      // the same after a flush
 }
 
 @group(0) @binding(0) var<uniform> window: Window;

@@ -5,7 +5,7 @@ use crate::stimulus::emit::SourceEmitter;
 use std::ops::Range;
 
 /// Words of `Window` in shaders/window.wgsl, padded to a multiple of 16 bytes.
-pub const WINDOW_WORDS: usize = 16;
+pub const WINDOW_WORDS: usize = 12;
 /// Places of `first` and `pending` among them.
 pub const FIRST: usize = 2;
 pub const PENDING: usize = 10;
@@ -66,8 +66,6 @@ pub struct Batch {
     pub given: Vec<[u32; 2]>,
     pub samples: Vec<Sample>,
     pub sample_words: u64,
-    /// Stamps up to which plastic synapses are up to date, and will be after a flush.
-    pub flushed: [u64; 2],
 }
 
 impl Window {
@@ -91,10 +89,6 @@ impl Window {
             self.given.start as u32,
             self.given.len() as u32,
             first + self.steps,
-            batch.flushed[0] as u32,
-            batch.flushed[1] as u32,
-            0,
-            0,
             0,
         ]
     }

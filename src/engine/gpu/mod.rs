@@ -16,8 +16,7 @@ use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::rules::Rows;
-use crate::network::quantum::reachable;
-use crate::network::table::{Block, Dynamic, Tables};
+use crate::network::table::Tables;
 use crate::network::{Cell, Network, Probe, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
@@ -25,8 +24,8 @@ use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error};
 use layout::{Directory, Teams};
-use plastic::{FLUSHED, Flush, POST_SPIKES, Plastic, is_plastic};
-use std::collections::VecDeque;
+use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +40,8 @@ const SHORT_BATCH: Duration = Duration::from_millis(100);
 const MOST_WINDOW_STEPS: u32 = 32;
 /// Longest delay: step numbers of a batch and of the spikes before it share 16 bits.
 const MOST_DELAY: u32 = 60_000;
+/// Storage buffers that the kernels of plastic synapses bind.
+const PLASTIC_BUFFERS: u32 = 10;
 /// Words of a `Mark` in shaders/record.wgsl; the workgroup counts stand at word 2.
 const MARK_WORDS: usize = 5;
 
@@ -84,9 +85,7 @@ struct Dynamics {
     /// Weights, then one array a state, then a word for what goes wrong.
     words: wgpu::Buffer,
     count: u64,
-    plastic: bool,
-    /// Nothing larger is transmitted.
-    limit: f32,
+    part: Part,
 }
 
 struct ProbePart {
@@ -114,7 +113,11 @@ pub struct GpuEngine {
     source: Option<SourcePart>,
     deliveries: Vec<Delivery>,
     dynamics: Vec<Dynamics>,
-    plastic: Plastic,
+    signals: Signals,
+    /// When plastic synapses are flushed.
+    clock: Clock,
+    /// Rates that were told, by population.
+    rates: BTreeMap<usize, Vec<f64>>,
     probes: Vec<ProbePart>,
     emitters: Vec<(u32, SourceEmitter)>,
     currents: Vec<Currents>,
@@ -189,7 +192,9 @@ impl GpuEngine {
         let limit = device.info.max_binding.min(device.info.max_buffer).min(options.shard_bytes.unwrap_or(u64::MAX));
         let shards = layout::shards(&tables, all, &source_of, limit, teams.stretch)?;
         let longest = shards.iter().flat_map(|s| std::iter::once(&s.fixed).chain(&s.dynamic)).map(Directory::longest_row).max();
-        let (depth, history_bytes) = plastic::needs(net, tables.max_delay, options.history_room)?;
+        let spare = if device.info.loop_limit.is_some() { Room::Least } else { Room::Usual };
+        let room = options.history_room.map_or(spare, Room::Given);
+        let (depth, history_bytes) = plastic::needs(net, tables.max_delay, &room)?;
         // A search backwards and a run forwards through the spikes of a target.
         let work = if depth > 0 && device.info.loop_limit.is_some() { 2 * u64::from(depth) + 1 } else { 1 };
         let parts = teams.parts(longest.unwrap_or(0), work, real);
@@ -231,6 +236,12 @@ impl GpuEngine {
             );
         }
         device.check_needs(&needs, (!real).then(memory::available).flatten())?;
+
+        let (has, wanted) = (device.limits.max_storage_buffers_per_shader_stage, PLASTIC_BUFFERS);
+        if depth > 0 && has < wanted {
+            let message = format!("a kernel may see {has} buffers on {}, plastic synapses need {wanted}", device.info.name);
+            return Err(device_error(message, "choose another --device, or --engine cpu"));
+        }
 
         // What all kernels share.
         let window_stride =
@@ -328,17 +339,29 @@ impl GpuEngine {
             ("lanes", f64::from(teams.lanes)),
             ("team", f64::from(teams.team)),
         ];
-        let mut plastic = Plastic::new(net, &device, depth, tables.max_delay, [&windows, &list, &marks, &latest])?;
-        let mut dynamics = Vec::new();
-        let mut parts_of_dynamics = Vec::new();
-        for d in &table.dynamics {
-            let part = DynamicPart::new(net, &device, &plastic, (block, d), &source_of[dynamics.len()], &overrides)?;
+        let mut signals = Signals::new(net, &device)?;
+        if depth > 0 {
+            signals.add_counters(net, &device, [&windows, &list, &marks, &latest])?;
+        }
+        let frame = Frame {
+            net,
+            device: &device,
+            block,
+            models: &models,
+            signals: &signals,
+            overrides: &overrides,
+            depth,
+            windows: &windows,
+            list: &list,
+            marks: &marks,
+            latest: &latest,
+        };
+        let mut dynamics: Vec<Dynamics> = Vec::new();
+        for (d, sources) in table.dynamics.iter().zip(&source_of) {
             let words: Vec<u32> =
                 d.weight.iter().map(|w| w.to_bits()).chain(d.states.iter().flatten().copied()).chain([0]).collect();
             let words = device.storage("synapses with dynamics", &words)?;
-            let plastic = part.flush.is_some();
-            dynamics.push(Dynamics { words, count: d.weight.len() as u64, plastic, limit: part.limit });
-            parts_of_dynamics.push(part);
+            dynamics.push(Dynamics { words, count: d.weight.len() as u64, part: Part::new(&frame, d, sources)? });
         }
         let mut fixed_bindings = [Binding::Read; 7];
         fixed_bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
@@ -367,21 +390,16 @@ impl GpuEngine {
             for (d, own) in shard.dynamic.iter().enumerate().filter(|(_, own)| !own.stretches.is_empty()) {
                 let (rows, stretches) = directory(own)?;
                 bytes += rows.size() + stretches.size();
-                let part = &parts_of_dynamics[d];
-                let words = &dynamics[d].words;
-                let mut buffers = vec![&windows, &list, &marks, &ring, &rows, &stretches, &stream, &latest, words];
-                buffers.extend([&part.constants, &part.uniform]);
-                let target = net.projections[table.dynamics[d].projection as usize].target;
-                buffers.extend(part.flush.as_ref().and(plastic.history(target)).map(|h| &h.words));
+                let Dynamics { words, part, .. } = &mut dynamics[d];
+                let history = part.rule.as_ref().map(|r| r.history.clone());
+                let (constants, uniform) = (part.constants.clone(), part.uniform.clone());
+                let mut buffers = vec![&windows, &list, &marks, &ring, &rows, &stretches, &stream, &latest, &*words];
+                buffers.extend([&constants, &uniform].into_iter().chain(&history));
                 deliveries.push(Delivery { kernel: part.kernel.clone(), group: device.bind(&part.kernel, &buffers)? });
-                if let Some(kernel) = &part.flush {
-                    let sources = source_of[d].len() as u32;
-                    let group = device.bind(kernel, &buffers)?;
-                    plastic.flushes.push(Flush { kernel: kernel.clone(), group, sources });
-                }
+                part.add_flush(&device, &buffers)?;
             }
         }
-        bytes += plastic.histories.iter().map(|h| h.words.size()).sum::<u64>();
+        bytes += dynamics.iter().filter_map(|d| d.part.rule.as_ref()).map(|r| r.history.size()).sum::<u64>();
         bytes += dynamics.iter().map(|d| d.words.size()).sum::<u64>();
 
         // Probes.
@@ -415,7 +433,9 @@ impl GpuEngine {
             source,
             deliveries,
             dynamics,
-            plastic,
+            signals,
+            clock: Clock::new(depth, tables.max_delay),
+            rates: BTreeMap::new(),
             probes,
             emitters,
             currents,
@@ -444,72 +464,9 @@ impl GpuEngine {
     }
 }
 
-/// What runs the synapses of one dynamic projection, before it is bound to shards.
-struct DynamicPart {
-    kernel: Arc<Kernel>,
-    flush: Option<Arc<Kernel>>,
-    constants: wgpu::Buffer,
-    uniform: wgpu::Buffer,
-    limit: f32,
-}
-
-impl DynamicPart {
-    fn new(
-        net: &Network,
-        device: &Device,
-        plastic: &Plastic,
-        (block, d): (&Block, &Dynamic),
-        sources: &Range<u32>,
-        overrides: &[(&str, f64)],
-    ) -> Result<DynamicPart> {
-        let projection = &net.projections[d.projection as usize];
-        let synapse = &projection.synapse;
-        shader::check_synapse(&synapse.model)?;
-        let learns = is_plastic(projection);
-        let mut bindings = vec![Binding::Read; 11];
-        bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
-        bindings[3] = Binding::ReadWrite;
-        bindings[8] = Binding::ReadWrite;
-        bindings[10] = Binding::Uniform;
-        bindings.extend(learns.then_some(Binding::Read));
-        let text = deliver_shader(Some(&synapse.model));
-        let kernel = |entry: &str| {
-            let kernel = device.kernel(&synapse.model.name, &text, entry, &bindings, overrides);
-            kernel.map(Arc::new).map_err(|error| in_model(&synapse.model.name, error))
-        };
-        let limit = if learns { reachable(projection)?.0.bound() as f32 } else { f32::MAX };
-        let mut constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).collect();
-        constants.extend(plastic.trace_words(projection, net.dt)?);
-        let first_source_word = constants.len() as u32;
-        constants.extend(sources.clone().map(|_| NEVER).chain([0]));
-        let head = [
-            f32::INFINITY.to_bits(),
-            (net.dt as f32).to_bits(),
-            (1.0 / d.quantum).to_bits(),
-            sources.start,
-            sources.len() as u32,
-            d.weight.len() as u32,
-            limit.to_bits(),
-            d.port * block.stride + block.offset[projection.target],
-            plastic.depth,
-            plastic.columns(projection.target),
-            1,
-            0,
-            0,
-            first_source_word,
-            0,
-            0,
-        ];
-        let uniform = device.buffer("a projection", head.len() as u64 * 4, Usage::UNIFORM | Usage::COPY_DST)?;
-        device.write(&uniform, 0, &head)?;
-        Ok(DynamicPart {
-            kernel: kernel("deliver_dynamic")?,
-            flush: if learns { Some(kernel("flush")?) } else { None },
-            constants: device.storage("constants of synapses", &constants)?,
-            uniform,
-            limit,
-        })
-    }
+/// Workgroups in two dimensions, of which each allows a limited number.
+fn grid(groups: u32, width: u32) -> (u32, u32) {
+    (groups.clamp(1, width), groups.div_ceil(width).max(1))
 }
 
 /// A driver's complaint about a model's kernel, with the model's name.
@@ -607,12 +564,11 @@ impl ProbePart {
 impl GpuEngine {
     /// Uploads, runs and reads back one batch; returns nothing lost: windows that did not fit are left for the next.
     fn batch(&mut self, end: u64, sink: &mut dyn Sink) -> Result<()> {
-        if self.plastic.is_full(self.step, end - self.step) {
+        if self.clock.is_full(self.step, end - self.step) {
             self.flush()?;
         }
-        let end = end.min(self.step.saturating_add(self.plastic.room(self.step)));
-        let mut batch = self.planner.plan(self.step, end, self.patience, &mut self.emitters);
-        batch.flushed = [self.plastic.flushed; 2];
+        let end = end.min(self.step.saturating_add(self.clock.room(self.step)));
+        let batch = self.planner.plan(self.step, end, self.patience, &mut self.emitters);
         self.upload(&batch)?;
         let begin = Instant::now();
         self.submit(&batch);
@@ -621,7 +577,7 @@ impl GpuEngine {
         let expected = self.expected.min(u64::from(self.capacity));
         let mut wanted =
             vec![(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), faults];
-        let plastic = || self.dynamics.iter().filter(|d| d.plastic);
+        let plastic = || self.dynamics.iter().filter(|d| d.part.rule.is_some());
         wanted.extend(plastic().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
         let mut read = self.device.read(&wanted)?;
         let failed = plastic().zip(read.split_off(4)).any(|(_, word)| word[0] != 0);
@@ -640,7 +596,7 @@ impl GpuEngine {
         entries.truncate(2 * total as usize);
         self.expected = (total + total / 4 + 1024).max(self.expected / 2);
         self.report(&batch, done, &entries, &samples, sink)?;
-        self.plastic.pressure = self.plastic.pressure.max(faults[1]);
+        self.clock.pressure = self.clock.pressure.max(faults[1]);
         match faults[0] {
             _ if failed => Err(self.beyond_bound()?),
             0 => Ok(()),
@@ -651,46 +607,54 @@ impl GpuEngine {
     /// The error that a plastic synapse deserves that transmits more than it may.
     fn beyond_bound(&mut self) -> Result<Error> {
         self.read_dynamics()?;
-        for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics).filter(|(own, _)| own.plastic) {
+        for own in &self.dynamics {
+            let Some(rule) = &own.part.rule else { continue };
             if self.device.read(&[(&own.words, own.words.size() / 4 - 1, 1)])?[0] == [0] {
                 continue;
             }
-            let projection = table.projection as usize;
-            let weights = self.tables.weights(&self.net, &self.rows, projection)?;
-            return Ok(beyond_bound(&self.net, projection, &weights, own.limit, self.step));
+            let weights = self.tables.weights(&self.net, &self.rows, rule.projection)?;
+            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step));
         }
         Ok(device_error("a plastic synapse failed, and none is found", "run with --engine cpu"))
     }
 
-    /// Brings all plastic synapses up to what every engine knows by now (see `Plastic::flush_to`).
+    /// Brings all plastic synapses up to what every engine knows by now (see `Clock::flush_to`).
     fn flush(&mut self) -> Result<()> {
-        let to = self.plastic.flush_to(self.step);
-        if self.plastic.flushes.is_empty() || to == self.plastic.flushed {
+        if self.clock.depth == 0 {
             return Ok(());
         }
-        let batch = self.standing_batch([self.plastic.flushed, to]);
+        let to = self.clock.flush_to(self.step);
+        let batch = self.standing_batch();
         self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
         let mut encoder = self.device.raw.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for flush in &self.plastic.flushes {
-                let (x, y) = self.grid(flush.sources);
-                pass.set_pipeline(&flush.kernel.pipeline);
-                pass.set_bind_group(0, &flush.group, &[0]);
-                pass.dispatch_workgroups(x, y, self.parts);
-            }
+        for own in &mut self.dynamics {
+            let (x, y) = grid(own.part.sources(), self.dispatch_width);
+            own.part.flush(&self.device, &mut encoder, to, [x, y, self.parts])?;
         }
         self.device.queue.submit([encoder.finish()]);
         self.device.wait()?;
-        self.plastic.note_flush(to);
+        self.dynamics.iter_mut().try_for_each(|own| own.part.flushed(&self.device, to))?;
+        self.clock.flushed(self.step);
         Ok(())
     }
 
     /// A window of no steps: what acts between two batches.
-    fn standing_batch(&self, flushed: [u64; 2]) -> Batch {
+    fn standing_batch(&self) -> Batch {
         let slot = (self.step % self.ring_shape().0) as u32;
         let window = Window { number: 0, step: self.step, steps: 0, slot, most_spikes: 0, given: 0..0 };
-        Batch { first: self.step, windows: vec![window], flushed, ..Default::default() }
+        Batch { first: self.step, windows: vec![window], ..Default::default() }
+    }
+
+    /// The plastic rule of a projection and its place among the dynamic ones.
+    fn rule(&self, projection: usize) -> Result<(usize, &Rule)> {
+        let rules = self.dynamics.iter().enumerate().filter_map(|(d, own)| Some((d, own.part.rule.as_ref()?)));
+        rules.into_iter().find(|(_, r)| r.projection == projection).ok_or_else(|| {
+            let name = self.net.projections.get(projection).map_or("?", |p| &p.name);
+            Error::input(
+                format!("the weights of projection `{name}` do not change by a rule"),
+                "name a projection whose synapse is plastic",
+            )
+        })
     }
 
     /// The error that a neuron with a state that is not a number deserves.
@@ -759,6 +723,9 @@ impl GpuEngine {
             currents.extend((0..u64::from(batch.steps)).map(|s| own.uniform(batch.first + s).unwrap_or(0.0).to_bits()));
         }
         self.device.write(&self.current_words, 0, &currents)?;
+        if self.clock.depth > 0 {
+            self.signals.upload(&self.device, batch.first, batch.steps)?;
+        }
         self.give(&batch.given)
     }
 
@@ -773,9 +740,8 @@ impl GpuEngine {
         self.device.write(&self.given, 0, given.as_flattened())
     }
 
-    /// Workgroups in two dimensions, of which each allows a limited number.
     fn grid(&self, groups: u32) -> (u32, u32) {
-        (groups.clamp(1, self.dispatch_width), groups.div_ceil(self.dispatch_width).max(1))
+        grid(groups, self.dispatch_width)
     }
 
     fn submit(&self, batch: &Batch) {
@@ -797,13 +763,18 @@ impl GpuEngine {
                     pass.set_bind_group(0, &model.group, &offset);
                     pass.dispatch_workgroups(x, y, 1);
                 }
-                self.deliver(&mut pass, i);
-                for history in &self.plastic.histories {
-                    let (x, y) = self.grid(history.groups);
-                    pass.set_pipeline(&history.kernel.pipeline);
-                    pass.set_bind_group(0, &history.group, &offset);
+                for (kernel, group) in &self.signals.counters {
+                    pass.set_pipeline(&kernel.pipeline);
+                    pass.set_bind_group(0, group, &offset);
+                    pass.dispatch_workgroups(4, 1, 1);
+                }
+                for rule in self.dynamics.iter().filter_map(|d| d.part.rule.as_ref()) {
+                    let ((kernel, group), (x, y)) = (rule.remember(), self.grid(rule.groups));
+                    pass.set_pipeline(&kernel.pipeline);
+                    pass.set_bind_group(0, group, &offset);
                     pass.dispatch_workgroups(x, y, 1);
                 }
+                self.deliver(&mut pass, i);
                 while let Some((k, sample)) = samples.next_if(|(_, s)| s.window == i) {
                     let probe = &self.probes[sample.probe];
                     let (x, y) = self.grid(probe.groups);
@@ -850,6 +821,9 @@ impl GpuEngine {
             sink.spikes(&spikes[told..])?;
         }
         let now = batch.windows[..done].last().map_or(self.step, |w| w.end());
+        if now > self.step {
+            self.signals.told.fill(0.0);
+        }
         self.counters.spikes += found.len() as u64;
         self.counters.synaptic_events += found.iter().map(|&(_, id)| u64::from(self.out_degree[id as usize])).sum::<u64>();
         self.counters.neuron_updates += (now - self.step) * u64::from(self.planner.neurons);
@@ -873,6 +847,8 @@ impl GpuEngine {
 /// taken up here, by letting the spikes on their way act at once; the other way round is refused. Without dynamics both ways
 /// are open: the spikes on their way are delivered anew.
 pub const RING: &str = "gpu_ring";
+/// Rates of source populations that were told while running, as the cpu engine stores them.
+const RATES: &str = "rates";
 
 impl GpuEngine {
     fn read_dynamics(&mut self) -> Result<()> {
@@ -956,7 +932,7 @@ impl GpuEngine {
             }
             self.device.write(&self.latest, 0, &latest)?;
         }
-        let batch = self.standing_batch([self.plastic.flushed; 2]);
+        let batch = self.standing_batch();
         let mut words = batch.windows[0].words(&batch);
         words[batch::FIRST] = longest as u32;
         words[batch::PENDING] = longest as u32;
@@ -992,9 +968,13 @@ impl Engine for GpuEngine {
         if !self.dynamics.is_empty() {
             extra.push((RING.to_string(), self.read_ring()?));
         }
-        if !self.plastic.histories.is_empty() {
-            extra.push((POST_SPIKES.to_string(), self.plastic.store(&self.device, self.step)?));
-            extra.push((FLUSHED.to_string(), vec![self.plastic.flushed]));
+        if self.clock.depth > 0 {
+            let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
+            extra.push((PLASTIC.to_string(), plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?));
+        }
+        if !self.rates.is_empty() {
+            let words = |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
+            extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
         }
         Ok(Snapshot {
             step: self.step,
@@ -1019,15 +999,24 @@ impl Engine for GpuEngine {
             self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
             self.device.write(&own.words, own.count, &[&table.states.concat()[..], &[0]].concat())?;
         }
-        if !self.plastic.histories.is_empty() {
-            let (spikes, flushed) = (snapshot.extra(POST_SPIKES).unwrap_or_default(), snapshot.extra(FLUSHED));
-            let flushed = flushed.and_then(|f| f.first().copied()).unwrap_or(0);
-            self.plastic.restore(&self.device, spikes, flushed)?.ok_or_else(|| {
+        if self.clock.depth > 0 {
+            let mut parts: Vec<&mut Part> = self.dynamics.iter_mut().map(|d| &mut d.part).collect();
+            let flat = snapshot.extra(PLASTIC).ok_or_else(|| {
                 Error::input(
-                    "the checkpoint does not hold the spike histories that these plastic synapses need",
-                    "resume with the scenario and the engine that wrote it; rules and time constants may not change",
+                    "the checkpoint was written by another engine, whose plastic synapses act when a spike arrives",
+                    "resume on the engine that wrote it",
                 )
             })?;
+            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
+        }
+        let mut rates = snapshot.extra(RATES).unwrap_or_default();
+        while let Some((&population, rest)) = rates.split_first() {
+            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
+            let Some((own, rest)) = rest.split_at_checked(n) else {
+                return Err(Error::input("the checkpoint holds rates of other sources", "resume with the scenario that wrote it"));
+            };
+            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
+            rates = rest;
         }
         if !self.last_spike.is_empty() {
             self.last_spike.fill(u64::MAX);
@@ -1048,11 +1037,71 @@ impl Engine for GpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        if is_plastic(&self.net.projections[projection]) {
+        if self.net.projections.get(projection).is_some_and(|p| rule(p).is_some()) {
             self.flush()?;
             self.read_dynamics()?;
         }
         self.tables.weights(&self.net, &self.rows, projection)
+    }
+
+    fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
+        if !amount.is_finite() {
+            return Err(Error::input(format!("a signal cannot jump by {amount}"), "give a finite amount"));
+        }
+        match (self.signals.told.get_mut(modulator), self.net.modulators.get(modulator)) {
+            // Counted with the next step, as much as is left of it by then.
+            (Some(told), Some(own)) => *told += amount * (-self.net.dt / own.tau).exp(),
+            _ => return Err(Error::input(format!("there is no signal {modulator}"), "name one of [modulators]")),
+        }
+        Ok(())
+    }
+
+    fn scale_weights(&mut self, projection: usize, factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
+        self.rule(projection)?;
+        let weights = self.weights(projection)?;
+        let slots = self.tables.dynamic_canonical(&self.net, &self.rows, projection)?;
+        let name = &self.net.projections[projection].name;
+        let first = self.net.populations[self.net.projections[projection].target].first;
+        let (d, rule) = self.rule(projection)?;
+        let mut edges: Vec<(u32, f32)> = weights.iter().map(|&(_, target, w)| (target - first, w)).collect();
+        rule.scaled(&mut edges, name, factor)?;
+        let table = &mut self.tables.tables[0].dynamics[d];
+        for (slot, (_, w)) in slots.iter().zip(edges) {
+            table.weight[slot.index as usize] = w;
+        }
+        self.device.write(&self.dynamics[d].words, 0, bytemuck::cast_slice(&table.weight))
+    }
+
+    fn set_rates(&mut self, population: usize, rates: &[f64]) -> Result<()> {
+        let net = Arc::make_mut(&mut self.net);
+        let own = net.populations.get_mut(population);
+        let Some((Cell::Source(SpikeSource::Poisson { rate, .. }), n)) = own.map(|p| (&mut p.cell, p.n as usize)) else {
+            return Err(Error::input(format!("population {population} has no rates"), "name one of model poisson"));
+        };
+        if rates.len() != n || rates.iter().any(|r| !(*r >= 0.0 && r.is_finite())) {
+            let message = format!("{} rates for {n} sources, or one that is negative or no number", rates.len());
+            return Err(Error::input(message, "give one rate (Hz, 0 or above) for each source"));
+        }
+        *rate = Values::Each(rates.into());
+        let layout = layout::sources(net)?;
+        self.rates.insert(population, rates.to_vec());
+        let Some(source) = &mut self.source else { return Ok(()) };
+        self.device.write(&source.sources, 0, &layout.source_words)?;
+        if layout.table_words.len() as u64 * 4 > source.words.size() {
+            source.words = self.device.storage("source tables", &layout.table_words)?;
+            let buffers = [&self.windows, &self.list, &self.marks, &self.latest, &self.given, &source.sources, &source.words];
+            source.group = self.device.bind(&source.kernel, &buffers)?;
+        } else {
+            self.device.write(&source.words, 0, &layout.table_words)?;
+        }
+        Ok(())
+    }
+
+    fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
+        let (d, _) = self.rule(projection)?;
+        self.dynamics[d].part.set_learning(&self.device, on, self.step, &self.last_spike)?;
+        // Before a long pause ends, what was left to do is done.
+        if on { self.flush() } else { Ok(()) }
     }
 
     fn counters(&self) -> Counters {

@@ -2,7 +2,7 @@
 //! prints is what runs; needs no device.
 
 use crate::error::{Error, Result};
-use crate::model::{Constant, NeuronModel, Sign, State, SynapseModel, Ty};
+use crate::model::{Constant, NeuronModel, Plasticity, Sign, State, SynapseModel, Ty};
 use std::fmt::Write;
 
 const WINDOW: &str = include_str!("../../../shaders/window.wgsl");
@@ -17,6 +17,8 @@ const TABLE: &str = include_str!("../../../shaders/table.wgsl");
 const PLAIN: &str = include_str!("../../../shaders/plain.wgsl");
 const PLASTIC: &str = include_str!("../../../shaders/plastic.wgsl");
 const HISTORY: &str = include_str!("../../../shaders/history.wgsl");
+const EXP: &str = include_str!("../../../shaders/exp.wgsl");
+const COUNT: &str = include_str!("../../../shaders/count.wgsl");
 const REMEMBER: &str = include_str!("../../../shaders/remember.wgsl");
 /// The kernel that samples states.
 pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
@@ -44,20 +46,54 @@ pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
     let Some(model) = model.filter(|m| m.program.is_some()) else { return [DELIVER, TABLE, WINDOW].join("\n") };
     let mut access = loads(&model.constants, &model.states);
     let Some(plasticity) = &model.plasticity else { return dynamic(model, &access, &[PLAIN]) };
+    let reads = Reads::of(plasticity);
     access = access.replace("fn store_states() {\n", "fn store_states() {\n    synapse_words[own_synapse] = bitcast<u32>(w);\n");
-    access.push_str("\nfn load_traces(before: u32) {\n");
-    for (k, trace) in plasticity.traces.iter().enumerate() {
-        let _ = writeln!(access, "    {} = event_trace({}u, before);", trace.name, model.constants.len() + 2 * k);
+    let mut function = |head: &str, lines: &mut dyn Iterator<Item = String>| {
+        access.push_str(&format!("\nfn {head} {{\n"));
+        lines.for_each(|line| access.push_str(&format!("    {line}\n")));
+        access.push_str("}\n");
+    };
+    let traces = || plasticity.traces.iter().enumerate();
+    let states = || reads.states.iter().enumerate();
+    let first = model.constants.len();
+    function(
+        "load_traces(before: u32)",
+        &mut traces().map(|(k, t)| format!("{} = event_trace({}u, before);", t.name, first + 2 * k)),
+    );
+    function("clear_traces()", &mut traces().map(|(_, t)| format!("{} = 0.0;", t.name)));
+    let column =
+        |(k, name): (usize, &String)| format!("{name} = event_column(projection.columns - {}u, event);", reads.states.len() - k);
+    function("load_states_of_event(event: u32)", &mut states().map(column));
+    function("recall_states(age: u32)", &mut states().map(|(k, name)| format!("{name} = state_at({k}u, age);")));
+    for head in ["on_post()", "on_modulator()"].into_iter().filter(|head| !model.wgsl.contains(&format!("fn {head}"))) {
+        function(head, &mut std::iter::empty());
     }
-    access.push_str("}\n\nfn clear_traces() {\n");
-    for trace in &plasticity.traces {
-        let _ = writeln!(access, "    {} = 0.0;", trace.name);
+    // What the code does not read is still computed by the frame, for the compiler to leave out.
+    for name in FRAME_INPUTS.iter().filter(|name| !model.wgsl.contains(&format!("var<private> {name}:"))) {
+        let _ = writeln!(access, "var<private> {name}: f32;");
     }
-    access.push_str("}\n");
-    if plasticity.on_post.is_none() {
-        access.push_str("\nfn on_post() {}\n");
+    let _ = writeln!(access, "const READS_SIGNAL: bool = {};", reads.signal);
+    let _ = writeln!(access, "const HAS_ON_POST: bool = {};", plasticity.on_post.is_some());
+    let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", reads.on_modulator);
+    dynamic(model, &access, &[PLASTIC, HISTORY, EXP])
+}
+
+/// Inputs that the frame of plastic synapses sets.
+const FRAME_INPUTS: [&str; 7] = ["elapsed", "since_pre", "since_post", "since_event", "modulator", "modulator_start", "jump"];
+
+/// What the code of a plastic synapse asks for beside spikes.
+pub struct Reads {
+    /// States of the target, and which of them makes the events.
+    pub states: Vec<String>,
+    pub event: Option<usize>,
+    pub signal: bool,
+    pub on_modulator: bool,
+}
+
+impl Reads {
+    pub fn of(_plasticity: &Plasticity) -> Reads {
+        Reads { states: Vec::new(), event: None, signal: false, on_modulator: false }
     }
-    dynamic(model, &access, &[PLASTIC, HISTORY])
 }
 
 fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
@@ -67,7 +103,12 @@ fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
 
 /// The kernel that keeps the events of targets of plastic synapses.
 pub fn remember_shader() -> String {
-    [REMEMBER, HISTORY, WINDOW, RECORD].join("\n")
+    [REMEMBER, HISTORY, EXP, WINDOW, RECORD].join("\n")
+}
+
+/// The kernel that counts the spikes that make a signal jump.
+pub fn count_shader() -> String {
+    [COUNT, WINDOW, RECORD].join("\n")
 }
 
 /// The kernel that enters the spikes of source populations.
