@@ -15,6 +15,7 @@ mod devices;
 mod models;
 mod plot;
 mod progress;
+mod protocol;
 mod report;
 mod run;
 
@@ -43,6 +44,8 @@ enum Command {
     Models(models::ModelsArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
+    /// Run a learning protocol, or list those there are
+    Protocol(protocol::ProtocolArguments),
     /// Get or check public data sets
     Data(data::DataArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Devices(devices) => devices::devices(devices),
+        Command::Protocol(protocol) => protocol::protocol(protocol),
         Command::Data(data) => data::data(data),
         Command::Plot(plot) => plot::plot(plot),
     };

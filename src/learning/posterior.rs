@@ -692,7 +692,8 @@ mod tests {
         let mut g = Gaussian::new(&layer, 0.5, 0.5).unwrap();
         g.deviation[1] = 0.05;
         let posterior = Posterior::new(vec![g], Options::new(Rule::mesu(10.0), 1.0)).unwrap();
-        super::super::Chain(vec![Box::new(posterior), Box::new(super::super::Unprotected)]).apply(0, &mut layer, &[1.0, 1.0]);
+        super::super::Chain::<Box<dyn super::super::Protection>>(vec![Box::new(posterior), Box::new(super::super::Unprotected)])
+            .apply(0, &mut layer, &[1.0, 1.0]);
         assert!((layer.weight[0] - 1.0).abs() < 1e-6 && (layer.weight[1] - 0.01).abs() < 1e-6);
     }
 

@@ -789,7 +789,11 @@ fn what_learning_cannot_be_is_refused() {
             "modulator = \"dopamine\"",
             "stdp_synapse reads no modulator (drop it, or scale its steps by gate = \"dopamine\")",
         ),
-        ("gate = \"dopamine\", metaplasticity = [", "metaplasticity = [\"gate\", ", "reads a modulator (`gate`), and none is named"),
+        (
+            "gate = \"dopamine\", metaplasticity = [",
+            "metaplasticity = [\"gate\", ",
+            "reads a modulator (`gate`), and none is named",
+        ),
         ("m = 2.0", "n = 2.0", "consolidation has no parameter `n`"),
         ("m = 2.0", "m = -2.0", "m must be at least 0"),
         ("\"consolidation\"]", "\"consolidatoin\"]", "unknown modifier `consolidatoin` (did you mean `consolidation`?)"),

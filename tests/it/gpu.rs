@@ -112,7 +112,17 @@ fn network(cells: Vec<(u32, Cell)>) -> Network {
         first += n;
     }
     let seed = 0x1234_5678_9abc_def0;
-    Network { dt: DT, seed, stimulus_seed: seed, populations, projections: vec![], drives: vec![], probes: vec![], modulators: vec![], homeostasis: vec![] }
+    Network {
+        dt: DT,
+        seed,
+        stimulus_seed: seed,
+        populations,
+        projections: vec![],
+        drives: vec![],
+        probes: vec![],
+        modulators: vec![],
+        homeostasis: vec![],
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -395,8 +395,7 @@ impl Engine for CpuEngine {
             ));
         }
         let signals = snapshot.extra(SIGNALS).unwrap_or_default();
-        if !self.net.modulators.is_empty()
-            && self.workers.iter_mut().any(|w| w.signals.restore(signals, snapshot.step).is_none())
+        if !self.net.modulators.is_empty() && self.workers.iter_mut().any(|w| w.signals.restore(signals, snapshot.step).is_none())
         {
             return Err(Error::input(
                 "the checkpoint does not hold the modulators of this network",

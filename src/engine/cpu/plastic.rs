@@ -322,7 +322,10 @@ impl PlasticKernel {
         let jumps = Jumps::new(net, projection);
         if let (Some(signal), None) = (&rule.modulator, &jumps) {
             return Err(Error::input(
-                format!("projection `{}`: {} reads a modulator (`{signal}`), and none is named", projection.name, synapse.model.name),
+                format!(
+                    "projection `{}`: {} reads a modulator (`{signal}`), and none is named",
+                    projection.name, synapse.model.name
+                ),
                 "set Projection::modulator to one of the network's",
             ));
         }
@@ -757,7 +760,8 @@ fn run(
     let mut arrays = states.iter_mut();
     let mut states: [&mut [u32]; MAX_STATES + 1] = std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[..n]));
     let mut columns = inputs.iter();
-    let columns: [&[f32]; HEAD + MAX_TRACES + MAX_POST_STATES] = std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
+    let columns: [&[f32]; HEAD + MAX_TRACES + MAX_POST_STATES] =
+        std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
     let mut lanes = Lanes {
         n,
         constants: &operands[..constants.len()],

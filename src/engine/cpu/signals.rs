@@ -239,8 +239,11 @@ impl Recent {
         let states: Vec<(usize, Ty)> = states.into_iter().map(|s| (s, target.model.states[s].ty)).collect();
         let depth = 2 * max_delay as u64 + 1;
         let initial = target.initial_words();
-        let row: Vec<f32> =
-            states.iter().flat_map(|&(s, ty)| owned.clone().map(move |i| (s, ty, i))).map(|(s, ty, i)| number(initial[s].get(i as usize), ty) as f32).collect();
+        let row: Vec<f32> = states
+            .iter()
+            .flat_map(|&(s, ty)| owned.clone().map(move |i| (s, ty, i)))
+            .map(|(s, ty, i)| number(initial[s].get(i as usize), ty) as f32)
+            .collect();
         let values = if states.is_empty() { vec![] } else { row.repeat(depth as usize) };
         Ok(Recent { states, neurons: owned.len(), depth, values })
     }

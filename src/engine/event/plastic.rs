@@ -4,9 +4,9 @@
 //! Times that differ by less than [`TICK`] on a synapse's clock are one time. Knows neither neurons nor the queue.
 
 use crate::error::{Error, Result};
+use crate::model::Plasticity;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::program::{Op, Program};
-use crate::model::Plasticity;
 use crate::network::quantum::reachable;
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
@@ -511,7 +511,6 @@ fn run(
     let constants: Vec<Operand> = constants.iter().map(|c| Operand::Uniform(*c)).collect();
     let mut states: Vec<&mut [u32]> = states.iter_mut().map(|s| &mut s[..n]).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(|i| &i[..n]).collect();
-    let mut lanes =
-        Lanes { n, constants: &constants, states: &mut states, inputs: &inputs, output: &mut output[..n] };
+    let mut lanes = Lanes { n, constants: &constants, states: &mut states, inputs: &inputs, output: &mut output[..n] };
     kernel.run(&mut lanes, 1, scratch);
 }

@@ -973,7 +973,8 @@ impl Engine for GpuEngine {
             extra.push((PLASTIC.to_string(), plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?));
         }
         if !self.rates.is_empty() {
-            let words = |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
+            let words =
+                |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
             extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
         }
         Ok(Snapshot {
@@ -1013,7 +1014,10 @@ impl Engine for GpuEngine {
         while let Some((&population, rest)) = rates.split_first() {
             let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
             let Some((own, rest)) = rest.split_at_checked(n) else {
-                return Err(Error::input("the checkpoint holds rates of other sources", "resume with the scenario that wrote it"));
+                return Err(Error::input(
+                    "the checkpoint holds rates of other sources",
+                    "resume with the scenario that wrote it",
+                ));
             };
             self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
             rates = rest;
