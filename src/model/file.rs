@@ -3,6 +3,7 @@
 
 use super::expr::{self, Expr};
 use super::lower::{self, Roles};
+use super::program::Slot;
 use super::{
     Constant, Crossing, Derived, EventForm, ExpTerm, Modifier, NeuronModel, Param, Plasticity, Port, PostState, PostTrace,
     RANDOM, Recordable, Sign, State, SynapseModel, Ty,
@@ -1055,7 +1056,12 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
     let parts = parts.iter().filter_map(|(name, text)| Some((*name, text.as_ref()?)));
     let entries: Vec<EntryPoint> = parts.clone().map(|(update, _)| EntryPoint { integrate: None, update }).collect();
     let texts = [&functions, &on_post, &on_pre, &on_modulator];
-    let compiled = compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)?;
+    let mut compiled = compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)?;
+    // Only `on_pre` transmits.
+    for program in &mut compiled.programs[1..] {
+        program.update.stores.retain(|(slot, _)| *slot != Slot::Output);
+        program.update = program.update.without_dead_code();
+    }
     for ((name, text), program) in parts.zip(&compiled.programs) {
         let reads = |input: &str| inputs.iter().position(|i| *i == input).is_some_and(|i| program.reads(i));
         let fault = |message: String, remedy: &str| Err(root.source.fault(text.span.clone(), message, remedy));
@@ -1192,7 +1198,6 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::program::Slot;
 
     const LIF: &str = r#"name = "lif"
 kind = "neuron"

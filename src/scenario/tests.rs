@@ -782,7 +782,7 @@ fn signals_modifiers_and_homeostasis_are_resolved() {
 #[test]
 fn what_learning_cannot_be_is_refused() {
     for (from, to, said) in [
-        ("gate = \"dopamine\"", "gate = \"dopamin\"", "22:60: there is no modulator `dopamin` (did you mean `dopamine`?)"),
+        ("gate = \"dopamine\"", "gate = \"dopamin\"", "s.toml:20:57: there is no modulator `dopamin` (did you mean `dopamine`?)"),
         ("gate = \"dopamine\"", "modulator = \"noradrenaline\", gate = \"dopamine\"", "a synapse reads one modulator at most"),
         (
             "gate = \"dopamine\", metaplasticity = [{ model = \"consolidation\", m = 2.0 }, \"consolidation\"]",
