@@ -70,10 +70,15 @@ fn jump_age(event: u32) -> u32 {
     return window_end() - history[stamp_address(projection.signal_row, event, projection.depth)];
 }
 
-// The signal after those jumps that have been heard, `age` steps ago.
-fn signal_at(age: u32) -> f32 {
-    let after = bitcast<f32>(history[column_address(projection.signal_row, heard - 1u, 0u, projection.depth)]);
-    return after * exp(-f32(jump_age(heard - 1u) - age) * projection.signal_rate);
+// Did the synapses learn at the time? Otherwise it is no event to them.
+fn jump_counts(event: u32) -> bool {
+    return history[column_address(projection.signal_row, event, 2u, projection.depth)] == 1u;
+}
+
+// The signal after the first `count` jumps, `age` steps ago.
+fn signal_at(count: u32, age: u32) -> f32 {
+    let after = bitcast<f32>(history[column_address(projection.signal_row, count - 1u, 0u, projection.depth)]);
+    return after * exp(-f32(jump_age(count - 1u) - age) * projection.signal_rate);
 }
 
 // The inputs that all events have, at one `present` steps ago, when the source's last spike is `since` steps before it.
@@ -81,11 +86,18 @@ fn begin_event(present: u32, since: u32) {
     since_pre = in_ms(since);
     since_event = in_ms(last_event - present);
     if READS_SIGNAL {
-        modulator_start = signal_at(last_event);
+        if HAS_ON_MODULATOR {
+            // Jumps that do not count may have come since the last event.
+            var known = heard;
+            while known > 1u && jump_age(known - 1u) < last_event {
+                known--;
+            }
+            modulator_start = signal_at(known, last_event);
+        }
         while !HAS_ON_MODULATOR && heard < history[projection.signal_row] && jump_age(heard) >= present {
             heard++;
         }
-        modulator = signal_at(present);
+        modulator = signal_at(heard, present);
     }
     last_event = present;
 }
@@ -118,17 +130,23 @@ fn catch_up(present: u32, delay: u32, back: u32, since: u32) -> u32 {
         while heard > first && jump_age(heard - 1u) - present < back {
             heard--;
         }
-        if HAS_ON_MODULATOR {
-            last_event = min(last_event, jump_age(heard - 1u));
+        var counted = heard - 1u;
+        while HAS_ON_MODULATOR && counted >= first && !jump_counts(counted) {
+            counted--;
+        }
+        if HAS_ON_MODULATOR && jump_counts(counted) {
+            last_event = min(last_event, jump_age(counted));
         }
     }
     while next < end || (HAS_ON_MODULATOR && heard < jumped) {
         if HAS_ON_MODULATOR && heard < jumped && (next == end || jump_age(heard) + delay >= event_age(next)) {
-            let own = jump_age(heard);
-            begin_event(own, since - (own - present));
-            look_back(next, own + delay);
-            jump = bitcast<f32>(history[column_address(projection.signal_row, heard, 1u, projection.depth)]);
-            on_modulator();
+            if jump_counts(heard) {
+                let own = jump_age(heard);
+                begin_event(own, since - (own - present));
+                look_back(next, own + delay);
+                jump = bitcast<f32>(history[column_address(projection.signal_row, heard, 1u, projection.depth)]);
+                on_modulator();
+            }
             heard++;
         } else {
             if HAS_ON_POST {

@@ -24,7 +24,7 @@ struct Memory {
 
 @group(0) @binding(4) var<storage, read_write> history: array<u32>;
 @group(0) @binding(5) var<uniform> memory: Memory;
-// Rates of the traces per step, then where each state of the target begins in `state_words`.
+// Rates of the traces per step, then where each state of the target begins in `state_words`, then what it is (0 f32, 1 i32, 2 u32).
 @group(0) @binding(6) var<storage, read> columns: array<u32>;
 @group(0) @binding(7) var<storage, read> state_words: array<u32>;
 @group(0) @binding(8) var<storage, read> jumps: array<f32>;      // told by the host: of each signal, step by step
@@ -48,7 +48,12 @@ fn enter(row: u32) -> u32 {
 }
 
 fn state_now(which: u32, target_neuron: u32) -> u32 {
-    return state_words[columns[memory.traces + which] + target_neuron];
+    let word = state_words[columns[memory.traces + which] + target_neuron];
+    switch columns[memory.traces + memory.states + which] {
+        case 1u: { return bitcast<u32>(f32(bitcast<i32>(word))); }
+        case 2u: { return bitcast<u32>(f32(word)); }
+        default: { return word; }
+    }
 }
 
 fn remember_target(own: u32, stamp: u32) {
@@ -80,7 +85,8 @@ fn remember_target(own: u32, stamp: u32) {
     history[stamp_address(row, event, depth)] = stamp;
 }
 
-// Columns of the signal's row: its value just after a jump, and the amount. The first entry is where it starts from, at 0.
+// Columns of the signal's row: its value just after a jump, the amount, and 1 where synapses learned at the time: they see it as an
+// event. Of those that do not count only the last is kept. The first entry is where the signal starts from, at 0.
 fn remember_jump(stamp: u32) {
     var amount = jumps[memory.signal * window.batch_steps + window.first];
     if memory.delay > 0u && window.steps > 0u {
@@ -92,16 +98,15 @@ fn remember_jump(stamp: u32) {
     let row = memory.signal_row;
     let last = history[row] - 1u;
     let since = stamp - history[stamp_address(row, last, memory.depth)];
-    var value = bitcast<f32>(history[column_address(row, last, 0u, memory.depth)]) * exp(-f32(since) * memory.signal_rate) + amount;
+    let value = bitcast<f32>(history[column_address(row, last, 0u, memory.depth)]) * exp(-f32(since) * memory.signal_rate) + amount;
     var event = last;
-    if since > 0u {
+    if last == 0u || memory.learns == 1u || history[column_address(row, last, 2u, memory.depth)] == 1u {
         event = enter(row);
-    } else {
-        amount += bitcast<f32>(history[column_address(row, last, 1u, memory.depth)]);
     }
     history[stamp_address(row, event, memory.depth)] = stamp;
     history[column_address(row, event, 0u, memory.depth)] = bitcast<u32>(value);
     history[column_address(row, event, 1u, memory.depth)] = bitcast<u32>(amount);
+    history[column_address(row, event, 2u, memory.depth)] = memory.learns;
 }
 
 @compute @workgroup_size(64)

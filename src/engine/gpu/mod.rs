@@ -16,6 +16,7 @@ use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::rules::Rows;
+use crate::network::quantum::multiplicity;
 use crate::network::table::Tables;
 use crate::network::{Cell, Network, Probe, Values, memory};
 use crate::stimulus::current::Currents;
@@ -1052,10 +1053,10 @@ impl Engine for GpuEngine {
         if !amount.is_finite() {
             return Err(Error::input(format!("a signal cannot jump by {amount}"), "give a finite amount"));
         }
-        match (self.signals.told.get_mut(modulator), self.net.modulators.get(modulator)) {
-            // Counted with the next step, as much as is left of it by then.
-            (Some(told), Some(own)) => *told += amount * (-self.net.dt / own.tau).exp(),
-            _ => return Err(Error::input(format!("there is no signal {modulator}"), "name one of [modulators]")),
+        // Counted with the next step.
+        match self.signals.told.get_mut(modulator) {
+            Some(told) => *told += amount,
+            None => return Err(Error::input(format!("there is no signal {modulator}"), "name one of [modulators]")),
         }
         Ok(())
     }
@@ -1077,15 +1078,20 @@ impl Engine for GpuEngine {
     }
 
     fn set_rates(&mut self, population: usize, rates: &[f64]) -> Result<()> {
+        if self.net.populations.get(population).is_some_and(|p| p.n > 0) {
+            let mut emitter = SourceEmitter::of(&self.net, population, 0..0)?;
+            let n = self.net.populations[population].n;
+            if rates.len() != n as usize {
+                let message = format!("{} rates for {n} sources", rates.len());
+                return Err(Error::input(message, "give one rate (Hz) for each source"));
+            }
+            emitter.iter_mut().try_for_each(|e| e.set_rates(rates, n, multiplicity(&self.net, population)))?;
+        }
         let net = Arc::make_mut(&mut self.net);
         let own = net.populations.get_mut(population);
-        let Some((Cell::Source(SpikeSource::Poisson { rate, .. }), n)) = own.map(|p| (&mut p.cell, p.n as usize)) else {
+        let Some(Cell::Source(SpikeSource::Poisson { rate, .. })) = own.map(|p| &mut p.cell) else {
             return Err(Error::input(format!("population {population} has no rates"), "name one of model poisson"));
         };
-        if rates.len() != n || rates.iter().any(|r| !(*r >= 0.0 && r.is_finite())) {
-            let message = format!("{} rates for {n} sources, or one that is negative or no number", rates.len());
-            return Err(Error::input(message, "give one rate (Hz, 0 or above) for each source"));
-        }
         *rate = Values::Each(rates.into());
         let layout = layout::sources(net)?;
         self.rates.insert(population, rates.to_vec());

@@ -8,7 +8,7 @@ use super::{MOST_STEPS, ModelPart, WINDOW_WORDS, layout, shader};
 use crate::engine::NEVER;
 use crate::engine::cpu::plastic::traces;
 use crate::error::{Error, Result};
-use crate::model::Plasticity;
+use crate::model::{Plasticity, Ty, number};
 use crate::network::quantum::reachable;
 use crate::network::table::{Block, Dynamic};
 use crate::network::{Cell, Modulator, Network, Projection};
@@ -18,7 +18,10 @@ use wgpu::BufferUsages as Usage;
 
 /// Words of a row before its stamps (shaders/history.wgsl), and columns of a signal's row.
 const HEAD: usize = 3;
-const SIGNAL_COLUMNS: usize = 2;
+const SIGNAL_COLUMNS: usize = 3;
+/// Events before those that are asked for, which they follow from: the last of a target, and of a signal the last that counts, one
+/// that does not, and its start.
+const RESERVE: u32 = 4;
 /// Steps that fit between two flushes at least, and where memory allows.
 const LEAST_ROOM: u32 = 64;
 const USUAL_ROOM: u32 = 1024;
@@ -130,7 +133,7 @@ pub enum Room {
 
 /// Events kept of a row: those within two delays of a flush and one before, those since, and some steps of room.
 fn depth(max_delay: u32, rows: &[(u64, u64)], room: &Room) -> u32 {
-    let needed = |room: u32| (2 * max_delay + 2 + room).next_power_of_two();
+    let needed = |room: u32| (2 * max_delay + RESERVE + room).next_power_of_two();
     match room {
         Room::Given(room) => return needed((*room).max(1)),
         Room::Least => return needed(LEAST_ROOM),
@@ -156,6 +159,34 @@ fn columns(projection: &Projection, dt: f64) -> Result<(Vec<f64>, Reads)> {
     Ok((taus, reads))
 }
 
+/// Refuses what the code of a rule must not ask for.
+fn check(projection: &Projection) -> Result<()> {
+    let (Some(rule), model) = (rule(projection), &projection.synapse.model) else { return Ok(()) };
+    let programs = || [&rule.on_post, &rule.on_modulator].into_iter().flatten().chain(&model.program);
+    if [&rule.on_post, &rule.on_modulator].into_iter().flatten().any(|p| p.reads(Plasticity::ELAPSED)) {
+        return Err(Error::input(
+            format!("{} reads `elapsed` before the source spikes again, when it is not known yet", model.name),
+            "read since_pre or since_event there, or elapsed in on_pre",
+        ));
+    }
+    if let (Some(signal), None) = (&rule.modulator, projection.modulator) {
+        return Err(Error::input(
+            format!("projection `{}`: {} reads a modulator (`{signal}`), and none is named", projection.name, model.name),
+            "set Projection::modulator to one of the network's",
+        ));
+    }
+    if rule.on_modulator.is_none() && programs().any(|p| p.reads(Plasticity::MODULATOR_START)) {
+        return Err(Error::input(
+            format!(
+                "{} reads `modulator_start` and has no `on_modulator`: the gpu engine does not keep signals that long",
+                model.name
+            ),
+            "add on_modulator, read `modulator`, or use --engine cpu",
+        ));
+    }
+    Ok(())
+}
+
 /// What is to be allocated: events kept of a row (0: no synapse is plastic), and bytes of each history.
 pub fn needs(net: &Network, max_delay: u32, room: &Room) -> Result<(u32, Vec<u64>)> {
     let mut rows = Vec::new();
@@ -168,7 +199,7 @@ pub fn needs(net: &Network, max_delay: u32, room: &Room) -> Result<(u32, Vec<u64
     }
     let depth = depth(max_delay, &rows, room);
     let row = |columns: u64| HEAD as u64 + u64::from(depth) * (1 + columns);
-    Ok((depth, rows.iter().map(|&(n, columns)| 4 * (n * row(columns) + row(2))).collect()))
+    Ok((depth, rows.iter().map(|&(n, columns)| 4 * (n * row(columns) + row(SIGNAL_COLUMNS as u64))).collect()))
 }
 
 /// What a part is made from.
@@ -193,6 +224,7 @@ impl Part {
         let synapse = &projection.synapse;
         shader::check_synapse(&synapse.model)?;
         let (taus, reads) = columns(projection, net.dt)?;
+        check(projection)?;
         let mut constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).collect();
         let column = |tau: f64| taus.iter().position(|t| *t == tau).map_or(NONE, |c| c as u32);
         let words = traces(synapse, net.dt)?.into_iter().map(|(tau, rate)| [tau.map_or(NONE, column), rate.to_bits()]);
@@ -378,17 +410,18 @@ fn memory(
     let part = frame.models.iter().find_map(|m| m.populations.iter().find(|p| p.0 == projection.target).map(|p| (m, p.1)));
     if let (Cell::Neuron(instance), Some((_, first_state))) = (&target.cell, part) {
         let initial = instance.initial_words();
-        for (k, name) in reads.states.iter().enumerate() {
-            let Some(at) = instance.model.state(name) else {
-                let message = format!(
-                    "{} reads the state `{name}` of its target, which {} has not",
-                    projection.synapse.model.name, instance.model.name
-                );
-                return Err(Error::input(message, "project onto a model with that state"));
-            };
-            column_words.push(first_state + (at * n) as u32);
+        let states = projection.post_states(net)?;
+        column_words.extend(states.iter().map(|at| first_state + (at * n) as u32));
+        for (k, &at) in states.iter().enumerate() {
+            let ty = instance.model.states[at].ty;
+            column_words.push(match ty {
+                Ty::F32 => 0,
+                Ty::I32 => 1,
+                Ty::U32 | Ty::Bool => 2,
+            });
             for i in 0..n {
-                words[dense + (k * n + i) * depth..][..depth].fill(initial[at].get(i));
+                let value = number(initial[at].get(i), ty) as f32;
+                words[dense + (k * n + i) * depth..][..depth].fill(value.to_bits());
             }
         }
     }
@@ -466,22 +499,23 @@ impl Rule {
         flat.extend([self.flushed, self.learns.into(), self.resumed]);
         flat.extend(&self.seen);
         let needed = self.flushed.saturating_sub(u64::from(clock.max_delay));
-        let mut row = |row: &[u32], columns: usize, needed: u64| {
+        let mut row = |row: &[u32], columns: usize, needed: u64, before: u32| {
             let count = row[0];
             let at = |event: u32| event as usize & (depth - 1);
             let stamp = |event: u32| step - u64::from((step as u32).wrapping_sub(row[HEAD + at(event)]));
             let mut first = count;
-            while first > count.saturating_sub(clock.depth) && (first == count || stamp(first) > needed) {
+            while first > count.saturating_sub(clock.depth) && stamp(first - 1) > needed {
                 first -= 1;
             }
+            first -= before.min(first - count.saturating_sub(clock.depth));
             flat.push(u64::from(count - first));
             for event in first..count {
                 flat.push(stamp(event));
                 flat.extend((0..columns).map(|c| u64::from(row[HEAD + (c + 1) * depth + at(event)])));
             }
         };
-        words[..self.signal_row].chunks_exact(self.row(depth)).for_each(|own| row(own, self.traces + self.states, needed));
-        row(&words[self.signal_row..self.dense], SIGNAL_COLUMNS, self.flushed);
+        words[..self.signal_row].chunks_exact(self.row(depth)).for_each(|own| row(own, self.traces + self.states, needed, 1));
+        row(&words[self.signal_row..self.dense], SIGNAL_COLUMNS, self.flushed, RESERVE - 1);
         for ring in words[self.dense..].chunks_exact(depth) {
             let back = |k: u64| u64::from(ring[step.wrapping_sub(k) as usize & (depth - 1)]);
             flat.extend((0..=u64::from(clock.max_delay)).map(back));
@@ -553,14 +587,14 @@ impl Clock {
         if self.depth == 0 {
             return u64::MAX;
         }
-        let room = u64::from(self.depth.saturating_sub(2 + self.carried + self.pressure));
+        let room = u64::from(self.depth.saturating_sub(RESERVE + self.carried + self.pressure));
         room.min((self.at + LONGEST_REST).saturating_sub(step))
     }
 
     /// Must `steps` more steps wait for a flush? One is worth while only when batches would become short.
     pub fn is_full(&self, step: u64, steps: u64) -> bool {
         let room = self.room(step);
-        room < steps && room <= u64::from(self.depth.saturating_sub(2 + 2 * self.max_delay)) / 4
+        room < steps && room <= u64::from(self.depth.saturating_sub(RESERVE + 2 * self.max_delay)) / 4
     }
 
     /// The stamp up to which synapses can be brought at a step: what reaches them until then is known on every engine.
@@ -628,7 +662,7 @@ pub fn restore(
         device.write(&part.constants, u64::from(rule.first_source_word), &seen)?;
         part.tell(device, 0)?;
     }
-    if words.next().is_some() || longest + 2 > u64::from(clock.depth) {
+    if words.next().is_some() || longest + u64::from(RESERVE) > u64::from(clock.depth) {
         return Err(misfit());
     }
     (clock.at, clock.pressure, clock.carried) = (step, longest as u32, 0);
@@ -732,9 +766,9 @@ mod tests {
         for max_delay in [1, 15, 200, 4000, 60_000] {
             for rows in [&[(10, 1)][..], &[(100_000, 2), (5, 0)]] {
                 let depth = depth(max_delay, rows, &Room::Usual);
-                assert!(depth.is_power_of_two() && depth >= 2 * max_delay + 2 + LEAST_ROOM);
+                assert!(depth.is_power_of_two() && depth >= 2 * max_delay + RESERVE + LEAST_ROOM);
                 let bytes = rows.iter().map(|r| 4 * r.0 * u64::from(depth) * (1 + r.1)).sum::<u64>();
-                assert!(depth == (2 * max_delay + 2 + LEAST_ROOM).next_power_of_two() || bytes <= SPARE_BYTES);
+                assert!(depth == (2 * max_delay + RESERVE + LEAST_ROOM).next_power_of_two() || bytes <= SPARE_BYTES);
             }
         }
     }
@@ -753,7 +787,7 @@ mod tests {
             assert!(steps > 0);
             step += steps;
             clock.pressure += steps as u32;
-            assert!(clock.carried + clock.pressure + 2 <= clock.depth);
+            assert!(clock.carried + clock.pressure + RESERVE <= clock.depth);
         }
         assert!(flushes > 20);
     }

@@ -68,18 +68,11 @@ pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
     for head in ["on_post()", "on_modulator()"].into_iter().filter(|head| !model.wgsl.contains(&format!("fn {head}"))) {
         function(head, &mut std::iter::empty());
     }
-    // What the code does not read is still computed by the frame, for the compiler to leave out.
-    for name in FRAME_INPUTS.iter().filter(|name| !model.wgsl.contains(&format!("var<private> {name}:"))) {
-        let _ = writeln!(access, "var<private> {name}: f32;");
-    }
     let _ = writeln!(access, "const READS_SIGNAL: bool = {};", reads.signal);
     let _ = writeln!(access, "const HAS_ON_POST: bool = {};", plasticity.on_post.is_some());
     let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", reads.on_modulator);
     dynamic(model, &access, &[PLASTIC, HISTORY, EXP])
 }
-
-/// Inputs that the frame of plastic synapses sets.
-const FRAME_INPUTS: [&str; 7] = ["elapsed", "since_pre", "since_post", "since_event", "modulator", "modulator_start", "jump"];
 
 /// What the code of a plastic synapse asks for beside spikes.
 pub struct Reads {
@@ -91,8 +84,13 @@ pub struct Reads {
 }
 
 impl Reads {
-    pub fn of(_plasticity: &Plasticity) -> Reads {
-        Reads { states: Vec::new(), event: None, signal: false, on_modulator: false }
+    pub fn of(rule: &Plasticity) -> Reads {
+        Reads {
+            states: rule.post_states.iter().map(|s| s.name.clone()).collect(),
+            event: rule.post_event,
+            signal: rule.modulator.is_some(),
+            on_modulator: rule.on_modulator.is_some(),
+        }
     }
 }
 
