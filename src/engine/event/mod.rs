@@ -784,7 +784,8 @@ impl Engine for EventEngine {
         if !amount.is_finite() {
             return Err(Error::input(format!("a jump of {amount}"), "give a finite amount"));
         }
-        signal.jump(now, amount);
+        // A spike of this very moment does not see it, the next does.
+        signal.jump(now + plastic::TICK, amount);
         Ok(())
     }
 

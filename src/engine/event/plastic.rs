@@ -405,11 +405,6 @@ impl Plastic {
         }
     }
 
-    /// The code runs at jumps of the signal.
-    pub fn jumps_are_events(&self) -> bool {
-        self.on_modulator.is_some()
-    }
-
     /// Neuron `i` of the target population has spiked.
     pub fn spiked(&mut self, i: usize, stamp: f64) {
         let History { taus, neurons } = &mut self.history;
@@ -635,12 +630,12 @@ fn look_back(reads: &[Read], inputs: &mut [Vec<f32>], history: &History, k: usiz
     let past = &history.neurons[target as usize];
     let (head, traces) = inputs.split_at_mut(TRACES);
     let Some(last) = before.checked_sub(1) else {
-        head[SINCE_POST][k] = f32::INFINITY;
+        head[Plasticity::SINCE_POST][k] = f32::INFINITY;
         traces.iter_mut().for_each(|t| t[k] = 0.0);
         return;
     };
     let since = (at - past.stamps[last]).max(0.0);
-    head[SINCE_POST][k] = since as f32;
+    head[Plasticity::SINCE_POST][k] = since as f32;
     for (trace, read) in traces.iter_mut().zip(reads) {
         let after = read.slot.map_or(1.0, |slot| past.after[last * history.taus.len() + slot]);
         trace[k] = (after * (-since / read.tau).exp()) as f32;

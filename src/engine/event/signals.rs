@@ -40,8 +40,9 @@ impl Signal {
         value * (-(t - from).max(0.0) / self.tau).exp()
     }
 
-    /// `time` (ms) is not before the last jump.
+    /// `time` (ms) is at most a tick before the last jump.
     pub fn jump(&mut self, time: f64, amount: f64) {
+        let time = self.jumps.last().map_or(time, |last| time.max(last.0));
         match self.jumps.last_mut() {
             Some(last) if ticks(last.0) == ticks(time) => {
                 last.1 += amount;
