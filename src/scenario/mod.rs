@@ -8,13 +8,14 @@
 //! ```
 
 mod drives;
+mod plasticity;
 mod populations;
 mod projections;
-mod read;
+pub(crate) mod read;
 mod scale;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use crate::error::{Error, Result};
 use crate::model::library::Library;
@@ -82,6 +83,8 @@ const KEYS: &[&str] = &[
     "scale",
     "populations",
     "projections",
+    "modulators",
+    "homeostasis",
     "drives",
     "published",
 ];
@@ -186,8 +189,10 @@ impl Scenario {
         let spot = &root.spot;
         builder.populations(need(root, spot, "this scenario", "populations", "{ E = { model = \"iaf_psc_exp\", n = 100 } }")?)?;
         builder.scale.check_rates(&builder.groups)?;
+        builder.modulators(root.get("modulators"))?;
         let mut lost = vec![];
         builder.projections(items(root.get("projections"), "projections")?, &mut lost)?;
+        builder.homeostasis(items(root.get("homeostasis"), "homeostasis")?)?;
         builder.drives(items(root.get("drives"), "drives")?, &mut lost)?;
         builder.compensate(lost)?;
         let published = self.published(&builder.groups)?;

@@ -15,7 +15,7 @@ use sharpwave::stimulus::{Drive, DriveKind, SpikeSource, Trains};
 use std::sync::Arc;
 
 /// False, with the reason printed, on a machine without any device.
-fn device_there() -> bool {
+pub fn device_there() -> bool {
     let all = devices();
     let usable = all.iter().any(|d| d.usable.is_ok());
     if !usable {
@@ -112,7 +112,17 @@ fn network(cells: Vec<(u32, Cell)>) -> Network {
         first += n;
     }
     let seed = 0x1234_5678_9abc_def0;
-    Network { dt: DT, seed, stimulus_seed: seed, populations, projections: vec![], drives: vec![], probes: vec![], modulators: vec![], homeostasis: vec![] }
+    Network {
+        dt: DT,
+        seed,
+        stimulus_seed: seed,
+        populations,
+        projections: vec![],
+        drives: vec![],
+        probes: vec![],
+        modulators: vec![],
+        homeostasis: vec![],
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

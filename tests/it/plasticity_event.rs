@@ -50,8 +50,7 @@ fn weights_are_those_of_nest_at_every_spike() {
     for case in golden["cases"].as_array().unwrap() {
         let (rule, list) = (case["rule"].as_str().unwrap(), case["sources"].as_array().unwrap());
         let number = |v: &Value| v.as_f64().unwrap();
-        let source =
-            |s: &Value| Source { delay: number(&s["delay"]), weight: number(&s["weight"]), times: numbers(&s["times"]) };
+        let source = |s: &Value| Source { delay: number(&s["delay"]), weight: number(&s["weight"]), times: numbers(&s["times"]) };
         let sources: Vec<Source> = list.iter().map(source).collect();
         let params = case["params"].as_object().unwrap();
         let ours = transmitted("event", rule, params, &numbers(&case["post"]), &sources);

@@ -21,8 +21,8 @@ use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
 use inputs::{Currents, Played, Poisson, Shown};
-use queue::{Calendar, Event, Kind};
 use plastic::Arrival;
+use queue::{Calendar, Event, Kind};
 use synapses::{Fault, RowFn, SynapseCode, Synapses};
 
 #[cfg(test)]

@@ -6,9 +6,9 @@
 
 use super::signals::Signal;
 use crate::error::{Error, Result};
+use crate::model::Plasticity;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::program::{Op, Program, Slot};
-use crate::model::Plasticity;
 use crate::network::quantum::reachable;
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
@@ -655,7 +655,6 @@ fn run(
     let constants: Vec<Operand> = constants.iter().map(|c| Operand::Uniform(*c)).collect();
     let mut states: Vec<&mut [u32]> = states.iter_mut().map(|s| &mut s[..n]).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(|i| &i[..n]).collect();
-    let mut lanes =
-        Lanes { n, constants: &constants, states: &mut states, inputs: &inputs, output: &mut output[..n] };
+    let mut lanes = Lanes { n, constants: &constants, states: &mut states, inputs: &inputs, output: &mut output[..n] };
     kernel.run(&mut lanes, 1, scratch);
 }

@@ -245,7 +245,10 @@ impl Synapses {
             if *shortest < 4.0 * plastic::TICK {
                 let name = &net.projections[dynamic.projection as usize].name;
                 return Err(Error::input(
-                    format!("projection `{name}`: a delay of {shortest} ms; plastic synapses tell times {} ms apart", plastic::TICK),
+                    format!(
+                        "projection `{name}`: a delay of {shortest} ms; plastic synapses tell times {} ms apart",
+                        plastic::TICK
+                    ),
                     format!("give them delays of at least {} ms", 4.0 * plastic::TICK),
                 ));
             }
@@ -600,13 +603,7 @@ fn place_row(net: &Network, rows: &RowFn, source: u32, classes_of: &[[Option<u16
 }
 
 impl Dynamic {
-    fn new(
-        projection: u32,
-        kernel: Arc<dyn Kernel>,
-        constants: Vec<u32>,
-        plastic: Option<Plastic>,
-        of: &Projection,
-    ) -> Dynamic {
+    fn new(projection: u32, kernel: Arc<dyn Kernel>, constants: Vec<u32>, plastic: Option<Plastic>, of: &Projection) -> Dynamic {
         Dynamic {
             projection,
             kernel,
