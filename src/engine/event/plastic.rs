@@ -319,9 +319,8 @@ impl Plastic {
         let (Some(plasticity), Some(program), Some(kernel)) = (&model.plasticity, &model.program, model.kernel()) else {
             return Ok(None);
         };
-        let refuse = |message: String, remedy: &str| {
-            Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy))
-        };
+        let refuse =
+            |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
         if let Some(state) = plasticity.post_event.or((!plasticity.post_states.is_empty()).then_some(0)) {
             let name = &plasticity.post_states[state].name;
             return refuse(
@@ -565,7 +564,8 @@ impl Plastic {
             other.clear();
             self.round.clear();
             for &lane in &self.active {
-                let list = if jumps.is_some() && kind(&self.lanes[lane as usize]) == Kind::Jump { &mut other } else { &mut self.round };
+                let list =
+                    if jumps.is_some() && kind(&self.lanes[lane as usize]) == Kind::Jump { &mut other } else { &mut self.round };
                 list.push(lane);
             }
             self.play(Kind::Post, scene);
