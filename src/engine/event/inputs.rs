@@ -12,6 +12,18 @@ use std::sync::Arc;
 /// Highest rate of one Poisson train, Hz.
 const MAX_RATE: f64 = 1e9;
 
+/// Refuses rates that are no rates, or too high.
+pub fn check_rates(rate: &Values, n: usize, name: &str) -> Result<()> {
+    if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| !(*r >= 0.0 && r.is_finite())) {
+        return Err(Error::input(format!("`{name}`: a rate of {bad} Hz"), "give finite rates of at least 0 Hz"));
+    }
+    if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| *r > MAX_RATE) {
+        let message = format!("`{name}`: a rate of {bad:e} Hz; every spike is an event, at most {MAX_RATE:e} Hz are taken");
+        return Err(Error::input(message, "lower the rate, or run on the cpu or gpu engine"));
+    }
+    Ok(())
+}
+
 /// Independent Poisson trains, one an element; each knows its next spike.
 #[derive(Clone, Debug)]
 pub struct Poisson {
@@ -26,8 +38,8 @@ pub struct Poisson {
 
 #[derive(Clone, Debug)]
 enum Intensity {
-    /// Hz until `stop` (ms).
-    Constant { rate: Values, stop: f64 },
+    /// Hz from `start` until `stop` (ms).
+    Constant { rate: Values, start: f64, stop: f64 },
     /// Of the pixel of the element, while its sample is shown.
     Shown(Arc<Presentation>),
 }
@@ -75,14 +87,44 @@ impl Poisson {
         [start, stop]: [f64; 2],
         name: &str,
     ) -> Result<Poisson> {
-        if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| !(*r >= 0.0 && r.is_finite())) {
-            return Err(Error::input(format!("`{name}`: a rate of {bad} Hz"), "give finite rates of at least 0 Hz"));
+        check_rates(rate, n, name)?;
+        let start = start.max(0.0);
+        Ok(Poisson::from(rng::key(seed, owner), purpose, Intensity::Constant { rate: rate.clone(), start, stop }, n, start))
+    }
+
+    /// Other rates from `now` (ms) on; what was left of a gap shrinks or grows with the rate. False where rates are not given one
+    /// by one. A train without a next spike draws a new gap.
+    pub fn set_rates(&mut self, rates: &Values, now: f64) -> bool {
+        let Intensity::Constant { rate, start, .. } = &mut self.intensity else { return false };
+        let (old, now) = (std::mem::replace(rate, rates.clone()), now.max(*start));
+        for i in 0..self.next.len() {
+            let (before, after) = (old.get(i), rates.get(i));
+            if before == after {
+                continue;
+            }
+            let waited_for = self.next[i];
+            self.next[i] = now;
+            if waited_for.is_finite() && waited_for > now {
+                self.next[i] = self.intensity.reach(i, now, (waited_for - now) * before * 1e-3);
+            } else if after > 0.0 {
+                self.step(i);
+            } else {
+                self.next[i] = f64::INFINITY;
+            }
         }
-        if let Some(bad) = (0..n).map(|i| rate.get(i)).find(|r| *r > MAX_RATE) {
-            let message = format!("`{name}`: a rate of {bad:e} Hz; every spike is an event, at most {MAX_RATE:e} Hz are taken");
-            return Err(Error::input(message, "lower the rate, or run on the cpu or gpu engine"));
+        true
+    }
+
+    /// Hz, one an element, where they were given so.
+    pub fn rates(&self) -> Option<&Values> {
+        if let Intensity::Constant { rate, .. } = &self.intensity { Some(rate) } else { None }
+    }
+
+    /// The rates of the trains that [`Poisson::load`] is about to load.
+    pub fn load_rates(&mut self, rates: Values) {
+        if let Intensity::Constant { rate, .. } = &mut self.intensity {
+            *rate = rates;
         }
-        Ok(Poisson::from(rng::key(seed, owner), purpose, Intensity::Constant { rate: rate.clone(), stop }, n, start.max(0.0)))
     }
 
     fn from(key: [u32; 2], purpose: Purpose, intensity: Intensity, n: usize, start: f64) -> Poisson {
@@ -124,7 +166,7 @@ impl Poisson {
             self.drawn[i] = words[n + i] as u32;
             let silent = self.next[i] == f64::INFINITY;
             // Also a train that had ended, when its end was moved behind the present.
-            if let Intensity::Constant { rate, stop } = &self.intensity
+            if let Intensity::Constant { rate, stop, .. } = &self.intensity
                 && rate.get(i) > 0.0
                 && now < *stop
                 && (silent || self.next[i] <= now)

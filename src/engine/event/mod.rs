@@ -8,6 +8,7 @@ mod inputs;
 mod plastic;
 mod queue;
 mod roots;
+mod signals;
 mod synapses;
 mod tape;
 
@@ -31,8 +32,16 @@ mod tests;
 const BATCH: usize = 4096;
 
 /// Parts of a snapshot that belong to plastic synapses.
-const HISTORIES: &str = "event.post_spikes";
-const FLUSHED: &str = "event.flushed";
+const SENDERS: &str = "event.senders";
+const POST_SPIKES: &str = "event.post_spikes.";
+/// Parts that belong to signals: those of each one, and the jumps that spikes have caused and that are still to come.
+const SIGNAL: &str = "event.signal.";
+const JUMPS: &str = "event.jumps";
+/// Rates that were set while running, with the index of the population.
+const RATES: &str = "event.rates.";
+
+/// A jump of a signal by a spike, as `b` of its event.
+const BY_SPIKE: u32 = 1;
 
 /// Synapses served while the neurons behind the next as many are fetched from memory.
 const AHEAD: usize = 32;
@@ -69,11 +78,15 @@ pub struct EventEngine {
     /// By population; None for sources.
     cells: Vec<Option<Cells>>,
     sources: Vec<Option<Source>>,
+    /// By population: its rates have been set while running.
+    other_rates: Vec<bool>,
     showers: Vec<Shower>,
     currents: Vec<Currents>,
     synapses: Synapses,
     /// Spikes of targets that may be held before plastic synapses are brought up to date.
     most_kept: usize,
+    /// Spikes that may be held before the next search for what may be forgotten.
+    enough: usize,
     recorders: Vec<Recorder>,
     queue: Calendar,
     /// Steps done: the time is that many dt.
@@ -115,10 +128,12 @@ impl EventEngine {
             net: net.clone(),
             cells: Vec::new(),
             sources: Vec::new(),
+            other_rates: vec![false; net.populations.len()],
             showers: Vec::new(),
             currents: Vec::new(),
             synapses: Synapses::default(),
             most_kept: 0,
+            enough: 0,
             recorders: Vec::new(),
             queue: Calendar::default(),
             step: 0,
@@ -168,10 +183,12 @@ impl EventEngine {
         }
         let expected = memory::estimate(net, 1).synapses as usize;
         engine.synapses = Synapses::build(net, &engine.rows, codes, expected + expected / 64, progress)?;
+        engine.synapses.draw_states(net, &engine.rows);
         if !engine.synapses.dynamics.is_empty() {
             engine.last_spike = vec![f64::NEG_INFINITY; net.neurons() as usize];
         }
         engine.most_kept = MOST_KEPT.max(engine.synapses.len() / 4);
+        engine.enough = engine.most_kept / 2;
         engine.counters.synapses = engine.synapses.len() as u64;
         engine.counters.synapse_bytes = engine.synapses.bytes() as u64;
         engine.start()?;
@@ -215,10 +232,19 @@ impl EventEngine {
                 None => {}
             }
         }
+        (0..self.synapses.signals.len()).for_each(|s| self.await_jump(s));
         for (k, shower) in self.showers.iter().enumerate() {
             (0..shower.trains.len()).for_each(|i| push(&mut self.queue, shower.trains.next(i), Kind::Drive, k as u32, i as u32));
         }
         Ok(())
+    }
+
+    /// Enter the next jump of the scenario.
+    fn await_jump(&mut self, signal: usize) {
+        let played = self.synapses.signals[signal].played;
+        if let Some((time, _)) = self.net.modulators[signal].jumps.get(played) {
+            push(&mut self.queue, time.max(0.0), Kind::Jump, signal as u32, 0);
+        }
     }
 
     /// Everything up to and including `horizon` (ms).
@@ -237,7 +263,7 @@ impl EventEngine {
                 self.handle(event)?;
             }
             self.settle_accounts(time)?;
-            if self.synapses.histories.full() {
+            if self.synapses.kept > self.enough {
                 self.forget(time)?;
             }
         }
@@ -246,11 +272,12 @@ impl EventEngine {
 
     /// Forget spikes that no synapse asks for any more, once so many are held that every synapse may as well be brought up to date.
     fn forget(&mut self, now: f64) -> Result<()> {
-        self.synapses.forget(self.net.populations.len());
-        if self.synapses.histories.kept() > self.most_kept {
+        self.synapses.forget();
+        if self.synapses.kept > self.most_kept {
             self.bring_up_to_date(now, None)?;
-            self.synapses.forget(self.net.populations.len());
+            self.synapses.forget();
         }
+        self.enough = (2 * self.synapses.kept).max(self.most_kept / 2);
         Ok(())
     }
 
@@ -266,6 +293,14 @@ impl EventEngine {
             }
         }
         Ok(())
+    }
+
+    /// The plastic synapses of a projection, or a refusal.
+    fn plastic(&mut self, projection: usize) -> Result<&mut plastic::Plastic> {
+        let name = self.net.projections.get(projection).map_or(projection.to_string(), |p| p.name.clone());
+        self.synapses.plastic_of(projection).ok_or_else(|| {
+            Error::input(format!("projection `{name}`: its weights do not change"), "name a projection of plastic synapses")
+        })
     }
 
     /// The refusal to go on when a plastic weight has left its bound.
@@ -317,6 +352,19 @@ impl EventEngine {
                 }
                 push(&mut self.queue, currents.next_change(time), Kind::Change, a, 0);
             }
+            Kind::Jump => {
+                let (Some(of), Some(signal)) = (self.net.modulators.get(a as usize), self.synapses.signals.get_mut(a as usize))
+                else {
+                    return Ok(());
+                };
+                if b == BY_SPIKE {
+                    signal.jump(time, of.spikes.as_ref().map_or(0.0, |s| s.amount));
+                } else {
+                    signal.jump(time, of.jumps.get(signal.played).map_or(0.0, |j| j.1));
+                    signal.played += 1;
+                    self.await_jump(a as usize);
+                }
+            }
             Kind::Arrival => self.arrive(event)?,
             Kind::Drive => {
                 let shower = &mut self.showers[a as usize];
@@ -331,6 +379,8 @@ impl EventEngine {
                 shower.trains.step(i);
                 push(&mut self.queue, shower.trains.next(i), Kind::Drive, a, b);
             }
+            // Rates that have changed leave entries behind.
+            Kind::Source if matches!(&self.sources[a as usize], Some(Source::Poisson(t)) if t.next(b as usize) != time) => {}
             Kind::Source => {
                 let next = match &mut self.sources[a as usize] {
                     Some(Source::Poisson(trains)) => {
@@ -368,10 +418,10 @@ impl EventEngine {
             to += 1;
         }
         let (cells, touched, batch) = (&mut self.cells, &mut self.touched, self.batch);
-        let histories = &self.synapses.histories;
-        let arrival = Arrival { stamp, last: histories.before(source, stamp, elapsed), elapsed };
+        let senders = &self.synapses.senders;
+        let arrival = Arrival { stamp, last: senders.before(source, stamp, elapsed), elapsed };
         // Code of plastic synapses runs over many at a time.
-        let ahead = if histories.is_empty() { AHEAD } else { BLOCK };
+        let ahead = if senders.is_empty() { AHEAD } else { BLOCK };
         let mut at = from;
         while at < to {
             let end = (at + ahead).min(to);
@@ -400,7 +450,7 @@ impl EventEngine {
         if to < row.end {
             self.queue.push(Event { time: next, kind: Kind::Arrival, a: source, b: (to - row.start) as u32, elapsed, stamp });
         } else {
-            self.synapses.histories.served(source, stamp);
+            self.synapses.senders.served(source, stamp);
         }
         Ok(())
     }
@@ -436,9 +486,7 @@ impl EventEngine {
             });
         }
         schedule(&mut self.queue, cells, i, time);
-        if !self.synapses.histories.is_empty() {
-            self.synapses.histories.spiked(p, i, time);
-        }
+        self.synapses.spiked(p, i, time);
         self.emit(id, time);
         Ok(())
     }
@@ -447,13 +495,18 @@ impl EventEngine {
     fn emit(&mut self, id: u32, time: f64) {
         self.spikes.push(Spike { time, id });
         self.counters.spikes += 1;
+        for (s, modulator) in (0..).zip(&self.net.modulators) {
+            if let Some(spikes) = modulator.spikes.as_ref().filter(|m| self.net.population_of(id) == m.population) {
+                push(&mut self.queue, time + spikes.delay, Kind::Jump, s, BY_SPIKE);
+            }
+        }
         let elapsed = match self.last_spike.get_mut(id as usize) {
             Some(last) => (time - std::mem::replace(last, time)) as f32,
             None => f32::INFINITY,
         };
         let row = self.synapses.row(id);
         if !row.is_empty() {
-            self.synapses.histories.sent(id, time);
+            self.synapses.senders.sent(id, time);
             let first = time + self.synapses.delay(row.start);
             self.queue.push(Event { time: first, kind: Kind::Arrival, a: id, b: 0, elapsed, stamp: time });
         }
@@ -513,6 +566,14 @@ fn estimate(net: &Network) -> memory::Estimate {
     let neurons = estimate.neurons as f64 * 200.0;
     estimate.peak_bytes = (1.05 * (total + neurons) + (64u64 << 20) as f64) as u64;
     estimate
+}
+
+/// Rates of a population of Poisson sources as the scenario gives them.
+fn scenario_rates(net: &Network, population: usize) -> Values {
+    match &net.populations[population].cell {
+        Cell::Source(SpikeSource::Poisson { rate, .. }) => rate.clone(),
+        _ => Values::Uniform(0.0),
+    }
 }
 
 /// Enter an event, unless it never happens.
@@ -582,15 +643,24 @@ impl Engine for EventEngine {
             extra.extend(cells.iter().map(|c| (format!("event.cells.{p}"), c.save())));
             if let Some(Source::Poisson(trains)) = &self.sources[p] {
                 extra.push((format!("event.source.{p}"), trains.save()));
+                if let Some(Values::Each(rates)) = trains.rates().filter(|_| self.other_rates[p]) {
+                    extra.push((format!("{RATES}{p}"), rates.iter().map(|r| r.to_bits()).collect()));
+                }
             }
         }
         extra.extend(self.showers.iter().enumerate().map(|(k, s)| (format!("event.drive.{k}"), s.trains.save())));
-        let flight = self.queue.sorted().into_iter().filter(|e| e.kind == Kind::Arrival);
+        let queue = self.queue.sorted();
+        let jumps = queue.iter().filter(|e| e.kind == Kind::Jump && e.b == BY_SPIKE);
+        extra.push((JUMPS.into(), jumps.flat_map(|e| [e.a as u64, e.time.to_bits()]).collect()));
+        for (s, signal) in self.synapses.signals.iter().enumerate() {
+            extra.push((format!("{SIGNAL}{s}"), signal.save()));
+        }
+        let flight = queue.into_iter().filter(|e| e.kind == Kind::Arrival);
         let words = |e: Event| [e.a as u64, e.b as u64, e.elapsed.to_bits() as u64, e.stamp.to_bits()];
         extra.push(("event.flight".into(), flight.flat_map(words).collect()));
-        if !self.synapses.histories.is_empty() {
-            extra.push((HISTORIES.into(), self.synapses.histories.save()));
-            extra.push((FLUSHED.into(), self.synapses.plastic().map(|p| p.flushed as u64).collect()));
+        if !self.synapses.senders.is_empty() {
+            extra.push((SENDERS.into(), self.synapses.senders.save()));
+            extra.extend(self.synapses.plastic_parts().enumerate().map(|(k, words)| (format!("{POST_SPIKES}{k}"), words)));
         }
         extra.push(("event.last_spike".into(), self.last_spike.iter().map(|t| t.to_bits()).collect()));
         Ok(Snapshot {
@@ -630,6 +700,10 @@ impl Engine for EventEngine {
             }
             match &mut self.sources[p] {
                 Some(Source::Poisson(trains)) => {
+                    let rates = part(format!("{RATES}{p}")).filter(|r| r.len() == trains.len());
+                    self.other_rates[p] = rates.is_some();
+                    let given = rates.map(|r| Values::Each(r.iter().map(|bits| f64::from_bits(*bits)).collect()));
+                    trains.load_rates(given.unwrap_or_else(|| scenario_rates(&self.net, p)));
                     if !trains.load(part(format!("event.source.{p}")).unwrap_or(&[]), now) {
                         return Err(unfit("sources"));
                     }
@@ -651,19 +725,26 @@ impl Engine for EventEngine {
             return Err(unfit("synapses"));
         }
         self.last_spike = last.iter().map(|bits| f64::from_bits(*bits)).collect();
-        if !self.synapses.histories.is_empty() {
-            let flushed = part(FLUSHED.into()).unwrap_or(&[]);
-            let fits = self.synapses.histories.load(part(HISTORIES.into()).unwrap_or(&[])).is_some();
-            if !fits || flushed.len() != self.synapses.plastic().count() {
+        if !self.synapses.senders.is_empty() {
+            let senders = self.synapses.senders.load(part(SENDERS.into()).unwrap_or(&[]));
+            let plastic = self.synapses.load_plastic(&|k| part(format!("{POST_SPIKES}{k}")).unwrap_or(&[]).to_vec());
+            if senders.and(plastic).is_none() {
                 return Err(Error::input(
                     "the checkpoint does not hold the spike histories that these plastic synapses need",
                     "resume with the scenario and the engine that wrote it; rules and time constants may not change",
                 ));
             }
-            self.synapses.plastic_mut().zip(flushed).for_each(|(p, word)| p.flushed = *word as i64);
+        }
+        for (s, signal) in self.synapses.signals.iter_mut().enumerate() {
+            if signal.load(part(format!("{SIGNAL}{s}")).unwrap_or(&[])).is_none() {
+                return Err(unfit("modulators"));
+            }
         }
         self.spikes.clear();
         self.start()?;
+        for words in part(JUMPS.into()).unwrap_or(&[]).chunks_exact(2) {
+            push(&mut self.queue, f64::from_bits(words[1]).max(now), Kind::Jump, words[0] as u32, BY_SPIKE);
+        }
         for words in part("event.flight".into()).unwrap_or(&[]).chunks_exact(4) {
             let (source, b) = (words[0] as u32, words[1] as u32);
             if source >= self.net.neurons() {
@@ -693,6 +774,62 @@ impl Engine for EventEngine {
             all.push((source, first + edge.target, weight));
         });
         Ok(all)
+    }
+
+    fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
+        let now = self.now();
+        let Some(signal) = self.synapses.signals.get_mut(modulator) else {
+            return Err(Error::input(format!("there is no modulator {modulator}"), "name one of the scenario's [modulators]"));
+        };
+        if !amount.is_finite() {
+            return Err(Error::input(format!("a jump of {amount}"), "give a finite amount"));
+        }
+        // A spike of this very moment does not see it, the next does.
+        signal.jump(now + plastic::TICK, amount);
+        Ok(())
+    }
+
+    fn scale_weights(&mut self, projection: usize, factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
+        self.plastic(projection)?;
+        self.bring_up_to_date(self.now(), Some(projection))?;
+        self.synapses.scale(&self.net, &self.rows, projection, factor).map_err(|target| {
+            let name = &self.net.projections[projection].name;
+            Error::input(
+                format!("projection `{name}`: the weights onto neuron {target} are multiplied by what is no finite number"),
+                "give a finite factor for every target",
+            )
+        })
+    }
+
+    fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
+        let now = self.now();
+        self.plastic(projection)?;
+        self.synapses.set_learning(projection, on, now);
+        Ok(())
+    }
+
+    fn set_rates(&mut self, population: usize, rates: &[f64]) -> Result<()> {
+        let now = self.now();
+        let refuse = |message: &str| Err(Error::input(message, "name a population of Poisson sources, and one rate for each"));
+        let Some(Some(Source::Poisson(trains))) = self.sources.get_mut(population) else {
+            return refuse(&format!("population {population} is none of Poisson sources"));
+        };
+        if rates.len() != trains.len() {
+            return refuse(&format!("{} rates for {} sources", rates.len(), trains.len()));
+        }
+        let rates = Values::Each(rates.into());
+        inputs::check_rates(&rates, trains.len(), &self.net.populations[population].name)?;
+        let before: Vec<f64> = (0..trains.len()).map(|i| trains.next(i)).collect();
+        if !trains.set_rates(&rates, now) {
+            return refuse(&format!("population {population} shows samples"));
+        }
+        self.other_rates[population] = true;
+        for (i, before) in before.into_iter().enumerate() {
+            if trains.next(i) != before {
+                push(&mut self.queue, trains.next(i), Kind::Source, population as u32, i as u32);
+            }
+        }
+        Ok(())
     }
 
     fn counters(&self) -> Counters {

@@ -1,12 +1,14 @@
 //! Synapses whose weight changes, without a grid: the recent spikes of their targets and sources, and the code that runs when a
-//! spike of the source arrives. Promises the order of the other engines (potentiate for every spike of the target since the
-//! source's last one, depress, transmit; the whole delay is dendritic), with intervals and traces in f64 before the code sees them.
-//! Times that differ by less than [`TICK`] on a synapse's clock are one time. Knows neither neurons nor the queue.
+//! spike of the source arrives. Promises the order of the other engines (for every jump of the signal and every spike of the target
+//! since the source's last one, in order of time, modulate and potentiate; then depress, transmit; the whole delay is dendritic), with
+//! intervals, traces and signals in f64 before the code sees them. Times that are the same multiple of [`TICK`] on a synapse's clock
+//! are one time. Knows neither neurons nor the queue.
 
+use super::signals::Signal;
 use crate::error::{Error, Result};
 use crate::model::Plasticity;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::program::{Op, Program};
+use crate::model::program::{Op, Program, Slot};
 use crate::network::quantum::reachable;
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
@@ -15,9 +17,6 @@ use std::sync::Arc;
 /// Times of one synapse are compared as whole multiples of this, ms: NEST's stdp_eps. Sums of times on a grid that differ in
 /// their last bits are equal this way, and being equal is transitive.
 pub const TICK: f64 = 1e-6;
-
-/// Spikes kept for later before the first search for what may be forgotten.
-const FEW: usize = 4096;
 
 /// A time as a number of ticks.
 #[inline]
@@ -49,30 +48,21 @@ impl Past {
     }
 }
 
-/// Recent spikes of a population onto which plastic synapses project.
-#[derive(Clone, Debug)]
-struct History {
+/// Recent spikes of the targets of a plastic projection, but for those emitted while it did not learn.
+#[derive(Clone, Debug, Default)]
+pub struct History {
     /// ms, of the traces that add up.
     taus: Vec<f64>,
     neurons: Vec<Past>,
 }
 
-/// What all plastic synapses together need to know of the past.
+/// Spikes of the sources of plastic synapses.
 #[derive(Default)]
-pub struct Histories {
-    /// By population; None where no plastic synapse ends.
-    post: Vec<Option<History>>,
-    /// By global id of a source: stamps of spikes that not all its synapses have seen.
+pub struct Senders {
+    /// By global id: stamps of spikes that not all its synapses have been served.
     sent: Vec<VecDeque<f64>>,
-    /// By global id of a source: stamp of the last spike that all have seen, minus infinity for none.
+    /// By global id: stamp of the last spike that all have been served, minus infinity for none.
     seen: Vec<f64>,
-    /// Spikes held in `post`, and how many to hold before looking for what may go.
-    kept: usize,
-    enough: usize,
-}
-
-pub fn plastic(net: &Network) -> impl Iterator<Item = (usize, &Projection)> {
-    net.projections.iter().enumerate().filter(|(_, p)| p.synapse.model.plasticity.is_some())
 }
 
 /// Time constants of a rule's traces, ms, and whether only the nearest spike counts.
@@ -92,42 +82,29 @@ fn traces(projection: &Projection) -> Result<Vec<(f64, bool)>> {
     .collect()
 }
 
-impl Histories {
-    pub fn new(net: &Network) -> Result<Histories> {
-        let mut histories = Histories { post: vec![None; net.populations.len()], enough: FEW, ..Default::default() };
-        for (_, projection) in plastic(net) {
-            let n = net.populations[projection.target].n as usize;
-            let history = histories.post[projection.target]
-                .get_or_insert_with(|| History { taus: vec![], neurons: vec![Past::default(); n] });
-            for (tau, nearest) in traces(projection)? {
-                if !nearest && !history.taus.contains(&tau) {
-                    history.taus.push(tau);
-                }
-            }
-        }
-        if histories.post.iter().any(Option::is_some) {
-            histories.sent = vec![VecDeque::new(); net.neurons() as usize];
-            histories.seen = vec![f64::NEG_INFINITY; net.neurons() as usize];
-            histories.enough = FEW.max(net.neurons() as usize);
-        }
-        Ok(histories)
+/// A list as words, its length first.
+fn put_list(words: &mut Vec<u64>, values: impl ExactSizeIterator<Item = f64>) {
+    words.push(values.len() as u64);
+    words.extend(values.map(f64::to_bits));
+}
+
+/// The reverse; None when there are fewer words.
+fn take_list(words: &mut impl Iterator<Item = u64>) -> Option<Vec<f64>> {
+    let n = words.next()? as usize;
+    let all: Vec<f64> = words.take(n).map(f64::from_bits).collect();
+    (all.len() == n && all.iter().all(|x| !x.is_nan())).then_some(all)
+}
+
+impl Senders {
+    /// Empty where no synapse is plastic.
+    pub fn new(net: &Network) -> Senders {
+        let plastic = net.projections.iter().any(|p| p.synapse.model.plasticity.is_some());
+        let n = if plastic { net.neurons() as usize } else { 0 };
+        Senders { sent: vec![VecDeque::new(); n], seen: vec![f64::NEG_INFINITY; n] }
     }
 
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
-    }
-
-    /// Neuron `i` of a population has spiked.
-    pub fn spiked(&mut self, population: usize, i: usize, stamp: f64) {
-        let Some(history) = &mut self.post[population] else { return };
-        let past = &mut history.neurons[i];
-        let before = past.after.len().saturating_sub(history.taus.len());
-        for (t, tau) in history.taus.iter().enumerate() {
-            let decayed = past.stamps.last().map_or(0.0, |last| past.after[before + t] * (-(stamp - last) / tau).exp());
-            past.after.push(decayed + 1.0);
-        }
-        past.stamps.push(stamp);
-        self.kept += 1;
     }
 
     /// A source that has synapses has emitted a spike.
@@ -150,7 +127,14 @@ impl Histories {
         (last > f64::NEG_INFINITY).then_some(last)
     }
 
-    /// The last spike that all synapses of a source have seen.
+    /// The last spike that synapses of a delay have been served by `now` (ms).
+    pub fn served_by(&self, source: u32, delay: f64, now: f64) -> Option<f64> {
+        let sent = self.sent.get(source as usize)?;
+        let arrived = sent.iter().rev().find(|s| **s + delay <= now).copied();
+        arrived.or_else(|| self.seen(source))
+    }
+
+    /// The last spike that all synapses of a source have been served.
     pub fn seen(&self, source: u32) -> Option<f64> {
         self.seen.get(source as usize).copied().filter(|s| *s > f64::NEG_INFINITY)
     }
@@ -164,86 +148,23 @@ impl Histories {
         }
     }
 
-    /// Whether it is time to look for what may be forgotten.
-    #[inline]
-    pub fn full(&self) -> bool {
-        self.kept >= self.enough && !self.is_empty()
-    }
-
-    /// Forget what no synapse will ask for again: `asked(population)` is the time (ms) up to which all synapses onto it, on their
-    /// clocks, have seen everything; `max_delay` (ms) is their longest delay.
-    pub fn forget(&mut self, asked: impl Fn(usize) -> f64, max_delay: f64) {
-        let most = self.enough;
-        self.kept = 0;
-        for (population, history) in self.post.iter_mut().enumerate() {
-            let Some(history) = history else { continue };
-            let (bound, taus) = (ticks(asked(population)), history.taus.len());
-            for past in &mut history.neurons {
-                // The one before them is where their traces start from.
-                let gone = past.until(max_delay, bound).saturating_sub(1);
-                past.stamps.drain(..gone);
-                past.after.drain(..gone * taus);
-                self.kept += past.stamps.len();
-            }
-        }
-        self.enough = (2 * self.kept).max(FEW).max(self.seen.len()).max(most / 2);
-    }
-
-    /// Spikes held.
-    pub fn kept(&self) -> usize {
-        self.kept
-    }
-
-    /// All of it as words.
     pub fn save(&self) -> Vec<u64> {
         let mut words = Vec::new();
-        let list = |words: &mut Vec<u64>, values: &mut dyn Iterator<Item = f64>| {
-            let at = words.len();
-            words.push(0);
-            words.extend(values.map(f64::to_bits));
-            words[at] = (words.len() - at - 1) as u64;
-        };
         for (sent, seen) in self.sent.iter().zip(&self.seen) {
             words.push(seen.to_bits());
-            list(&mut words, &mut sent.iter().copied());
-        }
-        for history in self.post.iter().flatten() {
-            words.push(history.taus.len() as u64);
-            for past in &history.neurons {
-                list(&mut words, &mut past.stamps.iter().copied());
-                list(&mut words, &mut past.after.iter().copied());
-            }
+            put_list(&mut words, sent.iter().copied());
         }
         words
     }
 
-    /// The reverse of [`Histories::save`]; None when the words do not fit.
+    /// The reverse; None when the words do not fit.
     pub fn load(&mut self, words: &[u64]) -> Option<()> {
         let mut words = words.iter().copied();
-        let list = |words: &mut dyn Iterator<Item = u64>| -> Option<Vec<f64>> {
-            let n = words.next()? as usize;
-            let all: Vec<f64> = words.take(n).map(f64::from_bits).collect();
-            (all.len() == n && all.iter().all(|x| x.is_finite())).then_some(all)
-        };
         for (sent, seen) in self.sent.iter_mut().zip(&mut self.seen) {
             *seen = f64::from_bits(words.next()?);
-            *sent = list(&mut words)?.into();
+            *sent = take_list(&mut words)?.into();
             if !sent.iter().is_sorted() || seen.is_nan() {
                 return None;
-            }
-        }
-        self.kept = 0;
-        for history in self.post.iter_mut().flatten() {
-            if words.next()? != history.taus.len() as u64 {
-                return None;
-            }
-            for past in &mut history.neurons {
-                past.stamps = list(&mut words)?;
-                past.after = list(&mut words)?;
-                if !past.stamps.is_sorted() || past.after.len() != past.stamps.len() * history.taus.len() {
-                    return None;
-                }
-                self.kept += past.stamps.len();
             }
         }
         words.next().is_none().then_some(())
@@ -256,7 +177,7 @@ pub struct Arrival {
     pub stamp: f64,
     /// Stamp of the source's spike before; None for its first.
     pub last: Option<f64>,
-    /// ms between them, infinite for the first.
+    /// ms between them, not to be relied on where synapses do not learn.
     pub elapsed: f32,
 }
 
@@ -269,7 +190,7 @@ struct Read {
     tau: f64,
 }
 
-/// One synapse under way: its target, and the spikes `next..end` of it that are still to be seen.
+/// One synapse under way: its target, the spikes `next..end` of it that are still to be seen, and the next jump of the signal.
 #[derive(Clone, Copy, Default)]
 pub struct Lane {
     /// Local id.
@@ -278,11 +199,22 @@ pub struct Lane {
     pub delay: f64,
     next: usize,
     end: usize,
+    jump: usize,
+    /// Stamp of the source's last spike that the synapse has seen.
+    last: Option<f64>,
+    /// When the synapse's code last ran, ms, and the signal just after.
+    event: f64,
+    start: f64,
 }
 
 impl Lane {
-    pub fn new(target: u32, delay: f64) -> Lane {
-        Lane { target, delay, next: 0, end: 0 }
+    pub fn new(target: u32, delay: f64, last: Option<f64>) -> Lane {
+        Lane { target, delay, last, ..Lane::default() }
+    }
+
+    /// A source starts as if it had spiked at 0, as in NEST.
+    fn since(&self, at: f64) -> f32 {
+        (at - self.last.unwrap_or(0.0)).max(0.0) as f32
     }
 }
 
@@ -293,36 +225,58 @@ struct Code {
 }
 
 impl Code {
-    fn new(kernel: Arc<dyn Kernel>, program: &Program, inputs: usize) -> Code {
-        let read = |i: usize| program.update.ops.iter().any(|op| matches!(op, Op::Input(k) if *k as usize == i));
+    /// What a part that does not transmit leaves in its output does not count.
+    fn new(kernel: Arc<dyn Kernel>, program: &Program, inputs: usize, transmits: bool) -> Code {
+        let part = &program.update;
+        let read = |input: usize| {
+            let is = |op: &Op| matches!(op, Op::Input(k) if *k as usize == input);
+            part.ops.iter().enumerate().filter(|(_, op)| is(op)).any(|(at, _)| {
+                let at = at as u32;
+                part.ops.iter().any(|op| op.operands().contains(&at))
+                    || part.stores.iter().any(|(slot, value)| *value == at && (transmits || *slot != Slot::Output))
+            })
+        };
         Code { kernel, reads: (0..inputs).map(read).collect() }
     }
 
     /// Some trace or the last spike of the target is read.
     fn looks_back(&self) -> bool {
-        self.reads[SINCE_POST..].iter().any(|r| *r)
+        self.reads[Plasticity::SINCE_POST] || self.reads[TRACES..].iter().any(|r| *r)
     }
 }
 
-const ELAPSED: usize = 0;
-const SINCE_PRE: usize = 1;
-const SINCE_POST: usize = 2;
+/// Place of the first trace among the inputs.
 const TRACES: usize = Plasticity::INPUTS.len();
+
+/// What runs between two spikes of a source.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Jump,
+    Post,
+}
 
 /// The code of one projection's plastic synapses, with its constants and scratch.
 pub struct Plastic {
     /// Index of the target population.
     pub population: usize,
+    /// Index of the signal that the code reads.
+    pub signal: Option<usize>,
     on_pre: Code,
     on_post: Option<Code>,
+    on_modulator: Option<Code>,
     constants: Vec<u32>,
     reads: Vec<Read>,
     /// Weights lie between 0 and this.
     pub bound: f64,
     /// Nothing larger is a weight or transmitted.
     pub limit: f32,
+    history: History,
     /// Everything up to this tick has been seen by every synapse.
     pub flushed: i64,
+    /// Weights change.
+    pub learns: bool,
+    /// One a synapse, minus infinity for never: the last spike of the source that it has seen. Empty while it has always learned.
+    last: Vec<f64>,
     /// Global ids of its sources that have synapses, ascending.
     pub sources: Vec<u32>,
     /// ms, among its delays.
@@ -330,55 +284,91 @@ pub struct Plastic {
     pub longest: f64,
     /// Of the call under way, one a lane.
     pub lanes: Vec<Lane>,
+    /// Those with events left, and those that take part in a round.
     active: Vec<u32>,
+    round: Vec<u32>,
     /// [`Plasticity::INPUTS`], then the traces.
     inputs: Vec<Vec<f32>>,
     /// The weight, then the states.
     pub states: Vec<Vec<u32>>,
-    /// The same of the lanes in a round of `on_post`.
+    /// The same of the lanes in a round.
     packed: Vec<Vec<u32>>,
     pub psc: Vec<u32>,
     scratch: Scratch,
 }
 
+/// What all the lanes of a call see alike.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    history: &'a History,
+    signal: Option<&'a Signal>,
+}
+
+impl Scene<'_> {
+    /// The signal at `t` (ms), after the jumps that coincide.
+    fn level(&self, t: f64) -> f64 {
+        self.signal.map_or(0.0, |s| s.value(s.until(ticks(t)), t))
+    }
+}
+
 impl Plastic {
     /// None for a synapse that keeps its weight.
-    pub fn new(projection: &Projection, constants: &[u32], histories: &Histories) -> Result<Option<Plastic>> {
+    pub fn new(net: &Network, projection: &Projection, constants: &[u32]) -> Result<Option<Plastic>> {
         let (synapse, population) = (&projection.synapse, projection.target);
         let model = &synapse.model;
         let (Some(plasticity), Some(program), Some(kernel)) = (&model.plasticity, &model.program, model.kernel()) else {
             return Ok(None);
         };
-        let taus = histories.post[population].as_ref().map_or(&[][..], |h| &h.taus);
+        let refuse =
+            |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
+        if let Some(state) = plasticity.post_event.or((!plasticity.post_states.is_empty()).then_some(0)) {
+            let name = &plasticity.post_states[state].name;
+            return refuse(
+                format!("{} reads the state `{name}` of its target step by step, and the event engine has no steps", model.name),
+                "use --engine cpu, or a rule of spikes alone",
+            );
+        }
+        let traces = traces(projection)?;
+        let mut taus: Vec<f64> = traces.iter().filter(|t| !t.1).map(|t| t.0).collect();
+        taus.sort_by(f64::total_cmp);
+        taus.dedup();
         let read = |(tau, nearest): (f64, bool)| Read { slot: taus.iter().position(|t| *t == tau && !nearest), tau };
-        let reads: Vec<Read> = traces(projection)?.into_iter().map(read).collect();
+        let reads: Vec<Read> = traces.into_iter().map(read).collect();
         let columns = TRACES + reads.len();
-        let on_post = plasticity.on_post.as_ref().zip(model.post_kernel());
-        let on_post = on_post.map(|(program, kernel)| Code::new(kernel, program, columns));
-        if on_post.as_ref().is_some_and(|code| code.reads[ELAPSED]) {
-            return Err(Error::input(
-                format!(
-                    "projection `{}`: on_post of {} reads `elapsed`, which the source's next spike decides",
-                    projection.name, model.name
-                ),
-                "read since_pre instead",
-            ));
+        let code = |part: Option<(&Arc<Program>, Arc<dyn Kernel>)>| {
+            part.map(|(program, kernel)| Code::new(kernel, program, columns, false))
+        };
+        let on_post = code(plasticity.on_post.as_ref().zip(model.post_kernel()));
+        let on_modulator = code(plasticity.on_modulator.as_ref().zip(model.modulator_kernel()));
+        for (name, part) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
+            if part.as_ref().is_some_and(|code| code.reads[Plasticity::ELAPSED]) {
+                return refuse(
+                    format!("{name} of {} reads `elapsed`, which the source's next spike decides", model.name),
+                    "read since_pre instead, or use --engine cpu",
+                );
+            }
         }
         let arrays = || vec![vec![0; BLOCK]; 1 + model.states.len()];
         Ok(Some(Plastic {
             population,
-            on_pre: Code::new(kernel, program, columns),
+            signal: projection.modulator.filter(|_| plasticity.modulator.is_some()),
+            on_pre: Code::new(kernel, program, columns, true),
             on_post,
+            on_modulator,
             constants: constants.to_vec(),
             reads,
             bound: synapse.bound()?.unwrap_or(0.0),
             limit: reachable(projection)?.0.bound() as f32,
+            history: History { taus, neurons: vec![Past::default(); net.populations[population].n as usize] },
             flushed: i64::MIN,
+            learns: true,
+            last: Vec::new(),
             sources: Vec::new(),
             shortest: f64::INFINITY,
             longest: 0.0,
             lanes: Vec::with_capacity(BLOCK),
             active: Vec::with_capacity(BLOCK),
+            round: Vec::with_capacity(BLOCK),
             inputs: vec![vec![0.0; BLOCK]; columns],
             states: arrays(),
             packed: arrays(),
@@ -393,6 +383,9 @@ impl Plastic {
         self.states[0].iter_mut().zip(&weight[own.clone()]).for_each(|(word, w)| *word = w.to_bits());
         for (copy, state) in self.states[1..].iter_mut().zip(states) {
             copy[..own.len()].copy_from_slice(&state[own.clone()]);
+        }
+        if let Some(last) = self.last.get(own) {
+            self.lanes.iter_mut().zip(last).for_each(|(lane, last)| lane.last = (*last > f64::NEG_INFINITY).then_some(*last));
         }
     }
 
@@ -411,73 +404,224 @@ impl Plastic {
         }
     }
 
-    /// Bring the lanes up to the arrival, let them see this spike; what they transmit is in `psc`.
-    pub fn receive(&mut self, arrival: Arrival, histories: &Histories) {
-        let Some(history) = &histories.post[self.population] else { return };
-        let Arrival { stamp, last, elapsed } = arrival;
+    /// Neuron `i` of the target population has spiked.
+    pub fn spiked(&mut self, i: usize, stamp: f64) {
+        let History { taus, neurons } = &mut self.history;
+        let past = &mut neurons[i];
+        let before = past.after.len().saturating_sub(taus.len());
+        for (t, tau) in taus.iter().enumerate() {
+            let decayed = past.stamps.last().map_or(0.0, |last| past.after[before + t] * (-(stamp - last) / tau).exp());
+            past.after.push(decayed + 1.0);
+        }
+        past.stamps.push(stamp);
+    }
+
+    /// Forget spikes of targets that no synapse will ask for again; `seen` is when the last spike was that all synapses of all
+    /// sources have been served (ms). The number of spikes kept.
+    pub fn forget(&mut self, seen: f64) -> usize {
+        let flushed = self.flushed as f64 * TICK;
+        let bound = ticks(if self.last.is_empty() { seen.max(flushed) } else { flushed });
+        let (taus, longest) = (self.history.taus.len(), self.longest);
+        let neurons = self.history.neurons.iter_mut();
+        neurons
+            .map(|past| {
+                // The one before them is where their traces start from.
+                let gone = past.until(longest, bound).saturating_sub(1);
+                past.stamps.drain(..gone);
+                past.after.drain(..gone * taus);
+                past.stamps.len()
+            })
+            .sum()
+    }
+
+    /// Up to when (ms) no synapse will ask for the signal again; `seen` as in [`Plastic::forget`].
+    pub fn asks_signal_from(&self, seen: f64) -> f64 {
+        let flushed = self.flushed as f64 * TICK;
+        match (self.last.is_empty(), self.on_modulator.is_some()) {
+            (true, true) => seen.max(flushed),
+            (true, false) => seen,
+            (false, true) => flushed,
+            (false, false) => self.last.iter().copied().fold(f64::INFINITY, f64::min).max(0.0),
+        }
+    }
+
+    /// Learning stops, or goes on. `last(synapse)` is the last spike of its source that a synapse has been served by now.
+    pub fn set_learning(&mut self, on: bool, n: usize, last: &dyn Fn(usize) -> Option<f64>) {
+        if !on && self.learns && self.last.is_empty() {
+            self.last = (0..n).map(|k| last(k).unwrap_or(f64::NEG_INFINITY)).collect();
+        }
+        self.learns = on;
+    }
+
+    /// Spikes of targets that are kept.
+    pub fn kept(&self) -> usize {
+        self.history.neurons.iter().map(|past| past.stamps.len()).sum()
+    }
+
+    pub fn save(&self) -> Vec<u64> {
+        let mut words = vec![self.flushed as u64, self.learns as u64, self.history.taus.len() as u64];
+        put_list(&mut words, self.last.iter().copied());
+        for past in &self.history.neurons {
+            put_list(&mut words, past.stamps.iter().copied());
+            put_list(&mut words, past.after.iter().copied());
+        }
+        words
+    }
+
+    /// The reverse, of a projection of `n` synapses; None when the words do not fit.
+    pub fn load(&mut self, words: &[u64], n: usize) -> Option<()> {
+        let mut words = words.iter().copied();
+        let (flushed, learns, taus) = (words.next()? as i64, words.next()? != 0, words.next()? as usize);
+        self.last = take_list(&mut words)?;
+        if taus != self.history.taus.len() || !(self.last.is_empty() || self.last.len() == n) {
+            return None;
+        }
+        (self.flushed, self.learns) = (flushed, learns);
+        for past in &mut self.history.neurons {
+            (past.stamps, past.after) = (take_list(&mut words)?, take_list(&mut words)?);
+            if !past.stamps.is_sorted() || past.after.len() != past.stamps.len() * taus {
+                return None;
+            }
+        }
+        words.next().is_none().then_some(())
+    }
+
+    /// Bring the lanes, synapses `first ..`, up to the arrival, let them see this spike; what they transmit is in `psc`.
+    pub fn receive(&mut self, first: usize, stamp: f64, signals: &[Signal]) {
+        let history = std::mem::take(&mut self.history);
+        let scene = Scene { history: &history, signal: self.signal.and_then(|s| signals.get(s)) };
         let (n, at) = (self.lanes.len(), ticks(stamp));
-        self.potentiate(history, last, at);
-        // A source starts as if it had spiked at 0, as in NEST.
-        let since_pre = (stamp - last.unwrap_or(0.0)) as f32;
-        self.inputs[ELAPSED][..n].fill(elapsed);
-        self.inputs[SINCE_PRE][..n].fill(since_pre);
-        if self.on_pre.looks_back() {
-            for lane in 0..n {
-                let Lane { target, delay, end, .. } = self.lanes[lane];
-                let past = &history.neurons[target as usize];
+        self.catch_up(scene, at);
+        self.inputs[Plasticity::MODULATOR][..n].fill(scene.level(stamp) as f32);
+        self.inputs[Plasticity::JUMP][..n].fill(0.0);
+        for (k, lane) in self.lanes.iter().enumerate() {
+            self.inputs[Plasticity::ELAPSED][k] = lane.last.map_or(f32::INFINITY, |last| (stamp - last) as f32);
+            self.inputs[Plasticity::SINCE_PRE][k] = lane.since(stamp);
+            self.inputs[Plasticity::SINCE_EVENT][k] = (stamp - lane.event).max(0.0) as f32;
+            self.inputs[Plasticity::MODULATOR_START][k] = lane.start as f32;
+            if self.on_pre.looks_back() {
+                let past = &history.neurons[lane.target as usize];
                 // Those that coincide come after what this spike sees.
-                let mut before = end;
-                while before > 0 && ticks(past.stamps[before - 1] + delay) == at {
+                let mut before = lane.end;
+                while before > 0 && ticks(past.stamps[before - 1] + lane.delay) == at {
                     before -= 1;
                 }
-                look_back(&self.reads, &mut self.inputs, history, lane, target, before, stamp - delay);
+                look_back(&self.reads, &mut self.inputs, &history, k, lane.target, before, stamp - lane.delay);
             }
         }
         run(&*self.on_pre.kernel, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
+        if let Some(last) = self.last.get_mut(first..first + n) {
+            last.fill(stamp);
+        }
+        self.history = history;
     }
 
-    /// `on_post` for every spike of the targets that counts after the source's spike `last` and by tick `until`: the first of all
-    /// lanes that have one, then the second, ...
-    fn potentiate(&mut self, history: &History, last: Option<f64>, until: i64) {
-        let from = last.map_or(i64::MIN, ticks).max(self.flushed);
-        for lane in &mut self.lanes {
-            let past = &history.neurons[lane.target as usize];
-            lane.end = past.until(lane.delay, until);
-            lane.next = if from == i64::MIN { 0 } else { past.until(lane.delay, from) }.min(lane.end);
-        }
-        let Some(on_post) = &self.on_post else { return };
-        let last = last.unwrap_or(0.0);
-        self.active.clear();
-        self.active.extend((0..self.lanes.len() as u32).filter(|l| self.lanes[*l as usize].next < self.lanes[*l as usize].end));
-        while !self.active.is_empty() {
-            let m = self.active.len();
-            for (some, all) in self.packed.iter_mut().zip(&self.states) {
-                some.iter_mut().zip(&self.active).for_each(|(x, lane)| *x = all[*lane as usize]);
-            }
-            for (k, lane) in self.active.iter().enumerate() {
-                let Lane { target, delay, next, .. } = self.lanes[*lane as usize];
-                let at = history.neurons[target as usize].stamps[next];
-                self.inputs[SINCE_PRE][k] = (at + delay - last) as f32;
-                if on_post.looks_back() {
-                    look_back(&self.reads, &mut self.inputs, history, k, target, next, at);
-                }
-            }
-            run(&*on_post.kernel, m, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
-            for (some, all) in self.packed.iter().zip(&mut self.states) {
-                some.iter().zip(&self.active).for_each(|(x, lane)| all[*lane as usize] = *x);
-            }
-            self.active.iter().for_each(|lane| self.lanes[*lane as usize].next += 1);
-            let lanes = &self.lanes;
-            self.active.retain(|lane| lanes[*lane as usize].next < lanes[*lane as usize].end);
-        }
-    }
-
-    /// Let the lanes of a source, whose last spike that all have seen is `last`, see all that counts by `until` (ms).
-    pub fn flush(&mut self, last: Option<f64>, until: f64, histories: &Histories) {
-        if let Some(history) = &histories.post[self.population] {
-            self.potentiate(history, last, ticks(until));
-        }
+    /// Let the lanes see all that counts by `until` (ms).
+    pub fn flush(&mut self, until: f64, signals: &[Signal]) {
+        let history = std::mem::take(&mut self.history);
+        self.catch_up(Scene { history: &history, signal: self.signal.and_then(|s| signals.get(s)) }, ticks(until));
+        self.history = history;
         self.psc[..self.lanes.len()].fill(0);
+    }
+
+    /// All events of the lanes that count after the source's last spike and by tick `until`: the first of all lanes that have one,
+    /// then the second, ...
+    fn catch_up(&mut self, scene: Scene, until: i64) {
+        let (posts, jumps) = (self.on_post.is_some(), scene.signal.filter(|_| self.on_modulator.is_some()));
+        let end_jump = jumps.map_or(0, |s| s.until(until));
+        for lane in &mut self.lanes {
+            let from = lane.last.map_or(i64::MIN, ticks).max(self.flushed);
+            let past = &scene.history.neurons[lane.target as usize];
+            lane.end = past.until(lane.delay, until);
+            lane.next = if from == i64::MIN { 0 } else { past.until(lane.delay, from).min(lane.end) };
+            lane.jump = jumps.map_or(0, |s| s.until(from));
+            lane.event = lane.last.unwrap_or(0.0);
+            if let Some(seen) = lane.next.checked_sub(1).filter(|_| posts) {
+                lane.event = lane.event.max(past.stamps[seen] + lane.delay);
+            }
+            if let Some((time, ..)) = jumps.and_then(|s| s.jumps.get(lane.jump.wrapping_sub(1))) {
+                lane.event = lane.event.max(*time);
+            }
+            if scene.signal.is_some() {
+                lane.start = scene.level(lane.event);
+            }
+        }
+        self.active.clear();
+        let left = |lane: &Lane| (posts && lane.next < lane.end) || lane.jump < end_jump;
+        self.active.extend((0u32..).zip(&self.lanes).filter(|(_, lane)| left(lane)).map(|(l, _)| l));
+        // Jumps come first among equals.
+        let kind = |lane: &Lane| {
+            let post = (posts && lane.next < lane.end)
+                .then(|| ticks(scene.history.neurons[lane.target as usize].stamps[lane.next] + lane.delay));
+            match (post, jumps.filter(|_| lane.jump < end_jump).and_then(|s| s.jumps.get(lane.jump))) {
+                (Some(post), Some((jump, ..))) if ticks(*jump) > post => Kind::Post,
+                (_, Some(_)) => Kind::Jump,
+                _ => Kind::Post,
+            }
+        };
+        let mut other = Vec::new();
+        while !self.active.is_empty() {
+            other.clear();
+            self.round.clear();
+            for &lane in &self.active {
+                let list =
+                    if jumps.is_some() && kind(&self.lanes[lane as usize]) == Kind::Jump { &mut other } else { &mut self.round };
+                list.push(lane);
+            }
+            self.play(Kind::Post, scene);
+            std::mem::swap(&mut self.round, &mut other);
+            self.play(Kind::Jump, scene);
+            let lanes = &self.lanes;
+            self.active.retain(|lane| left(&lanes[*lane as usize]));
+        }
+    }
+
+    /// The next event, of that kind, of the lanes of the round.
+    fn play(&mut self, kind: Kind, scene: Scene) {
+        let code = if kind == Kind::Jump { &self.on_modulator } else { &self.on_post };
+        let (Some(code), m) = (code, self.round.len()) else { return };
+        if m == 0 {
+            return;
+        }
+        for (some, all) in self.packed.iter_mut().zip(&self.states) {
+            some.iter_mut().zip(&self.round).for_each(|(x, lane)| *x = all[*lane as usize]);
+        }
+        for (k, lane) in self.round.iter().enumerate() {
+            let lane = &mut self.lanes[*lane as usize];
+            let past = &scene.history.neurons[lane.target as usize];
+            // When it counts here, and when on the clock of the target, with the number of spikes before it.
+            let (at, before, own) = match (kind, scene.signal) {
+                (Kind::Jump, Some(signal)) => {
+                    let (time, amount, _) = signal.jumps[lane.jump];
+                    self.inputs[Plasticity::MODULATOR][k] = signal.value(lane.jump, time) as f32;
+                    self.inputs[Plasticity::JUMP][k] = amount as f32;
+                    lane.jump += 1;
+                    (time, past.until(lane.delay, ticks(time) - 1), time - lane.delay)
+                }
+                _ => {
+                    let (before, own) = (lane.next, past.stamps[lane.next]);
+                    lane.next += 1;
+                    let at = own + lane.delay;
+                    self.inputs[Plasticity::MODULATOR][k] = scene.level(at) as f32;
+                    self.inputs[Plasticity::JUMP][k] = 0.0;
+                    (at, before, own)
+                }
+            };
+            self.inputs[Plasticity::SINCE_PRE][k] = lane.since(at);
+            self.inputs[Plasticity::SINCE_EVENT][k] = (at - lane.event).max(0.0) as f32;
+            self.inputs[Plasticity::MODULATOR_START][k] = lane.start as f32;
+            lane.event = lane.event.max(at);
+            if scene.signal.is_some() {
+                lane.start = scene.level(at);
+            }
+            if code.looks_back() {
+                look_back(&self.reads, &mut self.inputs, scene.history, k, lane.target, before, own);
+            }
+        }
+        run(&*code.kernel, m, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
+        for (some, all) in self.packed.iter().zip(&mut self.states) {
+            some.iter().zip(&self.round).for_each(|(x, lane)| all[*lane as usize] = *x);
+        }
     }
 }
 
@@ -486,12 +630,12 @@ fn look_back(reads: &[Read], inputs: &mut [Vec<f32>], history: &History, k: usiz
     let past = &history.neurons[target as usize];
     let (head, traces) = inputs.split_at_mut(TRACES);
     let Some(last) = before.checked_sub(1) else {
-        head[SINCE_POST][k] = f32::INFINITY;
+        head[Plasticity::SINCE_POST][k] = f32::INFINITY;
         traces.iter_mut().for_each(|t| t[k] = 0.0);
         return;
     };
     let since = (at - past.stamps[last]).max(0.0);
-    head[SINCE_POST][k] = since as f32;
+    head[Plasticity::SINCE_POST][k] = since as f32;
     for (trace, read) in traces.iter_mut().zip(reads) {
         let after = read.slot.map_or(1.0, |slot| past.after[last * history.taus.len() + slot]);
         trace[k] = (after * (-since / read.tau).exp()) as f32;

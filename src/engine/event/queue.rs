@@ -9,19 +9,21 @@ use std::collections::BinaryHeap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Kind {
+    /// Signal `a` jumps: `b` is 0 for a jump of the scenario, 1 for one by a spike.
+    Jump = 0,
     /// Neuron `a` may reach threshold.
-    Crossing = 0,
+    Crossing = 1,
     /// Current drives of population `a` take other values.
-    Change = 1,
+    Change = 2,
     /// The spike of source `a` at `stamp` has reached position `b` of its row.
-    Arrival = 2,
+    Arrival = 3,
     /// Poisson drive `a` hits its target `b`.
-    Drive = 3,
+    Drive = 4,
     /// Source neuron `b` of population `a` emits.
-    Source = 4,
+    Source = 5,
 }
 
-/// An entry of the queue: 32 bytes. Ordered by (time, kind, a, b, stamp).
+/// An entry of the queue: 32 bytes. Ordered by (time, kind, a, b, stamp), the longer `elapsed` first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
     /// ms, finite, not negative.
@@ -48,7 +50,7 @@ impl Ord for Event {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.time.total_cmp(&other.time).then_with(|| {
-            (self.kind, self.a, self.b).cmp(&(other.kind, other.a, other.b)).then(self.stamp.total_cmp(&other.stamp))
+            (self.kind, self.a, self.b).cmp(&(other.kind, other.a, other.b)).then(self.stamp.total_cmp(&other.stamp)).then(other.elapsed.total_cmp(&self.elapsed))
         })
     }
 }

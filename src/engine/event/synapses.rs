@@ -2,11 +2,12 @@
 //! can walk in order of arrival, and few bytes where values repeat (one byte instead of eight for up to 256 distinct ones).
 //! Knows no neuron model beyond the signs of its ports.
 
-use super::plastic::{self, Arrival, Histories, Lane, Plastic};
+use super::plastic::{self, Arrival, Lane, Plastic, Senders};
+use super::signals::Signal;
 use crate::error::{Error, Result};
 use crate::model::Sign;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::network::{Cell, Draw, Edge, Network, Projection, Rule, quantum};
+use crate::network::{Cell, Draw, Edge, Network, Projection, Rule, SynapseInstance, quantum};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -133,10 +134,13 @@ pub struct Synapses {
     pub dynamics: Vec<Dynamic>,
     /// Index of each synapse in its `Dynamic`; empty when all are static.
     member: Vec<u32>,
-    /// What plastic synapses need to know of the past.
-    pub histories: Histories,
+    /// What plastic synapses need to know of their sources.
+    pub senders: Senders,
+    pub signals: Vec<Signal>,
     /// ms, the longest delay of a plastic synapse.
     pub longest: f64,
+    /// Spikes of targets that plastic synapses hold.
+    pub kept: usize,
 }
 
 /// Edge of a row and its class, ready to be sorted.
@@ -170,10 +174,11 @@ impl Synapses {
         table.class_of.reserve_exact(expected);
         table.weight.reserve(expected);
         table.delay.reserve(expected);
-        table.histories = Histories::new(net)?;
+        table.senders = Senders::new(net);
+        table.signals = net.modulators.iter().map(Signal::new).collect::<Result<_>>()?;
         for (p, code) in codes.into_iter().enumerate() {
             if let Some((kernel, constants)) = code {
-                let plastic = Plastic::new(&net.projections[p], &constants, &table.histories)?;
+                let plastic = Plastic::new(net, &net.projections[p], &constants)?;
                 table.dynamics.push(Dynamic::new(p as u32, kernel, constants, plastic, &net.projections[p]));
             }
         }
@@ -284,23 +289,96 @@ impl Synapses {
         Some(self.dynamics[d as usize].weight[self.member[position] as usize])
     }
 
-    pub fn plastic(&self) -> impl Iterator<Item = &Plastic> {
-        self.dynamics.iter().filter_map(|d| d.plastic.as_ref())
+    /// What is stored of each plastic projection.
+    pub fn plastic_parts(&self) -> impl Iterator<Item = Vec<u64>> {
+        self.dynamics.iter().filter_map(|d| d.plastic.as_ref()).map(Plastic::save)
     }
 
-    pub fn plastic_mut(&mut self) -> impl Iterator<Item = &mut Plastic> {
-        self.dynamics.iter_mut().filter_map(|d| d.plastic.as_mut())
-    }
-
-    /// Forget the spikes that no synapse will ask for again.
-    pub fn forget(&mut self, populations: usize) {
-        let mut asked = vec![f64::INFINITY; populations];
-        for plastic in self.dynamics.iter().filter_map(|d| d.plastic.as_ref()) {
-            let seen = plastic.sources.iter().map(|id| self.histories.seen(*id).unwrap_or(0.0)).fold(f64::INFINITY, f64::min);
-            let asked = &mut asked[plastic.population];
-            *asked = asked.min(seen.max(plastic.flushed as f64 * plastic::TICK));
+    /// The reverse; None when a part does not fit.
+    pub fn load_plastic(&mut self, part: &dyn Fn(usize) -> Vec<u64>) -> Option<()> {
+        let all = self.dynamics.iter_mut().filter_map(|d| Some((d.weight.len(), d.plastic.as_mut()?)));
+        self.kept = 0;
+        for (k, (n, plastic)) in all.enumerate() {
+            plastic.load(&part(k), n)?;
+            self.kept += plastic.kept();
         }
-        self.histories.forget(|population| asked[population], self.longest);
+        Some(())
+    }
+
+    /// Neuron `i` of a population has spiked.
+    #[inline]
+    pub fn spiked(&mut self, population: usize, i: usize, stamp: f64) {
+        for plastic in self.dynamics.iter_mut().filter_map(|d| d.plastic.as_mut()) {
+            if plastic.population == population && plastic.learns {
+                plastic.spiked(i, stamp);
+                self.kept += 1;
+            }
+        }
+    }
+
+    /// Forget the spikes and jumps that no synapse will ask for again.
+    pub fn forget(&mut self) {
+        let mut asked = vec![f64::INFINITY; self.signals.len()];
+        self.kept = 0;
+        for plastic in self.dynamics.iter_mut().filter_map(|d| d.plastic.as_mut()) {
+            let seen = plastic.sources.iter().map(|id| self.senders.seen(*id).unwrap_or(0.0)).fold(f64::INFINITY, f64::min);
+            self.kept += plastic.forget(seen);
+            if let Some(asked) = plastic.signal.and_then(|s| asked.get_mut(s)) {
+                *asked = asked.min(plastic.asks_signal_from(seen));
+            }
+        }
+        self.signals.iter_mut().zip(asked).for_each(|(signal, asked)| signal.forget(asked));
+    }
+
+    /// Learning of a plastic projection stops at `now` (ms), or goes on. False where weights do not change.
+    pub fn set_learning(&mut self, projection: usize, on: bool, now: f64) -> bool {
+        let Some(d) = self.dynamics.iter().position(|d| d.projection as usize == projection) else { return false };
+        let mut last = vec![None; if on { 0 } else { self.dynamics[d].weight.len() }];
+        if !on && let Some(plastic) = &self.dynamics[d].plastic {
+            for &id in &plastic.sources {
+                let own = |i: &usize| self.classes[self.class_of[*i] as usize].dynamic == Some(d as u32);
+                for i in self.row(id).filter(own) {
+                    last[self.member[i] as usize] = self.senders.served_by(id, self.delay.get(i), now);
+                }
+            }
+        }
+        let Some(plastic) = &mut self.dynamics[d].plastic else { return false };
+        plastic.set_learning(on, last.len(), &|k| last[k]);
+        true
+    }
+
+    /// Multiply the weights of a plastic projection onto each target by `factor(target, sum of its weights)`, up to date as they
+    /// are, and clip them to the bound. An error names a target whose factor is no number; nothing is changed then.
+    pub fn scale(
+        &mut self,
+        net: &Network,
+        rows: &RowFn,
+        projection: usize,
+        factor: &dyn Fn(u32, f64) -> f64,
+    ) -> std::result::Result<(), u32> {
+        let mut sums = vec![0.0; net.populations[net.projections[projection].target].n as usize];
+        let mut own = Vec::new();
+        self.each_of(net, rows, projection, |_, edge, position| {
+            sums[edge.target as usize] += self.weight(position).unwrap_or(0.0) as f64;
+            own.push((edge.target, self.member[position]));
+        });
+        let factors: Vec<f64> = (0u32..).zip(&sums).map(|(target, sum)| factor(target, *sum)).collect();
+        if let Some(bad) = factors.iter().position(|f| !f.is_finite()) {
+            return Err(bad as u32);
+        }
+        let of = |d: &&mut Dynamic| d.projection as usize == projection;
+        let Some(Dynamic { weight, plastic: Some(plastic), .. }) = self.dynamics.iter_mut().find(of) else { return Ok(()) };
+        let (low, high) = (plastic.bound.min(0.0), plastic.bound.max(0.0));
+        for (target, member) in own {
+            let w = &mut weight[member as usize];
+            *w = (*w as f64 * factors[target as usize]).clamp(low, high) as f32;
+        }
+        Ok(())
+    }
+
+    /// Plastic synapses of a projection; None where weights do not change.
+    pub fn plastic_of(&mut self, projection: usize) -> Option<&mut Plastic> {
+        self.dynamics.iter_mut().find(|d| d.projection as usize == projection)?.plastic.as_mut()
     }
 
     pub fn len(&self) -> usize {
@@ -344,10 +422,13 @@ impl Synapses {
             let dynamic = &mut self.dynamics[d as usize];
             let psc = if let Some(plastic) = &mut dynamic.plastic {
                 plastic.lanes.clear();
-                let lane = |i: usize| Lane::new(self.target[i], self.delay.get(i));
-                plastic.lanes.extend((i..i + n).map(lane));
+                plastic.lanes.extend((i..i + n).map(|i| Lane::new(self.target[i], self.delay.get(i), arrival.last)));
                 plastic.take(first, &dynamic.weight, &dynamic.states);
-                plastic.receive(arrival, &self.histories);
+                if plastic.learns {
+                    plastic.receive(first, arrival.stamp, &self.signals);
+                } else {
+                    plastic.psc[..n].copy_from_slice(&plastic.states[0][..n]);
+                }
                 if let Err((target, weight)) = plastic.put(first, &mut dynamic.weight, &mut dynamic.states) {
                     return Err(Fault { dynamic: d as usize, target, weight });
                 }
@@ -372,7 +453,7 @@ impl Synapses {
         let of = |d: &Dynamic| d.projection as usize == projection && d.plastic.is_some();
         let Some(d) = self.dynamics.iter().position(of) else { return Ok(()) };
         let Dynamic { weight, states, plastic: Some(plastic), .. } = &mut self.dynamics[d] else { return Ok(()) };
-        if until <= plastic.flushed as f64 * plastic::TICK || until < 0.0 {
+        if !plastic.learns || until <= plastic.flushed as f64 * plastic::TICK || until < 0.0 {
             return Ok(());
         }
         for source in 0..plastic.sources.len() {
@@ -382,9 +463,10 @@ impl Synapses {
             let mut row = row.filter(own).peekable();
             while let Some(first) = row.peek().map(|i| self.member[*i] as usize) {
                 plastic.lanes.clear();
-                plastic.lanes.extend(row.by_ref().take(BLOCK).map(|i| Lane::new(self.target[i], self.delay.get(i))));
+                let last = self.senders.seen(id);
+                plastic.lanes.extend(row.by_ref().take(BLOCK).map(|i| Lane::new(self.target[i], self.delay.get(i), last)));
                 plastic.take(first, weight, states);
-                plastic.flush(self.histories.seen(id), until, &self.histories);
+                plastic.flush(until, &self.signals);
                 plastic.put(first, weight, states).map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;
             }
         }
@@ -430,6 +512,25 @@ impl Synapses {
             }
         }
         true
+    }
+
+    /// Random words for the states that start with one.
+    pub fn draw_states(&mut self, net: &Network, rows: &RowFn) {
+        for d in 0..self.dynamics.len() {
+            let projection = self.dynamics[d].projection as usize;
+            let states = &net.projections[projection].synapse.model.states;
+            let random: Vec<usize> = (0..states.len()).filter(|s| states[*s].is_random()).collect();
+            if random.is_empty() {
+                continue;
+            }
+            let mut members = Vec::with_capacity(self.dynamics[d].weight.len());
+            self.each_of(net, rows, projection, |_, _, position| members.push(self.member[position] as usize));
+            for state in random {
+                for (synapse, member) in (0u64..).zip(&members) {
+                    self.dynamics[d].states[state][*member] = SynapseInstance::random_word(net.seed, projection, state, synapse);
+                }
+            }
+        }
     }
 
     /// Visit the synapses of a projection in canonical edge order: (source, edge as drawn, position).

@@ -656,3 +656,41 @@ fn what_does_not_fit_into_memory_is_refused_before_it_is_built() {
     let error = EventEngine::new(&net, &|_| {}).err().unwrap();
     assert!(matches!(error, Error::Memory { .. }), "{error}");
 }
+
+/// However few spikes of targets are held, weights are the same to the last bit; and no more are held than asked for.
+#[test]
+fn forgetting_changes_nothing() {
+    let mut net = mixed();
+    net.projections[0].synapse = synapse("stdp_triplet_synapse", &[("Aplus", 2.0), ("Aminus", 1.0), ("Wmax", 1e3)]);
+    net.projections[3].synapse = synapse("stdp_synapse", &[("lambda", 0.1), ("Wmax", 1e3)]);
+    let run_with = |most: usize| {
+        let mut engine = engine(&net);
+        engine.most_kept = most;
+        engine.enough = most / 2;
+        let spikes = run(&mut engine, 1000.0).spikes;
+        [0, 3].into_iter().for_each(|p| engine.scale_weights(p, &|_, _| 1.0).unwrap());
+        (spikes, engine.weights(0).unwrap(), engine.weights(3).unwrap(), engine.synapses.kept)
+    };
+    let (all, few) = (run_with(1 << 20), run_with(200));
+    assert!(all.0 == few.0 && all.1 == few.1 && all.2 == few.2);
+    assert!(all.3 > 1000 && few.3 <= 400, "{} {}", all.3, few.3);
+    assert!(all.1.iter().any(|w| w.2 != 120.0) && all.2.iter().any(|w| w.2 != 200.0));
+}
+
+/// A weight beyond its bound stops the run and names its neurons; delays too short to be told apart are refused.
+#[test]
+fn plastic_weights_are_watched() {
+    let mut library = Library::built_in().unwrap().clone();
+    library.add("wild.toml", "name = \"wild\"\nkind = \"synapse\"\nbound = 100\n[code]\non_pre = \"w = w * 3.0;\"\n").unwrap();
+    let times: Vec<(f64, u32)> = (1..9).map(|k| (k as f64 * 1.7, 1)).collect();
+    let mut net = network(vec![("in", 2, trains(&times)), ("cell", 3, lif(0.0))]);
+    project(&mut net, 0, 1, Rule::AllToAll, Draw::Constant(10.0), Draw::Constant(1.25));
+    net.projections[0].synapse = SynapseInstance::new(&library.synapse("wild").unwrap(), &[], DT).unwrap();
+    let error = engine(&net).advance(1000, &mut Kept::default()).unwrap_err().to_string();
+    assert!(error.contains("from neuron 1 to neuron 2 is 270") && error.contains("at 6.350 ms"), "{error}");
+    net.projections[0].delay = Draw::Constant(1e-7);
+    assert!(EventEngine::new(&net, &|_| {}).err().unwrap().to_string().contains("apart"));
+    net.projections[0].delay = Draw::Constant(1.0);
+    net.projections[0].weight = Draw::Constant(-10.0);
+    assert!(EventEngine::new(&net, &|_| {}).err().unwrap().to_string().contains("negative"));
+}
