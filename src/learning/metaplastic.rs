@@ -150,6 +150,34 @@ mod tests {
     }
 
     #[test]
+    fn binarised_weights_flip_with_their_hidden_ones() {
+        let start = Layer { inputs: 4, outputs: 1, weight: vec![0.5, -0.5, 0.5, -0.5] };
+        let new = |layer: &mut Layer| Binarised::new(vec![1.5], 2.0, &[3.0], std::slice::from_mut(layer)).unwrap();
+        let mut layer = start.clone();
+        let mut binarised = new(&mut layer);
+        assert_eq!(layer.weight, [1.5, -1.5, 1.5, -1.5]);
+        // hidden: ±1; what passes of a step towards 0 is 1 - tanh²(1.5)
+        let held = 1.0 / 1.5f32.cosh().powi(2);
+        binarised.apply(0, &mut layer, &[0.25, 0.25, -1.01 / held, -0.25]);
+        assert_eq!(layer.weight, [1.5, -1.5, -1.5, -1.5]);
+        let hidden = |b: &Binarised| b.layers[0].weight.clone();
+        for (got, expected) in hidden(&binarised).iter().zip([1.25, -1.0 + 0.25 * held, -0.01, -1.25]) {
+            assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+        }
+        assert!(binarised.report()[0].contains("layer 0"));
+        let mut other = start.clone();
+        let mut restored = new(&mut other);
+        assert!(restored.restore(&State::default()).is_err());
+        restored.restore(&binarised.state()).unwrap();
+        assert_eq!(restored, binarised);
+        restored.apply(0, &mut other, &[0.0; 4]);
+        assert_eq!(other, layer);
+        assert!(
+            Binarised::new(vec![1.0], 0.0, &[1.0], &mut []).is_err() && Binarised::new(vec![1.0], 1.0, &[], &mut []).is_err()
+        );
+    }
+
+    #[test]
     fn bad_m_is_refused() {
         assert!(
             Metaplastic::new(vec![]).is_err()

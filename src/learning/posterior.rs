@@ -247,10 +247,10 @@ fn lanes_of_blocks(key: [u32; 2], [element, time, purpose]: [u32; 3], out: &mut 
     }
 }
 
-/// Within (0, 1), 24 bits.
+/// Within (0, 1), exactly: 23 bits and a half.
 #[inline(always)]
 fn unit(bits: u32) -> f32 {
-    ((bits >> 8) as i32 as f32 + 0.5) * (1.0 / (1 << 24) as f32)
+    ((bits >> 9) as i32 as f32 + 0.5) * (1.0 / (1 << 23) as f32)
 }
 
 /// Natural logarithm of a normal number above 0 (Cephes' logf), in operations that any vector unit has.
@@ -657,7 +657,7 @@ mod tests {
         normals(9, 4, (3 << 32) + 7, &mut all);
         for (block, four) in all.chunks(4).enumerate() {
             let bits = rng::philox4x32([block as u32, 7, 0, Purpose::Posterior as u32 | 3 << 8], rng::key(9, 4));
-            let unit = |b: u32| ((b >> 8) as f64 + 0.5) / (1 << 24) as f64;
+            let unit = |b: u32| ((b >> 9) as f64 + 0.5) / (1 << 23) as f64;
             for (i, got) in four.iter().enumerate() {
                 let (a, b) = (unit(bits[i & 2]), unit(bits[(i & 2) + 1]));
                 let radius = (-2.0 * a.ln()).sqrt();

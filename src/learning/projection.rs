@@ -5,6 +5,7 @@
 //! What bypasses the projected weights has to be projected or frozen as well: give a bias to the layer as one more input that is
 //! constantly 1, and let thresholds and readouts that stay plastic stand as layers of their own.
 
+use super::local::{times, times_transposed};
 use super::{Protection, state};
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
@@ -53,7 +54,7 @@ pub struct Hebbian {
 
 impl Default for Hebbian {
     fn default() -> Self {
-        Hebbian { eta: 1.0, iterations: 50, block: 16, seed: 0 }
+        Hebbian { eta: 1.0, iterations: 50, block: 64, seed: 0 }
     }
 }
 
@@ -115,14 +116,8 @@ impl Basis {
             return;
         }
         assert_eq!(x.len() % n, 0, "rows of the batch have the layer's inputs");
-        let back = DMatrixView::from_slice(&self.rows, n, rank);
-        let h = back.transpose();
-        x.par_chunks_mut(n * CHUNK).for_each(|chunk| {
-            let count = chunk.len() / n;
-            let mut x = nalgebra::DMatrixViewMut::from_slice(chunk, n, count);
-            let y = &h * &x;
-            x.gemm(-1.0, &back, &y, 1.0);
-        });
+        let y = times_transposed(x, &self.rows, n, rank);
+        x.iter_mut().zip(times(&y, &self.rows, rank, n)).for_each(|(x, known)| *x -= known);
     }
 
     /// One inner iteration of Hebbian learning on a batch: dH = eta mean(y (x - H'y)'), y = Hx over all rows; rows before
@@ -153,29 +148,27 @@ impl Basis {
     pub fn extend_hebbian(&mut self, moment: &DMatrix<f64>, energy: f64, budget: usize, how: &Hebbian) -> usize {
         let (before, total) = (self.rank(), moment.trace());
         let budget = budget.min(self.inputs);
-        while self.rank() < budget && self.energy(moment) < energy {
-            let old = self.matrix();
-            let residual = deflated(moment, &old);
-            if residual.trace() <= NOTHING * total {
-                break;
-            }
-            let width = how.block.clamp(1, budget - self.rank());
-            let mut h = orthonormal(&residual * beginnings(self.inputs, width, how.seed, self.rank()), &old);
+        let mut residual = deflated(moment, &self.matrix());
+        while self.rank() < budget && residual.trace() > total * (1.0 - energy).max(NOTHING) {
+            let (old, rank) = (self.matrix(), self.rank());
+            let width = how.block.clamp(1, budget - rank);
+            let mut h = orthonormal(product(&residual, &beginnings(self.inputs, width, how.seed, rank)), &old);
             for _ in 0..how.iterations {
-                let drive = &residual * &h; // mean x y'
+                let drive = product(&residual, &h); // mean x y', orthogonal to the old rows
                 let square = h.transpose() * &drive; // mean y y'
                 let change = (drive - &h * &square) * (how.eta / square.norm().max(f64::MIN_POSITIVE));
                 h += &change;
                 if deviation(&h) > ORTHONORMAL / 10.0 {
-                    h = orthonormal(h, &old);
+                    h = orthonormal(h, &DMatrix::zeros(self.inputs, 0));
                 }
                 if change.norm() < 1e-7 {
                     break;
                 }
             }
-            if self.append_principal(&orthonormal(h, &old), moment, energy, total) == 0 {
+            if self.append_principal(&orthonormal(h, &old), &residual, energy, total) == 0 {
                 break;
             }
+            residual = deflated(&residual, &self.matrix().columns(rank, self.rank() - rank).into_owned());
         }
         self.rank() - before
     }
@@ -187,20 +180,22 @@ impl Basis {
         let room = budget.min(self.inputs).saturating_sub(before);
         if room > 0 && self.energy(moment) < energy {
             let old = self.matrix();
-            let (_, vectors) = principal(deflated(moment, &old));
+            let residual = deflated(moment, &old);
+            let (_, vectors) = principal(residual.clone());
             let h = orthonormal(vectors.columns(0, room).into_owned(), &old);
-            self.append_principal(&h, moment, energy, moment.trace());
+            self.append_principal(&h, &residual, energy, moment.trace());
         }
         self.rank() - before
     }
 
     /// Turn orthonormal columns `h` to their principal axes and append as many, strongest first, as keep `energy`; none that carry nothing.
-    fn append_principal(&mut self, h: &DMatrix<f64>, moment: &DMatrix<f64>, energy: f64, total: f64) -> usize {
+    /// `residual` is what the rows so far leave of a moment with trace `total`.
+    fn append_principal(&mut self, h: &DMatrix<f64>, residual: &DMatrix<f64>, energy: f64, total: f64) -> usize {
         if h.ncols() == 0 {
             return 0;
         }
-        let (strengths, turn) = principal(inner(h, moment));
-        let mut kept = self.energy(moment) * total;
+        let (strengths, turn) = principal(inner(h, residual));
+        let mut kept = total - residual.trace();
         let mut take = 0;
         while take < strengths.len() && kept < energy * total && strengths[take] > NOTHING * total {
             kept += strengths[take];
@@ -226,38 +221,56 @@ fn deviation(h: &DMatrix<f64>) -> f64 {
     (h.transpose() * h - DMatrix::identity(h.ncols(), h.ncols())).norm()
 }
 
+/// A product, its columns computed by pieces in parallel: the same at any number of threads.
+fn product(a: &DMatrix<f64>, b: &DMatrix<f64>) -> DMatrix<f64> {
+    const PIECE: usize = 32;
+    let (rows, inner) = (a.nrows(), b.nrows());
+    let mut all = DMatrix::zeros(rows, b.ncols());
+    if rows > 0 && inner > 0 {
+        let pieces = all.as_mut_slice().par_chunks_mut(rows * PIECE).zip(b.as_slice().par_chunks(inner * PIECE));
+        pieces.for_each(|(c, b)| {
+            let count = b.len() / inner;
+            nalgebra::DMatrixViewMut::from_slice(c, rows, count).gemm(1.0, a, &DMatrixView::from_slice(b, inner, count), 0.0);
+        });
+    }
+    all
+}
+
 /// H' C H of columns.
 fn inner(h: &DMatrix<f64>, c: &DMatrix<f64>) -> DMatrix<f64> {
-    h.transpose() * (c * h)
+    product(&h.transpose(), &product(c, h))
 }
 
 /// (I - HH') C (I - HH') of orthonormal columns.
 fn deflated(c: &DMatrix<f64>, h: &DMatrix<f64>) -> DMatrix<f64> {
-    let left = c - h * (h.transpose() * c);
-    let both = &left - (&left * h) * h.transpose();
+    let back = h.transpose();
+    let left = c - product(h, &product(&back, c));
+    let both = &left - product(&product(&left, h), &back);
     (&both + both.transpose()) * 0.5
 }
 
 /// Orthonormal columns with the span of `h` outside that of `old` (orthonormal): Gram-Schmidt, twice; columns that the ones
 /// before them span already are left out.
 fn orthonormal(h: DMatrix<f64>, old: &DMatrix<f64>) -> DMatrix<f64> {
-    let before = old.ncols();
-    let mut all = DMatrix::zeros(h.nrows(), before + h.ncols());
-    all.columns_mut(0, before).copy_from(old);
-    let mut taken = before;
-    for column in h.column_iter() {
-        let mut v = column.into_owned();
+    let norms: Vec<f64> = h.column_iter().map(|c| c.norm()).collect();
+    let (mut h, back) = (h, old.transpose());
+    for _ in 0..2 * old.ncols().min(1) {
+        h -= product(old, &product(&back, &h));
+    }
+    let mut taken = 0;
+    for (i, norm) in norms.into_iter().enumerate() {
+        let mut v = h.column(i).into_owned();
         for _ in 0..2 {
-            let known = all.columns(0, taken);
+            let known = h.columns(0, taken);
             v -= known * known.tr_mul(&v);
         }
         let left = v.norm();
-        if left > 1e-6 * column.norm() {
-            all.set_column(taken, &(v / left));
+        if left > 1e-6 * norm {
+            h.set_column(taken, &(v / left));
             taken += 1;
         }
     }
-    all.columns(before, taken - before).into_owned()
+    h.resize_horizontally(taken, 0.0)
 }
 
 /// Eigenvalues of a symmetric matrix from the largest, and their vectors as columns.

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 /// Rows of a result that one thread computes at a time.
-const ROWS: usize = 64;
+const ROWS: usize = 32;
 
 /// `a b'`: rows x columns, from `a` (rows x inner) and `b` (columns x inner).
 pub fn times_transposed(a: &[f32], b: &[f32], inner: usize, columns: usize) -> Vec<f32> {

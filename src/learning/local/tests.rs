@@ -196,6 +196,42 @@ fn a_restored_network_goes_on_bit_for_bit() {
     }
 }
 
+/// Fisher diagonals against one presentation and label at a time, squared weight by weight.
+#[test]
+fn fisher_is_the_mean_square_of_the_rules_own_gradients() {
+    let (x, labels) = (uniform(2, 40), [0, 1, 2, 2]);
+    for (eligibility, signal) in [Eligibility::Presentation, Eligibility::Step].into_iter().zip([SIGNALS[3], SIGNALS[1]]) {
+        let network = Network::new(Settings { eligibility, ..settings(&[10, 20, 15, 3], signal) }).unwrap();
+        let mut naive: [Vec<Vec<f64>>; 2] =
+            std::array::from_fn(|_| network.layers().iter().map(|l| vec![0.0; l.weight.len()]).collect());
+        for (x, &label) in x.chunks(10).zip(&labels) {
+            let scores: Vec<f64> = network.predict(x).unwrap().iter().map(|s| (*s as f64).exp()).collect();
+            for class in 0..3u8 {
+                let (_, factors, _) = network.factors(x, &[class]).unwrap();
+                let p = [scores[class as usize] / scores.iter().sum::<f64>(), (class == label) as u8 as f64];
+                for (l, f) in factors.iter().enumerate() {
+                    let (n, m) = (network.layers()[l].outputs, network.layers()[l].inputs);
+                    for k in 0..n * m {
+                        let rows = f.d.chunks(n).zip(f.x.chunks(m));
+                        let gradient: f64 = rows.map(|(d, x)| d[k / m] as f64 * x[k % m] as f64).sum();
+                        naive.iter_mut().zip(p).for_each(|(sum, p)| sum[l][k] += p * gradient * gradient / 4.0);
+                    }
+                }
+            }
+        }
+        for (kind, naive, tolerance) in [
+            (Fisher::Exact, &naive[0], 1e-4),
+            (Fisher::Empirical, &naive[1], 1e-4),
+            (Fisher::Sampled { draws: 20_000, seed: 1 }, &naive[0], 0.05),
+        ] {
+            for (got, expected) in network.fisher(kind, &x, &labels).unwrap().iter().zip(naive) {
+                let largest = expected.iter().fold(0.0, |a: f64, b| a.max(*b));
+                assert!(largest > 1e-6 && got.iter().zip(expected).all(|(g, e)| (*g as f64 - e).abs() < tolerance * largest));
+            }
+        }
+    }
+}
+
 /// With the readout alone untouched by the hidden layers' learning, hidden layers must have changed too, by every signal.
 #[test]
 fn hidden_layers_learn() {
