@@ -6,6 +6,8 @@ mod cpu;
 mod golden;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(feature = "gpu")]
+mod gpu_learning;
 mod nest_engine;
 mod neurons;
 mod plasticity;

@@ -6,9 +6,11 @@
 mod batch;
 mod device;
 mod layout;
+mod learning;
 mod shader;
 
 pub use device::{DeviceInfo, devices};
+pub use learning::{GpuNetwork, Projections};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
 use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, since_last};
