@@ -1,11 +1,11 @@
-//! Lists the model files of models/neurons and models/synapses, and the protocols of models/scenarios/learning, so that a new file
-//! there is all that a new model or protocol takes.
+//! Lists the model files of models/neurons, models/synapses and models/modifiers, and the protocols of models/scenarios/learning, so
+//! that a new file there is all that a new model or protocol takes.
 
 use std::fmt::Write;
 use std::path::Path;
 
 fn main() {
-    write("models.rs", "FILES", &["models/neurons", "models/synapses"]);
+    write("models.rs", "FILES", &["models/neurons", "models/synapses", "models/modifiers"]);
     write("protocols.rs", "PROTOCOLS", &["models/scenarios/learning"]);
 }
 

@@ -1,29 +1,6 @@
 // Carries the spikes of this window to their synapses: one workgroup a spike, its lanes in teams, each team over stretches of
 // synapses that share a delay. Promises the sums of the table (src/network/table.rs), in integers, so that their order is of no
-// matter. The stream of the table is used as it is; `stretches` tells where the synapses of a row stand in it, so that teams
-// need not walk the headers one after another.
-
-override ring_slots: u32;
-override ring_stride: u32;      // accumulators of one slot
-override lanes: u32;            // of a workgroup
-override team: u32;             // lanes that share a stretch
-
-struct Mark { begin: u32, count: u32, groups_x: u32, groups_y: u32, groups_z: u32 }
-
-// Synapses that follow each other in the stream and share delay, base and form.
-struct Stretch {
-    position: u32,              // first word in `stream`
-    count_and_form: u32,        // number; highest bit: wide
-    delay: u32,                 // steps
-    base: u32,                  // accumulator that address 0 of a narrow synapse stands for
-}
-
-@group(0) @binding(1) var<storage, read> spike_list: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> marks: array<Mark>;
-@group(0) @binding(3) var<storage, read_write> ring: array<atomic<i32>>;
-@group(0) @binding(4) var<storage, read> rows: array<vec2<u32>>;          // of every source: first stretch, number
-@group(0) @binding(5) var<storage, read> stretches: array<Stretch>;
-@group(0) @binding(6) var<storage, read> stream: array<u32>;
+// matter.
 
 @compute @workgroup_size(lanes)
 fn deliver(
@@ -44,7 +21,7 @@ fn deliver(
         if arrives < window.pending {
             continue;
         }
-        let slot = ((window.slot + arrives - window.first) % ring_slots) * ring_stride;
+        let slot = slot_of(arrives);
         let count = stretch.count_and_form & 0x7fffffffu;
         if stretch.count_and_form == count {
             for (var k = lane % team; k < count; k += team) {

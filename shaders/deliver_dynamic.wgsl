@@ -1,21 +1,7 @@
 // Carries the spikes of this window to synapses that have their own dynamics, one dispatch a projection: `on_pre` of the model
 // runs once for each spike of the source, sets `psc`, and its nearest integer is added. Promises that a synapse is touched by
 // one invocation of a dispatch only (the host makes windows of one step), and that spikes of one source in one step follow
-// each other.
-
-override ring_slots: u32;
-override ring_stride: u32;      // accumulators of one slot
-override lanes: u32;            // of a workgroup
-override team: u32;             // lanes that share a stretch
-
-struct Mark { begin: u32, count: u32, groups_x: u32, groups_y: u32, groups_z: u32 }
-
-struct Stretch {
-    position: u32,              // first accumulator address in `stream`
-    count: u32,
-    delay: u32,                 // steps
-    synapse: u32,               // index of the first synapse in the arrays of the projection
-}
+// each other. What comes before and with a spike (`arrive`, `run_on_pre`, `may_transmit`) is that of plastic.wgsl, or next to nothing.
 
 struct Projection {
     infinity: f32,
@@ -24,16 +10,25 @@ struct Projection {
     first_source: u32,          // global id
     source_count: u32,
     synapse_count: u32,
+    // Of plastic synapses:
+    limit: f32,                 // nothing larger is transmitted
+    base: u32,                  // accumulator of the first neuron of the target
+    target_size: u32,
+    depth: u32,                 // events kept of each target, a power of two
+    columns: u32,               // words kept of an event beside its stamp
+    dense: u32,                 // word of the history where the states of the last `depth` steps begin
+    signal_row: u32,
+    signal_rate: f32,           // decay per step
+    first_source_word: u32,     // in `synapse_constants`: of each source the last spike its synapses had seen before a pause
+    learns: u32,                // 0: weights stay as they are
+    paused: u32,                // 1: they have stood still until step `learns_from` (low word)
+    learns_from: u32,
+    flushed: u32,               // stamp up to which all synapses know what has happened (low word), and after a flush
+    flush_to: u32,
 }
 
-@group(0) @binding(1) var<storage, read> spike_list: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> marks: array<Mark>;
-@group(0) @binding(3) var<storage, read_write> ring: array<atomic<i32>>;
-@group(0) @binding(4) var<storage, read> rows: array<vec2<u32>>;          // of every source of the projection: first stretch, number
-@group(0) @binding(5) var<storage, read> stretches: array<Stretch>;
-@group(0) @binding(6) var<storage, read> stream: array<u32>;
 @group(0) @binding(7) var<storage, read> latest: array<vec2<u32>>;
-// Weights, then one array a state variable.
+// Weights, then one array a state variable, then one word: a synapse that transmits what it may not, plus one.
 @group(0) @binding(8) var<storage, read_write> synapse_words: array<u32>;
 @group(0) @binding(9) var<storage, read> synapse_constants: array<u32>;
 @group(0) @binding(10) var<uniform> projection: Projection;
@@ -81,8 +76,6 @@ fn deliver_dynamic(
     }
     let emitted = entry.x & 0xffffu;
     let stamp = window.step_low + emitted - window.first + 1u;
-    let previous = latest[entry.y].x;
-    let since = select(f32(stamp - previous) * projection.step, projection.infinity, previous == 0xffffffffu);
     let row = rows[source];
     let teams = lanes / team;
     load_constants();
@@ -91,16 +84,18 @@ fn deliver_dynamic(
         if emitted + stretch.delay < window.pending {
             continue;
         }
-        let slot = ((window.slot + emitted + stretch.delay - window.first) % ring_slots) * ring_stride;
-        for (var k = lane % team; k < stretch.count; k += team) {
-            own_synapse = stretch.synapse + k;
-            load_states();
+        let slot = slot_of(emitted + stretch.delay);
+        for (var k = lane % team; k < stretch.count_and_form; k += team) {
+            let target_address = stream[stretch.position + k];
+            own_synapse = stretch.base + k;
             w = bitcast<f32>(synapse_words[own_synapse]);
-            elapsed = since;
+            load_states();
+            arrive(source, stamp, latest[entry.y].x, stretch.delay, target_address);
             for (var repeat = entry.x >> 16u; repeat > 0u; repeat--) {
-                on_pre();
-                atomicAdd(&ring[slot + stream[stretch.position + k]], i32(round(psc * projection.per_quantum)));
-                elapsed = 0.0;
+                run_on_pre();
+                if may_transmit() {
+                    atomicAdd(&ring[slot + target_address], i32(round(psc * projection.per_quantum)));
+                }
             }
             store_states();
         }

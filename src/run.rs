@@ -3,14 +3,15 @@
 
 use crate::engine::cpu::CpuEngine;
 use crate::engine::event::EventEngine;
-use crate::engine::{Counters, Engine};
+use crate::engine::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
 use crate::network::rules::Rows;
-use crate::network::{Network, memory, table};
+use crate::network::{HomeostasisKind, Network, memory, table};
 use crate::record::recorder::check_free;
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::scenario::Plan;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,6 +131,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         engine.restore(snapshot)?;
         from = snapshot.step;
     }
+    let mut balance = Balance::new(&net, engine.as_mut(), resumed.as_ref().map(|(_, snapshot)| snapshot))?;
 
     let steps = |ms: f64| (ms / net.dt).round() as u64;
     let end = steps(plan.warmup + plan.duration);
@@ -176,14 +178,14 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         weights.due(&net, 0, engine.as_mut(), recorder.as_mut())?;
     }
     while now < end && !stop.load(Ordering::Relaxed) {
-        let mut until = (now + slice).min(end).min(weights.next());
+        let mut until = (now + slice).min(end).min(weights.next()).min(balance.next());
         if let Some(every) = every {
             until = until.min((now / every + 1) * every);
         }
         let (clock, cpu_before) = (Instant::now(), cpu_seconds());
         match &mut recorder {
-            Some(recorder) => engine.advance(until - now, &mut Tee(&mut [recorder, &mut summary]))?,
-            None => engine.advance(until - now, &mut summary)?,
+            Some(recorder) => engine.advance(until - now, &mut Tee(&mut [recorder, &mut summary, &mut balance]))?,
+            None => engine.advance(until - now, &mut Tee(&mut [&mut summary, &mut balance]))?,
         }
         let took = clock.elapsed();
         wall += took.as_secs_f64();
@@ -193,16 +195,17 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         if let Some(recorder) = &mut recorder {
             recorder.progress(now as f64 * net.dt)?;
         }
+        balance.due(&net, now, engine.as_mut())?;
         weights.due(&net, now, engine.as_mut(), recorder.as_mut())?;
         if every.is_some_and(|every| now % every == 0) && now < end {
-            saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
+            saved = Some(save(engine.as_mut(), &balance, recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
         }
         let rtf = wall * 1e3 / ((now - from) as f64 * net.dt);
         progress.simulated(now as f64 * net.dt, end as f64 * net.dt, rtf);
     }
     let interrupted = now < end;
     if (interrupted || every.is_some()) && checkpoint_path.is_some() {
-        saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
+        saved = Some(save(engine.as_mut(), &balance, recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
     }
     if !interrupted {
         weights.last(&net, now, engine.as_mut(), recorder.as_mut())?;
@@ -346,6 +349,7 @@ fn refuse_existing(out: &Path, options: &Options) -> Result<()> {
 
 fn save(
     engine: &mut dyn Engine,
+    balance: &Balance,
     recorder: Option<&mut Recorder>,
     path: Option<&Path>,
     net: &Network,
@@ -355,8 +359,88 @@ fn save(
     if let Some(recorder) = recorder {
         recorder.flush()?;
     }
-    checkpoint::write(path, net, info, &engine.snapshot()?)?;
+    let mut snapshot = engine.snapshot()?;
+    balance.store(&mut snapshot);
+    checkpoint::write(path, net, info, &snapshot)?;
     Ok(path.to_path_buf())
+}
+
+/// Homeostasis: when it is due, and the spikes of the targets since it last was.
+struct Balance {
+    /// For each of `Network::homeostasis`: steps between, next stamp, ids of the target population, spikes of each since the last time.
+    entries: Vec<(u64, u64, Range<u32>, Vec<u64>)>,
+}
+
+/// Spikes counted so far, in a checkpoint.
+const BALANCE: &str = "homeostasis";
+
+impl Balance {
+    /// Refuses what the engine cannot do before anything is simulated.
+    fn new(net: &Network, engine: &mut dyn Engine, resumed: Option<&Snapshot>) -> Result<Self> {
+        let from = resumed.map_or(0, |s| s.step);
+        let mut entries = vec![];
+        for homeostasis in &net.homeostasis {
+            engine.scale_weights(homeostasis.projection, &|_, _| 1.0)?;
+            let every = ((homeostasis.every / net.dt).round() as u64).max(1);
+            let target = &net.populations[net.projections[homeostasis.projection].target];
+            let counts = vec![0; target.n as usize];
+            entries.push((every, (from / every + 1) * every, target.first..target.first + target.n, counts));
+        }
+        let mut balance = Balance { entries };
+        if let Some(snapshot) = resumed.filter(|_| !net.homeostasis.is_empty()) {
+            let stored = snapshot.extra(BALANCE).unwrap_or_default();
+            if stored.len() != balance.entries.iter().map(|e| e.3.len()).sum::<usize>() {
+                return Err(Error::input(
+                    "the checkpoint does not hold the spike counts that [[homeostasis]] needs",
+                    "resume with the scenario that wrote it",
+                ));
+            }
+            balance.entries.iter_mut().flat_map(|e| &mut e.3).zip(stored).for_each(|(count, word)| *count = *word);
+        }
+        Ok(balance)
+    }
+
+    fn next(&self) -> u64 {
+        self.entries.iter().map(|e| e.1).min().unwrap_or(u64::MAX)
+    }
+
+    fn due(&mut self, net: &Network, now: u64, engine: &mut dyn Engine) -> Result<()> {
+        for (homeostasis, (every, next, _, counts)) in net.homeostasis.iter().zip(&mut self.entries) {
+            if *next != now {
+                continue;
+            }
+            let seconds = *every as f64 * net.dt / 1e3;
+            let factor = |target: u32, sum: f64| match homeostasis.kind {
+                HomeostasisKind::Normalise { sum: _ } if sum == 0.0 => 1.0,
+                HomeostasisKind::Normalise { sum: wanted } => wanted / sum,
+                HomeostasisKind::Scaling { target: wanted, gain } => {
+                    (1.0 + gain * (wanted - counts[target as usize] as f64 / seconds)).max(0.0)
+                }
+            };
+            engine.scale_weights(homeostasis.projection, &factor)?;
+            *next += *every;
+            counts.fill(0);
+        }
+        Ok(())
+    }
+
+    fn store(&self, snapshot: &mut Snapshot) {
+        if !self.entries.is_empty() {
+            snapshot.extra.push((BALANCE.into(), self.entries.iter().flat_map(|e| e.3.iter().copied()).collect()));
+        }
+    }
+}
+
+impl Sink for Balance {
+    fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
+        for (_, _, ids, counts) in &mut self.entries {
+            spikes.iter().filter(|s| ids.contains(&s.id)).for_each(|s| counts[(s.id - ids.start) as usize] += 1);
+        }
+        Ok(())
+    }
+    fn sample(&mut self, _: usize, _: f64, _: &[f32]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// When the weights of which projection are due to be recorded.

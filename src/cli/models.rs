@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use sharpwave::error::Error;
 use sharpwave::error::Result;
 use sharpwave::model::library::Library;
-use sharpwave::model::{NeuronModel, Param, State, SynapseModel};
+use sharpwave::model::{Modifier, NeuronModel, Param, PostTrace, State, SynapseModel};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,6 +48,12 @@ fn list(library: &Library) {
         out!("  {:<18} parameters: {}", "", brief(&model.params));
         out!("  {:<18} source: {}", "", model.source);
     }
+    out!("modifiers (of the steps of any plastic synapse)");
+    for model in library.modifiers() {
+        out!("  {:<18} {}", model.name, model.doc.replace('\n', &format!("\n{:21}", "")));
+        out!("  {:<18} parameters: {}", "", brief(&model.params));
+        out!("  {:<18} source: {}", "", model.source);
+    }
 }
 
 fn brief(params: &[Param]) -> String {
@@ -63,7 +69,7 @@ fn show(library: &Library, name: &str, wgsl: bool) -> Result<()> {
         (_, Ok(model)) if wgsl => out!("{}", synapse_shader(&model)?),
         (Ok(model), _) => show_neuron(&model),
         (_, Ok(model)) => show_synapse(&model),
-        (Err(error), _) => return Err(error),
+        (Err(error), _) => show_modifier(&*library.modifier(name).map_err(|_| error)?),
     }
     Ok(())
 }
@@ -109,13 +115,34 @@ fn show_synapse(model: &SynapseModel) {
     params(&model.params);
     states(&model.states);
     if let Some(plasticity) = &model.plasticity {
-        out!("traces of the target");
-        for t in &plasticity.traces {
-            out!("  {:<14} {:>12} {:<8} {}", t.name, t.tau.text, "ms", t.doc);
+        traces(&plasticity.traces);
+        for state in &plasticity.post_states {
+            out!("reads the target's state {:<14} {}", state.name, state.doc);
+        }
+        if let Some(signal) = &plasticity.modulator {
+            out!("reads a modulator: {signal}");
         }
         out!("weights from 0 to {}; engines: cpu", plasticity.bound.text);
     }
     out!("\n{}", model.place.text);
+}
+
+fn show_modifier(model: &Modifier) {
+    out!("{}\n{}\nsource: {}\nfile: {}\n", model.name, model.doc, model.source, model.place.file);
+    params(&model.params);
+    states(&model.states);
+    traces(&model.traces);
+    if let Some(signal) = &model.modulator {
+        out!("reads a modulator: {signal}");
+    }
+    out!("\n{}", model.place.text);
+}
+
+fn traces(traces: &[PostTrace]) {
+    out!("traces of the target");
+    for t in traces {
+        out!("  {:<14} {:>12} {:<8} {}", t.name, t.tau.text, "ms", t.doc);
+    }
 }
 
 fn params(params: &[Param]) {

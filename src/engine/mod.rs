@@ -62,6 +62,20 @@ pub(crate) fn since_last(last_spike: &mut [u64], stamp: u64, id: u32) -> u32 {
     if previous == u64::MAX { NEVER } else { (stamp - previous).min(NEVER as u64 - 1) as u32 }
 }
 
+/// The error of a plastic synapse that transmits more than `limit`, among `weights` of its projection; found after `step` steps.
+pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u32, f32)], limit: f32, step: u64) -> Error {
+    let what = match weights.iter().find(|w| !(w.2.abs() <= limit)) {
+        Some((source, target, w)) => format!("the weight of the synapse from neuron {source} to neuron {target} is {w}"),
+        None => "a synapse transmits more than it may".to_string(),
+    };
+    let (name, model) = (&net.projections[projection].name, &net.projections[projection].synapse.model.name);
+    let at = step as f64 * net.dt;
+    Error::Run {
+        message: format!("projection `{name}`: {what}, beyond the bound {limit} of {model}, at {at:.3} ms"),
+        remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
+    }
+}
+
 impl Snapshot {
     /// What is stored under a name that only some engines understand.
     pub(crate) fn extra(&self, wanted: &str) -> Option<&[u64]> {
@@ -139,7 +153,8 @@ pub trait Engine {
     }
 
     /// Whether the plastic weights of a projection change. While they do not, spikes leave no trace at its synapses and
-    /// transmit the weight as it stands.
+    /// transmit the weight as it stands. When they do again, the spikes of sources that arrived meanwhile, and those of targets
+    /// that were emitted meanwhile, count as if they had not occurred; a target's spike from before still reaches the synapse.
     ///
     /// # Errors
     /// The projection is not plastic, or the engine cannot do this.

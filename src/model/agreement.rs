@@ -391,7 +391,7 @@ fn bench_for(program: &Program, n: usize, seed: u32, uniform: u32) -> Bench {
 fn neuron(text: &str) -> crate::error::Result<NeuronModel> {
     match file::read("m.toml", text)? {
         Model::Neuron(model) => Ok(model),
-        Model::Synapse(_) => panic!("a synapse"),
+        _ => panic!("not a neuron"),
     }
 }
 

@@ -1,11 +1,12 @@
-//! A model file: TOML text to a checked [`NeuronModel`] or [`SynapseModel`]. Promises that whatever is wrong with a file is said
+//! A model file: TOML text to a checked [`NeuronModel`], [`SynapseModel`] or [`Modifier`]. Promises that whatever is wrong with a file is said
 //! here, at load time, with line and column, mistakes inside its WGSL code included. Knows TOML and naga; no engine.
 
 use super::expr::{self, Expr};
 use super::lower::{self, Roles};
+use super::program::Slot;
 use super::{
-    Constant, Crossing, Derived, EventForm, ExpTerm, NeuronModel, Param, Plasticity, Port, PostTrace, Recordable, Sign, State,
-    SynapseModel, Ty,
+    Constant, Crossing, Derived, EventForm, ExpTerm, Modifier, NeuronModel, Param, Plasticity, Port, PostState, PostTrace,
+    RANDOM, Recordable, Sign, State, SynapseModel, Ty,
 };
 use crate::error::{Error, Place, Result, nearest};
 use crate::units::Unit;
@@ -18,6 +19,7 @@ use toml_edit::{Document, Item, Key, TableLike, Value};
 pub enum Model {
     Neuron(NeuronModel),
     Synapse(SynapseModel),
+    Modifier(Modifier),
 }
 
 /// Read a model; `file` is its name as the user knows it.
@@ -31,7 +33,12 @@ pub fn read(file: &str, text: &str) -> Result<Model> {
     match kind.value.as_str() {
         "neuron" => neuron(&root).map(Model::Neuron),
         "synapse" => synapse(&root).map(Model::Synapse),
-        other => Err(source.fault(kind.span, format!("`{other}` is no kind of model"), "write \"neuron\" or \"synapse\"")),
+        "modifier" => modifier(&root).map(Model::Modifier),
+        other => Err(source.fault(
+            kind.span,
+            format!("`{other}` is no kind of model"),
+            "write \"neuron\", \"synapse\" or \"modifier\"",
+        )),
     }
 }
 
@@ -290,6 +297,8 @@ impl Head {
 
 /// Name, documentation, parameters, derived constants and states; `reserved` are names the code or the expressions use otherwise.
 fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
+    let signal = root.get("modulator").map(|_| "tau_modulator");
+    let is_neuron = reserved.contains(&"spike");
     let name = root.required("name")?.text()?;
     if name.value.is_empty() || !name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Err(root.source.fault(
@@ -326,7 +335,7 @@ fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
         let names = Names::new("")
             .with(head.params(), "")
             .with(head.derived(), "")
-            .with(["dt", "h"], "parameters, derived constants above it, dt and h");
+            .with(["dt", "h"].into_iter().chain(signal), "parameters, derived constants above it, dt and h");
         let (ty, value) = if entry.item.is_table_like() {
             let section = entry.section(&format!("`{}`", entry.key))?;
             section.allow(&["value", "type"])?;
@@ -342,12 +351,18 @@ fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
         let section = entry.section(&format!("state `{}`", entry.key))?;
         section.allow(&["init", "unit", "doc", "type"])?;
         let names = Names::new("").with(head.params(), "").with(head.derived(), "parameters and derived constants");
+        let (ty, init) = (ty(&section)?, section.required("init")?);
+        let random = init.item.as_str() == Some(RANDOM) && !head.params().any(|p| p == RANDOM);
+        if random && (ty != Ty::U32 || is_neuron) {
+            let remedy = "add type = \"u32\", and derive other numbers from it in the code";
+            return Err(root.source.fault(init.span(), "only u32 states of synapses start with random words", remedy));
+        }
         let state = State {
             name: entry.key.clone(),
-            ty: ty(&section)?,
+            ty,
             unit: section.unit(Some("1"))?,
             doc: section.text_or("doc", "")?,
-            init: section.required("init")?.expr(&names)?,
+            init: if random { Expr::name(RANDOM) } else { init.expr(&names)? },
         };
         head.declare(&entry)?;
         head.states.push(state);
@@ -659,9 +674,40 @@ fn exponentials(sum: &Section, names: &Names) -> Result<Crossing> {
     Ok(Crossing::Exponentials { constant, terms })
 }
 
+/// Names that the code of a synapse gives a meaning.
+fn words_of_synapses() -> Vec<&'static str> {
+    Plasticity::INPUTS.into_iter().chain(["w", "psc", "tau_modulator"]).collect()
+}
+
+/// Names of parameters that a scenario gives another meaning.
+fn refuse_scenario_words(root: &Section, head: &Head) -> Result<()> {
+    match ["model", "gate", "metaplasticity"].iter().find(|n| head.params().any(|p| p == **n)) {
+        Some(name) => {
+            let message = format!("`{name}` is a key of a scenario's synapses");
+            Err(root.source.fault(head.span_of(name), message, "choose another name"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn synapse(root: &Section) -> Result<SynapseModel> {
-    root.allow(&["name", "kind", "doc", "source", "bound", "params", "derived", "state", "post_traces", "code"])?;
-    let mut head = head(root, &["w", "elapsed", "since_pre", "since_post", "psc"])?;
+    root.allow(&[
+        "name",
+        "kind",
+        "doc",
+        "source",
+        "bound",
+        "modulator",
+        "post_event",
+        "params",
+        "derived",
+        "state",
+        "post_traces",
+        "post_states",
+        "code",
+    ])?;
+    let mut head = head(root, &words_of_synapses())?;
+    refuse_scenario_words(root, &head)?;
     let plasticity = plasticity(root, &mut head)?;
     let code = root.section("code")?;
     let mut model = SynapseModel {
@@ -680,25 +726,22 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
     if let Some(code) = &code {
         match plasticity {
             None => {
-                code.allow(&["functions", "on_pre"]).map_err(|e| match code.get("on_post") {
-                    Some(entry) => root.source.fault(
-                        entry.key_span,
-                        "`on_post` belongs to synapses whose weight changes",
-                        "add `bound = ...`, the largest weight that the code lets one reach (an expression over parameters)",
-                    ),
-                    None => e,
-                })?;
+                let plastic =
+                    |key: &str| code.get(key).map(|entry| belongs_to_plastic(root, entry.key_span, &format!("`{key}`")));
+                code.allow(&["functions", "on_pre"])
+                    .map_err(|e| plastic("on_post").or_else(|| plastic("on_modulator")).unwrap_or(e))?;
                 let compiled = synapse_code(root, &head, code)?;
                 (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
                 model.program = compiled.programs.into_iter().next().map(Arc::new);
             }
             Some(mut plasticity) => {
-                code.allow(&["functions", "on_pre", "on_post"])?;
-                let compiled = plastic_code(root, &head, &plasticity.traces, code)?;
+                code.allow(&["functions", "on_pre", "on_post", "on_modulator"])?;
+                let compiled = plastic_code(root, &head, &plasticity, code)?;
                 (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
                 let mut programs = compiled.programs.into_iter().map(Arc::new);
                 model.program = programs.next();
-                plasticity.on_post = programs.next();
+                plasticity.on_post = code.get("on_post").and_then(|_| programs.next());
+                plasticity.on_modulator = programs.next();
                 model.plasticity = Some(plasticity);
             }
         }
@@ -715,29 +758,73 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
     Ok(model)
 }
 
-/// `bound` and [post_traces]; the code is still to come.
+fn belongs_to_plastic(root: &Section, span: Range<usize>, what: &str) -> Error {
+    root.source.fault(
+        span,
+        format!("{what} belong{} to synapses whose weight changes", if what.starts_with('[') { "" } else { "s" }),
+        "add `bound = ...`, the largest weight that the code lets one reach (an expression over parameters)",
+    )
+}
+
+/// `bound`, `modulator`, `post_event`, [post_traces] and [post_states]; the code is still to come.
 fn plasticity(root: &Section, head: &mut Head) -> Result<Option<Plasticity>> {
-    let names = Names::new("").with(head.params(), "parameters");
-    let section = root.section("post_traces")?;
     let Some(bound) = root.get("bound") else {
-        return match section {
+        let tables = ["post_traces", "post_states"].into_iter().map(|key| (key, format!("[{key}]")));
+        let keys = ["modulator", "post_event"].into_iter().map(|key| (key, format!("`{key}`")));
+        return match tables.chain(keys).find_map(|(key, shown)| Some((root.get(key)?, shown))) {
             None => Ok(None),
-            Some(section) => Err(root.source.fault(
-                section.span,
-                "[post_traces] belong to synapses whose weight changes",
-                "add `bound = ...`, the largest weight that the code lets one reach (an expression over parameters)",
-            )),
+            Some((entry, shown)) => Err(belongs_to_plastic(root, entry.key_span, &shown)),
         };
     };
-    let bound = bound.expr(&names)?;
+    let bound = bound.expr(&Names::new("").with(head.params(), "parameters"))?;
+    let traces = post_traces(root, head)?;
+    let mut post_states = vec![];
+    for entry in root.section("post_states")?.iter().flat_map(Section::entries) {
+        let table = entry.section(&format!("state `{}` of the target", entry.key))?;
+        table.allow(&["doc"])?;
+        refuse_words(root, &entry)?;
+        post_states.push(PostState { name: head.declare(&entry)?, doc: table.text_or("doc", "")? });
+    }
+    let post_event = match root.get("post_event") {
+        None => None,
+        Some(entry) => {
+            let text = entry.text()?;
+            Some(match post_states.iter().position(|s| s.name == text.value) {
+                Some(at) => at,
+                None => {
+                    let named = Entry { key: text.value.clone(), key_span: text.within(0..text.value.len()), ..entry };
+                    refuse_words(root, &named)?;
+                    post_states.push(PostState { name: head.declare(&named)?, doc: "event of the target".into() });
+                    post_states.len() - 1
+                }
+            })
+        }
+    };
+    if post_states.len() > super::MAX_POST_STATES {
+        let message = format!("a synapse reads at most {} states of its target", super::MAX_POST_STATES);
+        let span = head.span_of(&post_states[super::MAX_POST_STATES].name);
+        return Err(root.source.fault(span, message, "compute with them in the neuron model, and read the result"));
+    }
+    let modulator = root.get("modulator").map(|e| e.text()).transpose()?.map(|t| t.value);
+    Ok(Some(Plasticity { bound, traces, post_states, post_event, modulator, on_post: None, on_modulator: None }))
+}
+
+/// Refuse a name of a trace or of a target's state that the code uses otherwise.
+fn refuse_words(root: &Section, entry: &Entry) -> Result<()> {
+    if words_of_synapses().iter().chain(&["dt", "h"]).any(|word| *word == entry.key) {
+        let message = format!("`{}` has a meaning of its own in a model", entry.key);
+        return Err(root.source.fault(entry.key_span.clone(), message, "choose another name"));
+    }
+    Ok(())
+}
+
+fn post_traces(root: &Section, head: &mut Head) -> Result<Vec<PostTrace>> {
+    let names = Names::new("").with(head.params(), "parameters");
     let mut traces = vec![];
-    for entry in section.iter().flat_map(Section::entries) {
+    for entry in root.section("post_traces")?.iter().flat_map(Section::entries) {
         let table = entry.section(&format!("trace `{}`", entry.key))?;
         table.allow(&["tau", "nearest", "doc"])?;
-        if ["dt", "h", "w", "elapsed", "since_pre", "since_post", "psc"].contains(&entry.key.as_str()) {
-            let message = format!("`{}` has a meaning of its own in a model", entry.key);
-            return Err(root.source.fault(entry.key_span, message, "choose another name"));
-        }
+        refuse_words(root, &entry)?;
         if traces.len() == super::MAX_TRACES {
             let message = format!("a synapse has at most {} traces of its target", super::MAX_TRACES);
             return Err(root.source.fault(entry.key_span, message, "keep what differs between synapses in [state]"));
@@ -746,7 +833,38 @@ fn plasticity(root: &Section, head: &mut Head) -> Result<Option<Plasticity>> {
         let (tau, doc) = (table.required("tau")?.expr(&names)?, table.text_or("doc", "")?);
         traces.push(PostTrace { name: head.declare(&entry)?, tau, nearest, doc });
     }
-    Ok(Some(Plasticity { bound, traces, on_post: None }))
+    Ok(traces)
+}
+
+/// What the code of a modifier reads beside the inputs: ends of the interval of weights, and where the step comes from.
+const MODIFIER_CONSTANTS: [&str; 2] = ["w_min", "w_max"];
+pub(super) const MODIFIER_FLAGS: [&str; 2] = ["at_pre", "at_post"];
+
+/// A modifier is checked by itself here, at its own lines; composed, its code is known to be good.
+fn modifier(root: &Section) -> Result<Modifier> {
+    root.allow(&["name", "kind", "doc", "source", "modulator", "params", "derived", "state", "post_traces", "code"])?;
+    let own = ["step"].into_iter().chain(MODIFIER_CONSTANTS).chain(MODIFIER_FLAGS);
+    let mut head = head(root, &words_of_synapses().into_iter().chain(own).collect::<Vec<_>>())?;
+    refuse_scenario_words(root, &head)?;
+    let traces = post_traces(root, &mut head)?;
+    let modulator = root.get("modulator").map(|e| e.text()).transpose()?.map(|t| t.value);
+    let code = root
+        .section("code")?
+        .ok_or_else(|| root.source.fault(root.span.clone(), "a modifier needs [code]", "add [code] with `on_step`"))?;
+    code.allow(&["functions", "on_step"])?;
+    let functions = modifier_code(root, &mut head, &traces, modulator.is_some(), &code)?;
+    Ok(Modifier {
+        place: root.source.place(0..0),
+        name: head.name,
+        doc: head.doc,
+        source: head.source,
+        params: head.params,
+        derived: head.derived.into_iter().filter(|d| !MODIFIER_CONSTANTS.contains(&d.name.as_str())).collect(),
+        states: head.states,
+        traces,
+        modulator,
+        functions,
+    })
 }
 
 /// A module's text as it is put together, and where each piece came from.
@@ -891,26 +1009,39 @@ fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled>
     compile(root, head, &states, &["w", "elapsed"], ("psc", Ty::F32), &[entry], &[&functions, &on_pre], assemble)
 }
 
-/// `on_pre`, and `on_post` where there is one: both see and change the weight and the states.
-fn plastic_code(root: &Section, head: &Head, traces: &[PostTrace], code: &Section) -> Result<Compiled> {
+/// `on_pre`, and `on_post` and `on_modulator` where there are any: all see and change the weight and the states.
+fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) -> Result<Compiled> {
     let functions = snippet(code, "functions")?;
     let on_pre = code.required("on_pre")?.text()?;
-    let on_post = snippet(code, "on_post")?;
+    let (on_post, on_modulator) = (snippet(code, "on_post")?, snippet(code, "on_modulator")?);
     let psc = |text: &Text| words(&text.value).any(|w| w == "psc");
-    if let Some(text) = on_post.as_ref().filter(|t| psc(t)) {
-        return Err(root.source.fault(text.span.clone(), "`on_post` transmits nothing", "set `psc` in `on_pre`"));
+    for (name, text) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
+        if let Some(text) = text.as_ref().filter(|t| psc(t)) {
+            return Err(root.source.fault(text.span.clone(), format!("`{name}` transmits nothing"), "set `psc` in `on_pre`"));
+        }
+    }
+    if let (Some(text), None) = (&on_modulator, &rule.modulator) {
+        let remedy = "add `modulator = \"dopamine\"` (a name for what it reads) at the top";
+        return Err(root.source.fault(text.span.clone(), "`on_modulator` belongs to rules that read a signal", remedy));
+    }
+    if let (Some(event), None) = (root.get("post_event"), &on_post) {
+        return Err(root.source.fault(event.key_span, "`post_event` needs `on_post`", "add the code that runs at these events"));
     }
     let says_psc = psc(&on_pre) || functions.as_ref().is_some_and(psc);
-    let inputs: Vec<&str> = Plasticity::INPUTS.into_iter().chain(traces.iter().map(|t| t.name.as_str())).collect();
+    let traces = rule.traces.iter().map(|t| t.name.as_str());
+    let states = rule.post_states.iter().map(|s| s.name.as_str());
+    let inputs: Vec<&str> = Plasticity::INPUTS.into_iter().chain(traces).chain(states).collect();
     let assemble = |constants: &[(&str, Ty)]| {
         let mut module = declarations(head, constants, &[&["w"], &inputs[..]].concat(), "psc", Ty::F32);
         if let Some(text) = &functions {
             module.snippet(text);
         }
-        if let Some(text) = &on_post {
-            module.add("fn on_post() {\n");
-            module.snippet(text);
-            module.add("}\n");
+        for (name, text) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
+            if let Some(text) = text {
+                module.add(&format!("fn {name}() {{\n"));
+                module.snippet(text);
+                module.add("}\n");
+            }
         }
         // What is transmitted is the new weight, unless the code says otherwise.
         module.add(if says_psc { "fn on_pre() {\npsc = w;\n" } else { "fn on_pre() {\n" });
@@ -920,10 +1051,75 @@ fn plastic_code(root: &Section, head: &Head, traces: &[PostTrace], code: &Sectio
     };
     let states: Vec<(&str, Ty)> =
         [("w", Ty::F32)].into_iter().chain(head.states.iter().map(|s| (s.name.as_str(), s.ty))).collect();
-    let mut entries = vec![EntryPoint { integrate: None, update: "on_pre" }];
-    entries.extend(on_post.is_some().then_some(EntryPoint { integrate: None, update: "on_post" }));
-    let texts = [&functions, &on_post, &Some(on_pre.clone())];
-    compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)
+    let on_pre = Some(on_pre.clone());
+    let parts = [("on_pre", &on_pre), ("on_post", &on_post), ("on_modulator", &on_modulator)];
+    let parts = parts.iter().filter_map(|(name, text)| Some((*name, text.as_ref()?)));
+    let entries: Vec<EntryPoint> = parts.clone().map(|(update, _)| EntryPoint { integrate: None, update }).collect();
+    let texts = [&functions, &on_post, &on_pre, &on_modulator];
+    let mut compiled = compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)?;
+    // Only `on_pre` transmits.
+    for program in &mut compiled.programs[1..] {
+        program.update.stores.retain(|(slot, _)| *slot != Slot::Output);
+        program.update = program.update.without_dead_code();
+    }
+    for ((name, text), program) in parts.zip(&compiled.programs) {
+        let reads = |input: &str| inputs.iter().position(|i| *i == input).is_some_and(|i| program.reads(i));
+        let fault = |message: String, remedy: &str| Err(root.source.fault(text.span.clone(), message, remedy));
+        if let (Some(input), None) = (["modulator", "modulator_start"].iter().find(|i| reads(i)), &rule.modulator) {
+            return fault(
+                format!("`{name}` reads `{input}`"),
+                "add `modulator = \"dopamine\"` (a name for what it reads) at the top",
+            );
+        }
+        if name != "on_modulator" && reads("jump") {
+            return fault(format!("`{name}` reads `jump`, which only `on_modulator` has"), "move it to `on_modulator`");
+        }
+        if name == "on_modulator"
+            && let Some(state) = rule.post_states.iter().find(|s| reads(&s.name))
+        {
+            let message = format!("`on_modulator` reads `{}`, and states of the target are kept at its events only", state.name);
+            return fault(message, "keep what it needs in [state], set by `on_post` or `on_pre`");
+        }
+    }
+    Ok(compiled)
+}
+
+/// Checks `on_step`; the names of the functions of its own.
+fn modifier_code(root: &Section, head: &mut Head, traces: &[PostTrace], signal: bool, code: &Section) -> Result<Vec<String>> {
+    let functions = snippet(code, "functions")?;
+    let on_step = code.required("on_step")?.text()?;
+    for name in MODIFIER_CONSTANTS {
+        head.derived.push(Derived { name: name.into(), ty: Ty::F32, value: Expr::number(0.0) });
+    }
+    let names: Vec<&str> = Plasticity::INPUTS.into_iter().chain(traces.iter().map(|t| t.name.as_str())).collect();
+    let inputs: Vec<&str> = ["w"].into_iter().chain(names).collect();
+    let head = &*head;
+    let assemble = |constants: &[(&str, Ty)]| {
+        let mut module = declarations(head, constants, &inputs, "psc", Ty::F32);
+        if let Some(text) = &functions {
+            module.snippet(text);
+        }
+        let flags = MODIFIER_FLAGS.map(|flag| format!(", {flag}: bool")).concat();
+        module.add(&format!("fn on_step(change: f32{flags}) -> f32 {{\nvar step = change;\n"));
+        module.snippet(&on_step);
+        module.add("return step;\n}\nfn on_pre() {\npsc = on_step(elapsed, true, false);\n}\n");
+        module
+    };
+    let states: Vec<(&str, Ty)> = head.states.iter().map(|s| (s.name.as_str(), s.ty)).collect();
+    let entry = EntryPoint { integrate: None, update: "on_pre" };
+    let texts = [&functions, &Some(on_step.clone())];
+    let compiled = compile(root, head, &states, &inputs, ("psc", Ty::F32), &[entry], &texts, assemble)?;
+    let reads = |input: &str| inputs.iter().position(|i| *i == input).is_some_and(|i| compiled.programs[0].reads(i));
+    let fault = |message: &str, remedy: &str| Err(root.source.fault(on_step.span.clone(), message, remedy));
+    if reads("jump") {
+        return fault("`on_step` reads `jump`, which only `on_modulator` of a rule has", "read `modulator`");
+    }
+    if !signal && (reads("modulator") || reads("modulator_start")) {
+        return fault("`on_step` reads a signal", "add `modulator = \"gate\"` (a name for what it reads) at the top");
+    }
+    let text = functions.map_or(String::new(), |t| t.value);
+    let all: Vec<&str> = words(&text).collect();
+    Ok(all.windows(2).filter(|w| w[0] == "fn").map(|w| w[1].to_string()).collect())
 }
 
 fn declarations(head: &Head, constants: &[(&str, Ty)], inputs: &[&str], output: &str, output_ty: Ty) -> Assembly {
@@ -1002,7 +1198,6 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::program::Slot;
 
     const LIF: &str = r#"name = "lif"
 kind = "neuron"
@@ -1049,7 +1244,7 @@ reset = "v = 0.0; r = 20;"
     fn neuron(text: &str) -> Result<NeuronModel> {
         match read("lif.toml", text)? {
             Model::Neuron(model) => Ok(model),
-            Model::Synapse(_) => panic!("a synapse"),
+            _ => panic!("not a neuron"),
         }
     }
 
@@ -1188,7 +1383,7 @@ reset = "v = 0.0; r = 20;"
                 "kind = \"neuron\"",
                 "kind = \"cell\"",
                 r#"
-lif.toml:2:8: `cell` is no kind of model (write "neuron" or "synapse")
+lif.toml:2:8: `cell` is no kind of model (write "neuron", "synapse" or "modifier")
 kind = "cell"
        ^^^^^^"#,
             ),
@@ -1325,7 +1520,7 @@ threshold = "v + theta"
         let Model::Synapse(model) = read("s.toml", text).unwrap_or_else(|e| panic!("{e}")) else { panic!("a neuron") };
         let plasticity = model.plasticity.as_ref().expect("a plastic synapse");
         let (pre, post) = (model.program.as_ref().unwrap(), plasticity.on_post.as_ref().unwrap());
-        assert_eq!((plasticity.traces.len(), pre.states.len(), pre.inputs, pre.constants.len()), (1, 2, 4, 1));
+        assert_eq!((plasticity.traces.len(), pre.states.len(), pre.inputs, pre.constants.len()), (1, 2, 8, 1));
         assert_eq!((&post.states, post.inputs, &post.constants), (&pre.states, pre.inputs, &pre.constants));
         // `w` leaves on_pre as state 0, and is what it transmits.
         let stored = |slot| pre.update.stores.iter().find(|s| s.0 == slot).map(|s| s.1);
@@ -1347,6 +1542,67 @@ threshold = "v + theta"
         }
         let got = transcript("name = \"s\"\nkind = \"synapse\"\n[code]\non_pre = \"psc = w;\"\non_post = \"\"\n");
         assert!(got.contains("`on_post` belongs to synapses whose weight changes (add `bound"), "{got}");
+    }
+
+    /// Signals, states of the target, random words: what is read, and what is refused.
+    #[test]
+    fn rules_of_three_factors_are_checked() {
+        let text = "name = \"s\"\nkind = \"synapse\"\nbound = 2\nmodulator = \"dopamine\"\npost_event = \"ltp\"\n[derived]\n\
+                    k = \"1/tau_modulator\"\n[state]\nc = { init = 0 }\nr = { type = \"u32\", init = \"random\" }\n[post_states]\n\
+                    u = { doc = \"potential\" }\n[code]\non_modulator = \"w = w + c * modulator_start * k + jump;\"\n\
+                    on_post = \"c = c + ltp * since_event;\"\non_pre = \"w = w - u * modulator; r = r * 3u;\"\n";
+        let Model::Synapse(model) = read("s.toml", text).unwrap_or_else(|e| panic!("{e}")) else { panic!("no synapse") };
+        let rule = model.plasticity.as_ref().unwrap();
+        let (pre, post) = (model.program.as_ref().unwrap(), rule.on_post.as_ref().unwrap());
+        let jump = rule.on_modulator.as_ref().unwrap();
+        assert!(model.states[1].is_random() && !model.states[0].is_random());
+        assert_eq!((rule.modulator.as_deref(), rule.post_event, rule.inputs()), (Some("dopamine"), Some(1), 9));
+        let reads = |program: &crate::model::program::Program| (0..9).filter(|i| program.reads(*i)).collect::<Vec<_>>();
+        let (u, ltp) = (rule.state_input(0), rule.state_input(1));
+        assert_eq!(reads(pre), [Plasticity::MODULATOR, u]);
+        assert_eq!(reads(post), [Plasticity::SINCE_EVENT, ltp]);
+        assert_eq!(reads(jump), [Plasticity::MODULATOR_START, Plasticity::JUMP]);
+        assert_eq!((pre.states.len(), jump.constants.len()), (3, 1));
+        let (signal, derived) = ("modulator = \"dopamine\"\n", "[derived]\nk = \"1/tau_modulator\"\n");
+        assert!(text.contains(signal) && text.contains(derived));
+        let got = transcript(&text.replacen(signal, "", 1));
+        assert!(got.starts_with("lif.toml:6:8: `tau_modulator` is not known here"), "{got}");
+        let got = transcript(&text.replacen(signal, "", 1).replacen(derived, "[derived]\nk = 1\n", 1));
+        assert!(got.contains("`on_modulator` belongs to rules that read a signal"), "{got}");
+        for (from, to, said) in [
+            ("w - u * modulator", "w - u * jump", "`on_pre` reads `jump`, which only `on_modulator` has"),
+            ("+ jump", "+ u", "`on_modulator` reads `u`, and states of the target are kept at its events only"),
+            ("type = \"u32\", init", "init", "only u32 states of synapses start with random words"),
+            ("post_event = \"ltp\"", "post_event = \"modulator\"", "`modulator` has a meaning of its own"),
+            ("bound = 2\n", "", "[post_states] belong to synapses whose weight changes"),
+            ("u = { doc", "v1 = {}\nv2 = {}\nv3 = {}\nu = { doc", "reads at most 4 states of its target"),
+            ("on_post = \"c = c + ltp * since_event;\"\n", "", "`post_event` needs `on_post`"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let got = transcript(&text.replacen(from, to, 1));
+            assert!(got.contains(said), "{got}");
+        }
+    }
+
+    #[test]
+    fn modifiers_are_checked_by_themselves() {
+        let text = "name = \"m\"\nkind = \"modifier\"\n[params]\nk = { default = 2, unit = \"1\" }\n[state]\nn = { init = 0 }\n[code]\n\
+                    functions = \"fn half(x: f32) -> f32 { return x * 0.5; }\"\non_step = '''\nn = n + 1.0;\n\
+                    step = half(step) * k;\nif (at_pre && w < w_max) { step = 0.0; }\n'''\n";
+        let Model::Modifier(model) = read("m.toml", text).unwrap_or_else(|e| panic!("{e}")) else { panic!("no modifier") };
+        assert_eq!((model.functions, model.derived.len(), model.states.len()), (vec!["half".to_string()], 0, 1));
+        for (from, to, said) in [
+            ("half(step)", "hlf(step)", "no definition in scope for identifier: `hlf`"),
+            ("step = half", "w = half", "`w` is an input and cannot be assigned"),
+            ("n = n + 1.0", "n = n + modulator", "`on_step` reads a signal (add `modulator"),
+            ("n = n + 1.0", "n = n + jump", "`on_step` reads `jump`"),
+            ("n = { init", "step = { init", "`step` has a meaning of its own"),
+            ("k = { def", "gate = { def", "`gate` is a key of a scenario's synapses"),
+            ("on_step", "on_pre", "has no key `on_pre`"),
+        ] {
+            let got = transcript(&text.replacen(from, to, 1));
+            assert!(got.contains(said), "{got}");
+        }
     }
 
     #[test]

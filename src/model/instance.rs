@@ -6,6 +6,7 @@ use super::kernel::Operand;
 use super::{Constant, Derived, NeuronModel, Param, State, SynapseModel, Ty};
 use crate::error::{Error, Result, nearest};
 use crate::network::{NeuronInstance, SynapseInstance, Values};
+use crate::rng::{Purpose, key, philox4x32};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -169,7 +170,8 @@ fn derived(model: &str, list: &[Derived], table: &mut Table) -> Result<Vec<Value
 }
 
 fn initial(model: &str, states: &[State], table: &Table) -> Result<Vec<Values>> {
-    states.iter().map(|s| checked(model, &s.name, s.ty, table.eval(&s.init)?)).collect()
+    let value = |s: &State| if s.is_random() { Ok(Values::Uniform(0.0)) } else { table.eval(&s.init) };
+    states.iter().map(|s| checked(model, &s.name, s.ty, value(s)?)).collect()
 }
 
 fn constants(list: &[Constant], params: &[Param], derived: &[Derived], values: impl Fn(usize, bool) -> Words) -> Vec<Words> {
@@ -293,13 +295,19 @@ impl Recorder {
 }
 
 impl SynapseInstance {
-    /// A model with the parameters given (others take their defaults), on a grid of `dt` ms.
+    /// A model with the parameters given (others take their defaults), on a grid of `dt` ms; a signal that it reads stays.
     pub fn new(model: &Arc<SynapseModel>, given: &[(String, f64)], dt: f64) -> Result<SynapseInstance> {
+        Self::modulated(model, given, dt, f64::INFINITY)
+    }
+
+    /// The same for a signal that decays with `tau_modulator` ms.
+    pub fn modulated(model: &Arc<SynapseModel>, given: &[(String, f64)], dt: f64, tau_modulator: f64) -> Result<SynapseInstance> {
         let given: Vec<(String, Values)> = given.iter().map(|(n, x)| (n.clone(), Values::Uniform(*x))).collect();
         let mut table = Table::default();
         let params = parameters(&model.name, &model.params, &given, &mut table)?;
         table.add("dt", Values::Uniform(dt));
         table.add("h", Values::Uniform(dt));
+        table.add("tau_modulator", Values::Uniform(tau_modulator));
         let derived = derived(&model.name, &model.derived, &mut table)?;
         let initial = initial(&model.name, &model.states, &table)?;
         let plain = |list: Vec<Values>| list.iter().map(|v| v.get(0)).collect();
@@ -336,7 +344,14 @@ impl SynapseInstance {
         }
     }
 
-    /// Initial states in the order of `model.states`.
+    /// What a random state of a synapse starts with, the same on every engine: `seed` of the network, index of the projection, of
+    /// the state in `model.states`, and of the synapse in canonical order.
+    pub fn random_word(seed: u64, projection: usize, state: usize, synapse: u64) -> u32 {
+        let counter = [synapse as u32, (synapse >> 32) as u32, state as u32, Purpose::SynapseParameter as u32];
+        philox4x32(counter, key(seed, projection as u32))[0]
+    }
+
+    /// Initial states in the order of `model.states`; random ones are 0 here.
     pub fn initial_words(&self) -> Vec<u32> {
         self.initial.iter().zip(&self.model.states).map(|(v, s)| word(*v, s.ty)).collect()
     }

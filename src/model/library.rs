@@ -1,7 +1,7 @@
 //! All models that can be named: the built-in files, and those of the user's folders, which extend and override them.
 
 use super::file::{self, Model};
-use super::{NeuronModel, SynapseModel};
+use super::{Modifier, NeuronModel, SynapseModel};
 use crate::error::{Error, Result, nearest};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ mod built_in {
 pub struct Library {
     neurons: BTreeMap<String, Arc<NeuronModel>>,
     synapses: BTreeMap<String, Arc<SynapseModel>>,
+    modifiers: BTreeMap<String, Arc<Modifier>>,
 }
 
 impl Library {
@@ -31,6 +32,7 @@ impl Library {
             }
             library.neurons.append(&mut own.neurons);
             library.synapses.append(&mut own.synapses);
+            library.modifiers.append(&mut own.modifiers);
         }
         Ok(library)
     }
@@ -59,6 +61,10 @@ impl Library {
                 let (name, place) = (model.name.clone(), model.place.clone());
                 (name.clone(), self.synapses.insert(name, Arc::new(model)).map(|m| m.place.file.clone()), place)
             }
+            Model::Modifier(model) => {
+                let (name, place) = (model.name.clone(), model.place.clone());
+                (name.clone(), self.modifiers.insert(name, Arc::new(model)).map(|m| m.place.file.clone()), place)
+            }
         };
         match other {
             Some(other) => Err(Error::at(
@@ -78,6 +84,10 @@ impl Library {
         self.synapses.get(name).cloned().ok_or_else(|| unknown("synapse", name, self.synapses.keys()))
     }
 
+    pub fn modifier(&self, name: &str) -> Result<Arc<Modifier>> {
+        self.modifiers.get(name).cloned().ok_or_else(|| unknown("modifier", name, self.modifiers.keys()))
+    }
+
     /// All neuron models by name.
     pub fn neurons(&self) -> impl Iterator<Item = &Arc<NeuronModel>> {
         self.neurons.values()
@@ -87,13 +97,19 @@ impl Library {
     pub fn synapses(&self) -> impl Iterator<Item = &Arc<SynapseModel>> {
         self.synapses.values()
     }
+
+    /// All modifiers of plastic synapses by name.
+    pub fn modifiers(&self) -> impl Iterator<Item = &Arc<Modifier>> {
+        self.modifiers.values()
+    }
 }
 
 fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Error {
     let known: Vec<&str> = known.map(String::as_str).collect();
     let remedy = nearest(name, known.iter().copied())
         .map_or_else(|| format!("known are {}", known.join(", ")), |n| format!("did you mean `{n}`?"));
-    Error::input(format!("there is no {kind} model `{name}`"), remedy)
+    let kind = if kind == "modifier" { kind.to_string() } else { format!("{kind} model") };
+    Error::input(format!("there is no {kind} `{name}`"), remedy)
 }
 
 fn unreadable(path: &Path, cause: std::io::Error) -> Error {
@@ -133,6 +149,16 @@ mod tests {
         for model in library.synapses() {
             assert_eq!(model.place.file, format!("models/synapses/{}.toml", model.name));
             crate::network::SynapseInstance::new(model, &[], 0.1).unwrap_or_else(|e| panic!("{e}"));
+        }
+        for modifier in library.modifiers() {
+            assert_eq!(modifier.place.file, format!("models/modifiers/{}.toml", modifier.name));
+            assert!(!modifier.doc.is_empty() && !modifier.source.is_empty(), "{}", modifier.name);
+            assert!(modifier.params.iter().all(|p| !p.doc.is_empty()), "{}", modifier.name);
+            for model in library.synapses().filter(|m| m.plasticity.is_some()) {
+                let composed = crate::model::compose(model, &[modifier]).unwrap_or_else(|e| panic!("{e}"));
+                assert_eq!(composed.model.name, format!("{}+{}", model.name, modifier.name));
+                crate::network::SynapseInstance::new(&Arc::new(composed.model), &[], 0.1).unwrap_or_else(|e| panic!("{e}"));
+            }
         }
         let error = library.neuron("iaf_psc_ex").unwrap_err();
         assert_eq!(error.to_string(), "there is no neuron model `iaf_psc_ex` (did you mean `iaf_psc_exp`?)");

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod agreement;
 mod compiled;
+mod compose;
 pub mod expr;
 mod file;
 mod instance;
@@ -18,6 +19,7 @@ pub mod program;
 pub(crate) mod vector;
 
 use crate::error::Place;
+pub use compose::{Composed, compose};
 use expr::Expr;
 pub use instance::{Recorder, Words, number, word};
 use std::sync::Arc;
@@ -72,9 +74,19 @@ pub struct State {
     pub ty: Ty,
     pub unit: String,
     pub doc: String,
-    /// Initial value, an expression over parameters.
+    /// Initial value, an expression over parameters; of a synapse's u32 state also the name `random`.
     pub init: Expr,
 }
+
+impl State {
+    /// A random word a synapse at the start: [`crate::network::SynapseInstance::random_word`].
+    pub fn is_random(&self) -> bool {
+        self.ty == Ty::U32 && self.init.text == RANDOM
+    }
+}
+
+/// The initial value that stands for a random word.
+const RANDOM: &str = "random";
 
 /// Where synaptic input arrives. A projection names a port, or leaves the choice to the sign of its weights.
 #[derive(Clone, Debug)]
@@ -204,21 +216,85 @@ pub struct SynapseModel {
 }
 
 /// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. Spikes of
-/// the target count at the synapse the delay later (the whole delay is dendritic), those of the source at once, as in NEST.
+/// the target count at the synapse the delay later (the whole delay is dendritic), those of the source at once, as in NEST; so do
+/// jumps of a modulator. At equal times `on_modulator` runs first, then `on_post`, then `on_pre`.
 #[derive(Clone, Debug)]
 pub struct Plasticity {
     /// Largest weight that the code lets a weight reach, over parameters; its sign is that of all weights.
     pub bound: expr::Expr,
     pub traces: Vec<PostTrace>,
-    /// Runs for each spike of the target since the source's last one, in order, before `on_pre`.
+    /// States of the target that the code reads.
+    pub post_states: Vec<PostState>,
+    /// Index into `post_states`: `on_post` runs, and traces grow, not at spikes of the target but at each step after which this state is not 0.
+    pub post_event: Option<usize>,
+    /// What the file calls the global signal that the code reads; None when it reads none.
+    pub modulator: Option<String>,
+    /// Runs for each spike (or event) of the target since the source's last spike, in order, before `on_pre`.
     pub on_post: Option<Arc<program::Program>>,
+    /// Runs for each jump of the signal since the source's last spike, in order of time with `on_post`.
+    pub on_modulator: Option<Arc<program::Program>>,
 }
 
 impl Plasticity {
-    /// Inputs of `on_pre` and `on_post` before the traces, ms: between the source's previous spike and this one (infinite at its
-    /// first); from the last spike of the source (a source starts with one at 0, as in NEST) and of the target (infinite before
-    /// its first) to this event.
-    pub const INPUTS: [&str; 3] = ["elapsed", "since_pre", "since_post"];
+    /// Inputs of all programs before the traces and then the states of the target. In ms: between the source's previous spike and
+    /// this one (infinite at its first); from the last spike of the source (a source starts with one at 0, as in NEST) and of the
+    /// target (infinite before its first) to this event; from the synapse's previous event of any kind that has code (0 at the start).
+    /// Then the signal at this event (`on_modulator`: before the jump; the others: after one that coincides), the signal just after
+    /// the synapse's previous event, and the amount of the jump (`on_modulator` only).
+    pub const INPUTS: [&str; 7] = ["elapsed", "since_pre", "since_post", "since_event", "modulator", "modulator_start", "jump"];
+    /// Positions among [`Plasticity::INPUTS`].
+    pub const ELAPSED: usize = 0;
+    pub const SINCE_PRE: usize = 1;
+    pub const SINCE_POST: usize = 2;
+    pub const SINCE_EVENT: usize = 3;
+    pub const MODULATOR: usize = 4;
+    pub const MODULATOR_START: usize = 5;
+    pub const JUMP: usize = 6;
+
+    /// Number of inputs of each program.
+    pub fn inputs(&self) -> usize {
+        Plasticity::INPUTS.len() + self.traces.len() + self.post_states.len()
+    }
+    /// Input of a trace, and of a state of the target.
+    pub fn trace_input(&self, trace: usize) -> usize {
+        Plasticity::INPUTS.len() + trace
+    }
+    pub fn state_input(&self, state: usize) -> usize {
+        Plasticity::INPUTS.len() + self.traces.len() + state
+    }
+    /// What the rule has that only some engines do, in words; None for a rule of spikes alone.
+    pub fn special(&self) -> Option<&'static str> {
+        match (&self.modulator, self.post_event, self.post_states.is_empty()) {
+            (Some(_), ..) => Some("modulators"),
+            (_, Some(_), _) => Some("events of the target other than spikes"),
+            (_, _, false) => Some("states of the target that a synapse reads"),
+            _ => None,
+        }
+    }
+}
+
+/// A state of a synapse's target that its code reads, as it is after the step that ends at the event (on the target's clock).
+#[derive(Clone, Debug)]
+pub struct PostState {
+    pub name: String,
+    pub doc: String,
+}
+
+/// A checked modifier: code that changes the steps of any plastic rule (models/modifiers). [`compose`] makes a synapse model of both.
+#[derive(Debug)]
+pub struct Modifier {
+    pub name: String,
+    pub doc: String,
+    pub source: String,
+    pub place: Place,
+    pub params: Vec<Param>,
+    pub derived: Vec<Derived>,
+    pub states: Vec<State>,
+    pub traces: Vec<PostTrace>,
+    /// What the file calls the signal that it reads.
+    pub modulator: Option<String>,
+    /// Functions of its own, by name, and the statements of `on_step`.
+    pub(crate) functions: Vec<String>,
 }
 
 /// A trace of a synapse's target: at a spike it jumps by 1 (to 1 when only the nearest counts), between them it decays with `tau`.
@@ -235,6 +311,9 @@ pub struct PostTrace {
 /// Traces of its target that a synapse may have.
 pub const MAX_TRACES: usize = 5;
 
+/// States of its target that a synapse may read.
+pub const MAX_POST_STATES: usize = 4;
+
 impl NeuronModel {
     pub fn param(&self, name: &str) -> Option<usize> {
         self.params.iter().position(|p| p.name == name)
@@ -244,6 +323,19 @@ impl NeuronModel {
     }
     pub fn state(&self, name: &str) -> Option<usize> {
         self.states.iter().position(|s| s.name == name)
+    }
+    /// Index of a state that a synapse of model `reader` reads of its target.
+    ///
+    /// # Errors
+    /// There is no such state; names those there are.
+    pub(crate) fn reads_state(&self, reader: &str, state: &str) -> crate::error::Result<usize> {
+        self.state(state).ok_or_else(|| {
+            let all = self.states.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+            crate::error::Error::input(
+                format!("{reader} reads the state `{state}` of its target, which {} has not", self.name),
+                format!("project onto a model with that state; {} has {}", self.name, if all.is_empty() { "none" } else { &all }),
+            )
+        })
     }
     /// What runs this model on the CPU: its compiled form where there is one, else the interpreter.
     pub fn kernel(&self) -> Arc<dyn kernel::Kernel> {
@@ -269,7 +361,16 @@ impl SynapseModel {
 
     /// What runs `on_post` on the CPU, where there is one.
     pub fn post_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
-        let program = self.plasticity.as_ref()?.on_post.as_ref()?;
-        compiled::find(program).or_else(|| Some(Arc::new(interpret::Interpreter::new(program))))
+        Some(kernel_of(self.plasticity.as_ref()?.on_post.as_ref()?))
     }
+
+    /// What runs `on_modulator` on the CPU, where there is one.
+    pub fn modulator_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
+        Some(kernel_of(self.plasticity.as_ref()?.on_modulator.as_ref()?))
+    }
+}
+
+/// The compiled form of a program where there is one, else the interpreter.
+fn kernel_of(program: &Arc<program::Program>) -> Arc<dyn kernel::Kernel> {
+    compiled::find(program).unwrap_or_else(|| Arc::new(interpret::Interpreter::new(program)))
 }

@@ -118,6 +118,11 @@ impl Program {
         }
     }
 
+    /// Whether the code reads an input.
+    pub fn reads(&self, input: usize) -> bool {
+        [&self.integrate, &self.update].iter().any(|part| part.ops.contains(&Op::Input(input as u32)))
+    }
+
     /// FNV-1a of the listing.
     pub fn hash(&self) -> u64 {
         self.to_string().bytes().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ b as u64).wrapping_mul(0x0000_0100_0000_01B3))

@@ -10,6 +10,7 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::error::Result;
 use crate::model::{NeuronModel, SynapseModel};
 use crate::stimulus::{Drive, SpikeSource};
 use std::sync::Arc;
@@ -237,6 +238,18 @@ pub enum Probe {
     Rate { population: usize, bin: f64 },
     /// Weights of a projection, at the start, at the end and every `interval` ms when given.
     Weights { projection: usize, interval: Option<f64> },
+}
+
+impl Projection {
+    /// Indices in the target's model of the states that the synapse's code reads.
+    ///
+    /// # Errors
+    /// The target has no such state.
+    pub fn post_states(&self, net: &Network) -> Result<Vec<usize>> {
+        let wanted = self.synapse.model.plasticity.iter().flat_map(|p| &p.post_states);
+        let Cell::Neuron(target) = &net.populations[self.target].cell else { return Ok(vec![]) };
+        wanted.map(|state| target.model.reads_state(&self.synapse.model.name, &state.name)).collect()
+    }
 }
 
 impl Network {

@@ -17,7 +17,7 @@
 
 use super::quantum::{is_dynamic, ports, quanta, reachable};
 use super::rules::Rows;
-use super::{Cell, Edge, Network, Rule};
+use super::{Cell, Edge, Network, Rule, SynapseInstance};
 use crate::error::{Error, Result};
 use crate::model::Ty;
 use rayon::prelude::*;
@@ -67,6 +67,18 @@ pub enum Form {
     Dynamic(u32),
 }
 
+impl Form {
+    /// Words after the header of a segment.
+    #[inline]
+    pub fn words(self, count: usize) -> usize {
+        match self {
+            Form::Narrow => count,
+            Form::Wide => 2 * count,
+            Form::Dynamic(_) => 1 + count,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// First accumulator address of the 65,536 that a narrow segment can name.
@@ -98,6 +110,25 @@ pub struct Table {
     pub groups: Vec<Group>,
     pub dynamics: Vec<Dynamic>,
     pub synapses: u64,
+}
+
+/// A table without its dynamic synapses.
+#[derive(Clone, Copy)]
+pub struct Streams<'a> {
+    pub shards: &'a [Vec<u32>],
+    pub row: &'a [u64],
+    pub groups: &'a [Group],
+}
+
+impl Table {
+    pub fn streams(&self) -> Streams<'_> {
+        Streams { shards: &self.shards, row: &self.row, groups: &self.groups }
+    }
+
+    /// The streams, and what their dynamic segments name.
+    pub fn split(&mut self) -> (Streams<'_>, &mut [Dynamic]) {
+        (Streams { shards: &self.shards, row: &self.row, groups: &self.groups }, &mut self.dynamics)
+    }
 }
 
 pub const NO_ROW: u64 = u64::MAX;
@@ -522,9 +553,11 @@ pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) 
         tables.par_iter_mut().enumerate().try_for_each(|(b, table)| pieces.iter().try_for_each(|p| table.append(&p[b], room)))?;
     }
     tables.par_iter_mut().try_for_each(|table| table.start_dynamics(net))?;
-    progress(1.0);
     let (min_delay, max_delay) = if max_delay == 0 { (1, 1) } else { (min_delay, max_delay) };
-    Ok(Tables { blocks: encoder.blocks, tables, quantum: encoder.quantum, min_delay, max_delay })
+    let mut tables = Tables { blocks: encoder.blocks, tables, quantum: encoder.quantum, min_delay, max_delay };
+    tables.start_random(net, rows)?;
+    progress(1.0);
+    Ok(tables)
 }
 
 fn check_delays(net: &Network) -> Result<()> {
@@ -765,6 +798,24 @@ impl Tables {
         };
         let slots = (0..rows.sources(projection)).into_par_iter().map(rows_of).collect::<Result<Vec<_>>>()?;
         Ok(slots.concat())
+    }
+
+    /// Random initial states, which go by canonical edge order.
+    fn start_random(&mut self, net: &Network, rows: &Rows) -> Result<()> {
+        for (p, projection) in net.projections.iter().enumerate() {
+            let states = projection.synapse.model.states.iter().enumerate();
+            let random: Vec<usize> = states.filter(|(_, state)| state.is_random()).map(|(k, _)| k).collect();
+            if random.is_empty() || !is_dynamic(projection) {
+                continue;
+            }
+            for (edge, slot) in (0..).zip(self.dynamic_canonical(net, rows, p)?) {
+                let dynamic = &mut self.tables[slot.block as usize].dynamics[slot.entry as usize];
+                for &k in &random {
+                    dynamic.states[k][slot.index as usize] = SynapseInstance::random_word(net.seed, p, k, edge);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Weight and states of every dynamic projection (in their order), each an array in canonical edge order.

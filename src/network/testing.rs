@@ -97,7 +97,17 @@ pub fn network(populations: Vec<(u32, Cell)>) -> Network {
             Population { name, first: first - n, n, cell, positions: None, extent: [0.0; 2], record_spikes: None }
         })
         .collect();
-    Network { dt: 0.1, seed: 42, stimulus_seed: 42, populations, projections: Vec::new(), drives: Vec::new(), probes: Vec::new(), modulators: Vec::new(), homeostasis: Vec::new() }
+    Network {
+        dt: 0.1,
+        seed: 42,
+        stimulus_seed: 42,
+        populations,
+        projections: Vec::new(),
+        drives: Vec::new(),
+        probes: Vec::new(),
+        modulators: Vec::new(),
+        homeostasis: Vec::new(),
+    }
 }
 
 pub fn projection(source: usize, target: usize, rule: Rule) -> Projection {

@@ -53,7 +53,17 @@ pub(crate) mod tests {
                 }
             })
             .collect();
-        Network { dt: 0.1, seed: 1, stimulus_seed: 1, populations, projections: vec![], drives: vec![], probes: vec![], modulators: vec![], homeostasis: vec![] }
+        Network {
+            dt: 0.1,
+            seed: 1,
+            stimulus_seed: 1,
+            populations,
+            projections: vec![],
+            drives: vec![],
+            probes: vec![],
+            modulators: vec![],
+            homeostasis: vec![],
+        }
     }
 
     pub fn projection(name: &str, source: usize, target: usize) -> Projection {
@@ -83,7 +93,7 @@ pub(crate) mod tests {
             synapse,
             autapses: true,
             multapses: true,
-        modulator: None,
+            modulator: None,
         }
     }
 

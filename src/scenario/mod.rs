@@ -8,6 +8,7 @@
 //! ```
 
 mod drives;
+mod plasticity;
 mod populations;
 mod projections;
 pub(crate) mod read;
@@ -82,6 +83,8 @@ const KEYS: &[&str] = &[
     "scale",
     "populations",
     "projections",
+    "modulators",
+    "homeostasis",
     "drives",
     "published",
 ];
@@ -186,8 +189,10 @@ impl Scenario {
         let spot = &root.spot;
         builder.populations(need(root, spot, "this scenario", "populations", "{ E = { model = \"iaf_psc_exp\", n = 100 } }")?)?;
         builder.scale.check_rates(&builder.groups)?;
+        builder.modulators(root.get("modulators"))?;
         let mut lost = vec![];
         builder.projections(items(root.get("projections"), "projections")?, &mut lost)?;
+        builder.homeostasis(items(root.get("homeostasis"), "homeostasis")?)?;
         builder.drives(items(root.get("drives"), "drives")?, &mut lost)?;
         builder.compensate(lost)?;
         let published = self.published(&builder.groups)?;

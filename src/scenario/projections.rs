@@ -5,9 +5,9 @@ use super::Builder;
 use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, strings, suggest, text};
 use super::scale::{Lost, multiply, total_of_probability};
 use super::tree::{Kind, Node, Spot};
-use crate::error::{Result, nearest};
+use crate::error::Result;
 use crate::model::{NeuronModel, Sign};
-use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule, SynapseInstance};
+use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule};
 use std::sync::Arc;
 
 const KEYS: [&str; 11] =
@@ -115,7 +115,7 @@ impl Builder<'_> {
         let (rule, indegree) = self.rule(rule_node, &pair)?;
         let (port, weight) = self.weight(node, &model)?;
         let delay = self.delay(node)?;
-        let synapse = self.synapse(node.get("synapse"))?;
+        let (synapse, modulator) = self.synapse(node.get("synapse"), &model)?;
         // One-to-one connections are not thinned, so their weights stay.
         let thinned = self.scale.thins() && !matches!(rule, Rule::OneToOne);
         if thinned {
@@ -142,7 +142,7 @@ impl Builder<'_> {
             synapse,
             autapses: pair.autapses,
             multapses: pair.multapses,
-        modulator: None,
+            modulator,
         };
         self.net.projections.push(projection);
         if let Some(record) = node.get("record") {
@@ -516,46 +516,5 @@ impl Builder<'_> {
             return Err(at.error(format!("a delay of {longest} ms is longer than {MAX_DELAY} steps"), "give a shorter delay"));
         }
         Ok(delay)
-    }
-
-    fn synapse(&self, node: Option<&Node>) -> Result<SynapseInstance> {
-        let (name, at) = match node {
-            None => ("static_synapse", None),
-            Some(n) => match &n.kind {
-                Kind::Text(t) => (t.as_str(), Some(n)),
-                _ => {
-                    let model = need(n, &n.spot, "this synapse", "model", "\"tsodyks2_synapse\"")?;
-                    (text(model)?, Some(model))
-                }
-            },
-        };
-        let model = self.library.synapse(name).map_err(|error| {
-            let Some(at) = at else { return error };
-            if self.library.neuron(name).is_ok() {
-                return at.error(format!("`{name}` is a neuron model"), "name a synapse model; `sharpwave models` lists them");
-            }
-            let names: Vec<String> = self.library.synapses().map(|m| m.name.clone()).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let remedy = match nearest(name, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are {}; --models DIR adds your own", list(names)),
-            };
-            at.error(format!("unknown synapse model `{name}`"), remedy)
-        })?;
-        let mut given = vec![];
-        for entry in node.map(Node::entries).unwrap_or(&[]).iter().filter(|e| e.key != "model") {
-            let Some(index) = model.params.iter().position(|p| p.name == entry.key) else {
-                let names = model.params.iter().map(|p| p.name.as_str());
-                return Err(entry.key_spot.error(format!("{name} has no parameter `{}`", entry.key), suggest(&entry.key, names)));
-            };
-            let p = &model.params[index];
-            let bounds = Bounds { above: p.above, at_least: p.at_least, at_most: p.at_most };
-            given.push((p.name.clone(), self.scope.bounded(&entry.value, &p.name, &p.unit, &bounds)?));
-        }
-        let instance = SynapseInstance::new(&model, &given, self.dt);
-        instance.map_err(|e| match node {
-            Some(n) => placed(e, &n.spot),
-            None => e,
-        })
     }
 }

@@ -735,6 +735,88 @@ fn brunels_regimes_differ_in_g_and_external_rate() {
     }
 }
 
+/// A network whose synapses learn under a signal; each case replaces one piece of it.
+const LEARNING: &str = r#"title = "Learning"
+[simulation]
+duration = "100 ms"
+[populations.E]
+model = "iaf_psc_exp"
+n = 5
+[populations.DA]
+model = "poisson"
+n = 3
+rate = "10 Hz"
+[modulators]
+dopamine = { tau = "200 ms", jumps = { times = ["50 ms", "20 ms"], amounts = [1.0, 2.0] }, spikes = { population = "DA", delay = "2 ms", amount = 0.5 } }
+noradrenaline = { tau = "inf", initial = 1.0 }
+[[projections]]
+name = "in_E"
+source = "DA"
+target = "E"
+rule = "all_to_all"
+weight = "10 pA"
+synapse = { model = "stdp_synapse", Wmax = 50.0, gate = "dopamine", metaplasticity = [{ model = "consolidation", m = 2.0 }, "consolidation"] }
+[[homeostasis]]
+projection = "in_E"
+every = "50 ms"
+normalise = "0.03 nA"
+"#;
+
+#[test]
+fn signals_modifiers_and_homeostasis_are_resolved() {
+    let net = plan_of(LEARNING, &[]).unwrap_or_else(|e| panic!("{e}")).network;
+    assert_eq!(net.modulators[0].jumps, [(20.0, 2.0), (50.0, 1.0)]);
+    let spikes = net.modulators[0].spikes.as_ref().unwrap();
+    assert_eq!((spikes.population, spikes.delay, spikes.amount), (1, 2.0, 0.5));
+    assert_eq!((net.modulators[1].tau, net.modulators[1].initial), (f64::INFINITY, 1.0));
+    let projection = &net.projections[0];
+    let model = &projection.synapse.model;
+    assert_eq!(projection.modulator, Some(0));
+    assert_eq!(model.name, "stdp_synapse+consolidation+consolidation+gate");
+    let value = |name: &str| projection.synapse.params[model.params.iter().position(|p| p.name == name).unwrap()];
+    assert_eq!((value("Wmax"), value("consolidation_m"), value("consolidation2_m")), (50.0, 2.0, 1.3));
+    let normalise = crate::network::HomeostasisKind::Normalise { sum: 30.0 };
+    assert_eq!(net.homeostasis, [crate::network::Homeostasis { projection: 0, every: 50.0, kind: normalise }]);
+}
+
+#[test]
+fn what_learning_cannot_be_is_refused() {
+    for (from, to, said) in [
+        ("gate = \"dopamine\"", "gate = \"dopamin\"", "s.toml:20:57: there is no modulator `dopamin` (did you mean `dopamine`?)"),
+        ("gate = \"dopamine\"", "modulator = \"noradrenaline\", gate = \"dopamine\"", "a synapse reads one modulator at most"),
+        (
+            "gate = \"dopamine\", metaplasticity = [{ model = \"consolidation\", m = 2.0 }, \"consolidation\"]",
+            "modulator = \"dopamine\"",
+            "stdp_synapse reads no modulator (drop it, or scale its steps by gate = \"dopamine\")",
+        ),
+        ("gate = \"dopamine\", metaplasticity = [", "metaplasticity = [\"gate\", ", "reads a modulator (`gate`), and none is named"),
+        ("m = 2.0", "n = 2.0", "consolidation has no parameter `n`"),
+        ("m = 2.0", "m = -2.0", "m must be at least 0"),
+        ("\"consolidation\"]", "\"consolidatoin\"]", "unknown modifier `consolidatoin` (did you mean `consolidation`?)"),
+        ("\"stdp_synapse\", Wmax = 50.0", "\"static_synapse\"", "static_synapse keeps its weights, there is nothing to modify"),
+        ("\"stdp_synapse\", Wmax", "\"consolidation\", Wmax", "`consolidation` is a modifier"),
+        ("tau = \"200 ms\"", "tau = \"0 ms\"", "tau must be above 0 ms"),
+        ("amounts = [1.0, 2.0]", "amounts = [1.0, 2.0, 3.0]", "have 2 times and 3 amounts"),
+        ("population = \"DA\"", "population = \"DB\"", "unknown population `DB`"),
+        ("delay = \"2 ms\"", "delay = \"0 ms\"", "the delay must be at least 0.1 ms"),
+        ("projection = \"in_E\"", "projection = \"in_F\"", "unknown projection `in_F` (did you mean `in_E`?)"),
+        ("normalise = \"0.03 nA\"", "normalise = \"-3 pA\"", "their sum cannot become -3"),
+        ("normalise = \"0.03 nA\"", "", "has neither `normalise` nor `scaling`"),
+        ("normalise = \"0.03 nA\"", "scaling = { target = \"-5 Hz\" }", "target must be at least 0 Hz"),
+        ("every = \"50 ms\"", "every = \"50.03 ms\"", "not a whole number of steps"),
+        (
+            "synapse = { model = \"stdp_synapse\", Wmax = 50.0, gate = \"dopamine\", metaplasticity = [{ model = \"consolidation\", m = 2.0 }, \"consolidation\"] }\n",
+            "",
+            "the weights of `in_E` are those of static_synapse, which do not change",
+        ),
+    ] {
+        assert!(LEARNING.contains(from), "{from}");
+        let error = plan_of(&LEARNING.replacen(from, to, 1), &[]).expect_err(to);
+        assert!(error.to_string().contains(said) && error.to_string().contains(".toml:"), "{to}: {error}");
+        assert!(error.remedy().is_some_and(|r| !r.is_empty()));
+    }
+}
+
 proptest::proptest! {
     /// Whatever is done to one place of a scenario, it is a plan or a refusal with a remedy.
     #[test]

@@ -195,9 +195,9 @@ fn split_path(text: &str, range: Range<usize>, source: &Arc<Source>) -> Result<K
 }
 
 /// Sets a dotted path. Tables on the way are made where they are missing, except below the top-level tables of user-chosen
-/// names (`variables`, `populations`, `variants`), where a new name would be a mistake that nothing else can catch.
+/// names (`variables`, `populations`, `variants`, `modulators`), where a new name would be a mistake that nothing else can catch.
 pub fn set(root: &mut Node, path: &[(String, Spot)], value: Node) -> Result<()> {
-    let open = path.len() > 1 && ["variables", "populations", "variants"].contains(&path[0].0.as_str());
+    let open = path.len() > 1 && ["variables", "populations", "variants", "modulators"].contains(&path[0].0.as_str());
     let (mut node, mut inside) = (root, String::new());
     for (depth, (part, spot)) in path.iter().enumerate() {
         let last = depth + 1 == path.len();

@@ -15,7 +15,7 @@ use sharpwave::stimulus::{Drive, DriveKind, SpikeSource, Trains};
 use std::sync::Arc;
 
 /// False, with the reason printed, on a machine without any device.
-fn device_there() -> bool {
+pub fn device_there() -> bool {
     let all = devices();
     let usable = all.iter().any(|d| d.usable.is_ok());
     if !usable {

@@ -8,8 +8,11 @@ mod golden;
 mod gpu;
 #[cfg(feature = "gpu")]
 mod gpu_learning;
+#[cfg(feature = "gpu")]
+mod gpu_plasticity;
 mod nest_engine;
 mod neurons;
 mod plasticity;
+mod plasticity_event;
 mod structure;
 mod trains;

@@ -5,6 +5,7 @@
 
 mod cells;
 mod inputs;
+mod plastic;
 mod queue;
 mod roots;
 mod synapses;
@@ -12,6 +13,7 @@ mod tape;
 
 use super::{Counters, Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
+use crate::model::kernel::BLOCK;
 use crate::network::rules::Rows;
 use crate::network::{Cell, Edge, Network, Probe, Projection, Values, memory};
 use crate::rng::Purpose;
@@ -19,7 +21,8 @@ use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
 use inputs::{Currents, Played, Poisson, Shown};
 use queue::{Calendar, Event, Kind};
-use synapses::{RowFn, SynapseCode, Synapses};
+use plastic::Arrival;
+use synapses::{Fault, RowFn, SynapseCode, Synapses};
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +30,15 @@ mod tests;
 /// Spikes handed to the sink at a time, roughly.
 const BATCH: usize = 4096;
 
+/// Parts of a snapshot that belong to plastic synapses.
+const HISTORIES: &str = "event.post_spikes";
+const FLUSHED: &str = "event.flushed";
+
 /// Synapses served while the neurons behind the next as many are fetched from memory.
 const AHEAD: usize = 32;
+
+/// Spikes of targets of plastic synapses that are held at least before all synapses are brought up to date.
+const MOST_KEPT: usize = 1 << 20;
 
 /// What a source population does next.
 enum Source {
@@ -62,6 +72,8 @@ pub struct EventEngine {
     showers: Vec<Shower>,
     currents: Vec<Currents>,
     synapses: Synapses,
+    /// Spikes of targets that may be held before plastic synapses are brought up to date.
+    most_kept: usize,
     recorders: Vec<Recorder>,
     queue: Calendar,
     /// Steps done: the time is that many dt.
@@ -83,12 +95,6 @@ impl EventEngine {
             // What is cheap to refuse is refused before anything is built.
             Currents::of(net, p)?;
             cells::closed_form(population)?;
-        }
-        if let Some(p) = net.projections.iter().find(|p| p.synapse.model.plasticity.is_some()) {
-            return Err(Error::input(
-                format!("projection `{}`: the event engine does not change weights, as {} does", p.name, p.synapse.model.name),
-                "use --engine cpu, or static_synapse",
-            ));
         }
         memory::check(&estimate(net))?;
         let rows = Rows::prepare(net, &|done| progress(0.3 * done))?;
@@ -112,6 +118,7 @@ impl EventEngine {
             showers: Vec::new(),
             currents: Vec::new(),
             synapses: Synapses::default(),
+            most_kept: 0,
             recorders: Vec::new(),
             queue: Calendar::default(),
             step: 0,
@@ -164,6 +171,7 @@ impl EventEngine {
         if !engine.synapses.dynamics.is_empty() {
             engine.last_spike = vec![f64::NEG_INFINITY; net.neurons() as usize];
         }
+        engine.most_kept = MOST_KEPT.max(engine.synapses.len() / 4);
         engine.counters.synapses = engine.synapses.len() as u64;
         engine.counters.synapse_bytes = engine.synapses.bytes() as u64;
         engine.start()?;
@@ -229,8 +237,52 @@ impl EventEngine {
                 self.handle(event)?;
             }
             self.settle_accounts(time)?;
+            if self.synapses.histories.full() {
+                self.forget(time)?;
+            }
         }
         Ok(())
+    }
+
+    /// Forget spikes that no synapse asks for any more, once so many are held that every synapse may as well be brought up to date.
+    fn forget(&mut self, now: f64) -> Result<()> {
+        self.synapses.forget(self.net.populations.len());
+        if self.synapses.histories.kept() > self.most_kept {
+            self.bring_up_to_date(now, None)?;
+            self.synapses.forget(self.net.populations.len());
+        }
+        Ok(())
+    }
+
+    /// Let plastic synapses (of one projection, or all) see all that counts at them by the longest delay before `now`, until when
+    /// every spike of a source has arrived. What they transmit later is the same as without.
+    fn bring_up_to_date(&mut self, now: f64, projection: Option<usize>) -> Result<()> {
+        let until = now - self.synapses.longest - 2.0 * plastic::TICK;
+        for p in 0..self.net.projections.len() {
+            if projection.is_none_or(|only| only == p) {
+                if let Err((source, fault)) = self.synapses.flush(p, until) {
+                    return Err(self.beyond(source, fault, now));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The refusal to go on when a plastic weight has left its bound.
+    fn beyond(&self, source: u32, fault: Fault, now: f64) -> Error {
+        let Fault { dynamic, target, weight } = fault;
+        let dynamic = &self.synapses.dynamics[dynamic];
+        let projection = &self.net.projections[dynamic.projection as usize];
+        let target = self.net.populations[projection.target].first + target;
+        let limit = dynamic.plastic.as_ref().map_or(0.0, |p| p.limit);
+        let (name, model) = (&projection.name, &projection.synapse.model.name);
+        Error::Run {
+            message: format!(
+                "projection `{name}`: the weight of the synapse from neuron {source} to neuron {target} is {weight}, beyond the \
+                 bound {limit} of {model}, at {now:.3} ms"
+            ),
+            remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
+        }
     }
 
     #[inline]
@@ -265,7 +317,7 @@ impl EventEngine {
                 }
                 push(&mut self.queue, currents.next_change(time), Kind::Change, a, 0);
             }
-            Kind::Arrival => self.arrive(event),
+            Kind::Arrival => self.arrive(event)?,
             Kind::Drive => {
                 let shower = &mut self.showers[a as usize];
                 let i = b as usize;
@@ -302,7 +354,7 @@ impl EventEngine {
 
     /// Serve the synapses of a spike whose delay is over now, and file the cursor under the next delay.
     #[inline]
-    fn arrive(&mut self, event: Event) {
+    fn arrive(&mut self, event: Event) -> Result<()> {
         let Event { time, a: source, b, elapsed, stamp, .. } = event;
         let row = self.synapses.row(source);
         let from = row.start + b as usize;
@@ -316,16 +368,20 @@ impl EventEngine {
             to += 1;
         }
         let (cells, touched, batch) = (&mut self.cells, &mut self.touched, self.batch);
+        let histories = &self.synapses.histories;
+        let arrival = Arrival { stamp, last: histories.before(source, stamp, elapsed), elapsed };
+        // Code of plastic synapses runs over many at a time.
+        let ahead = if histories.is_empty() { AHEAD } else { BLOCK };
         let mut at = from;
         while at < to {
-            let end = (at + AHEAD).min(to);
+            let end = (at + ahead).min(to);
             for position in end..(end + AHEAD).min(to) {
                 let (population, target) = self.synapses.target(position);
                 if let Some(cells) = &cells[population as usize] {
                     cells.prefetch(target as usize);
                 }
             }
-            self.synapses.transmit(at, end, elapsed, |class, target, weight| {
+            let served = self.synapses.transmit(at, end, arrival, |class, target, weight| {
                 if let Some(cells) = &mut cells[class.population as usize] {
                     let i = target as usize;
                     if cells.touch(i, batch) {
@@ -335,12 +391,18 @@ impl EventEngine {
                     cells.receive(i, class.port as usize, weight);
                 }
             });
+            if let Err(fault) = served {
+                return Err(self.beyond(source, fault, time));
+            }
             at = end;
         }
         self.counters.synaptic_events += (to - from) as u64;
         if to < row.end {
             self.queue.push(Event { time: next, kind: Kind::Arrival, a: source, b: (to - row.start) as u32, elapsed, stamp });
+        } else {
+            self.synapses.histories.served(source, stamp);
         }
+        Ok(())
     }
 
     /// Test and predict every neuron that received something at `time`.
@@ -374,6 +436,9 @@ impl EventEngine {
             });
         }
         schedule(&mut self.queue, cells, i, time);
+        if !self.synapses.histories.is_empty() {
+            self.synapses.histories.spiked(p, i, time);
+        }
         self.emit(id, time);
         Ok(())
     }
@@ -388,6 +453,7 @@ impl EventEngine {
         };
         let row = self.synapses.row(id);
         if !row.is_empty() {
+            self.synapses.histories.sent(id, time);
             let first = time + self.synapses.delay(row.start);
             self.queue.push(Event { time: first, kind: Kind::Arrival, a: id, b: 0, elapsed, stamp: time });
         }
@@ -522,6 +588,10 @@ impl Engine for EventEngine {
         let flight = self.queue.sorted().into_iter().filter(|e| e.kind == Kind::Arrival);
         let words = |e: Event| [e.a as u64, e.b as u64, e.elapsed.to_bits() as u64, e.stamp.to_bits()];
         extra.push(("event.flight".into(), flight.flat_map(words).collect()));
+        if !self.synapses.histories.is_empty() {
+            extra.push((HISTORIES.into(), self.synapses.histories.save()));
+            extra.push((FLUSHED.into(), self.synapses.plastic().map(|p| p.flushed as u64).collect()));
+        }
         extra.push(("event.last_spike".into(), self.last_spike.iter().map(|t| t.to_bits()).collect()));
         Ok(Snapshot {
             step: self.step,
@@ -581,6 +651,17 @@ impl Engine for EventEngine {
             return Err(unfit("synapses"));
         }
         self.last_spike = last.iter().map(|bits| f64::from_bits(*bits)).collect();
+        if !self.synapses.histories.is_empty() {
+            let flushed = part(FLUSHED.into()).unwrap_or(&[]);
+            let fits = self.synapses.histories.load(part(HISTORIES.into()).unwrap_or(&[])).is_some();
+            if !fits || flushed.len() != self.synapses.plastic().count() {
+                return Err(Error::input(
+                    "the checkpoint does not hold the spike histories that these plastic synapses need",
+                    "resume with the scenario and the engine that wrote it; rules and time constants may not change",
+                ));
+            }
+            self.synapses.plastic_mut().zip(flushed).for_each(|(p, word)| p.flushed = *word as i64);
+        }
         self.spikes.clear();
         self.start()?;
         for words in part("event.flight".into()).unwrap_or(&[]).chunks_exact(4) {
@@ -606,14 +687,11 @@ impl Engine for EventEngine {
                 "record the weights of a projection of the scenario",
             ));
         };
-        let (source, target) = (&self.net.populations[p.source], &self.net.populations[p.target]);
-        let (mut edges, mut all) = (Vec::new(), Vec::new());
-        for id in source.first..source.first + source.n {
-            edges.clear();
-            (self.rows)(id, &mut edges);
-            let mine = edges.iter().filter(|e| e.projection as usize == projection);
-            all.extend(mine.map(|e| (id, target.first + e.target, e.weight as f32)));
-        }
+        let (first, mut all) = (self.net.populations[p.target].first, Vec::new());
+        self.synapses.each_of(&self.net, &self.rows, projection, |source, edge, position| {
+            let weight = self.synapses.weight(position).unwrap_or(edge.weight as f32);
+            all.push((source, first + edge.target, weight));
+        });
         Ok(all)
     }
 

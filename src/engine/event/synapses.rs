@@ -2,6 +2,7 @@
 //! can walk in order of arrival, and few bytes where values repeat (one byte instead of eight for up to 256 distinct ones).
 //! Knows no neuron model beyond the signs of its ports.
 
+use super::plastic::{self, Arrival, Histories, Lane, Plastic};
 use crate::error::{Error, Result};
 use crate::model::Sign;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
@@ -107,6 +108,17 @@ pub struct Dynamic {
     elapsed: Vec<f32>,
     psc: Vec<u32>,
     scratch: Scratch,
+    /// Where the weight changes.
+    pub plastic: Option<Plastic>,
+}
+
+/// A plastic weight that left its bound, or is no number.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Index into `Synapses::dynamics`, local id of the target.
+    pub dynamic: usize,
+    pub target: u32,
+    pub weight: f32,
 }
 
 #[derive(Default)]
@@ -121,6 +133,10 @@ pub struct Synapses {
     pub dynamics: Vec<Dynamic>,
     /// Index of each synapse in its `Dynamic`; empty when all are static.
     member: Vec<u32>,
+    /// What plastic synapses need to know of the past.
+    pub histories: Histories,
+    /// ms, the longest delay of a plastic synapse.
+    pub longest: f64,
 }
 
 /// Edge of a row and its class, ready to be sorted.
@@ -154,9 +170,11 @@ impl Synapses {
         table.class_of.reserve_exact(expected);
         table.weight.reserve(expected);
         table.delay.reserve(expected);
+        table.histories = Histories::new(net)?;
         for (p, code) in codes.into_iter().enumerate() {
             if let Some((kernel, constants)) = code {
-                table.dynamics.push(Dynamic::new(p as u32, kernel, constants, &net.projections[p]));
+                let plastic = Plastic::new(&net.projections[p], &constants, &table.histories)?;
+                table.dynamics.push(Dynamic::new(p as u32, kernel, constants, plastic, &net.projections[p]));
             }
         }
         // Classes: every projection times the ports of its target, so that a class can be named while rows are made in parallel.
@@ -187,6 +205,7 @@ impl Synapses {
                 table.append(row?);
             }
         }
+        table.check_delays(net)?;
         table.shrink();
         progress(1.0);
         Ok(table)
@@ -198,12 +217,36 @@ impl Synapses {
             if !self.dynamics.is_empty() {
                 self.member.push(dynamic.map_or(0, |d| self.dynamics[d as usize].push(edge.weight as f32)));
             }
+            if let Some(plastic) = dynamic.and_then(|d| self.dynamics[d as usize].plastic.as_mut()) {
+                let source = self.start.len() as u32 - 1;
+                if plastic.sources.last() != Some(&source) {
+                    plastic.sources.push(source);
+                }
+                plastic.shortest = plastic.shortest.min(edge.delay);
+                plastic.longest = plastic.longest.max(edge.delay);
+            }
             self.target.push(edge.target);
             self.class_of.push(class);
             self.weight.push(if absolute { edge.weight.abs() } else { edge.weight });
             self.delay.push(edge.delay);
         }
         self.start.push(self.target.len() as u64);
+    }
+
+    /// A spike of a target must come before the arrivals that ask for it.
+    fn check_delays(&mut self, net: &Network) -> Result<()> {
+        for dynamic in &self.dynamics {
+            let Some(Plastic { shortest, longest, .. }) = &dynamic.plastic else { continue };
+            if *shortest < 4.0 * plastic::TICK {
+                let name = &net.projections[dynamic.projection as usize].name;
+                return Err(Error::input(
+                    format!("projection `{name}`: a delay of {shortest} ms; plastic synapses tell times {} ms apart", plastic::TICK),
+                    format!("give them delays of at least {} ms", 4.0 * plastic::TICK),
+                ));
+            }
+            self.longest = self.longest.max(*longest);
+        }
+        Ok(())
     }
 
     fn shrink(&mut self) {
@@ -232,6 +275,31 @@ impl Synapses {
         (self.classes[self.class_of[position] as usize].population, self.target[position])
     }
 
+    /// As it stands, where it may change.
+    pub fn weight(&self, position: usize) -> Option<f32> {
+        let d = self.classes[self.class_of[position] as usize].dynamic?;
+        Some(self.dynamics[d as usize].weight[self.member[position] as usize])
+    }
+
+    pub fn plastic(&self) -> impl Iterator<Item = &Plastic> {
+        self.dynamics.iter().filter_map(|d| d.plastic.as_ref())
+    }
+
+    pub fn plastic_mut(&mut self) -> impl Iterator<Item = &mut Plastic> {
+        self.dynamics.iter_mut().filter_map(|d| d.plastic.as_mut())
+    }
+
+    /// Forget the spikes that no synapse will ask for again.
+    pub fn forget(&mut self, populations: usize) {
+        let mut asked = vec![f64::INFINITY; populations];
+        for plastic in self.dynamics.iter().filter_map(|d| d.plastic.as_ref()) {
+            let seen = plastic.sources.iter().map(|id| self.histories.seen(*id).unwrap_or(0.0)).fold(f64::INFINITY, f64::min);
+            let asked = &mut asked[plastic.population];
+            *asked = asked.min(seen.max(plastic.flushed as f64 * plastic::TICK));
+        }
+        self.histories.forget(|population| asked[population], self.longest);
+    }
+
     pub fn len(&self) -> usize {
         self.target.len()
     }
@@ -243,14 +311,20 @@ impl Synapses {
     }
 
     /// Hand the synapses at positions `from..to`, which all belong to one row, to `deliver(class, local target, weight as the port
-    /// takes it)`. `elapsed`: ms since the source's previous spike.
+    /// takes it)`. Stops at a weight that is beyond its bound.
     #[inline]
-    pub fn transmit(&mut self, from: usize, to: usize, elapsed: f32, mut deliver: impl FnMut(Class, u32, f64)) {
+    pub fn transmit(
+        &mut self,
+        from: usize,
+        to: usize,
+        arrival: Arrival,
+        mut deliver: impl FnMut(Class, u32, f64),
+    ) -> std::result::Result<(), Fault> {
         if self.dynamics.is_empty() {
             for i in from..to {
                 deliver(self.classes[self.class_of[i] as usize], self.target[i], self.weight.get(i));
             }
-            return;
+            return Ok(());
         }
         let mut i = from;
         while i < to {
@@ -261,18 +335,58 @@ impl Synapses {
                 continue;
             };
             // Neighbours of one projection lie side by side in its arrays.
-            let first = self.member[i];
+            let first = self.member[i] as usize;
             let same = |j: &usize| self.classes[self.class_of[*j] as usize].projection == class.projection;
             let n = (i..to.min(i + BLOCK)).take_while(same).count();
             let dynamic = &mut self.dynamics[d as usize];
-            dynamic.run(first as usize, n, elapsed);
-            for k in 0..n {
+            let psc = if let Some(plastic) = &mut dynamic.plastic {
+                plastic.lanes.clear();
+                let lane = |i: usize| Lane::new(self.target[i], self.delay.get(i));
+                plastic.lanes.extend((i..i + n).map(lane));
+                plastic.take(first, &dynamic.weight, &dynamic.states);
+                plastic.receive(arrival, &self.histories);
+                if let Err((target, weight)) = plastic.put(first, &mut dynamic.weight, &mut dynamic.states) {
+                    return Err(Fault { dynamic: d as usize, target, weight });
+                }
+                &plastic.psc
+            } else {
+                dynamic.run(first, n, arrival.elapsed);
+                &dynamic.psc
+            };
+            for (k, psc) in psc[..n].iter().enumerate() {
                 let class = self.classes[self.class_of[i + k] as usize];
-                let psc = f32::from_bits(dynamic.psc[k]) as f64;
+                let psc = f32::from_bits(*psc) as f64;
                 deliver(class, self.target[i + k], if class.absolute { psc.abs() } else { psc });
             }
             i += n;
         }
+        Ok(())
+    }
+
+    /// Let the plastic synapses of a projection see all that counts by `until` (ms), by when all spikes sent have arrived. An
+    /// error with the source where a weight is beyond its bound.
+    pub fn flush(&mut self, projection: usize, until: f64) -> std::result::Result<(), (u32, Fault)> {
+        let of = |d: &Dynamic| d.projection as usize == projection && d.plastic.is_some();
+        let Some(d) = self.dynamics.iter().position(of) else { return Ok(()) };
+        let Dynamic { weight, states, plastic: Some(plastic), .. } = &mut self.dynamics[d] else { return Ok(()) };
+        if until <= plastic.flushed as f64 * plastic::TICK || until < 0.0 {
+            return Ok(());
+        }
+        for source in 0..plastic.sources.len() {
+            let id = plastic.sources[source];
+            let row = self.start[id as usize] as usize..self.start[id as usize + 1] as usize;
+            let own = |i: &usize| self.classes[self.class_of[*i] as usize].projection as usize == projection;
+            let mut row = row.filter(own).peekable();
+            while let Some(first) = row.peek().map(|i| self.member[*i] as usize) {
+                plastic.lanes.clear();
+                plastic.lanes.extend(row.by_ref().take(BLOCK).map(|i| Lane::new(self.target[i], self.delay.get(i))));
+                plastic.take(first, weight, states);
+                plastic.flush(self.histories.seen(id), until, &self.histories);
+                plastic.put(first, weight, states).map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;
+            }
+        }
+        plastic.flushed = plastic::ticks(until);
+        Ok(())
     }
 
     /// Position of each edge of a row in canonical order.
@@ -313,6 +427,21 @@ impl Synapses {
             }
         }
         true
+    }
+
+    /// Visit the synapses of a projection in canonical edge order: (source, edge as drawn, position).
+    pub fn each_of(&self, net: &Network, rows: &RowFn, projection: usize, mut visit: impl FnMut(u32, &Edge, usize)) {
+        let source = &net.populations[net.projections[projection].source];
+        let mut edges = Vec::new();
+        for id in source.first..source.first + source.n {
+            edges.clear();
+            rows(id, &mut edges);
+            for (edge, position) in edges.iter().zip(self.canonical(id, &edges)) {
+                if edge.projection as usize == projection {
+                    visit(id, edge, position);
+                }
+            }
+        }
     }
 
     /// Visit dynamic synapses in canonical edge order: (index into `dynamics`, index in its arrays).
@@ -370,7 +499,13 @@ fn place_row(net: &Network, rows: &RowFn, source: u32, classes_of: &[[Option<u16
 }
 
 impl Dynamic {
-    fn new(projection: u32, kernel: Arc<dyn Kernel>, constants: Vec<u32>, of: &Projection) -> Dynamic {
+    fn new(
+        projection: u32,
+        kernel: Arc<dyn Kernel>,
+        constants: Vec<u32>,
+        plastic: Option<Plastic>,
+        of: &Projection,
+    ) -> Dynamic {
         Dynamic {
             projection,
             kernel,
@@ -381,6 +516,7 @@ impl Dynamic {
             elapsed: vec![0.0; BLOCK],
             psc: vec![0; BLOCK],
             scratch: Scratch::default(),
+            plastic,
         }
     }
 

@@ -53,7 +53,17 @@ fn network(populations: Vec<(&str, u32, Cell)>) -> Network {
         Population { name, first: first - n, n, cell, positions: None, extent: [1.0, 1.0], record_spikes: None }
     };
     let populations = populations.into_iter().map(place).collect();
-    Network { dt: DT, seed: 11, stimulus_seed: 11, populations, projections: vec![], drives: vec![], probes: vec![], modulators: vec![], homeostasis: vec![] }
+    Network {
+        dt: DT,
+        seed: 11,
+        stimulus_seed: 11,
+        populations,
+        projections: vec![],
+        drives: vec![],
+        probes: vec![],
+        modulators: vec![],
+        homeostasis: vec![],
+    }
 }
 
 fn project(net: &mut Network, source: usize, target: usize, rule: Rule, weight: Draw, delay: Draw) -> usize {

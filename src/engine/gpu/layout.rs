@@ -239,10 +239,15 @@ impl Teams {
         Teams { lanes, team, stretch: 8 * team }
     }
 
+    /// Loop iterations of an invocation for one stretch whose synapses need `work` of them each.
+    pub fn iterations(&self, work: u64) -> u64 {
+        1 + u64::from(self.stretch.div_ceil(self.team)) * work
+    }
+
     /// Workgroups that share one row of at most `stretches` stretches.
-    pub fn parts(&self, stretches: u64, real: bool) -> u32 {
+    pub fn parts(&self, stretches: u64, work: u64, real: bool) -> u32 {
         let rows = stretches.div_ceil(u64::from(self.lanes / self.team));
-        let each = 1 + u64::from(self.stretch.div_ceil(self.team));
+        let each = self.iterations(work);
         let needed = (rows * each).div_ceil(MOST_ITERATIONS);
         let useful = if real { rows.div_ceil(8).min(16) } else { 1 };
         needed.max(useful).clamp(1, 65_535) as u32

@@ -7,13 +7,14 @@ mod batch;
 mod device;
 mod layout;
 mod learning;
+mod plastic;
 mod shader;
 
 pub use device::{DeviceInfo, devices};
 pub use learning::{GpuNetwork, Projections};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
-use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, since_last};
+use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::rules::Rows;
@@ -25,7 +26,8 @@ use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error};
 use layout::{Directory, Teams};
-use std::collections::VecDeque;
+use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +42,8 @@ const SHORT_BATCH: Duration = Duration::from_millis(100);
 const MOST_WINDOW_STEPS: u32 = 32;
 /// Longest delay: step numbers of a batch and of the spikes before it share 16 bits.
 const MOST_DELAY: u32 = 60_000;
+/// Storage buffers that the kernels of plastic synapses bind.
+const PLASTIC_BUFFERS: u32 = 10;
 /// Words of a `Mark` in shaders/record.wgsl; the workgroup counts stand at word 2.
 const MARK_WORDS: usize = 5;
 
@@ -52,6 +56,8 @@ pub struct GpuOptions {
     pub shard_bytes: Option<u64>,
     /// Entries of the spike list; default: a million, and one for every neuron and source at least.
     pub spike_capacity: Option<u32>,
+    /// Spikes of a neuron between two passes over all plastic synapses, at least; default: a thousand where memory allows.
+    pub history_room: Option<u32>,
 }
 
 struct ModelPart {
@@ -78,9 +84,10 @@ struct Delivery {
 }
 
 struct Dynamics {
-    /// Weights, then one array a state.
+    /// Weights, then one array a state, then a word for what goes wrong.
     words: wgpu::Buffer,
     count: u64,
+    part: Part,
 }
 
 struct ProbePart {
@@ -108,6 +115,11 @@ pub struct GpuEngine {
     source: Option<SourcePart>,
     deliveries: Vec<Delivery>,
     dynamics: Vec<Dynamics>,
+    signals: Signals,
+    /// When plastic synapses are flushed.
+    clock: Clock,
+    /// Rates that were told, by population.
+    rates: BTreeMap<usize, Vec<f64>>,
     probes: Vec<ProbePart>,
     emitters: Vec<(u32, SourceEmitter)>,
     currents: Vec<Currents>,
@@ -148,12 +160,6 @@ impl GpuEngine {
             let message = format!("the longest delay is {} steps, the gpu engine takes {MOST_DELAY}", tables.max_delay);
             return Err(Error::input(message, "shorten the delays, lengthen the step, or use --engine cpu"));
         }
-        if let Some(p) = net.projections.iter().find(|p| p.synapse.model.plasticity.is_some()) {
-            return Err(Error::input(
-                format!("projection `{}`: the gpu engine does not change weights, as {} does", p.name, p.synapse.model.name),
-                "use --engine cpu, or static_synapse",
-            ));
-        }
         let device = Device::open(options.device.as_deref())?;
         Self::upload_network(net, rows, tables, &options, device)
     }
@@ -188,14 +194,20 @@ impl GpuEngine {
         let limit = device.info.max_binding.min(device.info.max_buffer).min(options.shard_bytes.unwrap_or(u64::MAX));
         let shards = layout::shards(&tables, all, &source_of, limit, teams.stretch)?;
         let longest = shards.iter().flat_map(|s| std::iter::once(&s.fixed).chain(&s.dynamic)).map(Directory::longest_row).max();
-        let parts = teams.parts(longest.unwrap_or(0), real);
+        let spare = if device.info.loop_limit.is_some() { Room::Least } else { Room::Usual };
+        let room = options.history_room.map_or(spare, Room::Given);
+        let (depth, history_bytes) = plastic::needs(net, tables.max_delay, &room)?;
+        // A search backwards and a run forwards through the spikes of a target.
+        let work = if depth > 0 && device.info.loop_limit.is_some() { 2 * u64::from(depth) + 1 } else { 1 };
+        let parts = teams.parts(longest.unwrap_or(0), work, real);
         let out_degree = out_degrees(&shards, &source_of, all);
 
         // A window: as many steps as need no delivery between them and loop seldom enough.
         let iterations = model_layouts.iter().map(|m| m.iterations).chain([source_layout.iterations]).max().unwrap_or(1).max(1);
-        if let (true, Some(limit)) = (iterations > MOST_ITERATIONS, device.info.loop_limit) {
+        let looped = iterations.max(teams.iterations(work));
+        if let (true, Some(limit)) = (looped > MOST_ITERATIONS, device.info.loop_limit) {
             let message = format!(
-                "{} ({}) silently ends loops after {limit} iterations; this network needs {iterations} in a step",
+                "{} ({}) silently ends loops after {limit} iterations; this network needs {looped} in a step",
                 device.info.name, device.info.driver
             );
             return Err(device_error(
@@ -215,6 +227,7 @@ impl GpuEngine {
             ("the states of neurons", state_words * 4),
         ];
         needs.extend(dynamic_words.map(|words| ("the states of synapses", words * 4)));
+        needs.extend(history_bytes.into_iter().map(|bytes| ("the spikes of the targets of plastic synapses", bytes)));
         for shard in &shards {
             needs.push(("synapses", shard.words * 4));
             let directories = std::iter::once(&shard.fixed).chain(&shard.dynamic);
@@ -225,6 +238,12 @@ impl GpuEngine {
             );
         }
         device.check_needs(&needs, (!real).then(memory::available).flatten())?;
+
+        let (has, wanted) = (device.limits.max_storage_buffers_per_shader_stage, PLASTIC_BUFFERS);
+        if depth > 0 && has < wanted {
+            let message = format!("a kernel may see {has} buffers on {}, plastic synapses need {wanted}", device.info.name);
+            return Err(device_error(message, "choose another --device, or --engine cpu"));
+        }
 
         // What all kernels share.
         let window_stride =
@@ -322,43 +341,29 @@ impl GpuEngine {
             ("lanes", f64::from(teams.lanes)),
             ("team", f64::from(teams.team)),
         ];
-        let mut dynamics = Vec::new();
-        let mut dynamic_kernels = Vec::new();
-        for d in &table.dynamics {
-            let synapse = &net.projections[d.projection as usize].synapse;
-            shader::check_synapse(&synapse.model)?;
-            let words: Vec<u32> = d.weight.iter().map(|w| w.to_bits()).chain(d.states.iter().flatten().copied()).collect();
+        let mut signals = Signals::new(net, &device)?;
+        if depth > 0 {
+            signals.add_counters(net, &device, [&windows, &list, &marks, &latest])?;
+        }
+        let frame = Frame {
+            net,
+            device: &device,
+            block,
+            models: &models,
+            signals: &signals,
+            overrides: &overrides,
+            depth,
+            windows: &windows,
+            list: &list,
+            marks: &marks,
+            latest: &latest,
+        };
+        let mut dynamics: Vec<Dynamics> = Vec::new();
+        for (d, sources) in table.dynamics.iter().zip(&source_of) {
+            let words: Vec<u32> =
+                d.weight.iter().map(|w| w.to_bits()).chain(d.states.iter().flatten().copied()).chain([0]).collect();
             let words = device.storage("synapses with dynamics", &words)?;
-            let mut bindings = [Binding::Read; 11];
-            bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
-            bindings[3] = Binding::ReadWrite;
-            bindings[8] = Binding::ReadWrite;
-            bindings[10] = Binding::Uniform;
-            let kernel = device.kernel(
-                &synapse.model.name,
-                &deliver_shader(Some(&synapse.model)),
-                "deliver_dynamic",
-                &bindings,
-                &overrides,
-            );
-            let kernel = Arc::new(kernel.map_err(|error| in_model(&synapse.model.name, error))?);
-            let constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).chain([0]).collect();
-            let constants = device.storage("constants of synapses", &constants)?;
-            let sources = &source_of[dynamics.len()];
-            let head = [
-                f32::INFINITY.to_bits(),
-                (net.dt as f32).to_bits(),
-                (1.0 / d.quantum).to_bits(),
-                sources.start,
-                sources.len() as u32,
-                d.weight.len() as u32,
-                0,
-                0,
-            ];
-            let uniform = device.buffer("a projection", 32, Usage::UNIFORM | Usage::COPY_DST)?;
-            device.write(&uniform, 0, &head)?;
-            dynamic_kernels.push((kernel, constants, uniform));
-            dynamics.push(Dynamics { words, count: d.weight.len() as u64 });
+            dynamics.push(Dynamics { words, count: d.weight.len() as u64, part: Part::new(&frame, d, sources)? });
         }
         let mut fixed_bindings = [Binding::Read; 7];
         fixed_bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
@@ -387,26 +392,16 @@ impl GpuEngine {
             for (d, own) in shard.dynamic.iter().enumerate().filter(|(_, own)| !own.stretches.is_empty()) {
                 let (rows, stretches) = directory(own)?;
                 bytes += rows.size() + stretches.size();
-                let (kernel, constants, uniform) = &dynamic_kernels[d];
-                let group = device.bind(
-                    kernel,
-                    &[
-                        &windows,
-                        &list,
-                        &marks,
-                        &ring,
-                        &rows,
-                        &stretches,
-                        &stream,
-                        &latest,
-                        &dynamics[d].words,
-                        constants,
-                        uniform,
-                    ],
-                )?;
-                deliveries.push(Delivery { kernel: kernel.clone(), group });
+                let Dynamics { words, part, .. } = &mut dynamics[d];
+                let history = part.rule.as_ref().map(|r| r.history.clone());
+                let (constants, uniform) = (part.constants.clone(), part.uniform.clone());
+                let mut buffers = vec![&windows, &list, &marks, &ring, &rows, &stretches, &stream, &latest, &*words];
+                buffers.extend([&constants, &uniform].into_iter().chain(&history));
+                deliveries.push(Delivery { kernel: part.kernel.clone(), group: device.bind(&part.kernel, &buffers)? });
+                part.add_flush(&device, &buffers)?;
             }
         }
+        bytes += dynamics.iter().filter_map(|d| d.part.rule.as_ref()).map(|r| r.history.size()).sum::<u64>();
         bytes += dynamics.iter().map(|d| d.words.size()).sum::<u64>();
 
         // Probes.
@@ -440,6 +435,9 @@ impl GpuEngine {
             source,
             deliveries,
             dynamics,
+            signals,
+            clock: Clock::new(depth, tables.max_delay),
+            rates: BTreeMap::new(),
             probes,
             emitters,
             currents,
@@ -466,6 +464,11 @@ impl GpuEngine {
             tables,
         })
     }
+}
+
+/// Workgroups in two dimensions, of which each allows a limited number.
+fn grid(groups: u32, width: u32) -> (u32, u32) {
+    (groups.clamp(1, width), groups.div_ceil(width).max(1))
 }
 
 /// A driver's complaint about a model's kernel, with the model's name.
@@ -563,23 +566,30 @@ impl ProbePart {
 impl GpuEngine {
     /// Uploads, runs and reads back one batch; returns nothing lost: windows that did not fit are left for the next.
     fn batch(&mut self, end: u64, sink: &mut dyn Sink) -> Result<()> {
+        if self.clock.is_full(self.step, end - self.step) {
+            self.flush()?;
+        }
+        let end = end.min(self.step.saturating_add(self.clock.room(self.step)));
         let batch = self.planner.plan(self.step, end, self.patience, &mut self.emitters);
         self.upload(&batch)?;
         let begin = Instant::now();
         self.submit(&batch);
         let marks_words = (batch.windows.len() * MARK_WORDS) as u64;
-        let fault = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 1);
+        let faults = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 2);
         let expected = self.expected.min(u64::from(self.capacity));
-        let wanted =
-            [(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), fault];
-        let read = self.device.read(&wanted)?;
+        let mut wanted =
+            vec![(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), faults];
+        let plastic = || self.dynamics.iter().filter(|d| d.part.rule.is_some());
+        wanted.extend(plastic().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
+        let mut read = self.device.read(&wanted)?;
+        let failed = plastic().zip(read.split_off(4)).any(|(_, word)| word[0] != 0);
         let took = begin.elapsed();
         self.patience = match took {
             t if t > LONG_BATCH => (self.patience / 2).max(1),
             t if t < SHORT_BATCH => (self.patience * 2).min(MOST_WINDOWS),
             _ => self.patience,
         };
-        let [marks, mut entries, samples, fault]: [Vec<u32>; 4] =
+        let [marks, mut entries, samples, faults]: [Vec<u32>; 4] =
             read.try_into().map_err(|_| device_error("the device returned too little", "run with --engine cpu"))?;
         let (done, total) = batch.completed(&marks, self.capacity);
         if total > expected {
@@ -588,10 +598,65 @@ impl GpuEngine {
         entries.truncate(2 * total as usize);
         self.expected = (total + total / 4 + 1024).max(self.expected / 2);
         self.report(&batch, done, &entries, &samples, sink)?;
-        match fault[0] {
+        self.clock.pressure = self.clock.pressure.max(faults[1]);
+        match faults[0] {
+            _ if failed => Err(self.beyond_bound()?),
             0 => Ok(()),
             word => Err(self.not_a_number(u32::MAX - word)?),
         }
+    }
+
+    /// The error that a plastic synapse deserves that transmits more than it may.
+    fn beyond_bound(&mut self) -> Result<Error> {
+        self.read_dynamics()?;
+        for own in &self.dynamics {
+            let Some(rule) = &own.part.rule else { continue };
+            if self.device.read(&[(&own.words, own.words.size() / 4 - 1, 1)])?[0] == [0] {
+                continue;
+            }
+            let weights = self.tables.weights(&self.net, &self.rows, rule.projection)?;
+            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step));
+        }
+        Ok(device_error("a plastic synapse failed, and none is found", "run with --engine cpu"))
+    }
+
+    /// Brings all plastic synapses up to what every engine knows by now (see `Clock::flush_to`).
+    fn flush(&mut self) -> Result<()> {
+        if self.clock.depth == 0 {
+            return Ok(());
+        }
+        let to = self.clock.flush_to(self.step);
+        let batch = self.standing_batch();
+        self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
+        let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+        for own in &mut self.dynamics {
+            let (x, y) = grid(own.part.sources(), self.dispatch_width);
+            own.part.flush(&self.device, &mut encoder, to, [x, y, self.parts])?;
+        }
+        self.device.queue.submit([encoder.finish()]);
+        self.device.wait()?;
+        self.dynamics.iter_mut().try_for_each(|own| own.part.flushed(&self.device, to))?;
+        self.clock.flushed(self.step);
+        Ok(())
+    }
+
+    /// A window of no steps: what acts between two batches.
+    fn standing_batch(&self) -> Batch {
+        let slot = (self.step % self.ring_shape().0) as u32;
+        let window = Window { number: 0, step: self.step, steps: 0, slot, most_spikes: 0, given: 0..0 };
+        Batch { first: self.step, windows: vec![window], ..Default::default() }
+    }
+
+    /// The plastic rule of a projection and its place among the dynamic ones.
+    fn rule(&self, projection: usize) -> Result<(usize, &Rule)> {
+        let rules = self.dynamics.iter().enumerate().filter_map(|(d, own)| Some((d, own.part.rule.as_ref()?)));
+        rules.into_iter().find(|(_, r)| r.projection == projection).ok_or_else(|| {
+            let name = self.net.projections.get(projection).map_or("?", |p| &p.name);
+            Error::input(
+                format!("the weights of projection `{name}` do not change by a rule"),
+                "name a projection whose synapse is plastic",
+            )
+        })
     }
 
     /// The error that a neuron with a state that is not a number deserves.
@@ -660,6 +725,9 @@ impl GpuEngine {
             currents.extend((0..u64::from(batch.steps)).map(|s| own.uniform(batch.first + s).unwrap_or(0.0).to_bits()));
         }
         self.device.write(&self.current_words, 0, &currents)?;
+        if self.clock.depth > 0 {
+            self.signals.upload(&self.device, batch.first, batch.steps)?;
+        }
         self.give(&batch.given)
     }
 
@@ -674,9 +742,8 @@ impl GpuEngine {
         self.device.write(&self.given, 0, given.as_flattened())
     }
 
-    /// Workgroups in two dimensions, of which each allows a limited number.
     fn grid(&self, groups: u32) -> (u32, u32) {
-        (groups.clamp(1, self.dispatch_width), groups.div_ceil(self.dispatch_width).max(1))
+        grid(groups, self.dispatch_width)
     }
 
     fn submit(&self, batch: &Batch) {
@@ -696,6 +763,17 @@ impl GpuEngine {
                     let (x, y) = self.grid(model.teams);
                     pass.set_pipeline(&model.kernel.pipeline);
                     pass.set_bind_group(0, &model.group, &offset);
+                    pass.dispatch_workgroups(x, y, 1);
+                }
+                for (kernel, group) in &self.signals.counters {
+                    pass.set_pipeline(&kernel.pipeline);
+                    pass.set_bind_group(0, group, &offset);
+                    pass.dispatch_workgroups(4, 1, 1);
+                }
+                for rule in self.dynamics.iter().filter_map(|d| d.part.rule.as_ref()) {
+                    let ((kernel, group), (x, y)) = (rule.remember(), self.grid(rule.groups));
+                    pass.set_pipeline(&kernel.pipeline);
+                    pass.set_bind_group(0, group, &offset);
                     pass.dispatch_workgroups(x, y, 1);
                 }
                 self.deliver(&mut pass, i);
@@ -745,6 +823,9 @@ impl GpuEngine {
             sink.spikes(&spikes[told..])?;
         }
         let now = batch.windows[..done].last().map_or(self.step, |w| w.end());
+        if now > self.step {
+            self.signals.told.fill(0.0);
+        }
         self.counters.spikes += found.len() as u64;
         self.counters.synaptic_events += found.iter().map(|&(_, id)| u64::from(self.out_degree[id as usize])).sum::<u64>();
         self.counters.neuron_updates += (now - self.step) * u64::from(self.planner.neurons);
@@ -768,13 +849,17 @@ impl GpuEngine {
 /// taken up here, by letting the spikes on their way act at once; the other way round is refused. Without dynamics both ways
 /// are open: the spikes on their way are delivered anew.
 pub const RING: &str = "gpu_ring";
+/// Rates of source populations that were told while running, as the cpu engine stores them.
+const RATES: &str = "rates";
 
 impl GpuEngine {
     fn read_dynamics(&mut self) -> Result<()> {
         for (own, table) in self.dynamics.iter().zip(&mut self.tables.tables[0].dynamics) {
-            let words = self.device.read(&[(&own.words, own.count, own.words.size() / 4 - own.count)])?.remove(0);
+            let words = self.device.read(&[(&own.words, 0, own.words.size() / 4)])?.remove(0);
             if own.count > 0 {
-                table.states = words.chunks_exact(own.count as usize).take(table.states.len()).map(<[u32]>::to_vec).collect();
+                let mut arrays = words.chunks_exact(own.count as usize);
+                table.weight = arrays.next().map_or_else(Vec::new, |w| bytemuck::cast_slice(w).to_vec());
+                table.states = arrays.take(table.states.len()).map(<[u32]>::to_vec).collect();
             }
         }
         Ok(())
@@ -849,15 +934,7 @@ impl GpuEngine {
             }
             self.device.write(&self.latest, 0, &latest)?;
         }
-        let window = Window {
-            number: 0,
-            step: self.step,
-            steps: 0,
-            slot: (self.step % self.ring_shape().0) as u32,
-            most_spikes: 0,
-            given: 0..0,
-        };
-        let batch = Batch { first: self.step, windows: vec![window], ..Default::default() };
+        let batch = self.standing_batch();
         let mut words = batch.windows[0].words(&batch);
         words[batch::FIRST] = longest as u32;
         words[batch::PENDING] = longest as u32;
@@ -887,10 +964,19 @@ impl Engine for GpuEngine {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
+        self.flush()?;
         self.read_dynamics()?;
         let mut extra = vec![("elapsed".to_string(), self.recent.iter().map(|r| u64::from(r.2)).collect())];
         if !self.dynamics.is_empty() {
             extra.push((RING.to_string(), self.read_ring()?));
+        }
+        if self.clock.depth > 0 {
+            let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
+            extra.push((PLASTIC.to_string(), plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?));
+        }
+        if !self.rates.is_empty() {
+            let words = |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
+            extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
         }
         Ok(Snapshot {
             step: self.step,
@@ -913,7 +999,26 @@ impl Engine for GpuEngine {
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
             self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
-            self.device.write(&own.words, own.count, &table.states.concat())?;
+            self.device.write(&own.words, own.count, &[&table.states.concat()[..], &[0]].concat())?;
+        }
+        if self.clock.depth > 0 {
+            let mut parts: Vec<&mut Part> = self.dynamics.iter_mut().map(|d| &mut d.part).collect();
+            let flat = snapshot.extra(PLASTIC).ok_or_else(|| {
+                Error::input(
+                    "the checkpoint was written by another engine, whose plastic synapses act when a spike arrives",
+                    "resume on the engine that wrote it",
+                )
+            })?;
+            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
+        }
+        let mut rates = snapshot.extra(RATES).unwrap_or_default();
+        while let Some((&population, rest)) = rates.split_first() {
+            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
+            let Some((own, rest)) = rest.split_at_checked(n) else {
+                return Err(Error::input("the checkpoint holds rates of other sources", "resume with the scenario that wrote it"));
+            };
+            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
+            rates = rest;
         }
         if !self.last_spike.is_empty() {
             self.last_spike.fill(u64::MAX);
@@ -934,7 +1039,71 @@ impl Engine for GpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
+        if self.net.projections.get(projection).is_some_and(|p| rule(p).is_some()) {
+            self.flush()?;
+            self.read_dynamics()?;
+        }
         self.tables.weights(&self.net, &self.rows, projection)
+    }
+
+    fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
+        if !amount.is_finite() {
+            return Err(Error::input(format!("a signal cannot jump by {amount}"), "give a finite amount"));
+        }
+        match (self.signals.told.get_mut(modulator), self.net.modulators.get(modulator)) {
+            // Counted with the next step, as much as is left of it by then.
+            (Some(told), Some(own)) => *told += amount * (-self.net.dt / own.tau).exp(),
+            _ => return Err(Error::input(format!("there is no signal {modulator}"), "name one of [modulators]")),
+        }
+        Ok(())
+    }
+
+    fn scale_weights(&mut self, projection: usize, factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
+        self.rule(projection)?;
+        let weights = self.weights(projection)?;
+        let slots = self.tables.dynamic_canonical(&self.net, &self.rows, projection)?;
+        let name = &self.net.projections[projection].name;
+        let first = self.net.populations[self.net.projections[projection].target].first;
+        let (d, rule) = self.rule(projection)?;
+        let mut edges: Vec<(u32, f32)> = weights.iter().map(|&(_, target, w)| (target - first, w)).collect();
+        rule.scaled(&mut edges, name, factor)?;
+        let table = &mut self.tables.tables[0].dynamics[d];
+        for (slot, (_, w)) in slots.iter().zip(edges) {
+            table.weight[slot.index as usize] = w;
+        }
+        self.device.write(&self.dynamics[d].words, 0, bytemuck::cast_slice(&table.weight))
+    }
+
+    fn set_rates(&mut self, population: usize, rates: &[f64]) -> Result<()> {
+        let net = Arc::make_mut(&mut self.net);
+        let own = net.populations.get_mut(population);
+        let Some((Cell::Source(SpikeSource::Poisson { rate, .. }), n)) = own.map(|p| (&mut p.cell, p.n as usize)) else {
+            return Err(Error::input(format!("population {population} has no rates"), "name one of model poisson"));
+        };
+        if rates.len() != n || rates.iter().any(|r| !(*r >= 0.0 && r.is_finite())) {
+            let message = format!("{} rates for {n} sources, or one that is negative or no number", rates.len());
+            return Err(Error::input(message, "give one rate (Hz, 0 or above) for each source"));
+        }
+        *rate = Values::Each(rates.into());
+        let layout = layout::sources(net)?;
+        self.rates.insert(population, rates.to_vec());
+        let Some(source) = &mut self.source else { return Ok(()) };
+        self.device.write(&source.sources, 0, &layout.source_words)?;
+        if layout.table_words.len() as u64 * 4 > source.words.size() {
+            source.words = self.device.storage("source tables", &layout.table_words)?;
+            let buffers = [&self.windows, &self.list, &self.marks, &self.latest, &self.given, &source.sources, &source.words];
+            source.group = self.device.bind(&source.kernel, &buffers)?;
+        } else {
+            self.device.write(&source.words, 0, &layout.table_words)?;
+        }
+        Ok(())
+    }
+
+    fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
+        let (d, _) = self.rule(projection)?;
+        self.dynamics[d].part.set_learning(&self.device, on, self.step, &self.last_spike)?;
+        // Before a long pause ends, what was left to do is done.
+        if on { self.flush() } else { Ok(()) }
     }
 
     fn counters(&self) -> Counters {

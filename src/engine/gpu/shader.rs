@@ -2,7 +2,7 @@
 //! prints is what runs; needs no device.
 
 use crate::error::{Error, Result};
-use crate::model::{Constant, NeuronModel, Sign, State, SynapseModel, Ty};
+use crate::model::{Constant, NeuronModel, Plasticity, Sign, State, SynapseModel, Ty};
 use std::fmt::Write;
 
 const WINDOW: &str = include_str!("../../../shaders/window.wgsl");
@@ -13,6 +13,13 @@ const UPDATE: &str = include_str!("../../../shaders/update.wgsl");
 const SOURCES: &str = include_str!("../../../shaders/sources.wgsl");
 const DELIVER: &str = include_str!("../../../shaders/deliver.wgsl");
 const DELIVER_DYNAMIC: &str = include_str!("../../../shaders/deliver_dynamic.wgsl");
+const TABLE: &str = include_str!("../../../shaders/table.wgsl");
+const PLAIN: &str = include_str!("../../../shaders/plain.wgsl");
+const PLASTIC: &str = include_str!("../../../shaders/plastic.wgsl");
+const HISTORY: &str = include_str!("../../../shaders/history.wgsl");
+const EXP: &str = include_str!("../../../shaders/exp.wgsl");
+const COUNT: &str = include_str!("../../../shaders/count.wgsl");
+const REMEMBER: &str = include_str!("../../../shaders/remember.wgsl");
 /// The kernel that samples states.
 pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
 
@@ -33,16 +40,75 @@ pub fn update_shader(model: &NeuronModel) -> String {
     [&frame, WINDOW, RECORD, PHILOX, POISSON].join("\n")
 }
 
-/// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics.
+/// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics. Where weights change
+/// it has a second entry point, `flush`.
 pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
-    let frame = match model.filter(|m| m.program.is_some()) {
-        None => DELIVER.to_string(),
-        Some(model) => {
-            let access = loads(&model.constants, &model.states);
-            DELIVER_DYNAMIC.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end())
-        }
+    let Some(model) = model.filter(|m| m.program.is_some()) else { return [DELIVER, TABLE, WINDOW].join("\n") };
+    let mut access = loads(&model.constants, &model.states);
+    let Some(plasticity) = &model.plasticity else { return dynamic(model, &access, &[PLAIN]) };
+    let reads = Reads::of(plasticity);
+    access = access.replace("fn store_states() {\n", "fn store_states() {\n    synapse_words[own_synapse] = bitcast<u32>(w);\n");
+    let mut function = |head: &str, lines: &mut dyn Iterator<Item = String>| {
+        access.push_str(&format!("\nfn {head} {{\n"));
+        lines.for_each(|line| access.push_str(&format!("    {line}\n")));
+        access.push_str("}\n");
     };
-    [&frame, WINDOW].join("\n")
+    let traces = || plasticity.traces.iter().enumerate();
+    let states = || reads.states.iter().enumerate();
+    let first = model.constants.len();
+    function(
+        "load_traces(before: u32)",
+        &mut traces().map(|(k, t)| format!("{} = event_trace({}u, before);", t.name, first + 2 * k)),
+    );
+    function("clear_traces()", &mut traces().map(|(_, t)| format!("{} = 0.0;", t.name)));
+    let column =
+        |(k, name): (usize, &String)| format!("{name} = event_column(projection.columns - {}u, event);", reads.states.len() - k);
+    function("load_states_of_event(event: u32)", &mut states().map(column));
+    function("recall_states(age: u32)", &mut states().map(|(k, name)| format!("{name} = state_at({k}u, age);")));
+    for head in ["on_post()", "on_modulator()"].into_iter().filter(|head| !model.wgsl.contains(&format!("fn {head}"))) {
+        function(head, &mut std::iter::empty());
+    }
+    // What the code does not read is still computed by the frame, for the compiler to leave out.
+    for name in FRAME_INPUTS.iter().filter(|name| !model.wgsl.contains(&format!("var<private> {name}:"))) {
+        let _ = writeln!(access, "var<private> {name}: f32;");
+    }
+    let _ = writeln!(access, "const READS_SIGNAL: bool = {};", reads.signal);
+    let _ = writeln!(access, "const HAS_ON_POST: bool = {};", plasticity.on_post.is_some());
+    let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", reads.on_modulator);
+    dynamic(model, &access, &[PLASTIC, HISTORY, EXP])
+}
+
+/// Inputs that the frame of plastic synapses sets.
+const FRAME_INPUTS: [&str; 7] = ["elapsed", "since_pre", "since_post", "since_event", "modulator", "modulator_start", "jump"];
+
+/// What the code of a plastic synapse asks for beside spikes.
+pub struct Reads {
+    /// States of the target, and which of them makes the events.
+    pub states: Vec<String>,
+    pub event: Option<usize>,
+    pub signal: bool,
+    pub on_modulator: bool,
+}
+
+impl Reads {
+    pub fn of(_plasticity: &Plasticity) -> Reads {
+        Reads { states: Vec::new(), event: None, signal: false, on_modulator: false }
+    }
+}
+
+fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
+    let frame = DELIVER_DYNAMIC.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end());
+    [&[&*frame, TABLE, WINDOW], parts].concat().join("\n")
+}
+
+/// The kernel that keeps the events of targets of plastic synapses.
+pub fn remember_shader() -> String {
+    [REMEMBER, HISTORY, EXP, WINDOW, RECORD].join("\n")
+}
+
+/// The kernel that counts the spikes that make a signal jump.
+pub fn count_shader() -> String {
+    [COUNT, WINDOW, RECORD].join("\n")
 }
 
 /// The kernel that enters the spikes of source populations.
@@ -100,7 +166,12 @@ pub fn check_neuron(model: &NeuronModel) -> Result<()> {
 /// The same for a synapse model.
 pub fn check_synapse(model: &SynapseModel) -> Result<()> {
     let constants = model.constants.iter().map(|c| c.name.as_str());
-    check_names(&model.name, &[DELIVER_DYNAMIC, WINDOW], constants.chain(model.states.iter().map(|s| s.name.as_str())))
+    let traces = model.plasticity.iter().flat_map(|p| &p.traces).map(|t| t.name.as_str());
+    let frames: &[&str] = match model.plasticity {
+        None => &[DELIVER_DYNAMIC, TABLE, WINDOW, PLAIN],
+        Some(_) => &[DELIVER_DYNAMIC, TABLE, WINDOW, PLASTIC, HISTORY],
+    };
+    check_names(&model.name, frames, constants.chain(model.states.iter().map(|s| s.name.as_str())).chain(traces))
 }
 
 fn check_names<'a>(model: &str, frames: &[&str], names: impl IntoIterator<Item = &'a str>) -> Result<()> {

@@ -178,9 +178,11 @@ mod tests {
         let library = Library::built_in().unwrap_or_else(|e| panic!("{e}"));
         let neurons = library.neurons().map(|m| (m.name.clone(), m.place.file.clone(), m.program.clone()));
         let synapses = library.synapses().filter_map(|m| Some((m.name.clone(), m.place.file.clone(), m.program.clone()?)));
-        let post = library.synapses().filter_map(|m| {
-            let program = m.plasticity.as_ref()?.on_post.clone()?;
-            Some((format!("{}_on_post", m.name), m.place.file.clone(), program))
+        let post = library.synapses().flat_map(|m| {
+            let parts = m.plasticity.iter().flat_map(|p| [("on_post", &p.on_post), ("on_modulator", &p.on_modulator)]);
+            let found =
+                parts.filter_map(|(part, program)| Some((format!("{}_{part}", m.name), m.place.file.clone(), program.clone()?)));
+            found.collect::<Vec<_>>()
         });
         neurons.chain(synapses).chain(post).collect()
     }

@@ -1,0 +1,292 @@
+//! Plastic synapses on the gpu engine against those of the cpu engine, every rule of the library: random trains with coincident
+//! spikes, delays that differ from synapse to synapse, recurrent; spikes that change with the weights; checkpoints; bounds.
+
+use crate::common::{Collected, plan};
+use crate::gpu::device_there;
+use crate::plasticity::{lively, recurrent, rules};
+use sharpwave::engine::cpu::CpuEngine;
+use sharpwave::engine::gpu::{GpuEngine, GpuOptions};
+use sharpwave::engine::{Engine, Snapshot};
+use sharpwave::model::library::Library;
+use sharpwave::network::Network;
+use sharpwave::network::rules::Rows;
+use sharpwave::network::table::build;
+use sharpwave::rng::{Purpose, Stream};
+use std::sync::Arc;
+
+fn gpu(net: &Arc<Network>, options: GpuOptions) -> GpuEngine {
+    let rows = Arc::new(Rows::prepare(net, &|_| ()).unwrap());
+    let tables = build(net, &rows, 1, &|_| ()).unwrap();
+    GpuEngine::new(net.clone(), rows, tables, options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn cpu(net: &Arc<Network>) -> CpuEngine {
+    let rows = Arc::new(Rows::prepare(net, &|_| ()).unwrap());
+    let tables = build(net, &rows, 2, &|_| ()).unwrap();
+    CpuEngine::new(net.clone(), rows, tables).unwrap()
+}
+
+/// Short histories: many passes over all synapses.
+fn tight() -> GpuOptions {
+    GpuOptions { history_room: Some(1), ..Default::default() }
+}
+
+fn go(engine: &mut dyn Engine, steps: u64) -> Collected {
+    let mut sink = Collected::default();
+    engine.advance(steps, &mut sink).unwrap_or_else(|e| panic!("{e}"));
+    sink
+}
+
+/// The trains of `n` sources, ms: random, dense here and there, some spikes shared by all.
+fn trains(n: u32, seed: u32, last: f64) -> String {
+    let mut draw = Stream::new([seed, 3], Purpose::Connect, 0, 0);
+    let mut text = String::new();
+    for _ in 0..n {
+        let mut steps: Vec<u32> = (0..25).map(|_| 10 + draw.below(1400)).collect();
+        let burst = 10 + draw.below(1300);
+        steps.extend((0..12).map(|k| burst + 8 * k));
+        steps.extend([300, 700, 708, (last * 10.0) as u32]);
+        steps.sort_unstable();
+        steps.dedup();
+        let times: Vec<String> = steps.iter().map(|s| format!("{:?}", *s as f64 / 10.0)).collect();
+        text += &format!("[{}], ", times.join(", "));
+    }
+    text
+}
+
+/// All have spiked last at this time (ms), and the longest delay after it everything has arrived.
+const LAST: f64 = 160.0;
+const LONGEST: u64 = 90;
+
+/// Targets that spike as they are told, connected to each other and to sources through a rule.
+fn told(rule: &str, params: &str) -> Arc<Network> {
+    let weight = if params.contains("Wmax = -") { ("-70 pA", "-5 pA") } else { ("5 pA", "70 pA") };
+    let projection = |source: &str| {
+        format!(
+            "[[projections]]\nsource = \"{source}\"\ntarget = \"X\"\nrule = {{ name = \"fixed_indegree\", indegree = 9 }}\n\
+             weight = {{ distribution = \"uniform\", low = \"{}\", high = \"{}\" }}\n\
+             delay = {{ distribution = \"uniform\", low = \"0.1 ms\", high = \"9 ms\" }}\nsynapse = {{ model = \"{rule}\", {params} }}\n",
+            weight.0, weight.1
+        )
+    };
+    let text = format!(
+        "title = \"told when to spike\"\n[simulation]\ndt = 0.1\nduration = 200.0\nseed = 3\n[populations.X]\nmodel = \"iaf_psc_exp\"\n\
+         n = 11\nparams = {{ V_th = 1e7, t_ref = 0.1, C_m = 1.0, tau_syn_ex = 0.1, tau_m = 0.1 }}\n[populations.T]\nmodel = \"spike_generator\"\n\
+         times = [{}]\n[populations.S]\nmodel = \"spike_generator\"\ntimes = [{}]\n[[projections]]\nsource = \"T\"\ntarget = \"X\"\n\
+         rule = \"one_to_one\"\nweight = 1e9\ndelay = 0.1\n{}{}",
+        trains(11, 1, LAST - 0.3),
+        trains(7, 2, LAST),
+        projection("S"),
+        projection("X"),
+    );
+    Arc::new(plan(&text, &[]).network.clone())
+}
+
+/// Largest difference of weights, relative to the weight or a tenth of the largest: drivers compute exp and pow to some 1e-6.
+fn difference(a: &mut dyn Engine, b: &mut dyn Engine, projections: std::ops::Range<usize>) -> f32 {
+    let mut worst = 0.0f32;
+    for p in projections {
+        let (a, b) = (a.weights(p).unwrap(), b.weights(p).unwrap());
+        assert_eq!(a.len(), b.len());
+        let least = 0.1 * b.iter().fold(0.0f32, |m, w| m.max(w.2.abs()));
+        for (x, y) in a.iter().zip(&b) {
+            assert_eq!((x.0, x.1), (y.0, y.1));
+            worst = worst.max((x.2 - y.2).abs() / y.2.abs().max(least));
+        }
+    }
+    worst
+}
+
+#[test]
+fn weights_are_those_of_the_cpu_under_every_rule() {
+    if !device_there() {
+        return;
+    }
+    for rule in rules() {
+        let net = told(&rule, lively(&rule));
+        let (mut ours, mut theirs) = (gpu(&net, tight()), cpu(&net));
+        let steps = (LAST * 10.0) as u64 + LONGEST;
+        let first = theirs.weights(1).unwrap();
+        let (a, b) = (go(&mut ours, steps), go(&mut theirs, steps));
+        assert!(b.spikes.iter().filter(|s| s.id < 11).count() > 300, "{} spikes", b.spikes.len());
+        assert!(a == b, "{rule}: spikes");
+        let moved = theirs.weights(1).unwrap().iter().zip(&first).filter(|(a, b)| (a.2 - b.2).abs() > 1.0).count();
+        let worst = difference(&mut ours, &mut theirs, 1..3);
+        println!("{rule}: {moved} weights moved by more than 1 pA, largest difference {worst:.1e}");
+        assert!(moved > 50 && worst < 1e-5, "{rule}: {moved} moved, {worst:e}");
+    }
+}
+
+fn bits(engine: &mut dyn Engine) -> Vec<Vec<u32>> {
+    (1..3).map(|p| engine.weights(p).unwrap().iter().map(|w| w.2.to_bits()).collect()).collect()
+}
+
+/// How often synapses are brought up to date, how steps fall into calls, how tables are cut: no bit depends on it.
+#[test]
+fn weights_do_not_depend_on_histories_batches_or_shards() {
+    if !device_there() {
+        return;
+    }
+    let net = told("stdp_triplet_synapse", lively("stdp_triplet_synapse"));
+    let mut whole = gpu(&net, GpuOptions::default());
+    let spikes = go(&mut whole, 1500);
+    let expected = (bits(&mut whole), whole.snapshot().unwrap());
+    let cut = GpuOptions { shard_bytes: Some(400), ..tight() };
+    for (options, parts) in [(tight(), &[1500][..]), (cut, &[1, 700, 6, 793])] {
+        let mut other = gpu(&net, options);
+        let mut found = Collected::default();
+        for &steps in parts {
+            let part = go(&mut other, steps);
+            found.spikes.extend(part.spikes);
+            other.weights(1).unwrap();
+        }
+        assert!(found == spikes);
+        assert!(bits(&mut other) == expected.0);
+        assert!(other.snapshot().unwrap() == expected.1);
+    }
+}
+
+#[test]
+fn a_resumed_run_equals_the_uninterrupted() {
+    if !device_there() {
+        return;
+    }
+    for rule in ["stdp_synapse", "stdp_nn_restr_synapse", "stdp_triplet_synapse"] {
+        let net = Arc::new(plan(&recurrent(rule), &[]).network.clone());
+        let mut whole = gpu(&net, tight());
+        let first = go(&mut whole, 411);
+        assert!(first.spikes.len() > 50, "{} spikes", first.spikes.len());
+        let snapshot = whole.snapshot().unwrap();
+        let rest = go(&mut whole, 300);
+        let mut other = gpu(&net, tight());
+        go(&mut other, 37);
+        other.restore(&snapshot).unwrap();
+        assert!(other.snapshot().unwrap() == snapshot, "{rule}: restoring loses nothing");
+        assert!(go(&mut other, 300) == rest, "{rule}");
+        assert!(other.snapshot().unwrap() == whole.snapshot().unwrap(), "{rule}");
+        let mut without: Snapshot = snapshot.clone();
+        without.extra.retain(|e| e.0 != "gpu_plastic");
+        assert!(other.restore(&without).unwrap_err().remedy().unwrap().contains("engine that wrote it"));
+        let from = cpu(&net).restore(&snapshot).unwrap_err();
+        assert!(from.remedy().unwrap().contains("--engine gpu"), "{from}");
+    }
+}
+
+/// Weights that spikes depend on: the same spikes while rounding has not grown.
+#[test]
+fn a_network_spikes_as_on_the_cpu() {
+    if !device_there() {
+        return;
+    }
+    for rule in ["stdp_synapse", "vogels_sprekeler_synapse"] {
+        let net = Arc::new(plan(&recurrent(rule), &[]).network.clone());
+        let (mut ours, mut theirs) = (gpu(&net, GpuOptions::default()), cpu(&net));
+        let (a, b) = (go(&mut ours, 800), go(&mut theirs, 800));
+        assert!(b.spikes.len() > 100, "{} spikes", b.spikes.len());
+        assert!(a == b, "{rule}: {} spikes, {} on the cpu", a.spikes.len(), b.spikes.len());
+    }
+}
+
+const POISSON: &str = r#"
+title = "sources and targets"
+[simulation]
+dt = 0.1
+duration = 100.0
+seed = 4
+[populations.P]
+model = "poisson"
+n = 40
+rate = "50 Hz"
+[populations.E]
+model = "iaf_psc_exp"
+n = 12
+params = { I_e = 450.0 }
+[[projections]]
+source = "P"
+target = "E"
+rule = "all_to_all"
+weight = "20 pA"
+delay = "1.5 ms"
+synapse = { model = "stdp_synapse", lambda = 0.05, Wmax = 60.0 }
+[[projections]]
+source = "P"
+target = "E"
+rule = "all_to_all"
+weight = "1 pA"
+"#;
+
+#[test]
+fn rates_learning_and_weights_change_while_running() {
+    if !device_there() {
+        return;
+    }
+    let net = Arc::new(plan(POISSON, &[]).network.clone());
+    let rates: Vec<f64> = (0..40).map(|i| 20.0 * f64::from(i % 9)).collect();
+    let mut given = (*net).clone();
+    let cell = |rates: Vec<f64>| {
+        let rate = sharpwave::network::Values::Each(rates.into());
+        sharpwave::network::Cell::Source(sharpwave::stimulus::SpikeSource::Poisson { rate, start: 0.0, stop: f64::INFINITY })
+    };
+    given.populations[0].cell = cell(rates.clone());
+    let (mut engine, mut other) = (gpu(&net, GpuOptions::default()), gpu(&Arc::new(given), GpuOptions::default()));
+    engine.set_rates(0, &rates).unwrap();
+    let (a, b) = (go(&mut engine, 400), go(&mut other, 400));
+    assert!(a == b && a.spikes.len() > 200);
+    let weights = |engine: &mut GpuEngine| engine.weights(0).unwrap();
+    assert!(weights(&mut engine) == weights(&mut other));
+    // Nothing is learned meanwhile, and what was comes back.
+    engine.set_learning(0, false).unwrap();
+    let before = weights(&mut engine);
+    assert!(before.iter().any(|w| w.2 != 20.0));
+    go(&mut engine, 300);
+    assert!(weights(&mut engine) == before);
+    let snapshot = engine.snapshot().unwrap();
+    let mut resumed = gpu(&net, GpuOptions::default());
+    resumed.restore(&snapshot).unwrap();
+    for engine in [&mut engine, &mut resumed] {
+        engine.set_learning(0, true).unwrap();
+    }
+    assert!(go(&mut engine, 300) == go(&mut resumed, 300));
+    let after = weights(&mut engine);
+    assert!(after != before && after == weights(&mut resumed));
+    // To a sum of 500 pA onto each target, and within the bound.
+    engine.scale_weights(0, &|_, sum| 500.0 / sum).unwrap();
+    let mut sums = [0.0; 12];
+    weights(&mut engine).iter().for_each(|w| sums[w.1 as usize - 40] += f64::from(w.2));
+    assert!(sums.iter().all(|s| (s - 500.0).abs() < 1e-3), "{sums:?}");
+    engine.scale_weights(0, &|target, _| if target == 3 { 1e9 } else { 1.0 }).unwrap();
+    assert!(weights(&mut engine).iter().all(|w| (w.2 == 60.0 || w.2 == 0.0) == (w.1 == 43) || w.1 != 43));
+    go(&mut engine, 50);
+    for refused in [
+        engine.scale_weights(0, &|_, _| f64::NAN),
+        engine.scale_weights(1, &|_, _| 1.0),
+        engine.set_learning(1, false),
+        engine.set_rates(1, &[1.0; 12]),
+        engine.set_rates(0, &[1.0; 12]),
+        engine.set_rates(0, &[-1.0; 40]),
+        engine.jump(0, 1.0),
+    ] {
+        assert!(refused.unwrap_err().remedy().is_some());
+    }
+}
+
+/// A rule that does not clip stops the run, and the message names the synapse.
+#[test]
+fn a_weight_beyond_its_bound_stops_the_run() {
+    if !device_there() {
+        return;
+    }
+    for (growth, said) in [("w = w * 3.0;", "is 270"), ("w = sqrt(-w);", "is NaN")] {
+        let mut library = Library::built_in().unwrap().clone();
+        let rule = format!("name = \"wild\"\nkind = \"synapse\"\nbound = 100\n[code]\non_pre = \"{growth}\"\n");
+        library.add("wild.toml", &rule).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let scenario = folder.path().join("s.toml");
+        let text = POISSON.replace("stdp_synapse\", lambda = 0.05, Wmax = 60.0", "wild\"").replace("20 pA", "10 pA");
+        std::fs::write(&scenario, text).unwrap();
+        let plan = sharpwave::scenario::Scenario::load(&scenario, &[], None).unwrap().plan(&library).unwrap();
+        let error =
+            gpu(&Arc::new(plan.network.clone()), tight()).advance(1000, &mut Collected::default()).unwrap_err().to_string();
+        assert!(error.contains("the weight of the synapse from neuron ") && error.contains(said), "{error}");
+    }
+}
