@@ -150,30 +150,6 @@ impl Protection for Box<dyn Protection> {
     }
 }
 
-impl Protection for Box<dyn Protection> {
-    fn presynaptic(&mut self, layer: usize, x: &mut [f32], inputs: usize) {
-        (**self).presynaptic(layer, x, inputs);
-    }
-    fn step(&mut self, layer: usize, weights: &Layer, step: &mut [f32]) {
-        (**self).step(layer, weights, step);
-    }
-    fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
-        (**self).apply(layer, weights, step);
-    }
-    fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
-        (**self).end_of_task(layers, samples)
-    }
-    fn state(&self) -> State {
-        (**self).state()
-    }
-    fn restore(&mut self, state: &State) -> Result<()> {
-        (**self).restore(state)
-    }
-    fn report(&self) -> Vec<String> {
-        (**self).report()
-    }
-}
-
 /// Several protections, in order: each sees the factors and steps that its predecessors left; the last one writes the weights.
 #[derive(Default)]
 pub struct Chain<P = Box<dyn Protection>>(pub Vec<P>);

@@ -456,3 +456,87 @@ fn a_weight_that_overflows_is_named_and_progress_may_end_the_run() {
     let named = one.train(&samples, &order, 10, None, &mut quiet).unwrap_err().to_string();
     assert!(named.contains("layer") && named.contains("the weight from source"), "{named}");
 }
+
+const PROTOCOL: &str = r#"
+title = "Small"
+kind = "permuted"
+[data]
+set = "patterns"
+noise = 0.3
+train = 200
+test = 100
+offset = 0.5
+scale = 1.6
+[tasks]
+count = 2
+[network]
+sizes = [64, 60, 50, 5]
+[training]
+batch = 20
+samples = 100
+passes = 2
+[methods.joint]
+joint = true
+[methods.sequential]
+[methods.svd]
+projection = { method = "svd", energy = [0.95, 0.99] }
+[methods.ewc]
+importance = { kind = "ewc", strength = 30 }
+[methods.mesu]
+momentum = 0
+posterior = { rule = "mesu", window = 20000, prior = 0.1, observations = 200, samples = 3 }
+[methods.si]
+importance = { kind = "si", strength = 10 }
+"#;
+
+/// Every method that the gpu knows comes to what it comes to on the cpu; stopped again and again, to the same bits.
+#[test]
+fn protocols_learn_on_the_gpu() {
+    use sharpwave::learning::protocol::{Event, Options, file, run};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    if !device_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let read = |engine: &str| file::read(&file::source("small.toml", PROTOCOL, &[format!("engine={engine}")], false)?);
+    let (cpu, gpu) = (read("\"cpu\"").unwrap(), read("\"gpu\"").unwrap());
+    let methods = ["joint", "sequential", "svd", "ewc", "mesu"].map(str::to_string).to_vec();
+    let options = |out: &str, methods: &[String]| Options {
+        out: folder.path().join(out),
+        methods: Some(methods.to_vec()),
+        ..Options::default()
+    };
+    let never = AtomicBool::new(false);
+    let here = run(&cpu, &options("cpu", &methods), &mut |_| (), &never).unwrap();
+    let there = run(&gpu, &options("gpu", &methods), &mut |_| (), &never).unwrap();
+    for (a, b) in here.runs.iter().zip(&there.runs) {
+        for (a_row, b_row) in a.matrix.iter().zip(&b.matrix) {
+            for (x, y) in a_row.iter().zip(b_row) {
+                assert!((x - y).abs() < 0.04, "{}: {:?} {:?}", a.method, a.matrix, b.matrix);
+            }
+        }
+        assert!((a.spikes_per_image / b.spikes_per_image - 1.0).abs() < 0.01 && b.matrix[0][0] > 0.8, "{}", a.method);
+    }
+    let (mut parts, mut calls) = (options("parts", &methods), 0);
+    let stopped = loop {
+        let stop = AtomicBool::new(false);
+        let tell = &mut |event: Event| match event {
+            Event::Trained { .. } if calls % 2 == 0 => stop.store(true, Ordering::Relaxed),
+            Event::Task { .. } => stop.store(true, Ordering::Relaxed),
+            _ => {}
+        };
+        let results = run(&gpu, &parts, tell, &stop).unwrap();
+        (parts.resume, calls) = (true, calls + 1);
+        assert!(calls < 100);
+        if results.complete {
+            break results;
+        }
+    };
+    assert!(calls > 10, "only {calls} calls");
+    for (a, b) in stopped.runs.iter().zip(&there.runs) {
+        assert_eq!((&a.method, &a.matrix, &a.learning), (&b.method, &b.matrix, &b.learning));
+    }
+    let refused = run(&gpu, &options("si", &["si".to_string()]), &mut |_| (), &never).unwrap_err();
+    assert!(refused.to_string().contains("synaptic intelligence") && refused.remedy().is_some(), "{refused}");
+    assert!(read("\"tpu\"").unwrap_err().to_string().contains("tpu"));
+}
