@@ -1,5 +1,5 @@
-//! Lists the model files of models/neurons, models/synapses and models/modifiers, and the protocols of models/scenarios/learning, so that a new file
-//! there is all that a new model or protocol takes.
+//! Lists the model files of models/neurons, models/synapses and models/modifiers, and the protocols of models/scenarios/learning, so
+//! that a new file there is all that a new model or protocol takes.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -41,6 +41,12 @@ pub struct ProtocolArguments {
     /// Override any value of the file, for instance --set training.passes=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Engine: cpu or gpu, instead of the file's
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<String>,
+    /// GPU to use: a number or part of a name from `sharpwave devices`
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -52,7 +58,7 @@ pub struct ProtocolArguments {
 pub fn protocol(arguments: &ProtocolArguments) -> Result<ExitCode> {
     let Some(file) = &arguments.file else { return list() };
     let (name, text) = file::find(file)?;
-    let source = file::source(&name, &text, &arguments.set, arguments.quick)?;
+    let source = file::source(&name, &text, &settings(arguments), arguments.quick)?;
     let (kind, place) = source.kind()?;
     match kind {
         "supervised" | "permuted" => tasks(arguments, &source),
@@ -64,6 +70,13 @@ pub fn protocol(arguments: &ProtocolArguments) -> Result<ExitCode> {
             Err(Error::at(place, format!("unknown kind `{kind}`"), remedy))
         }
     }
+}
+
+/// What is set beside the file.
+fn settings(arguments: &ProtocolArguments) -> Vec<String> {
+    let own = [("engine", &arguments.engine), ("device", &arguments.device)];
+    let own = own.into_iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value:?}")));
+    arguments.set.iter().cloned().chain(own).collect()
 }
 
 fn list() -> Result<ExitCode> {

@@ -1,7 +1,7 @@
 //! Importance of single weights to old tasks, and what it does to later steps: EWC, online EWC, SI, MAS and plain L2, as penalty or
 //! as step limit. Knows weights, steps and per-sample gradients as numbers.
 
-use super::{Layer, PIECE, Protection, state};
+use super::{Layer, Link, PIECE, Protection, state};
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
 use rayon::prelude::*;
@@ -345,6 +345,18 @@ impl Protection for Importance {
                 };
             }
         });
+    }
+
+    fn links(&mut self, layer: usize) -> Result<Vec<Link<'_>>> {
+        let options = self.options;
+        if matches!(self.kind, Kind::Si { .. }) {
+            return Err(Error::input(
+                "synaptic intelligence does not learn on the gpu",
+                "set engine = \"cpu\", or use online EWC",
+            ));
+        }
+        let held = self.layer(layer).map(|(importance, anchor)| Link::Hold { options, importance, anchor });
+        Ok(held.into_iter().collect())
     }
 
     fn end_of_task(&mut self, layers: &[Layer], _samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {

@@ -2,7 +2,7 @@
 //! steps as numbers; needs no task boundaries.
 
 use super::state::State;
-use super::{Layer, Protection};
+use super::{Layer, Link, Protection};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 
@@ -132,6 +132,10 @@ impl Protection for Binarised {
 impl Protection for Metaplastic {
     fn step(&mut self, layer: usize, weights: &Layer, step: &mut [f32]) {
         hold_back(self.of(layer), &weights.weight, step);
+    }
+
+    fn links(&mut self, layer: usize) -> Result<Vec<Link<'_>>> {
+        Ok(vec![Link::Metaplastic(self.of(layer))])
     }
 }
 

@@ -64,6 +64,12 @@ pub trait Protection: Send {
         self.step(layer, weights, &mut step);
         weights.add(&step);
     }
+    /// What it does to a layer until the next end of a task, for an engine that keeps the weights elsewhere; refused by protections
+    /// that only know the way through [`Protection::apply`].
+    fn links(&mut self, _layer: usize) -> Result<Vec<Link<'_>>> {
+        let name = std::any::type_name::<Self>().rsplit("::").next().unwrap_or_default();
+        Err(Error::input(format!("{name} does not learn on the gpu"), "set engine = \"cpu\" for this protection"))
+    }
     /// A task has ended; `samples(layer)` gives presynaptic factors of its inputs (count x inputs, row-major).
     fn end_of_task(&mut self, _layers: &[Layer], _samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         Ok(())
@@ -87,7 +93,35 @@ pub trait Protection: Send {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unprotected;
 
-impl Protection for Unprotected {}
+impl Protection for Unprotected {
+    fn links(&mut self, _layer: usize) -> Result<Vec<Link<'_>>> {
+        Ok(vec![])
+    }
+}
+
+/// One thing that a protection does to a layer, as plain data; several are done in order.
+#[derive(Debug)]
+pub enum Link<'a> {
+    /// To the presynaptic factors.
+    Factors(Projector<'a>),
+    /// To the rows of a step.
+    Steps(Projector<'a>),
+    /// Steps times [`metaplastic::passes`] at this m.
+    Metaplastic(f32),
+    /// Penalty or limit by importance (outputs x inputs) around an anchor of the same shape.
+    Hold { options: importance::Options, importance: &'a [f32], anchor: &'a [f32] },
+    /// The posterior learns from the step and leaves its next sample in the layer. Stands last; what it learned is written here.
+    Posterior(&'a mut posterior::Posterior),
+}
+
+/// A linear map of rows of a layer's inputs.
+#[derive(Clone, Copy, Debug)]
+pub enum Projector<'a> {
+    /// x - H'(Hx).
+    Basis(&'a projection::Basis),
+    /// P x, P symmetric (inputs x inputs).
+    Matrix(&'a [f32]),
+}
 
 impl Protection for Box<dyn Protection> {
     fn presynaptic(&mut self, layer: usize, x: &mut [f32], inputs: usize) {
@@ -98,6 +132,9 @@ impl Protection for Box<dyn Protection> {
     }
     fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
         (**self).apply(layer, weights, step);
+    }
+    fn links(&mut self, layer: usize) -> Result<Vec<Link<'_>>> {
+        (**self).links(layer)
     }
     fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         (**self).end_of_task(layers, samples)
@@ -131,6 +168,20 @@ impl<P: Protection> Protection for Chain<P> {
         let mut step = step.to_vec();
         before.iter_mut().for_each(|p| p.step(layer, weights, &mut step));
         last.apply(layer, weights, &step);
+    }
+
+    fn links(&mut self, layer: usize) -> Result<Vec<Link<'_>>> {
+        let mut links = vec![];
+        for protection in &mut self.0 {
+            if let Some(Link::Posterior(_)) = links.last() {
+                return Err(Error::input(
+                    "a posterior before another protection does not learn on the gpu",
+                    "put it last in the chain, or set engine = \"cpu\"",
+                ));
+            }
+            links.extend(protection.links(layer)?);
+        }
+        Ok(links)
     }
 
     fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Bayesian weights: every synapse carries mean and deviation of a Gaussian; a rule learns on samples of it, and the posterior
 //! learns from the rule's steps. Also what a predictive distribution says about its own doubt. Knows numbers only.
 
-use super::{Layer, Protection, state};
+use super::{Layer, Link, Protection, state};
 use crate::error::{Error, Result};
 #[cfg(target_arch = "x86_64")]
 use crate::model::vector::Level;
@@ -364,11 +364,40 @@ impl Posterior {
     }
 }
 
+#[cfg(feature = "gpu")]
+impl Posterior {
+    /// Sums of a layer since its last update: samples in them, gradients, gradients times e (empty where there are none).
+    pub(crate) fn pending(&self, layer: usize) -> (u32, [&[f64]; 2]) {
+        let Pending { count, mean, deviation } = &self.pending[layer];
+        (*count, [mean, deviation])
+    }
+
+    /// A layer as an engine that learns elsewhere leaves it: means and deviations, presentations drawn, sums as in `pending`.
+    pub(crate) fn take_back(
+        &mut self,
+        layer: usize,
+        [mean, deviation]: [&[f32]; 2],
+        time: u64,
+        (count, sums): (u32, [Vec<f64>; 2]),
+    ) {
+        self.layers[layer].mean.copy_from_slice(mean);
+        self.layers[layer].deviation.copy_from_slice(deviation);
+        self.presentation[layer] = time;
+        let [mean, deviation] = sums;
+        self.pending[layer] = Pending { count, mean, deviation };
+        self.noise = Noise::default();
+    }
+}
+
 impl Protection for Posterior {
     fn step(&mut self, layer: usize, _weights: &Layer, step: &mut [f32]) {
         let Some(gaussian) = self.layers.get(layer) else { return };
         let prior = gaussian.prior_deviation as f32;
         step.iter_mut().zip(&gaussian.deviation).for_each(|(s, d)| *s *= (d / prior).powi(2));
+    }
+
+    fn links(&mut self, layer: usize) -> Result<Vec<Link<'_>>> {
+        Ok(if layer < self.layers.len() { vec![Link::Posterior(self)] } else { vec![] })
     }
 
     fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {

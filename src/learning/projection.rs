@@ -6,7 +6,7 @@
 //! constantly 1, and let thresholds and readouts that stay plastic stand as layers of their own.
 
 use super::local::{times, times_transposed};
-use super::{Protection, state};
+use super::{Link, Projector, Protection, state};
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, SymmetricEigen};
@@ -133,6 +133,20 @@ impl Basis {
         let frozen = frozen.min(rank);
         let mut learned = next.columns_mut(frozen, rank - frozen);
         learned += change.columns(frozen, rank - frozen);
+        self.settle(next, frozen);
+        Ok(())
+    }
+
+    /// The rows after a Hebbian step that was taken elsewhere (rank x inputs), those before `frozen` unchanged: re-orthonormalised as by
+    /// [`Basis::hebbian_step`].
+    pub fn become_rows(&mut self, rows: &[f32], frozen: usize) {
+        assert_eq!(rows.len(), self.rows.len(), "a step keeps the rank");
+        self.rows.copy_from_slice(rows);
+        self.settle(self.matrix(), frozen.min(self.rank()));
+    }
+
+    fn settle(&mut self, mut next: DMatrix<f64>, frozen: usize) {
+        let rank = next.ncols();
         if deviation(&next) > ORTHONORMAL / 2.0 {
             let old = next.columns(0, frozen).into_owned();
             let new = orthonormal(next.columns(frozen, rank - frozen).into_owned(), &old);
@@ -140,7 +154,6 @@ impl Basis {
             next.columns_mut(frozen, new.ncols()).copy_from(&new);
         }
         self.set(&next);
-        Ok(())
     }
 
     /// Add rows by Hebbian subspace learning until `energy` of the trace of `moment` is kept or there are `budget` rows; old rows
@@ -370,14 +383,19 @@ impl Recursive {
         Ok(())
     }
 
+    /// P in single precision.
+    fn single(&mut self) -> &[f32] {
+        if self.single.is_empty() {
+            self.single = self.covariance.iter().map(|&v| v as f32).collect();
+        }
+        &self.single
+    }
+
     /// P x for every row of `x` (batch x inputs, row-major), in place.
     pub fn apply(&mut self, x: &mut [f32]) {
         let n = self.inputs();
         assert_eq!(x.len() % n, 0, "rows of the batch have the layer's inputs");
-        if self.single.is_empty() {
-            self.single = self.covariance.iter().map(|&v| v as f32).collect();
-        }
-        let p = DMatrixView::from_slice(&self.single, n, n);
+        let p = DMatrixView::from_slice(self.single(), n, n);
         x.par_chunks_mut(n * CHUNK).for_each(|chunk| {
             let y = p * DMatrixView::from_slice(chunk, n, chunk.len() / n);
             chunk.copy_from_slice(y.as_slice());
@@ -691,6 +709,17 @@ impl Protection for Projection {
         if self.options.steps {
             self.project(layer, step, weights.inputs);
         }
+    }
+
+    fn links(&mut self, layer: usize) -> Result<Vec<Link<'_>>> {
+        let projector = match self.layers.get_mut(layer) {
+            Some(State::Basis(basis)) if basis.rank() > 0 => Projector::Basis(basis),
+            Some(State::Recursive(recursive)) if self.tasks > 0 => Projector::Matrix(recursive.single()),
+            _ => return Ok(vec![]),
+        };
+        let mut links = vec![Link::Factors(projector)];
+        links.extend(self.options.steps.then_some(Link::Steps(projector)));
+        Ok(links)
     }
 
     fn end_of_task(&mut self, _layers: &[super::Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {

@@ -7,6 +7,8 @@ mod golden;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "gpu")]
+mod gpu_learning;
+#[cfg(feature = "gpu")]
 mod gpu_plasticity;
 mod nest_engine;
 mod neurons;

@@ -50,7 +50,10 @@ impl Ord for Event {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.time.total_cmp(&other.time).then_with(|| {
-            (self.kind, self.a, self.b).cmp(&(other.kind, other.a, other.b)).then(self.stamp.total_cmp(&other.stamp)).then(other.elapsed.total_cmp(&self.elapsed))
+            (self.kind, self.a, self.b)
+                .cmp(&(other.kind, other.a, other.b))
+                .then(self.stamp.total_cmp(&other.stamp))
+                .then(other.elapsed.total_cmp(&self.elapsed))
         })
     }
 }

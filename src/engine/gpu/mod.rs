@@ -6,17 +6,19 @@
 mod batch;
 mod device;
 mod layout;
+mod learning;
 mod plastic;
 mod shader;
 
 pub use device::{DeviceInfo, devices};
+pub use learning::{GpuNetwork, Projections};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
 use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
-use crate::network::rules::Rows;
 use crate::network::quantum::multiplicity;
+use crate::network::rules::Rows;
 use crate::network::table::Tables;
 use crate::network::{Cell, Network, Probe, Values, memory};
 use crate::stimulus::current::Currents;

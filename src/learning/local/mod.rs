@@ -9,6 +9,8 @@
 //! (error times trace) is the exact gradient of the cross-entropy.
 
 mod matrix;
+#[cfg(feature = "gpu")]
+mod parts;
 mod spikes;
 
 pub use matrix::{outer, times, times_transposed};
@@ -187,15 +189,19 @@ impl<'a> Samples<'a> {
         Samples { pixels, size, labels, permutation: None, offset: 0.0, scale: 1.0 }
     }
 
+    /// The current of a pixel.
+    pub fn current(&self, pixel: u8) -> f32 {
+        self.scale * (pixel as f32 / 255.0 - self.offset)
+    }
+
     /// Currents (chosen x size) and labels of some samples.
     pub fn gather(&self, chosen: &[u32]) -> (Vec<f32>, Vec<u8>) {
         let mut inputs = Vec::with_capacity(chosen.len() * self.size);
-        let current = |p: u8| self.scale * (p as f32 / 255.0 - self.offset);
         for &i in chosen {
             let image = &self.pixels[i as usize * self.size..][..self.size];
             match self.permutation {
-                Some(permutation) => inputs.extend(permutation.iter().map(|p| current(image[*p as usize]))),
-                None => inputs.extend(image.iter().map(|p| current(*p))),
+                Some(permutation) => inputs.extend(permutation.iter().map(|p| self.current(image[*p as usize]))),
+                None => inputs.extend(image.iter().map(|p| self.current(*p))),
             }
         }
         (inputs, chosen.iter().map(|i| self.labels[*i as usize]).collect())

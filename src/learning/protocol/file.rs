@@ -1,7 +1,7 @@
 //! A protocol file: TOML to a checked [`Protocol`]. Every refusal is made here, before anything is read or trained, with file,
 //! line and what to change. Knows the file format; no data and no training.
 
-use super::{Guard, Method, Protocol, Tasks, Training, Uncertain};
+use super::{Engine, Guard, Method, Protocol, Tasks, Training, Uncertain};
 use crate::error::{Error, Place, Result};
 use crate::learning::importance::{self, Fisher, Form};
 use crate::learning::local::{Eligibility, Network, Optimiser, Settings, Signal};
@@ -101,6 +101,8 @@ const KEYS: &[&str] = &[
     "methods",
     "uncertainty",
     "quick",
+    "engine",
+    "device",
 ];
 const TRAINING: &[&str] = &["optimiser", "rate", "momentum", "schedule", "batch", "passes", "samples"];
 const GUARDS: &[&str] = &["projection", "metaplasticity", "importance", "posterior"];
@@ -222,7 +224,17 @@ pub fn read(source: &Source) -> Result<Protocol> {
         sizes,
         methods,
         uncertainty,
+        engine: engine(root)?,
     })
+}
+
+fn engine(root: &Node) -> Result<Engine> {
+    let device = root.get("device").map(|node| text(node).map(str::to_string)).transpose()?;
+    match (root.get("engine").map_or(Ok("cpu"), |node| choice(node, "engine", &["cpu", "gpu"]))?, root.get("device")) {
+        ("gpu", _) => Ok(Engine::Gpu { device }),
+        (_, None) => Ok(Engine::Cpu),
+        (_, Some(node)) => Err(node.error("the cpu is no device to choose", "leave `device` out, or write engine = \"gpu\"")),
+    }
 }
 
 fn data(root: &Node, network: &Settings) -> Result<super::data::Wanted> {

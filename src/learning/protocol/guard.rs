@@ -9,7 +9,7 @@ use crate::learning::metaplastic::{Binarised, Metaplastic};
 use crate::learning::posterior::{self, Gaussian, Posterior};
 use crate::learning::projection::{self, Projection};
 use crate::learning::state::State;
-use crate::learning::{Chain, Layer, Protection};
+use crate::learning::{self, Chain, Layer, Protection};
 
 /// A protection as the file describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +133,9 @@ impl Protection for Link {
     }
     fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
         self.own_mut().apply(layer, weights, step);
+    }
+    fn links(&mut self, layer: usize) -> Result<Vec<learning::Link<'_>>> {
+        self.own_mut().links(layer)
     }
     fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         self.own_mut().end_of_task(layers, samples)

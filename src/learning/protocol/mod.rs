@@ -11,6 +11,7 @@
 
 pub mod data;
 pub mod file;
+mod gpu;
 mod guard;
 pub mod results;
 mod run;
@@ -44,6 +45,16 @@ pub struct Protocol {
     pub(crate) sizes: Spot,
     pub methods: Vec<Method>,
     pub uncertainty: Option<Uncertain>,
+    pub engine: Engine,
+}
+
+/// What learns and is tested. A posterior's uncertainty is measured on the cpu always.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Engine {
+    #[default]
+    Cpu,
+    /// On the device of this index or partial name (none: the best there is).
+    Gpu { device: Option<String> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

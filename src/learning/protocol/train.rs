@@ -2,15 +2,16 @@
 //! not it was saved and restored on the way. Knows no files.
 
 use super::data::{Data, Set, permutation};
+use super::gpu::Gpu;
 use super::guard::Guards;
 use super::results::{Doubt, Outside, Run};
-use super::{Method, Protocol, Uncertain};
+use super::{Engine, Method, Protocol, Uncertain};
 use crate::error::{Error, Result};
-use crate::learning::Protection;
 use crate::learning::local::{Network, Outcome, Samples, Settings, order};
 use crate::learning::metrics::TaskMatrix;
 use crate::learning::posterior::{Posterior, Uncertainty, auc, calibration_error, mean_prediction, uncertainty};
 use crate::learning::state::State;
+use crate::learning::{Chain, Protection};
 use std::time::Instant;
 
 /// Images that are predicted at a time.
@@ -35,6 +36,8 @@ pub(super) struct Trainer<'a> {
     permutations: Vec<Option<Vec<u32>>>,
     network: Network,
     guards: Guards,
+    /// Where it learns and is tested instead; what it learned there is brought back whenever `advance` returns.
+    gpu: Option<Gpu>,
     /// Tasks learned, and batches of the task under way.
     phase: usize,
     batch: usize,
@@ -55,6 +58,10 @@ impl<'a> Trainer<'a> {
         let settings = Settings { seed, optimiser: method.training.optimiser, ..protocol.network.clone() };
         let mut network = Network::new(settings)?;
         let guards = Guards::make(&method.guards, &mut network, &method.training, seed)?;
+        let gpu = match &protocol.engine {
+            Engine::Cpu => None,
+            Engine::Gpu { device } => Some(Gpu::new(network.clone(), device.as_deref())?),
+        };
         let permutations = (0..protocol.tasks.count()).map(|t| permutation(seed, t, protocol.data.inputs)).collect();
         Ok(Trainer {
             protocol,
@@ -64,6 +71,7 @@ impl<'a> Trainer<'a> {
             permutations,
             network,
             guards,
+            gpu,
             phase: 0,
             batch: 0,
             learned: Outcome::default(),
@@ -130,7 +138,7 @@ impl<'a> Trainer<'a> {
     pub fn advance(&mut self, pause: &mut dyn FnMut(&Self) -> bool) -> Result<Pause> {
         let mut start = Instant::now();
         let training = self.method.training;
-        let (per_pass, rate) = (self.batches(), training.optimiser.rate());
+        let per_pass = self.batches();
         let total = per_pass * training.passes;
         let mut pass = (usize::MAX, vec![]);
         while self.batch < total {
@@ -139,10 +147,16 @@ impl<'a> Trainer<'a> {
                 pass = (now, order(self.seed, (self.phase << 16 | now) as u32, self.items()));
             }
             let from = self.batch % per_pass * training.batch;
-            let (inputs, labels) = self.gather(&pass.1[from..pass.1.len().min(from + training.batch)]);
-            if training.falling {
-                self.network.set_rate(rate * (1.0 - self.batch as f32 / total as f32).max(LEAST));
+            if self.gpu.is_some() {
+                let asked = self.learn_on_gpu(&pass.1[from..], total, pause)?;
+                self.seconds[0] += std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64();
+                if asked {
+                    return Ok(Pause::Asked);
+                }
+                continue;
             }
+            let (inputs, labels) = self.gather(&pass.1[from..pass.1.len().min(from + training.batch)]);
+            self.network.set_rate(self.rate(self.batch, total));
             let chain = &mut self.guards.0;
             let protection: Option<&mut dyn Protection> = if chain.0.is_empty() { None } else { Some(chain) };
             self.learned.add(&self.network.learn(&inputs, &labels, protection)?);
@@ -156,6 +170,37 @@ impl<'a> Trainer<'a> {
         self.seconds[0] += start.elapsed().as_secs_f64();
         self.test()?;
         Ok(Pause::Task)
+    }
+
+    /// Learning rate of batch `batch` of `total` in a task.
+    fn rate(&self, batch: usize, total: usize) -> f32 {
+        let training = self.method.training;
+        let fallen = if training.falling { (1.0 - batch as f32 / total as f32).max(LEAST) } else { 1.0 };
+        training.optimiser.rate() * fallen
+    }
+
+    /// Learn what is left of a pass, or as much until `pause` says so: then true.
+    fn learn_on_gpu(&mut self, items: &[u32], total: usize, pause: &mut dyn FnMut(&Self) -> bool) -> Result<bool> {
+        let Some(mut gpu) = self.gpu.take() else { return Ok(false) };
+        let mut guards = std::mem::replace(&mut self.guards, Guards(Chain(vec![])));
+        let (data, permutations) = (self.data, self.permutations.clone());
+        let seen = if self.method.joint { &permutations[..] } else { &permutations[self.phase..=self.phase] };
+        let views: Vec<Samples> = seen.iter().map(|p| data.samples(&data.train, p.as_deref())).collect();
+        let (begun, before, batch) = (self.batch, self.learned, self.method.training.batch);
+        let rates: Vec<f32> = (begun..begun + items.len().div_ceil(batch)).map(|b| self.rate(b, total)).collect();
+        let protection: Option<&mut dyn Protection> = if guards.0.0.is_empty() { None } else { Some(&mut guards.0) };
+        let mut asked = false;
+        gpu.set(self.network.clone())?;
+        gpu.learn(&views, items, batch, &|k| rates[k], protection, &mut |sum| {
+            self.learned = before;
+            self.learned.add(sum);
+            self.batch = begun + sum.presentations.div_ceil(batch);
+            asked = self.batch < total && pause(self);
+            Ok(!asked)
+        })?;
+        self.network.clone_from(gpu.network()?);
+        (self.gpu, self.guards) = (Some(gpu), guards);
+        Ok(asked)
     }
 
     fn end_task(&mut self) -> Result<()> {
@@ -173,8 +218,20 @@ impl<'a> Trainer<'a> {
     fn test(&mut self) -> Result<()> {
         let start = Instant::now();
         let settled = self.guards.settled(&self.network);
-        let test = |task| settled.evaluate(&self.samples(&self.data.test, task)).map(|outcome| outcome.accuracy());
-        let row = (0..self.permutations.len()).map(test).collect::<Result<_>>()?;
+        let mut gpu = self.gpu.take();
+        let mut row = vec![];
+        for task in 0..self.permutations.len() {
+            let samples = self.samples(&self.data.test, task);
+            let outcome = match &mut gpu {
+                None => settled.evaluate(&samples)?,
+                Some(gpu) => {
+                    gpu.set(settled.clone())?;
+                    gpu.evaluate(&samples)?
+                }
+            };
+            row.push(outcome.accuracy());
+        }
+        self.gpu = gpu;
         self.rows.push(row);
         self.seconds[1] += start.elapsed().as_secs_f64();
         Ok(())
