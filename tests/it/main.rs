@@ -9,5 +9,6 @@ mod gpu;
 mod nest_engine;
 mod neurons;
 mod plasticity;
+mod three_factor;
 mod structure;
 mod trains;
