@@ -68,6 +68,7 @@ def standard(weight_ex, weight_in, amp, noise, second, second_amp=None, common=N
 
 
 SYN = {"tau_syn_ex": 2.0, "tau_syn_in": 5.0}
+CLOPATH = {"gsl_error_tol": 1e-9, "delay_u_bars": 0.0}
 NEURONS = {
     "iaf_psc_delta": ("iaf_psc_delta", standard(4.0, -3.0, 400.0, (1, 900.0, 300.0, 1.5, -1.5), {
         "tau_m": 20.0, "C_m": 200.0, "V_th": -52.0, "V_reset": -62.0, "t_ref": 0.5, "E_L": -65.0, "V_m": -64.0, "V_min": -66.0,
@@ -92,6 +93,15 @@ NEURONS = {
         second_amp=400.0, common={"gsl_error_tol": 1e-8})
         + [case("syn_slow", 200.0, {**SYN, "gsl_error_tol": 1e-8}, exc=30.0, inh=-15.0),
            case("no_upswing", 100.0, {"Delta_T": 0.0, "gsl_error_tol": 1e-8}, current=[(0.0, 100.0, 900.0)])]),
+    # Currents alone: in NEST a spike that arrives acts after the first of the integrator's own steps.
+    "aeif_psc_delta_clopath": ("aeif_psc_delta_clopath", [
+        case("dc", 200.0, dict(CLOPATH), current=[(0.0, 200.0, 900.0)]),
+        case("step", 250.0, dict(CLOPATH), current=[(50.0, 150.0, 1200.0), (200.0, 220.0, -500.0)]),
+        case("fine", 100.0, dict(CLOPATH), dt=0.02, current=[(0.0, 100.0, 900.0)]),
+        case("second", 200.0, {**CLOPATH, "C_m": 200.0, "g_L": 12.0, "E_L": -65.0, "V_m": -64.0, "V_th_rest": -50.0, "V_th_max": -20.0,
+                               "V_reset": -58.0, "V_peak": 20.0, "V_clamp": 25.0, "Delta_T": 3.0, "a": 2.0, "b": 30.0, "tau_w": 80.0,
+                               "t_ref": 1.0, "t_clamp": 1.0, "I_sp": 100.0, "tau_z": 20.0, "tau_V_th": 30.0, "tau_u_bar_plus": 5.0,
+                               "tau_u_bar_minus": 15.0, "tau_u_bar_bar": 100.0}, current=[(0.0, 200.0, 500.0)])]),
     "izhikevich": ("izhikevich", standard(5.0, -5.0, 10.0, (7, 900.0, 300.0, 1.5, -1.5), {
         "a": 0.1, "b": 0.25, "c": -60.0, "d": 2.0, "V_m": -62.0, "U_m": -15.0, "V_min": -75.0, "V_th": 25.0, "I_e": 1.0})
         + [case("published_numerics", 200.0, {"consistent_integration": 0.0}, dt=1.0, current=[(0.0, 200.0, 10.0)], exc=5.0)]),
@@ -238,6 +248,7 @@ def run_own(model, record, k, defaults):
 RECORD = {
     "iaf_psc_delta": ["V_m"], "iaf_psc_exp": ["V_m", "I_syn_ex", "I_syn_in"], "iaf_psc_alpha": ["V_m", "I_syn_ex", "I_syn_in"],
     "iaf_cond_exp": ["V_m", "g_ex", "g_in"], "iaf_cond_alpha": ["V_m", "g_ex", "g_in"], "aeif_cond_exp": ["V_m", "w", "g_ex", "g_in"],
+    "aeif_psc_delta_clopath": ["V_m", "w", "z", "V_th", "u_bar_plus", "u_bar_minus", "u_bar_bar"],
     "izhikevich": ["V_m", "U_m"], "hh_psc_alpha": ["V_m", "Act_m", "Inact_h", "Act_n", "I_syn_ex", "I_syn_in"],
     "alif": ["V_m", "V_th_adapt", "adaptation"], "diehl_cook": ["V_m", "g_ex", "g_in", "theta"], "qif_psc_delta": ["V_m"],
 }
@@ -279,7 +290,8 @@ def neuron(name):
         reference = "scipy DOP853, rtol 1e-12, on the grid's schedule (tests/golden/make_nest.py)"
         results = [run_own(name, RECORD[name], k, defaults) for k in cases]
     for k, (spikes, trace) in zip(cases, results):
-        k["params"].pop("gsl_error_tol", None)
+        for key in ("gsl_error_tol", "delay_u_bars"):
+            k["params"].pop(key, None)
         k["spikes"], k["trace"] = spikes, trace
     write(name, {"model": name, "kind": "neuron", "reference": reference, "defaults": defaults, "cases": cases})
 
