@@ -15,4 +15,5 @@ mod neurons;
 mod plasticity;
 mod plasticity_event;
 mod structure;
+mod three_factor;
 mod trains;
