@@ -122,7 +122,7 @@ fn show_synapse(model: &SynapseModel) {
         if let Some(signal) = &plasticity.modulator {
             out!("reads a modulator: {signal}");
         }
-        out!("weights from 0 to {}; engines: cpu", plasticity.bound.text);
+        out!("weights from 0 to {}; engines: cpu, gpu", plasticity.bound.text);
     }
     out!("\n{}", model.place.text);
 }

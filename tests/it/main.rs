@@ -14,6 +14,6 @@ mod nest_engine;
 mod neurons;
 mod plasticity;
 mod plasticity_event;
-mod three_factor;
 mod structure;
+mod three_factor;
 mod trains;

@@ -162,8 +162,8 @@ fn columns(projection: &Projection, dt: f64) -> Result<(Vec<f64>, Reads)> {
 /// Refuses what the code of a rule must not ask for.
 fn check(projection: &Projection) -> Result<()> {
     let (Some(rule), model) = (rule(projection), &projection.synapse.model) else { return Ok(()) };
-    let programs = || [&rule.on_post, &rule.on_modulator].into_iter().flatten().chain(&model.program);
-    if [&rule.on_post, &rule.on_modulator].into_iter().flatten().any(|p| p.reads(Plasticity::ELAPSED)) {
+    let before = || [&rule.on_post, &rule.on_modulator].into_iter().flatten();
+    if before().any(|p| p.reads(Plasticity::ELAPSED)) {
         return Err(Error::input(
             format!("{} reads `elapsed` before the source spikes again, when it is not known yet", model.name),
             "read since_pre or since_event there, or elapsed in on_pre",
@@ -175,7 +175,7 @@ fn check(projection: &Projection) -> Result<()> {
             "set Projection::modulator to one of the network's",
         ));
     }
-    if rule.on_modulator.is_none() && programs().any(|p| p.reads(Plasticity::MODULATOR_START)) {
+    if rule.on_modulator.is_none() && before().chain(&model.program).any(|p| p.reads(Plasticity::MODULATOR_START)) {
         return Err(Error::input(
             format!(
                 "{} reads `modulator_start` and has no `on_modulator`: the gpu engine does not keep signals that long",
