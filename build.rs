@@ -1,12 +1,18 @@
-//! Lists the model files of models/neurons and models/synapses, so that a new file there is all that a new model takes.
+//! Lists the model files of models/neurons and models/synapses, and the protocols of models/scenarios/learning, so that a new file
+//! there is all that a new model or protocol takes.
 
 use std::fmt::Write;
 use std::path::Path;
 
 fn main() {
+    write("models.rs", "FILES", &["models/neurons", "models/synapses"]);
+    write("protocols.rs", "PROTOCOLS", &["models/scenarios/learning"]);
+}
+
+fn write(file: &str, constant: &str, folders: &[&str]) {
     let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
-    let mut list = String::from("pub const FILES: &[(&str, &str)] = &[\n");
-    for folder in ["models/neurons", "models/synapses"] {
+    let mut list = format!("pub const {constant}: &[(&str, &str)] = &[\n");
+    for folder in folders {
         println!("cargo:rerun-if-changed={folder}");
         let entries = std::fs::read_dir(Path::new(&root).join(folder)).into_iter().flatten().flatten();
         let mut names: Vec<String> =
@@ -19,5 +25,5 @@ fn main() {
     }
     list.push_str("];\n");
     let out = std::env::var("OUT_DIR").expect("cargo sets it");
-    std::fs::write(Path::new(&out).join("models.rs"), list).expect("cargo's output folder is writable");
+    std::fs::write(Path::new(&out).join(file), list).expect("cargo's output folder is writable");
 }

@@ -10,10 +10,12 @@ macro_rules! note {
     ($($text:tt)*) => { { use std::io::Write; let _ = writeln!(std::io::stderr(), $($text)*); } };
 }
 
+mod data;
 mod devices;
 mod models;
 mod plot;
 mod progress;
+mod protocol;
 mod report;
 mod run;
 
@@ -42,6 +44,10 @@ enum Command {
     Models(models::ModelsArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
+    /// Run a learning protocol, or list those there are
+    Protocol(protocol::ProtocolArguments),
+    /// Get or check public data sets
+    Data(data::DataArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
 }
@@ -54,6 +60,8 @@ pub fn main() -> ExitCode {
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Devices(devices) => devices::devices(devices),
+        Command::Protocol(protocol) => protocol::protocol(protocol),
+        Command::Data(data) => data::data(data),
         Command::Plot(plot) => plot::plot(plot),
     };
     match done {

@@ -20,6 +20,11 @@ impl Bar {
         Bar { bar, phase: Mutex::new(String::new()) }
     }
 
+    /// A line above the bar.
+    pub fn line(&self, text: &str) {
+        self.bar.suspend(|| note!("{text}"));
+    }
+
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -109,14 +109,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         resume: arguments.resume.clone(),
     };
     let stop = Arc::new(AtomicBool::new(false));
-    let handler = stop.clone();
-    ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-        note!("\nstopping after the current slice (once more to stop at once) ...");
-    })
-    .map_err(|e| Error::Run { message: format!("cannot watch for Ctrl-C: {e}"), remedy: "report this".into() })?;
+    watch(&stop, "stopping after the current slice")?;
     let bar = Bar::new(arguments.quiet);
     let outcome = simulate(&plan, &options, &bar, &stop);
     bar.clear();
@@ -134,6 +127,18 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         return Ok(ExitCode::from(1));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C sets `stop` and says so; a second one ends the program.
+pub fn watch(stop: &Arc<AtomicBool>, said: &'static str) -> Result<()> {
+    let stop = stop.clone();
+    ctrlc::set_handler(move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        note!("\n{said} (once more to stop at once) ...");
+    })
+    .map_err(|e| Error::Run { message: format!("cannot watch for Ctrl-C: {e}"), remedy: "report this".into() })
 }
 
 pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {

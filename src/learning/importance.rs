@@ -1,9 +1,10 @@
 //! Importance of single weights to old tasks, and what it does to later steps: EWC, online EWC, SI, MAS and plain L2, as penalty or
 //! as step limit. Knows weights, steps and per-sample gradients as numbers.
 
-use super::{Layer, Protection};
+use super::{Layer, PIECE, Protection, state};
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Over which labels the squared gradient of log p(label) is averaged (Kunstner et al. 2019 on why the names matter).
@@ -20,7 +21,7 @@ pub enum Fisher {
 
 impl Fisher {
     /// (class, weight) pairs for one sample.
-    fn classes(self, sample: usize, probability: &[f32], label: usize) -> Vec<(usize, f64)> {
+    pub(super) fn classes(self, sample: usize, probability: &[f32], label: usize) -> Vec<(usize, f64)> {
         match self {
             Fisher::Exact => probability.iter().enumerate().filter(|(_, p)| **p > 0.0).map(|(c, &p)| (c, p as f64)).collect(),
             Fisher::Empirical => vec![(label, 1.0)],
@@ -204,6 +205,20 @@ struct State {
     path: Path,
 }
 
+impl State {
+    fn arrays(&self) -> [(&'static str, &Vec<f32>); 6] {
+        let Path { start, last, step, integral } = &self.path;
+        [
+            ("importance", &self.importance),
+            ("anchor", &self.anchor),
+            ("start", start),
+            ("last", last),
+            ("step", step),
+            ("integral", integral),
+        ]
+    }
+}
+
 /// Synaptic intelligence's running integral: weights at the task's start and at the last step, that step, the integral so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Path {
@@ -317,20 +332,64 @@ impl Protection for Importance {
             state.path.arrive(&weights.weight, options.rate);
             state.path.step.copy_from_slice(step);
         }
-        let old = weights.weight.iter().zip(&state.importance).zip(&state.anchor);
-        for (s, ((w, f), anchor)) in step.iter_mut().zip(old) {
-            *s = match options.form {
-                Form::Penalty => {
-                    let r = options.rate * options.strength * f;
-                    (*s - r * (w - anchor)) / (1.0 + r)
-                }
-                Form::Limit => *s / (1.0 + options.strength * f),
-            };
-        }
+        let old = (&weights.weight, &state.importance, &state.anchor);
+        let old = old.0.par_chunks(PIECE).zip(old.1.par_chunks(PIECE)).zip(old.2.par_chunks(PIECE));
+        step.par_chunks_mut(PIECE).zip(old).for_each(|(step, ((w, f), anchor))| {
+            for (s, ((w, f), anchor)) in step.iter_mut().zip(w.iter().zip(f).zip(anchor)) {
+                *s = match options.form {
+                    Form::Penalty => {
+                        let r = options.rate * options.strength * f;
+                        (*s - r * (w - anchor)) / (1.0 + r)
+                    }
+                    Form::Limit => *s / (1.0 + options.strength * f),
+                };
+            }
+        });
     }
 
     fn end_of_task(&mut self, layers: &[Layer], _samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         layers.iter().enumerate().try_for_each(|(i, layer)| self.consolidate(i, layer))
+    }
+
+    fn state(&self) -> state::State {
+        let mut saved = state::State::default();
+        saved.put("layers", &[1], &[self.layers.len() as u64]);
+        for (l, layer) in self.layers.iter().enumerate() {
+            let given = layer.given.iter().map(|g| ("given", g));
+            for (name, values) in layer.arrays().into_iter().chain(given) {
+                saved.put(format!("{l}.{name}"), &[values.len()], values);
+            }
+        }
+        saved
+    }
+
+    fn restore(&mut self, saved: &state::State) -> Result<()> {
+        let mut layers = vec![];
+        for l in 0..saved.get::<u64>("layers", 1)?[0] {
+            let part = saved.part(&l.to_string());
+            let mut layer = State { importance: part.any("importance")?.to_vec(), ..State::default() };
+            layer.anchor = part.get("anchor", layer.importance.len())?.to_vec();
+            let path = &mut layer.path;
+            path.start = part.any("start")?.to_vec();
+            let n = path.start.len();
+            let of_path = |name: &str| part.get(name, n).map(<[f32]>::to_vec);
+            (path.last, path.step, path.integral) = (of_path("last")?, of_path("step")?, of_path("integral")?);
+            if part.has("given") {
+                layer.given = Some(part.any("given")?.to_vec());
+            }
+            layers.push(layer);
+        }
+        self.layers = layers;
+        Ok(())
+    }
+
+    fn report(&self) -> Vec<String> {
+        let line = |(l, layer): (usize, &State)| {
+            let largest = layer.importance.iter().fold(0.0, |a: f32, b| a.max(*b));
+            let mean = layer.importance.iter().map(|f| *f as f64).sum::<f64>() / layer.importance.len().max(1) as f64;
+            format!("importance, layer {l}: mean {mean:.3e}, largest {largest:.3e}")
+        };
+        self.layers.iter().enumerate().map(line).collect()
     }
 }
 
@@ -475,6 +534,32 @@ mod tests {
         importance.options.form = Form::Limit;
         importance.apply(0, &mut w, &[0.22]); // / 11
         assert!((w.weight[0] - 1.27).abs() < 1e-6);
+    }
+
+    /// Saved in the middle of a second task, every kind goes on bit for bit.
+    #[test]
+    fn restored_it_goes_on() {
+        for kind in [Kind::Ewc, Kind::OnlineEwc { decay: 0.5 }, Kind::Si { damping: 0.1 }, Kind::Mas, Kind::L2] {
+            let mut one = Importance::new(kind, options(Form::Penalty)).unwrap();
+            let mut w = layer(&[1.0, -2.0]);
+            one.apply(0, &mut w, &[0.1, 0.3]);
+            one.give(0, vec![1.0, 0.5]).unwrap();
+            end(&mut one, &w).unwrap();
+            one.apply(0, &mut w, &[0.2, -0.1]);
+            one.give(0, vec![0.5, 0.25]).unwrap();
+            let mut two = Importance::new(kind, options(Form::Penalty)).unwrap();
+            assert!(two.restore(&state::State::default()).is_err());
+            two.restore(&one.state()).unwrap();
+            assert_eq!(one, two);
+            let mut other = w.clone();
+            for (importance, w) in [(&mut one, &mut w), (&mut two, &mut other)] {
+                importance.apply(0, w, &[-0.3, 0.1]);
+                end(importance, w).unwrap();
+                importance.apply(0, w, &[-0.3, 0.1]);
+            }
+            assert_eq!((&one, &w), (&two, &other));
+            assert_eq!(one.report().len(), 1);
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Consolidation by magnitude: the larger a weight has grown, the less of a step that would shrink it passes. Knows weights and
 //! steps as numbers; needs no task boundaries.
 
+use super::state::State;
 use super::{Layer, Protection};
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 
 /// Steps that shrink |w| are multiplied by 1 - tanh²(m w), others pass whole (Laborieux et al. 2021, "Synaptic metaplasticity in
 /// binarized neural networks", eq. 3).
@@ -20,6 +22,15 @@ impl Metaplastic {
         }
         Ok(Metaplastic { m })
     }
+
+    fn of(&self, layer: usize) -> f32 {
+        self.m[layer.min(self.m.len() - 1)]
+    }
+}
+
+fn hold_back(m: f32, weights: &[f32], step: &mut [f32]) {
+    let pieces = step.par_chunks_mut(super::PIECE).zip(weights.par_chunks(super::PIECE));
+    pieces.for_each(|(step, weight)| step.iter_mut().zip(weight).for_each(|(s, &w)| *s *= passes(m, w, *s)));
 }
 
 /// What passes of a step at a weight: 1 for steps away from zero, 1 - tanh²(m w) for steps towards it.
@@ -28,10 +39,99 @@ pub fn passes(m: f32, weight: f32, step: f32) -> f32 {
     if weight * step < 0.0 { 1.0 - (m * weight).tanh().powi(2) } else { 1.0 }
 }
 
+/// Binarised weights over hidden ones, as in the original: the network is shown ±scale by the sign of a hidden weight, and steps
+/// go to the hidden weight, held back by its magnitude. So that a synapse can become harder to change without changing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binarised {
+    rule: Metaplastic,
+    layers: Vec<Hidden>,
+}
+
+/// Hidden weights of a layer, and what it shows.
+#[derive(Clone, Debug, PartialEq)]
+struct Hidden {
+    weight: Vec<f32>,
+    scale: f32,
+}
+
+impl Binarised {
+    /// The layers' weights become hidden weights, times `start`; their root mean square times the layer's factor of `gain` (the last one
+    /// serves the layers above) is the scale, and ±scale is left in `layers`.
+    pub fn new(m: Vec<f32>, start: f32, gain: &[f32], layers: &mut [Layer]) -> Result<Self> {
+        let rule = Metaplastic::new(m)?;
+        if gain.is_empty() || gain.iter().chain([&start]).any(|g| !(g.is_finite() && *g > 0.0)) {
+            let message = format!("metaplasticity: start {start}, gain {gain:?}");
+            return Err(Error::input(message, "give numbers above 0, one gain a layer"));
+        }
+        let hide = |(l, layer): (usize, &mut Layer)| {
+            let square = layer.weight.iter().map(|w| (*w as f64).powi(2)).sum::<f64>() / layer.weight.len().max(1) as f64;
+            let hidden = Hidden {
+                weight: layer.weight.iter().map(|w| w * start).collect(),
+                scale: square.sqrt() as f32 * gain[l.min(gain.len() - 1)],
+            };
+            hidden.show(&mut layer.weight);
+            hidden
+        };
+        Ok(Binarised { layers: layers.iter_mut().enumerate().map(hide).collect(), rule })
+    }
+}
+
+impl Hidden {
+    fn show(&self, shown: &mut [f32]) {
+        let pieces = shown.par_chunks_mut(super::PIECE).zip(self.weight.par_chunks(super::PIECE));
+        pieces.for_each(|(shown, hidden)| shown.iter_mut().zip(hidden).for_each(|(w, h)| *w = self.scale.copysign(*h)));
+    }
+}
+
+impl Protection for Binarised {
+    fn step(&mut self, layer: usize, _weights: &Layer, step: &mut [f32]) {
+        let (Some(hidden), m) = (self.layers.get(layer), self.rule.of(layer)) else { return };
+        hold_back(m, &hidden.weight, step);
+    }
+
+    fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
+        let m = self.rule.of(layer);
+        let Some(hidden) = self.layers.get_mut(layer) else { return weights.add(step) };
+        let pieces = hidden.weight.par_chunks_mut(super::PIECE).zip(step.par_chunks(super::PIECE));
+        pieces.for_each(|(hidden, step)| hidden.iter_mut().zip(step).for_each(|(h, &s)| *h += s * passes(m, *h, s)));
+        hidden.show(&mut weights.weight);
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::default();
+        for (l, hidden) in self.layers.iter().enumerate() {
+            state.put(format!("{l}.hidden"), &[hidden.weight.len()], &hidden.weight);
+            state.put(format!("{l}.scale"), &[1], &[hidden.scale]);
+        }
+        state
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let mut layers = vec![];
+        for (l, hidden) in self.layers.iter().enumerate() {
+            let weight = state.get(&format!("{l}.hidden"), hidden.weight.len())?.to_vec();
+            layers.push(Hidden { weight, scale: state.get::<f32>(&format!("{l}.scale"), 1)?[0] });
+        }
+        self.layers = layers;
+        Ok(())
+    }
+
+    fn report(&self) -> Vec<String> {
+        let line = |(l, hidden): (usize, &Hidden)| {
+            let m = self.rule.of(l);
+            let held = hidden.weight.iter().filter(|h| passes(m, **h, -**h) < 0.1).count();
+            format!(
+                "metaplasticity, layer {l}: {:.1} % of the weights pass less than a tenth of a step towards 0",
+                100.0 * held as f64 / hidden.weight.len().max(1) as f64
+            )
+        };
+        self.layers.iter().enumerate().map(line).collect()
+    }
+}
+
 impl Protection for Metaplastic {
     fn step(&mut self, layer: usize, weights: &Layer, step: &mut [f32]) {
-        let m = self.m[layer.min(self.m.len() - 1)];
-        step.iter_mut().zip(&weights.weight).for_each(|(s, &w)| *s *= passes(m, w, *s));
+        hold_back(self.of(layer), &weights.weight, step);
     }
 }
 

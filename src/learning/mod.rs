@@ -6,6 +6,7 @@
 //! (learning signal times pseudo-derivative). A [`Protection`] may change x before the product, and the step after it.
 
 use crate::error::{Error, Result};
+use state::State;
 
 pub mod importance;
 pub mod local;
@@ -13,6 +14,11 @@ pub mod metaplastic;
 pub mod metrics;
 pub mod posterior;
 pub mod projection;
+pub mod protocol;
+pub mod state;
+
+/// Weights that one thread changes at a time.
+const PIECE: usize = 1 << 14;
 
 /// Weights of one layer, row-major: `weight[o * inputs + i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +68,19 @@ pub trait Protection: Send {
     fn end_of_task(&mut self, _layers: &[Layer], _samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         Ok(())
     }
+    /// Everything it remembers, as named arrays; options stay outside.
+    fn state(&self) -> State {
+        State::default()
+    }
+    /// Take back what [`Protection::state`] gave, into one that was made with the same options: it goes on bit for bit. Refused where
+    /// an array is missing, of another size or not finite; what was refused is left unchanged (in a chain, its later links too).
+    fn restore(&mut self, _state: &State) -> Result<()> {
+        Ok(())
+    }
+    /// How it stands after the last task, a line each: what is used up, what is left; a line that starts with "warning:" is one.
+    fn report(&self) -> Vec<String> {
+        vec![]
+    }
 }
 
 /// Nothing between a rule and its weights: plain sequential learning.
@@ -70,11 +89,35 @@ pub struct Unprotected;
 
 impl Protection for Unprotected {}
 
+impl Protection for Box<dyn Protection> {
+    fn presynaptic(&mut self, layer: usize, x: &mut [f32], inputs: usize) {
+        (**self).presynaptic(layer, x, inputs);
+    }
+    fn step(&mut self, layer: usize, weights: &Layer, step: &mut [f32]) {
+        (**self).step(layer, weights, step);
+    }
+    fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
+        (**self).apply(layer, weights, step);
+    }
+    fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
+        (**self).end_of_task(layers, samples)
+    }
+    fn state(&self) -> State {
+        (**self).state()
+    }
+    fn restore(&mut self, state: &State) -> Result<()> {
+        (**self).restore(state)
+    }
+    fn report(&self) -> Vec<String> {
+        (**self).report()
+    }
+}
+
 /// Several protections, in order: each sees the factors and steps that its predecessors left; the last one writes the weights.
 #[derive(Default)]
-pub struct Chain(pub Vec<Box<dyn Protection>>);
+pub struct Chain<P = Box<dyn Protection>>(pub Vec<P>);
 
-impl Protection for Chain {
+impl<P: Protection> Protection for Chain<P> {
     fn presynaptic(&mut self, layer: usize, x: &mut [f32], inputs: usize) {
         self.0.iter_mut().for_each(|p| p.presynaptic(layer, x, inputs));
     }
@@ -92,6 +135,20 @@ impl Protection for Chain {
 
     fn end_of_task(&mut self, layers: &[Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         self.0.iter_mut().try_for_each(|p| p.end_of_task(layers, samples))
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::default();
+        self.0.iter().enumerate().for_each(|(i, p)| state.put_part(&i.to_string(), p.state()));
+        state
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        self.0.iter_mut().enumerate().try_for_each(|(i, p)| p.restore(&state.part(&i.to_string())))
+    }
+
+    fn report(&self) -> Vec<String> {
+        self.0.iter().flat_map(|p| p.report()).collect()
     }
 }
 

@@ -1,8 +1,11 @@
 //! Bayesian weights: every synapse carries mean and deviation of a Gaussian; a rule learns on samples of it, and the posterior
 //! learns from the rule's steps. Also what a predictive distribution says about its own doubt. Knows numbers only.
 
-use super::{Layer, Protection};
+use super::{Layer, Protection, state};
 use crate::error::{Error, Result};
+#[cfg(target_arch = "x86_64")]
+use crate::model::vector::Level;
+use crate::model::vector::level;
 use crate::rng::{self, Purpose};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -120,29 +123,8 @@ impl Gaussian {
 
     /// Move by the mean gradients in mean and deviation (see [`Rule`]).
     pub fn update(&mut self, rule: &Rule, clip: Option<f64>, gradient_mean: &[f64], gradient_deviation: &[f64]) {
-        let (prior_mean, prior_variance) = (self.prior_mean, self.prior_deviation * self.prior_deviation);
-        let gradients = gradient_mean.iter().zip(gradient_deviation);
-        for ((mean, deviation), (&g, &s)) in self.mean.iter_mut().zip(&mut self.deviation).zip(gradients) {
-            let (m, d) = (*mean as f64, *deviation as f64);
-            let v = d * d;
-            let (dm, dd) = match *rule {
-                Rule::Bgd { rate } => {
-                    let half = 0.5 * d * s;
-                    // sqrt(1 + half²) - half, without cancellation for large half
-                    let factor = if half > 0.0 { 1.0 / (half.hypot(1.0) + half) } else { half.hypot(1.0) - half };
-                    (-rate * v * g, d * (factor - 1.0))
-                }
-                Rule::Mesu { window, rate_mean, rate_deviation, second_order } => {
-                    let pull = 1.0 / (window * prior_variance);
-                    let q = if second_order { 1.0 + d * s.abs() } else { 1.0 };
-                    let dm = -rate_mean * v * (g + pull * (m - prior_mean)) / q;
-                    (dm, -rate_deviation * (v * s + d * pull * (v - prior_variance)) / q)
-                }
-            };
-            let limit = clip.map_or(f64::INFINITY, |c| c * d);
-            *mean = (m + dm.clamp(-limit, limit)) as f32;
-            *deviation = ((d + dd.clamp(-limit, limit)) as f32).max(f32::MIN_POSITIVE);
-        }
+        let prior = (self.prior_mean, self.prior_deviation);
+        update(rule, clip, prior, &mut self.mean, &mut self.deviation, (gradient_mean, gradient_deviation));
     }
 
     /// Weights mean + deviation e, e standard normal: a pure function of (seed, layer, presentation).
@@ -163,24 +145,150 @@ impl Gaussian {
     }
 }
 
+/// Move some means and deviations (see [`Rule`]); `prior` is its mean and deviation, the gradients those in mean and deviation.
+fn update(rule: &Rule, clip: Option<f64>, prior: (f64, f64), mean: &mut [f32], deviation: &mut [f32], (g, s): (&[f64], &[f64])) {
+    let (prior_mean, prior_variance) = (prior.0, prior.1 * prior.1);
+    let parameters = mean.iter_mut().zip(deviation).zip(g.iter().zip(s));
+    let clip = clip.unwrap_or(f64::INFINITY);
+    let moved = |m: &mut f32, d: &mut f32, change: (f64, f64)| {
+        let limit = clip * *d as f64;
+        *m = (*m as f64 + change.0.clamp(-limit, limit)) as f32;
+        *d = ((*d as f64 + change.1.clamp(-limit, limit)) as f32).max(f32::MIN_POSITIVE);
+    };
+    match *rule {
+        Rule::Bgd { rate } => parameters.for_each(|((mean, deviation), (&g, &s))| {
+            let d = *deviation as f64;
+            let half = 0.5 * d * s;
+            // sqrt(1 + half²) - half, without cancellation for large half
+            let factor = if half > 0.0 { 1.0 / (half.hypot(1.0) + half) } else { half.hypot(1.0) - half };
+            moved(mean, deviation, (-rate * d * d * g, d * (factor - 1.0)));
+        }),
+        Rule::Mesu { window, rate_mean, rate_deviation, second_order } => {
+            let pull = 1.0 / (window * prior_variance);
+            let second = second_order as u8 as f64;
+            parameters.for_each(|((mean, deviation), (&g, &s))| {
+                let (m, d) = (*mean as f64, *deviation as f64);
+                let v = d * d;
+                let q = 1.0 / (1.0 + second * d * s.abs());
+                let dm = -rate_mean * v * (g + pull * (m - prior_mean)) * q;
+                moved(mean, deviation, (dm, -rate_deviation * (v * s + d * pull * (v - prior_variance)) * q));
+            });
+        }
+    }
+}
+
+/// Weights that one thread treats at a time: the numbers of [`normals`] do not depend on it.
+const PIECE: usize = 4096;
+
 /// Standard normals, each a pure function of (seed, owner, time, its index): Philox4x32 and Box-Muller, four a block.
 pub fn normals(seed: u64, owner: u32, time: u64, out: &mut [f32]) {
-    const RUN: usize = 4096;
+    out.par_chunks_mut(PIECE).enumerate().for_each(|(piece, out)| normals_from(seed, owner, time, piece * PIECE, out));
+}
+
+/// Those from index `first` (a multiple of 4) on.
+fn normals_from(seed: u64, owner: u32, time: u64, first: usize, out: &mut [f32]) {
     let key = rng::key(seed, owner);
-    out.par_chunks_mut(RUN).enumerate().for_each(|(run, out)| {
-        for (block, four) in out.chunks_mut(4).enumerate() {
-            let element = (run * RUN / 4 + block) as u32;
-            let purpose = Purpose::Posterior as u32 | ((time >> 32) as u32) << 8;
-            let bits = rng::philox4x32([element, time as u32, 0, purpose], key);
-            let unit = |b: u32| ((b >> 8) as f32 + 0.5) * (1.0 / (1 << 24) as f32);
-            let pair = |a: u32, b: u32| {
-                let (radius, angle) = ((-2.0 * unit(a).ln()).sqrt(), std::f32::consts::TAU * unit(b));
-                [radius * angle.cos(), radius * angle.sin()]
-            };
-            let ([a, b], [c, d]) = (pair(bits[0], bits[1]), pair(bits[2], bits[3]));
-            four.iter_mut().zip([a, b, c, d]).for_each(|(o, v)| *o = v);
+    let purpose = Purpose::Posterior as u32 | ((time >> 32) as u32) << 8;
+    for (i, some) in out.chunks_mut(4 * LANES).enumerate() {
+        let block = [(first / 4 + i * LANES) as u32, time as u32, purpose];
+        let mut all = [0.0; 4 * LANES];
+        blocks(key, block, &mut all);
+        some.copy_from_slice(&all[..some.len()]);
+    }
+}
+
+/// Blocks of four normals side by side.
+const LANES: usize = 16;
+
+/// [`LANES`] blocks from (element, time, purpose) on, at the widest vectors there are: no step of it rounds differently at another width.
+fn blocks(key: [u32; 2], block: [u32; 3], out: &mut [f32; 4 * LANES]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        unsafe fn avx512(key: [u32; 2], block: [u32; 3], out: &mut [f32; 4 * LANES]) {
+            lanes_of_blocks(key, block, out)
         }
-    });
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(key: [u32; 2], block: [u32; 3], out: &mut [f32; 4 * LANES]) {
+            lanes_of_blocks(key, block, out)
+        }
+        match level() {
+            // SAFETY: `level` found these instructions on this processor.
+            Level::Avx512 => return unsafe { avx512(key, block, out) },
+            // SAFETY: as above.
+            Level::Avx2 => return unsafe { avx2(key, block, out) },
+            Level::Portable => {}
+        }
+    }
+    let _ = level;
+    lanes_of_blocks(key, block, out)
+}
+
+#[inline(always)]
+fn lanes_of_blocks(key: [u32; 2], [element, time, purpose]: [u32; 3], out: &mut [f32; 4 * LANES]) {
+    let mut c = [[0u32; LANES], [time; LANES], [0; LANES], [purpose; LANES]];
+    (0..LANES).for_each(|l| c[0][l] = element.wrapping_add(l as u32));
+    let mut k = key;
+    for _ in 0..10 {
+        for l in 0..LANES {
+            let (p0, p1) = (rng::M0 as u64 * c[0][l] as u64, rng::M1 as u64 * c[2][l] as u64);
+            (c[0][l], c[1][l]) = ((p1 >> 32) as u32 ^ c[1][l] ^ k[0], p1 as u32);
+            (c[2][l], c[3][l]) = ((p0 >> 32) as u32 ^ c[3][l] ^ k[1], p0 as u32);
+        }
+        k = [k[0].wrapping_add(rng::W0), k[1].wrapping_add(rng::W1)];
+    }
+    for pair in [0, 2] {
+        for l in 0..LANES {
+            let radius = (-2.0 * ln(unit(c[pair][l]))).sqrt();
+            let (sine, cosine) = turn(unit(c[pair + 1][l]));
+            out[4 * l + pair] = radius * cosine;
+            out[4 * l + pair + 1] = radius * sine;
+        }
+    }
+}
+
+/// Within (0, 1), 24 bits.
+#[inline(always)]
+fn unit(bits: u32) -> f32 {
+    ((bits >> 8) as i32 as f32 + 0.5) * (1.0 / (1 << 24) as f32)
+}
+
+/// Natural logarithm of a normal number above 0 (Cephes' logf), in operations that any vector unit has.
+#[inline(always)]
+fn ln(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let large = (bits & 0x007F_FFFF) > 0x0035_04F3; // mantissa above sqrt 2
+    let exponent = (bits >> 23) as i32 - 127 + large as i32;
+    let m = f32::from_bits((bits & 0x007F_FFFF) | if large { 0x3F00_0000 } else { 0x3F80_0000 }) - 1.0;
+    let z = m * m;
+    let mut y = 7.037_683_6e-2;
+    for c in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_7e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333_1e-1,
+    ] {
+        y = y * m + c;
+    }
+    let e = exponent as f32;
+    m + (y * m * z - e * 2.121_944_4e-4 - 0.5 * z) + e * 0.693_359_4
+}
+
+/// Sine and cosine of 2 pi u, u in 0..=1.
+#[inline(always)]
+fn turn(u: f32) -> (f32, f32) {
+    let quarter = (4.0 * u + 0.5) as i32;
+    let r = (u - 0.25 * quarter as f32) * std::f32::consts::TAU;
+    let z = r * r;
+    let s = r + r * z * (-1.666_665_5e-1 + z * (8.332_161e-3 - z * 1.951_529_6e-4));
+    let c = 1.0 - 0.5 * z + z * z * (4.166_664_6e-2 + z * (-1.388_731_6e-3 + z * 2.443_315_7e-5));
+    let (a, b) = if quarter & 1 == 1 { (c, s) } else { (s, c) };
+    let flip = |v: f32, on: bool| if on { -v } else { v };
+    (flip(a, quarter & 2 == 2), flip(b, (quarter + 1) & 2 == 2))
 }
 
 /// The posterior of every layer. As a [`Protection`] it writes samples: the base rule sees one sample of the weights at a
@@ -195,6 +303,18 @@ pub struct Posterior {
     pub presentation: Vec<u64>,
     /// Sums over the samples since the last update, per layer: gradient, gradient x e.
     pending: Vec<Pending>,
+    #[serde(skip)]
+    noise: Noise,
+}
+
+/// e of the present presentation, per layer, where drawn already: follows from the rest, so it is neither saved nor compared.
+#[derive(Clone, Debug, Default)]
+struct Noise(Vec<Vec<f32>>);
+
+impl PartialEq for Noise {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -207,7 +327,8 @@ struct Pending {
 impl Posterior {
     pub fn new(layers: Vec<Gaussian>, options: Options) -> Result<Self> {
         let count = layers.len();
-        let posterior = Posterior { options, layers, presentation: vec![0; count], pending: vec![Pending::default(); count] };
+        let (presentation, pending) = (vec![0; count], vec![Pending::default(); count]);
+        let posterior = Posterior { options, layers, presentation, pending, noise: Noise::default() };
         posterior.check()?;
         Ok(posterior)
     }
@@ -253,25 +374,89 @@ impl Protection for Posterior {
     fn apply(&mut self, layer: usize, weights: &mut Layer, step: &[f32]) {
         let Some(gaussian) = self.layers.get_mut(layer) else { return weights.add(step) };
         assert_eq!(step.len(), gaussian.mean.len(), "a step has the shape of its layer");
-        let pending = &mut self.pending[layer];
+        let Options { rule, rate, observations, samples, clip, seed } = self.options;
+        self.noise.0.resize(self.presentation.len(), vec![]);
+        let (noise, pending, time) = (&mut self.noise.0[layer], &mut self.pending[layer], &mut self.presentation[layer]);
+        if noise.len() != step.len() {
+            noise.resize(step.len(), 0.0);
+            normals(seed, layer as u32, *time, noise);
+        }
         if pending.count == 0 {
-            (pending.mean, pending.deviation) = (vec![0.0; step.len()], vec![0.0; step.len()]);
+            let sums = if samples > 1 { step.len() } else { 0 };
+            (pending.mean, pending.deviation) = (vec![0.0; sums], vec![0.0; sums]);
         }
-        let mut noise = vec![0.0; step.len()];
-        normals(self.options.seed, layer as u32, self.presentation[layer], &mut noise);
-        let scale = -self.options.observations / self.options.rate / self.options.samples as f64;
-        for (i, &s) in step.iter().enumerate() {
-            let gradient = s as f64 * scale;
-            pending.mean[i] += gradient;
-            pending.deviation[i] += gradient * noise[i] as f64;
+        pending.count = (pending.count + 1) % samples;
+        *time += 1;
+        let (moves, time) = (pending.count == 0, *time);
+        let prior = (gaussian.prior_mean, gaussian.prior_deviation);
+        let scale = -observations / rate / samples as f64;
+        let mut sums: Vec<(&mut [f64], &mut [f64])> =
+            pending.mean.chunks_mut(PIECE).zip(pending.deviation.chunks_mut(PIECE)).collect();
+        sums.resize_with(step.len().div_ceil(PIECE), Default::default);
+        let parameters = gaussian.mean.par_chunks_mut(PIECE).zip(gaussian.deviation.par_chunks_mut(PIECE));
+        let shown = weights.weight.par_chunks_mut(PIECE).zip(noise.par_chunks_mut(PIECE)).zip(step.par_chunks(PIECE));
+        parameters.zip(shown).zip(sums).enumerate().for_each(|(piece, (((mean, deviation), ((w, e), step)), sums))| {
+            let (mut g, mut s) = ([0.0; PIECE], [0.0; PIECE]);
+            for (i, (&step, &e)) in step.iter().zip(&*e).enumerate() {
+                g[i] = step as f64 * scale;
+                s[i] = g[i] * e as f64;
+            }
+            if samples > 1 {
+                sums.0.iter_mut().zip(&mut g).for_each(|(sum, g)| (*sum, *g) = (*sum + *g, *sum + *g));
+                sums.1.iter_mut().zip(&mut s).for_each(|(sum, s)| (*sum, *s) = (*sum + *s, *sum + *s));
+            }
+            if moves {
+                update(&rule, clip, prior, mean, deviation, (&g, &s));
+            }
+            normals_from(seed, layer as u32, time, piece * PIECE, e);
+            w.iter_mut().zip(e).zip(mean.iter().zip(deviation)).for_each(|((w, e), (m, d))| *w = *m + *d * *e);
+        });
+    }
+
+    fn state(&self) -> state::State {
+        let mut saved = state::State::default();
+        saved.put("presentation", &[self.layers.len()], &self.presentation);
+        let counts: Vec<u64> = self.pending.iter().map(|p| p.count as u64).collect();
+        saved.put("pending", &[counts.len()], &counts);
+        for (l, (g, p)) in self.layers.iter().zip(&self.pending).enumerate() {
+            let shape = [g.outputs, g.inputs];
+            saved.put(format!("{l}.mean"), &shape, &g.mean);
+            saved.put(format!("{l}.deviation"), &shape, &g.deviation);
+            if p.count > 0 {
+                saved.put(format!("{l}.pending_mean"), &shape, &p.mean);
+                saved.put(format!("{l}.pending_deviation"), &shape, &p.deviation);
+            }
         }
-        pending.count += 1;
-        if pending.count == self.options.samples {
-            gaussian.update(&self.options.rule, self.options.clip, &pending.mean, &pending.deviation);
-            pending.count = 0;
+        saved
+    }
+
+    fn restore(&mut self, saved: &state::State) -> Result<()> {
+        let mut next = self.clone();
+        next.presentation = saved.get("presentation", self.layers.len())?.to_vec();
+        let counts = saved.get::<u64>("pending", self.layers.len())?;
+        for (l, ((g, p), &count)) in next.layers.iter_mut().zip(&mut next.pending).zip(counts).enumerate() {
+            let n = g.inputs * g.outputs;
+            g.mean = saved.get(&format!("{l}.mean"), n)?.to_vec();
+            g.deviation = saved.get(&format!("{l}.deviation"), n)?.to_vec();
+            *p = Pending { count: count as u32, ..Pending::default() };
+            if count > 0 {
+                p.mean = saved.get(&format!("{l}.pending_mean"), n)?.to_vec();
+                p.deviation = saved.get(&format!("{l}.pending_deviation"), n)?.to_vec();
+            }
         }
-        self.presentation[layer] += 1;
-        self.draw(layer, weights);
+        next.noise = Noise::default();
+        next.check()?;
+        *self = next;
+        Ok(())
+    }
+
+    fn report(&self) -> Vec<String> {
+        let line = |(l, g): (usize, &Gaussian)| {
+            let mean = g.deviation.iter().map(|d| *d as f64).sum::<f64>() / g.deviation.len().max(1) as f64;
+            let prior = g.prior_deviation;
+            format!("posterior, layer {l}: mean deviation {mean:.4} of a prior {prior:.4}, {:.0} nats learned", g.divergence())
+        };
+        self.layers.iter().enumerate().map(line).collect()
     }
 }
 
@@ -450,6 +635,11 @@ mod tests {
         // saved in the middle and restored, it goes on bit for bit
         let mut restored: Posterior = serde_json::from_str(&serde_json::to_string(&posterior).unwrap()).unwrap();
         restored.check().unwrap();
+        let mut named = Posterior::new(vec![Gaussian::new(&layer, 0.2, prior).unwrap()], posterior.options.clone()).unwrap();
+        let saved = Protection::state(&posterior);
+        assert!(named.restore(&saved.part("0")).is_err());
+        named.restore(&saved).unwrap();
+        assert!(Protection::state(&named) == saved);
         let mut other = Layer { weight: vec![0.0; n], ..layer.clone() };
         restored.draw(0, &mut other);
         assert_eq!(layer, other);
@@ -459,6 +649,26 @@ mod tests {
             restored.apply(0, &mut other, &step);
         }
         assert_eq!((&posterior, &layer), (&restored, &other));
+    }
+
+    #[test]
+    fn normals_are_box_muller_of_philox() {
+        let mut all = vec![0.0; 20_003];
+        normals(9, 4, (3 << 32) + 7, &mut all);
+        for (block, four) in all.chunks(4).enumerate() {
+            let bits = rng::philox4x32([block as u32, 7, 0, Purpose::Posterior as u32 | 3 << 8], rng::key(9, 4));
+            let unit = |b: u32| ((b >> 8) as f64 + 0.5) / (1 << 24) as f64;
+            for (i, got) in four.iter().enumerate() {
+                let (a, b) = (unit(bits[i & 2]), unit(bits[(i & 2) + 1]));
+                let radius = (-2.0 * a.ln()).sqrt();
+                let angle = std::f64::consts::TAU * b;
+                let expected = radius * if i & 1 == 0 { angle.cos() } else { angle.sin() };
+                assert!((*got as f64 - expected).abs() < 2e-6, "{block} {i}: {got} {expected}");
+            }
+        }
+        let mut portable = [0.0; 4 * LANES];
+        lanes_of_blocks(rng::key(9, 4), [0, 7, Purpose::Posterior as u32 | 3 << 8], &mut portable);
+        assert_eq!(portable, all[..4 * LANES]);
     }
 
     #[test]

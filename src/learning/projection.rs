@@ -5,7 +5,7 @@
 //! What bypasses the projected weights has to be projected or frozen as well: give a bias to the layer as one more input that is
 //! constantly 1, and let thresholds and readouts that stay plastic stand as layers of their own.
 
-use super::Protection;
+use super::{Protection, state};
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, SymmetricEigen};
@@ -600,6 +600,13 @@ impl Projection {
         }
     }
 
+    fn inputs(&self, layer: usize) -> usize {
+        match &self.layers[layer] {
+            State::Basis(basis) => basis.inputs,
+            State::Recursive(recursive) => recursive.inputs(),
+        }
+    }
+
     fn project(&mut self, layer: usize, x: &mut [f32], inputs: usize) {
         match self.layers.get_mut(layer) {
             Some(State::Basis(basis)) => {
@@ -676,10 +683,7 @@ impl Protection for Projection {
     fn end_of_task(&mut self, _layers: &[super::Layer], samples: &mut dyn FnMut(usize) -> Vec<f32>) -> Result<()> {
         let mut reports = Vec::new();
         for layer in 0..self.layers.len() {
-            let inputs = match &self.layers[layer] {
-                State::Basis(basis) => basis.inputs,
-                State::Recursive(recursive) => recursive.inputs(),
-            };
+            let inputs = self.inputs(layer);
             let (rank, energy) = self.protect(layer, &samples(layer))?;
             let warning = self.warning(layer, inputs, rank, energy);
             reports.push(Report { layer, tasks: self.tasks + 1, rank, energy, free: inputs as f64 - rank, warning });
@@ -687,6 +691,56 @@ impl Protection for Projection {
         self.tasks += 1;
         self.reports.extend(reports);
         Ok(())
+    }
+
+    fn state(&self) -> state::State {
+        let mut saved = state::State::default();
+        for (l, layer) in self.layers.iter().enumerate() {
+            match layer {
+                State::Basis(b) => saved.put(format!("{l}.rows"), &[b.rank(), b.inputs], &b.rows),
+                State::Recursive(r) => saved.put(format!("{l}.covariance"), &[r.inputs(); 2], r.covariance.as_slice()),
+            }
+        }
+        let reports: Vec<f64> =
+            self.reports.iter().flat_map(|r| [r.layer as f64, r.tasks as f64, r.rank, r.energy, r.free]).collect();
+        saved.put("reports", &[self.reports.len(), 5], &reports);
+        saved.put("tasks", &[1], &[self.tasks as u64]);
+        saved
+    }
+
+    fn restore(&mut self, saved: &state::State) -> Result<()> {
+        let mut layers = vec![];
+        for (l, layer) in self.layers.iter().enumerate() {
+            layers.push(match layer {
+                State::Basis(b) => State::Basis(Basis::from_rows(b.inputs, saved.any(&format!("{l}.rows"))?.to_vec())?),
+                State::Recursive(r) => {
+                    let n = r.inputs();
+                    let covariance = saved.get(&format!("{l}.covariance"), n * n)?.to_vec();
+                    State::Recursive(Recursive::from_covariance(DMatrix::from_vec(n, n, covariance), r.mu)?)
+                }
+            });
+        }
+        let tasks = saved.get::<u64>("tasks", 1)?[0] as usize;
+        let rows = saved.get::<f64>("reports", tasks.saturating_mul(5 * layers.len()))?;
+        let reports = rows.chunks_exact(5).enumerate().map(|(i, row)| {
+            let layer = i % layers.len();
+            let warning = self.warning(layer, self.inputs(layer), row[2], row[3]);
+            Report { layer, tasks: row[1] as usize, rank: row[2], energy: row[3], free: row[4], warning }
+        });
+        (self.reports, self.tasks, self.layers) = (reports.collect(), tasks, layers);
+        Ok(())
+    }
+
+    fn report(&self) -> Vec<String> {
+        let last = &self.reports[self.reports.len() - self.layers.len().min(self.reports.len())..];
+        let line = |r: &Report| {
+            let kept = 100.0 * r.energy;
+            let one =
+                format!("projection, layer {}: rank {:.0}, {:.0} free, {kept:.1} % of the energy kept", r.layer, r.rank, r.free);
+            let warning = r.warning.map(|w| format!("warning: projection, layer {}: {w}", r.layer));
+            std::iter::once(one).chain(warning)
+        };
+        last.iter().flat_map(line).collect()
     }
 }
 
@@ -887,6 +941,15 @@ mod tests {
             restored.presynaptic(0, &mut b, 6);
             assert!(a != start && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6));
             assert_eq!(projection.reports().len(), restored.reports().len());
+            let mut exact = Projection::new(&[6], projection.options.clone()).unwrap();
+            exact.restore(&projection.state()).unwrap();
+            let (mut a, mut b) = (start.clone(), start.clone());
+            projection.presynaptic(0, &mut a, 6);
+            exact.presynaptic(0, &mut b, 6);
+            assert!(a == b && exact == projection, "named arrays give back every bit");
+            assert!(exact.report()[0].contains("layer 0: rank"));
+            let broken = projection.state().part("0");
+            assert!(exact.restore(&broken).is_err() && exact == projection);
         }
         assert!(serde_json::from_str::<Recursive>(r#"{"inputs":2,"mu":0.1,"covariance":[1.0]}"#).is_err());
         let crooked: Basis = serde_json::from_str(r#"{"inputs":2,"rows":[1.0,1.0]}"#).unwrap();

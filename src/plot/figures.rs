@@ -26,11 +26,11 @@ const PALETTE: [RGBColor; 8] = [
     RGBColor(0x80, 0x80, 0x40),
     RGBColor(0x7f, 0x7f, 0x7f),
 ];
-const WIDTH: u32 = 960;
+pub(super) const WIDTH: u32 = 960;
 /// Height of title and note.
 const HEAD: u32 = 58;
 /// Room left of the labels of an axis.
-const MARGIN: u32 = 12;
+pub(super) const MARGIN: u32 = 12;
 /// Panels in one figure.
 const PANELS: usize = 12;
 
@@ -38,16 +38,16 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Drawing into memory does not fail; should it, that is said.
-fn drawn<T, E: std::fmt::Display>(result: std::result::Result<T, E>) -> Result<T> {
+pub(super) fn drawn<T, E: std::fmt::Display>(result: std::result::Result<T, E>) -> Result<T> {
     result.map_err(|e| Error::Run { message: format!("a figure cannot be drawn: {e}"), remedy: "please report it".into() })
 }
 
-fn colour(index: usize) -> RGBColor {
+pub(super) fn colour(index: usize) -> RGBColor {
     PALETTE[index % PALETTE.len()]
 }
 
 /// A font size in pixels: plotters writes sizes divided by 1.24.
-fn style(pixels: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
+pub(super) fn style(pixels: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
     (FONT, pixels * 1.24).into_font().color(&colour).pos(Pos::new(h, v))
 }
 
@@ -79,7 +79,7 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// Opens a figure with a title and a note; `draw` gets the area below them.
-fn figure(
+pub(super) fn figure(
     name: &'static str,
     title: &str,
     note: &str,
@@ -103,17 +103,17 @@ fn figure(
 }
 
 /// Labels of a panel.
-struct Labels<'a> {
-    x: Option<&'a str>,
-    y: &'a str,
+pub(super) struct Labels<'a> {
+    pub x: Option<&'a str>,
+    pub y: &'a str,
     /// Width for the labels of the y axis.
-    left: u32,
+    pub left: u32,
     /// Ticks of the axes, about.
-    ticks: (usize, usize),
+    pub ticks: (usize, usize),
 }
 
 /// Axes in an area.
-fn panel<'a>(area: &Area<'a>, x: Range<f64>, y: Range<f64>, labels: &Labels) -> Result<Chart<'a>> {
+pub(super) fn panel<'a>(area: &Area<'a>, x: Range<f64>, y: Range<f64>, labels: &Labels) -> Result<Chart<'a>> {
     let mut builder = ChartBuilder::on(area);
     builder.margin_left(MARGIN).margin_right(30).margin_top(6).margin_bottom(4).x_label_area_size(if labels.x.is_some() {
         46
@@ -169,7 +169,7 @@ fn curve(chart: &Chart, x: &Range<f64>, y: &Range<f64>, points: &[(f64, f64)], R
 }
 
 /// A range that holds the values with some room, also when they are all the same.
-fn room(low: f64, high: f64) -> Range<f64> {
+pub(super) fn room(low: f64, high: f64) -> Range<f64> {
     if !(low.is_finite() && high.is_finite()) {
         return 0.0..1.0;
     }

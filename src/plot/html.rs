@@ -26,7 +26,7 @@ pre { background: var(--box); padding: .8rem 1rem; overflow-x: auto; border-radi
 ";
 
 /// Text for HTML.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -35,7 +35,7 @@ fn hex(RGBColor(r, g, b): RGBColor) -> String {
 }
 
 /// The drawing with the page's colours for paper, ink and grid.
-fn inline(figure: &Figure) -> String {
+pub(super) fn inline(figure: &Figure) -> String {
     let label = format!("<svg role=\"img\" aria-label=\"{}: {}\" ", escape(&figure.title), escape(&figure.note));
     figure
         .svg
@@ -113,13 +113,7 @@ fn table(data: &Data) -> String {
 pub(super) fn page(recording: &Recording, data: &Data, figures: &[Figure]) -> String {
     let file = recording.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let title = if recording.info.title.is_empty() { file.clone() } else { recording.info.title.clone() };
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<title>{0}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <h1>{0}</h1>\n<p class=\"lead\">{1}</p>\n",
-        escape(&title),
-        escape(&file)
-    );
+    let mut page = String::new();
     if !recording.ending.complete {
         page += &format!(
             "<p class=\"warning\">The run was cut off: data reach to {} ms of {} ms.</p>\n",
@@ -150,5 +144,16 @@ pub(super) fn page(recording: &Recording, data: &Data, figures: &[Figure]) -> St
     if recording.own {
         page += &format!("<h2>Scenario</h2>\n<pre>{}</pre>\n", escape(&recording.info.scenario_text));
     }
-    page + "</body>\n</html>\n"
+    document(&title, &file, &page)
+}
+
+/// A page with a title, a line below it, and what follows.
+pub(super) fn document(title: &str, lead: &str, body: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\">\n<title>{0}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <h1>{0}</h1>\n<p class=\"lead\">{1}</p>\n{body}</body>\n</html>\n",
+        escape(title),
+        escape(lead)
+    )
 }

@@ -1,12 +1,14 @@
 //! Figures of a recording: raster, rates, traces, intervals, weights, as SVG and PNG, and a report in one HTML file that needs
 //! nothing else. Promises files that stay small whatever the length of the recording (what is left out is said in the figure)
-//! and that nothing is overwritten unasked. Knows recordings only through `record::read`.
+//! and that nothing is overwritten unasked. Knows recordings only through `record::read`, protocols only as their results.
 
 mod collect;
 mod figures;
 mod html;
+mod protocol;
 
 use crate::error::{Error, Result};
+use crate::learning::protocol::results::Results;
 use crate::record::read::Recording;
 use resvg::{tiny_skia, usvg};
 use std::path::{Path, PathBuf};
@@ -47,19 +49,36 @@ pub fn report(file: &Path, folder: Option<&Path>, force: bool) -> Result<Vec<Pat
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let data = collect::collect(&recording)?;
     let figures = figures::all(&recording, &data)?;
+    let page = (format!("{stem}.html"), html::page(&recording, &data, &figures));
+    write(&folder, &format!("{stem}_"), &figures, page, force)
+}
+
+/// Draws what came out of a protocol into its folder, in place of earlier figures: `matrix.svg`, `accuracy.svg`, their `.png` and
+/// `index.html`. Gives the files written.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
+    let figures = protocol::figures(results)?;
+    let page = ("index.html".to_string(), protocol::page(results, &figures));
+    write(folder, "", &figures, page, true)
+}
+
+/// Write figures, their names behind a prefix, and a page (name, text) into a folder.
+fn write(folder: &Path, prefix: &str, figures: &[Figure], page: (String, String), force: bool) -> Result<Vec<PathBuf>> {
     let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
-    for figure in &figures {
-        let base = format!("{stem}_{}", figure.name);
+    for figure in figures {
+        let base = format!("{prefix}{}", figure.name);
         files.push((folder.join(format!("{base}.svg")), figure.svg.clone().into_bytes()));
         files.push((folder.join(format!("{base}.png")), png(&figure.svg, 2.0)?));
     }
-    files.push((folder.join(format!("{stem}.html")), html::page(&recording, &data, &figures).into_bytes()));
+    files.push((folder.join(page.0), page.1.into_bytes()));
     if let Some((taken, _)) = files.iter().find(|(path, _)| path.exists() && !force) {
         let remedy = "give --force to replace it, or another --out";
         return Err(Error::input(format!("{} exists already", taken.display()), remedy));
     }
     if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
     }
     for (path, bytes) in &files {
         std::fs::write(path, bytes).map_err(|e| Error::file(path, e))?;

@@ -367,6 +367,24 @@ impl Store {
         made.map(|_| ()).map_err(|e| write_error(&self.path, &e))
     }
 
+    /// A dataset of fixed size and any shape, row-major.
+    pub fn write_shaped<T: Element>(&self, object: &str, shape: &[usize], values: &[T]) -> Result<()> {
+        self.parent(object)?;
+        let made = self.file.new_dataset::<T>().shape(shape).create(object);
+        made.and_then(|d| if values.is_empty() { Ok(()) } else { d.write_raw(values) }).map_err(|e| write_error(&self.path, &e))
+    }
+
+    /// Lengths of a dataset's dimensions.
+    pub fn shape(&self, object: &str) -> Result<Vec<usize>> {
+        Ok(dataset(&self.path, &self.file, object)?.shape())
+    }
+
+    /// True for a dataset of just this type of elements.
+    pub fn holds<T: Element>(&self, object: &str) -> bool {
+        let found = self.file.dataset(object).and_then(|d| d.dtype()).and_then(|t| t.to_descriptor());
+        found.is_ok_and(|found| found == T::type_descriptor())
+    }
+
     /// Replaces the values of a dataset of fixed size.
     pub fn rewrite<T: Element>(&self, object: &str, values: &[T]) -> Result<()> {
         let set = dataset(&self.path, &self.file, object)?;

@@ -10,11 +10,11 @@
 mod drives;
 mod populations;
 mod projections;
-mod read;
+pub(crate) mod read;
 mod scale;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use crate::error::{Error, Result};
 use crate::model::library::Library;

@@ -4,6 +4,7 @@
 pub mod current;
 pub mod emit;
 pub mod encode;
+pub mod fetch;
 pub mod idx;
 pub mod poisson;
 pub mod trains;

@@ -14,7 +14,9 @@ mod spikes;
 pub use matrix::{outer, times, times_transposed};
 pub use spikes::{Activity, Neuron, Spikes};
 
-use super::{Layer, Protection};
+use super::importance::Fisher;
+use super::state::State;
+use super::{Layer, PIECE, Protection};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream, key};
 use rayon::prelude::*;
@@ -52,6 +54,14 @@ pub enum Optimiser {
     Sgd { rate: f32, momentum: f32 },
     /// Adam (Kingma & Ba 2015; 0.9, 0.999, 1e-8). Its division weight by weight leaves the span of the factors: not for projection.
     Adam { rate: f32 },
+}
+
+impl Optimiser {
+    /// Learning rate.
+    pub fn rate(self) -> f32 {
+        let (Optimiser::Sgd { rate, .. } | Optimiser::Adam { rate }) = self;
+        rate
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -495,6 +505,36 @@ impl Network {
         Ok(self.trace(&activities[layer - 1], eligibility))
     }
 
+    /// Fisher diagonal of every layer (outputs x inputs), the readout last, from the rule's own gradients: mean over presentations and
+    /// labels of (d' x)², with labels as `kind` says. For the readout it is the Fisher information of the scores; below, that of
+    /// what the rule takes for their gradient.
+    pub fn fisher(&self, kind: Fisher, inputs: &[f32], labels: &[u8]) -> Result<Vec<Vec<f32>>> {
+        self.check_inputs(inputs)?;
+        let (size, classes) = (self.settings.sizes[0], self.classes());
+        let presentations = inputs.len() / size;
+        self.check_labels(labels, presentations)?;
+        let mut sums: Vec<Vec<f32>> = self.layers.iter().map(|l| vec![0.0; l.weight.len()]).collect();
+        for (piece, (inputs, labels)) in inputs.chunks(size * PIECE_OF_FISHER).zip(labels.chunks(PIECE_OF_FISHER)).enumerate() {
+            let scores = self.predict(inputs)?;
+            let draws: Vec<Vec<(usize, f64)>> = scores
+                .chunks_exact(classes)
+                .zip(labels)
+                .enumerate()
+                .map(|(i, (row, &label))| kind.classes(piece * PIECE_OF_FISHER + i, &softmax(row), label as usize))
+                .collect();
+            // One label of every presentation at a time.
+            for turn in 0..draws.iter().map(Vec::len).max().unwrap_or(0) {
+                let (chosen, weight): (Vec<u8>, Vec<f32>) =
+                    draws.iter().map(|d| d.get(turn).map_or((0, 0.0), |(class, p)| (*class as u8, *p as f32))).unzip();
+                let (_, factors, _) = self.factors(inputs, &chosen)?;
+                for (sum, (layer, factors)) in sums.iter_mut().zip(self.layers.iter().zip(factors)) {
+                    add(sum, &squares(&factors, layer, &weight, presentations));
+                }
+            }
+        }
+        Ok(sums)
+    }
+
     /// A task has ended: show the protection the presynaptic factors of `inputs` and forget momentum.
     pub fn end_task(&mut self, inputs: &[f32], protection: &mut dyn Protection) -> Result<()> {
         self.check_inputs(inputs)?;
@@ -502,6 +542,50 @@ impl Network {
         let mut samples = |layer: usize| self.presynaptic(layer, inputs, eligibility).unwrap_or_default();
         protection.end_of_task(&self.layers, &mut samples)?;
         self.reset_optimiser();
+        Ok(())
+    }
+
+    /// Weights, local readouts, what the optimiser remembers and its present rate. Settings and fixed feedback stay outside: they are
+    /// given again to [`Network::new`].
+    pub fn state(&self) -> State {
+        let mut state = State::default();
+        for (name, layers, moments) in
+            [("layer", &self.layers, &self.moments), ("readout", &self.readouts, &self.readout_moments)]
+        {
+            for (l, (layer, m)) in layers.iter().zip(moments).enumerate() {
+                state.put(format!("{name}.{l}.weight"), &[layer.outputs, layer.inputs], &layer.weight);
+                state.put(format!("{name}.{l}.first"), &[m.first.len()], &m.first);
+                state.put(format!("{name}.{l}.second"), &[m.second.len()], &m.second);
+                state.put(format!("{name}.{l}.steps"), &[1], &[m.steps as u64]);
+            }
+        }
+        state.put("rate", &[1], &[self.settings.optimiser.rate()]);
+        state
+    }
+
+    /// Take back what [`Network::state`] gave, into a network of the same settings: it goes on bit for bit. Refused where an array is
+    /// missing, of another size or not finite; then nothing has changed.
+    pub fn restore(&mut self, state: &State) -> Result<()> {
+        let read = |name: &str, layers: &[Layer]| -> Result<(Vec<Layer>, Vec<Moments>)> {
+            let mut all = (vec![], vec![]);
+            for (l, layer) in layers.iter().enumerate() {
+                let part = state.part(&format!("{name}.{l}"));
+                let n = layer.weight.len();
+                let moment = |name: &str| match part.any::<f32>(name)? {
+                    [] => Ok(vec![]),
+                    _ => part.get(name, n).map(<[f32]>::to_vec),
+                };
+                all.0.push(Layer { weight: part.get("weight", n)?.to_vec(), ..layer.clone() });
+                let steps = part.get::<u64>("steps", 1)?[0] as i32;
+                all.1.push(Moments { first: moment("first")?, second: moment("second")?, steps });
+            }
+            Ok(all)
+        };
+        let (layers, readouts) = (read("layer", &self.layers)?, read("readout", &self.readouts)?);
+        let rate = state.get::<f32>("rate", 1)?[0];
+        self.set_rate(rate);
+        (self.layers, self.moments) = layers;
+        (self.readouts, self.readout_moments) = readouts;
         Ok(())
     }
 
@@ -572,14 +656,41 @@ fn errors(mut scores: Vec<f32>, labels: &[u8], classes: usize) -> (Vec<f32>, Out
     (scores, outcome)
 }
 
+fn softmax(scores: &[f32]) -> Vec<f32> {
+    let top = scores.iter().fold(f32::NEG_INFINITY, |top, s| top.max(*s));
+    let raw: Vec<f32> = scores.iter().map(|s| (s - top).exp()).collect();
+    let sum: f32 = raw.iter().sum();
+    raw.iter().map(|r| r / sum).collect()
+}
+
+/// Presentations whose squared gradients are summed at a time.
+const PIECE_OF_FISHER: usize = 256;
+
+/// Sum over presentations of weight / count * (d' x)², each presentation's rows taken together.
+fn squares(factors: &Factors, layer: &Layer, weight: &[f32], count: usize) -> Vec<f32> {
+    let Layer { inputs, outputs, .. } = *layer;
+    let square = |v: &[f32]| v.iter().map(|v| v * v).collect::<Vec<f32>>();
+    if factors.d.len() == weight.len() * outputs {
+        let mut d = square(&factors.d);
+        d.chunks_exact_mut(outputs).zip(weight).for_each(|(d, w)| d.iter_mut().for_each(|d| *d *= w));
+        return outer(1.0 / count as f32, &d, &square(&factors.x), outputs, inputs);
+    }
+    let rows = factors.d.len() / outputs / weight.len();
+    let mut sum = vec![0.0; outputs * inputs];
+    let each = factors.d.chunks_exact(rows * outputs).zip(factors.x.chunks_exact(rows * inputs));
+    for ((d, x), weight) in each.zip(weight).filter(|(_, w)| **w > 0.0) {
+        let mut own = outer(1.0, d, x, outputs, inputs);
+        own.iter_mut().for_each(|g| *g = weight / count as f32 * *g * *g);
+        add(&mut sum, &own);
+    }
+    sum
+}
+
 /// Signal times the derivative of clamp(drive, 0, 1).
 fn at_the_end(mut signal: Vec<f32>, activity: &Activity) -> Vec<f32> {
     signal.iter_mut().zip(&activity.drive).for_each(|(s, u)| *s *= (*u > 0.0 && *u < 1.0) as u8 as f32);
     signal
 }
-
-/// Weights that one thread changes at a time.
-const PIECE: usize = 1 << 14;
 
 fn add(weights: &mut [f32], step: &[f32]) {
     weights.par_chunks_mut(PIECE).zip(step.par_chunks(PIECE)).for_each(|(w, s)| w.iter_mut().zip(s).for_each(|(w, s)| *w += s));

@@ -173,6 +173,29 @@ fn noisy_patterns_are_learnt() {
     }
 }
 
+#[test]
+fn a_restored_network_goes_on_bit_for_bit() {
+    let (pixels, labels) = patterns(4, 120, 30, 3);
+    let samples = Samples::new(&pixels, 30, &labels);
+    for optimiser in [Optimiser::Sgd { rate: 0.03, momentum: 0.9 }, Optimiser::Adam { rate: 0.003 }] {
+        let signal = Signal::LocalReadouts { trained: true };
+        let new = || Network::new(Settings { optimiser, ..settings(&[30, 40, 20, 3], signal) }).unwrap();
+        let learn = |network: &mut Network, from: usize| {
+            network.train(&samples, &order(1, 0, 120)[from..from + 60], 30, None, &mut |_| Ok(())).unwrap();
+        };
+        let (mut one, mut two) = (new(), new());
+        learn(&mut one, 0);
+        one.set_rate(0.01);
+        let saved = one.state();
+        assert!(two.restore(&saved.part("layer")).is_err() && two.state() == new().state());
+        two.restore(&saved).unwrap();
+        learn(&mut one, 60);
+        learn(&mut two, 60);
+        assert!(one.state() == two.state() && one.state() != saved);
+        assert_eq!(one.predict(&uniform(1, 30)).unwrap(), two.predict(&uniform(1, 30)).unwrap());
+    }
+}
+
 /// With the readout alone untouched by the hidden layers' learning, hidden layers must have changed too, by every signal.
 #[test]
 fn hidden_layers_learn() {

@@ -1,0 +1,226 @@
+//! `sharpwave protocol`: run a learning protocol, or list those there are.
+
+use super::progress::Bar;
+use clap::Args;
+use sharpwave::error::{Error, Result};
+use sharpwave::learning::protocol::results::{Results, Run};
+use sharpwave::learning::protocol::{self, Event, Options, file};
+use sharpwave::record::summary::align;
+use sharpwave::run::Progress;
+use sharpwave::stimulus::fetch;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+#[derive(Args)]
+pub struct ProtocolArguments {
+    /// Protocol: a file (TOML), or a name from the list that this command prints without one
+    file: Option<PathBuf>,
+    /// Folder that holds the data sets (default: $SHARPWAVE_DATA, else sharpwave in the user's data folder)
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Seeds, instead of the file's
+    #[arg(long, value_name = "1,2,...", value_delimiter = ',')]
+    pub seeds: Option<Vec<u64>>,
+    /// Methods, instead of all in the file
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    methods: Option<Vec<String>>,
+    /// Folder for the results (default: out/NAME)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with what is in that folder
+    #[arg(long)]
+    pub resume: bool,
+    /// Replace what is in that folder
+    #[arg(long)]
+    pub force: bool,
+    /// The short version: the file's [quick] settings
+    #[arg(long)]
+    quick: bool,
+    /// Override any value of the file, for instance --set training.passes=2; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+pub fn protocol(arguments: &ProtocolArguments) -> Result<ExitCode> {
+    let Some(file) = &arguments.file else { return list() };
+    let (name, text) = file::find(file)?;
+    let source = file::source(&name, &text, &arguments.set, arguments.quick)?;
+    let (kind, place) = source.kind()?;
+    match kind {
+        "supervised" | "permuted" => tasks(arguments, &source),
+        _ => {
+            let remedy = match sharpwave::error::nearest(kind, file::KINDS) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of: {}", file::KINDS.join(", ")),
+            };
+            Err(Error::at(place, format!("unknown kind `{kind}`"), remedy))
+        }
+    }
+}
+
+fn list() -> Result<ExitCode> {
+    for (name, text) in file::built_in() {
+        let source = file::source(name, text, &[], false)?;
+        out!("{name:<28} {}", source.heading("title")?);
+        let description = source.heading("description")?;
+        if !description.is_empty() {
+            out!("{:<28} {}", "", description.replace('\n', &format!("\n{:29}", "")));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder for results: as asked, else named after the protocol.
+pub fn folder(arguments: &ProtocolArguments) -> PathBuf {
+    let stem = arguments.file.as_ref().and_then(|f| f.file_stem()).unwrap_or_default().to_string_lossy().into_owned();
+    let quick = if arguments.quick { "-quick" } else { "" };
+    arguments.out.clone().unwrap_or_else(|| Path::new("out").join(format!("{stem}{quick}")))
+}
+
+fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
+    let protocol = file::read(source)?;
+    let options = Options {
+        out: folder(arguments),
+        force: arguments.force,
+        resume: arguments.resume,
+        seeds: arguments.seeds.clone(),
+        methods: arguments.methods.clone(),
+        data: fetch::folders(arguments.data.as_deref()),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    super::run::watch(&stop, "stopping after the current batch")?;
+    let bar = Bar::new(arguments.quiet);
+    let told = &mut |event: Event| tell(&bar, arguments.quiet, event);
+    let results = protocol::run(&protocol, &options, told, &stop);
+    bar.clear();
+    let results = results?;
+    let drawn = sharpwave::plot::protocol(&options.out, &results)?;
+    if arguments.json {
+        out!("{}", results.json().trim_end());
+    } else {
+        out!("{}", table(&results).trim_end());
+        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+    }
+    if !results.complete {
+        note!("interrupted; go on with the same command and --resume");
+        return Ok(ExitCode::from(1));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(bar: &Bar, quiet: bool, event: Event) {
+    match event {
+        Event::Trained { run, runs, method, seed, task, tasks, done, accuracy } => {
+            let name = format!(
+                "{}/{runs} {method}, seed {seed}, task {}/{tasks}, {:.1} % while learning",
+                run + 1,
+                task + 1,
+                100.0 * accuracy
+            );
+            bar.phase(&name, done);
+        }
+        Event::Task { method, seed, task, tasks, row, reports } if !quiet => {
+            let each = row.iter().map(|a| format!("{:.1}", 100.0 * a)).collect::<Vec<_>>().join(" ");
+            bar.line(&format!("{method}, seed {seed}, task {} of {tasks}: {each}", task + 1));
+            let wanted = |line: &&String| line.starts_with("warning:") || task + 1 == tasks;
+            reports.iter().filter(wanted).for_each(|line| bar.line(&format!("  {line}")));
+        }
+        Event::Note(text) => bar.line(text),
+        Event::Task { .. } => {}
+    }
+}
+
+/// Methods below each other: means over seeds, with standard deviations where there are several.
+fn table(results: &Results) -> String {
+    let seeds = results.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let sizes = results.sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+    let mut text = format!("{}\n", if results.title.is_empty() { &results.file } else { &results.title });
+    if !results.citation.is_empty() {
+        text += &format!("{}\n", results.citation);
+    }
+    text += &format!(
+        "\n{sizes}, {} task{} of {} images of {}, tested on {}; seed{} {seeds}, {} threads\n\n",
+        results.tasks,
+        if results.tasks == 1 { "" } else { "s" },
+        results.data.train,
+        results.data.set,
+        results.data.test,
+        if results.seeds.len() == 1 { "" } else { "s" },
+        results.threads
+    );
+    let one = results.tasks == 1;
+    let mut rows = vec![
+        [
+            "method",
+            if one { "test (%)" } else { "ACC (%)" },
+            "BWT (points)",
+            "forgetting",
+            "spikes/image",
+            "train (s)",
+            "test (s)",
+        ]
+        .map(str::to_string)
+        .to_vec(),
+    ];
+    for (method, _) in &results.methods {
+        let cell = |factor: f64, digits: usize, number: &dyn Fn(&Run) -> Option<f64>| {
+            results.spread(method, number).map_or("-".into(), |s| s.text(factor, digits))
+        };
+        rows.push(vec![
+            method.clone(),
+            cell(100.0, 2, &|r| Some(r.acc)),
+            cell(100.0, 2, &|r| r.bwt),
+            cell(100.0, 2, &|r| r.forgetting),
+            cell(1.0, 0, &|r| Some(r.spikes_per_image)),
+            cell(1.0, 1, &|r| Some(r.train_s)),
+            cell(1.0, 1, &|r| Some(r.test_s)),
+        ]);
+    }
+    text += &align(&rows);
+    for run in &results.runs {
+        if run.matrix.len() > 1 {
+            text +=
+                &format!("\n{}, seed {}: accuracy (%) on every task (across) after learning each (down)\n", run.method, run.seed);
+            let row = |(task, row): (usize, &Vec<f64>)| {
+                std::iter::once(format!("{}", task + 1))
+                    .chain(row.iter().map(|a| format!("{:.1}", 100.0 * a)))
+                    .collect::<Vec<_>>()
+            };
+            let head = (0..=results.tasks).map(|t| if t == 0 { "task".into() } else { t.to_string() }).collect();
+            text += &align(&std::iter::once(head).chain(run.matrix.iter().enumerate().map(row)).collect::<Vec<_>>());
+        }
+        if !run.reports.is_empty() {
+            text += &format!("\n{}, seed {}\n", run.method, run.seed);
+            run.reports.iter().for_each(|line| text += &format!("  {line}\n"));
+        }
+        let Some(doubt) = &run.uncertainty else { continue };
+        text += &format!(
+            "\n{}, seed {}: {} weight samples on {} images: accuracy {:.2} %, calibration error {}, epistemic {:.4} and aleatoric {:.4} nats\n",
+            run.method,
+            run.seed,
+            doubt.draws,
+            doubt.images,
+            100.0 * doubt.accuracy,
+            doubt.calibration_error.map_or("-".into(), |e| format!("{e:.4}")),
+            doubt.epistemic,
+            doubt.aleatoric
+        );
+        let some = |auc: Option<f64>| auc.map_or("-".into(), |a| format!("{a:.4}"));
+        let head =
+            ["against", "epistemic", "aleatoric", "AUC epistemic", "AUC aleatoric", "AUC total"].map(str::to_string).to_vec();
+        let row = |o: &protocol::results::Outside| {
+            let nats = [o.epistemic, o.aleatoric].map(|x| format!("{x:.4}"));
+            [o.set.clone()].into_iter().chain(nats).chain([o.auc_epistemic, o.auc_aleatoric, o.auc_total].map(some)).collect()
+        };
+        text += &align(&std::iter::once(head).chain(doubt.outside.iter().map(row)).collect::<Vec<Vec<String>>>());
+    }
+    text
+}

@@ -1,0 +1,173 @@
+//! The images that a protocol learns and is tested on. Promises that they fit the network, or a refusal that says what to change.
+//! Knows files and pixels; no training.
+
+use crate::error::{Error, Result};
+use crate::learning::local::{Samples, order};
+use crate::rng::{Purpose, Stream, key};
+use crate::scenario::tree::Spot;
+use crate::stimulus::fetch;
+use crate::stimulus::idx::Images;
+use std::path::{Path, PathBuf};
+
+/// What a protocol asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Name of the folder with the four files of MNIST's names; or `patterns`, noisy copies of one random pattern a class.
+    pub set: String,
+    /// The first so many images for training and test; all where none.
+    pub train: Option<usize>,
+    pub test: Option<usize>,
+    /// A pixel p becomes the current scale * (p / 255 - offset).
+    pub offset: f32,
+    pub scale: f32,
+    /// Part of noise in `patterns`, 0 to 1.
+    pub noise: f64,
+    pub inputs: usize,
+    pub classes: usize,
+}
+
+/// Images and labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Set {
+    /// count x size, 0 to 255.
+    pub pixels: Vec<u8>,
+    pub labels: Vec<u8>,
+}
+
+/// All that a protocol reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    pub train: Set,
+    pub test: Set,
+    /// Images of other sets, for the uncertainty; none where the set was not found.
+    pub outside: Vec<(String, Option<Set>)>,
+    wanted: Wanted,
+}
+
+impl Data {
+    /// Read what is wanted from the first of `folders` that has it; `against` are the sets outside of the distribution, `sizes` is
+    /// where the network's sizes are written.
+    ///
+    /// # Errors
+    /// A set that is nowhere, files that cannot be read, images that do not fit the network's inputs, labels outside its classes.
+    pub fn load(wanted: &Wanted, against: &[String], folders: &[PathBuf], sizes: &Spot) -> Result<Data> {
+        let read = |part: &str, most: Option<usize>| match wanted.set.as_str() {
+            "patterns" => Ok(patterns(wanted, part, most)),
+            set => {
+                let (images, labels) = files(folders, set, part).ok_or_else(|| absent(set, folders))?;
+                let images = Images::read(&images, Some(&labels))?;
+                fit(images, most, wanted, set, sizes)
+            }
+        };
+        let outside = |set: &String| -> Result<(String, Option<Set>)> {
+            let found = match set.as_str() {
+                "permuted" => None,
+                "noise" => Some(patterns(&Wanted { noise: 1.0, ..wanted.clone() }, "outside", Some(10_000))),
+                set => match files(folders, set, "t10k") {
+                    None => None,
+                    Some((images, labels)) => {
+                        let same = Wanted { classes: 256, ..wanted.clone() };
+                        Some(fit(Images::read(&images, Some(&labels))?, None, &same, set, sizes)?)
+                    }
+                },
+            };
+            Ok((set.clone(), found))
+        };
+        let (train, test) = (read("train", wanted.train)?, read("t10k", wanted.test)?);
+        let mut data = Data { train, test, outside: vec![], wanted: wanted.clone() };
+        data.outside = against.iter().map(outside).collect::<Result<_>>()?;
+        if let Some((_, found)) = data.outside.iter_mut().find(|(name, _)| name == "permuted") {
+            *found = Some(data.test.clone());
+        }
+        Ok(data)
+    }
+
+    /// A set as the network sees it, through a permutation where there is one.
+    pub fn samples<'a>(&self, set: &'a Set, permutation: Option<&'a [u32]>) -> Samples<'a> {
+        let Wanted { offset, scale, inputs, .. } = self.wanted;
+        Samples { permutation, offset, scale, ..Samples::new(&set.pixels, inputs, &set.labels) }
+    }
+
+    /// A sum over all pixels and labels, to know the same data again.
+    pub fn checksum(&self) -> u64 {
+        let mut sum = flate2::Crc::new();
+        for part in [&self.train.pixels, &self.train.labels, &self.test.pixels, &self.test.labels] {
+            part.chunks(1 << 24).for_each(|bytes| sum.update(bytes));
+        }
+        sum.sum() as u64
+    }
+}
+
+/// The permutation of a task: the first task sees the images as they are.
+pub fn permutation(seed: u64, task: usize, inputs: usize) -> Option<Vec<u32>> {
+    (task > 0).then(|| order(seed ^ 0x0050_4552_4d55_5445, task as u32, inputs))
+}
+
+fn files(folders: &[PathBuf], set: &str, part: &str) -> Option<(PathBuf, PathBuf)> {
+    folders.iter().find_map(|folder| {
+        // What lies in the folder itself is taken for MNIST only.
+        let of = |name: String| match set {
+            "mnist" => fetch::find(folder, set, &name),
+            _ => fetch::find(&folder.join(set), "", &name),
+        };
+        Some((of(format!("{part}-images-idx3-ubyte"))?, of(format!("{part}-labels-idx1-ubyte"))?))
+    })
+}
+
+fn absent(set: &str, folders: &[PathBuf]) -> Error {
+    let looked = folders.iter().map(|f: &PathBuf| Path::new(f).join(set).display().to_string()).collect::<Vec<_>>().join(", ");
+    let remedy = match set {
+        "mnist" => "get it with `sharpwave data fetch mnist`, or name the folder that holds it with --data",
+        _ => "name with --data the folder that holds a folder of this name with the four files (train-images-idx3-ubyte, ...)",
+    };
+    Error::input(format!("the data set {set} is not in {}", if looked.is_empty() { "any folder" } else { &looked }), remedy)
+}
+
+fn fit(images: Images, most: Option<usize>, wanted: &Wanted, name: &str, sizes: &Spot) -> Result<Set> {
+    let size = images.size();
+    if size != wanted.inputs {
+        return Err(sizes.error(
+            format!(
+                "the images of {name} have {} x {} pixels, the network has {} inputs",
+                images.rows, images.columns, wanted.inputs
+            ),
+            format!("set the first of sizes to {size}"),
+        ));
+    }
+    let labels = images.labels.unwrap_or_default();
+    if let Some(at) = labels.iter().position(|l| *l as usize >= wanted.classes) {
+        return Err(sizes.error(
+            format!("label {} of image {at} of {name} is outside the network's {} classes", labels[at], wanted.classes),
+            format!("set the last of sizes to at least {}", labels.iter().max().map_or(1, |l| *l as usize + 1)),
+        ));
+    }
+    let count = most.unwrap_or(labels.len());
+    if count > labels.len() {
+        return Err(Error::input(
+            format!("{count} images of {name} are wanted, there are {}", labels.len()),
+            "lower [data] train or test",
+        ));
+    }
+    Ok(Set { pixels: images.pixels[..count * size].to_vec(), labels: labels[..count].to_vec() })
+}
+
+/// Noisy copies of one random pattern a class, the same every time.
+fn patterns(wanted: &Wanted, part: &str, most: Option<usize>) -> Set {
+    let Wanted { inputs, classes, noise, .. } = *wanted;
+    let (owner, count) = match part {
+        "train" => (1, most.unwrap_or(2000)),
+        "t10k" => (2, most.unwrap_or(500)),
+        _ => (3, most.unwrap_or(500)),
+    };
+    let labels: Vec<u8> = (0..count).map(|i| (i % classes) as u8).collect();
+    let pixel = |owner, row: usize| {
+        let mut stream = Stream::new(key(7, owner), Purpose::Encoder, row as u32, 0);
+        (0..inputs).map(|_| stream.uniform()).collect::<Vec<f64>>()
+    };
+    let clean: Vec<Vec<f64>> = (0..classes).map(|class| pixel(0, class)).collect();
+    let row = |i: usize| {
+        let blend = clean[labels[i] as usize].iter().zip(pixel(owner, i));
+        blend.map(|(c, n)| (255.0 * ((1.0 - noise) * c + noise * n)) as u8).collect::<Vec<u8>>()
+    };
+    Set { pixels: (0..count).flat_map(row).collect(), labels }
+}

@@ -1,0 +1,1 @@
+//! Protocols on a small made-up data set.
