@@ -139,7 +139,8 @@ pub trait Engine {
     }
 
     /// Whether the plastic weights of a projection change. While they do not, spikes leave no trace at its synapses and
-    /// transmit the weight as it stands.
+    /// transmit the weight as it stands. When they do again, the spikes of sources that arrived meanwhile, and those of targets
+    /// that were emitted meanwhile, count as if they had not occurred; a target's spike from before still reaches the synapse.
     ///
     /// # Errors
     /// The projection is not plastic, or the engine cannot do this.

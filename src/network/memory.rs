@@ -7,6 +7,11 @@ use super::{Cell, Network, Projection, Rule};
 use crate::error::{Error, Result};
 use std::path::Path;
 
+/// Steps after which the recent spikes of plastic synapses' targets are forgotten.
+pub const HISTORY_STEPS: u64 = 1 << 15;
+/// Hz: neurons onto which plastic synapses project are expected to spike no more often.
+const BUSY: f64 = 50.0;
+
 /// Expected sizes; bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
@@ -17,7 +22,7 @@ pub struct Estimate {
     pub table_bytes: u64,
     /// Of these, weights and states of dynamic synapses.
     pub dynamic_bytes: u64,
-    /// States, parameters given for each neuron, and accumulators.
+    /// States, parameters given for each neuron, accumulators, and recent spikes of the targets of plastic synapses.
     pub state_bytes: u64,
     /// Indices that rules keep while the tables are built (and after, for reading weights).
     pub rules_bytes: u64,
@@ -72,6 +77,14 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
         let each = instance.params.iter().chain(&instance.derived).chain(&instance.initial).filter(|v| !v.is_uniform()).count();
         let words = instance.model.states.len() + instance.model.constants.len() + 2 * instance.model.ports.len();
         state += population.n as u64 * (8 * each as u64 + 4 * words as u64);
+    }
+    for projection in &net.projections {
+        let (Some(plasticity), Some(target)) = (&projection.synapse.model.plasticity, net.populations.get(projection.target))
+        else {
+            continue;
+        };
+        let spikes = HISTORY_STEPS as f64 * net.dt * 1e-3 * BUSY;
+        state += (target.n as f64 * spikes * (8 + 4 * plasticity.traces.len()) as f64) as u64;
     }
     let bytes = |x: f64| if x < u64::MAX as f64 { x as u64 } else { u64::MAX };
     e.synapses = bytes(synapses);

@@ -217,8 +217,8 @@ fn poisson_bound(mean: f64) -> f64 {
     mean + 8.0 * mean.sqrt() + 16.0
 }
 
-/// Most spikes of one source in one step.
-fn multiplicity(net: &Network, population: usize) -> f64 {
+/// Most spikes of one source in one step that accumulators have room for.
+pub fn multiplicity(net: &Network, population: usize) -> f64 {
     match &net.populations[population].cell {
         Cell::Neuron(_) => 1.0,
         Cell::Source(SpikeSource::Poisson { rate, .. }) => {

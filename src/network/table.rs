@@ -67,6 +67,18 @@ pub enum Form {
     Dynamic(u32),
 }
 
+impl Form {
+    /// Words after the header of a segment.
+    #[inline]
+    pub fn words(self, count: usize) -> usize {
+        match self {
+            Form::Narrow => count,
+            Form::Wide => 2 * count,
+            Form::Dynamic(_) => 1 + count,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// First accumulator address of the 65,536 that a narrow segment can name.
@@ -98,6 +110,25 @@ pub struct Table {
     pub groups: Vec<Group>,
     pub dynamics: Vec<Dynamic>,
     pub synapses: u64,
+}
+
+/// A table without its dynamic synapses.
+#[derive(Clone, Copy)]
+pub struct Streams<'a> {
+    pub shards: &'a [Vec<u32>],
+    pub row: &'a [u64],
+    pub groups: &'a [Group],
+}
+
+impl Table {
+    pub fn streams(&self) -> Streams<'_> {
+        Streams { shards: &self.shards, row: &self.row, groups: &self.groups }
+    }
+
+    /// The streams, and what their dynamic segments name.
+    pub fn split(&mut self) -> (Streams<'_>, &mut [Dynamic]) {
+        (Streams { shards: &self.shards, row: &self.row, groups: &self.groups }, &mut self.dynamics)
+    }
 }
 
 pub const NO_ROW: u64 = u64::MAX;

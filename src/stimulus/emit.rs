@@ -2,7 +2,7 @@
 //! so ranges of a population may be emitted by different threads. Knows no engine.
 
 use crate::error::{Error, Result};
-use crate::network::{Cell, Network};
+use crate::network::{Cell, Network, Values};
 use crate::rng;
 use crate::stimulus::encode::{Coding, Presentation};
 use crate::stimulus::poisson::{self, Table};
@@ -102,6 +102,26 @@ impl SourceEmitter {
         Ok(SourceEmitter { dt, key: rng::key(seed, owner), range, kind })
     }
 
+    /// Other rates (Hz) from the next step on, one for each of the population's `n` sources; at most `most` spikes of one source in
+    /// one step.
+    ///
+    /// # Errors
+    /// These are no Poisson sources, or the rates are out of range; nothing has changed then.
+    pub fn set_rates(&mut self, rates: &[f64], n: u32, most: f64) -> Result<()> {
+        let Kind::Poisson { table, .. } = &mut self.kind else {
+            return Err(Error::input("its spikes do not come at a rate", "name a population of Poisson sources"));
+        };
+        let new = Table::new(&Values::Each(rates.into()), n as usize, self.dt)?;
+        if new.max_count() as f64 > most {
+            return Err(Error::input(
+                format!("a rate of {} Hz is too far above those it was built with", rates.iter().fold(0.0f64, |a, b| a.max(*b))),
+                "give the population the largest rate that it will have as its rate in the scenario",
+            ));
+        }
+        *table = new;
+        Ok(())
+    }
+
     /// Appends the local ids that fire in `step`: ascending, repeated for spikes that coincide. Any step may be asked for; going
     /// forward is fast.
     pub fn emit(&mut self, step: u64, out: &mut Vec<u32>) {
@@ -149,7 +169,6 @@ fn emit_of(spikes: &[(u64, u32)], step: u64, out: &mut Vec<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Values;
     use crate::stimulus::Trains;
     use crate::stimulus::encode::Order;
     use crate::stimulus::idx::Images;

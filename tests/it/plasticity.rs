@@ -478,3 +478,236 @@ fn a_weight_beyond_its_bound_stops_the_run() {
         assert!(error.contains("the weight of the synapse from neuron ") && error.contains(said), "{error}");
     }
 }
+
+fn train_of(sink: &Collected, n: u32) -> Vec<Vec<i64>> {
+    let mut trains = vec![vec![]; n as usize];
+    sink.spikes.iter().for_each(|s| trains[s.id as usize].push((s.time * 10.0).round() as i64));
+    trains
+}
+
+/// (source, target, delay in steps, initial weight) of each edge, in canonical order.
+fn edges(net: &Network, projection: usize) -> Vec<(u32, u32, i64, f64)> {
+    let rows = Rows::prepare(net, &|_| {}).unwrap();
+    let source = &net.populations[net.projections[projection].source];
+    let (mut found, mut all) = (vec![], vec![]);
+    for id in source.first..source.first + source.n {
+        found.clear();
+        rows.row(id, &mut found);
+        let own = found.iter().filter(|e| e.projection as usize == projection);
+        all.extend(own.map(|e| (id, e.target, ((e.delay * 10.0 + 0.5) as i64).max(1), e.weight)));
+    }
+    all
+}
+
+fn value_of<'a>(net: &'a Network, projection: usize) -> impl Fn(&str) -> f64 + 'a {
+    let synapse = &net.projections[projection].synapse;
+    move |name: &str| synapse.params[synapse.model.params.iter().position(|q| q.name == name).unwrap()]
+}
+
+/// Weights brought up to date at any time, with any number of threads: not a bit changes of what follows.
+#[test]
+fn bringing_weights_up_to_date_changes_nothing() {
+    for rule in rules() {
+        let net = Arc::new(plan(&recurrent(&rule), &[]).network.clone());
+        let (mut plain, mut all) = (engine(&net, 2), Collected::default());
+        plain.advance(3000, &mut all).unwrap();
+        let up_to_date = |engine: &mut dyn Engine| (0..2).for_each(|p| engine.scale_weights(p, &|_, _| 1.0).unwrap());
+        let before = bits(&mut *plain);
+        up_to_date(&mut *plain);
+        let after = bits(&mut *plain);
+        assert!(before != after || rule == "stdp_nn_restr_synapse", "{rule}: some were not up to date");
+        for threads in [1, 2, 3] {
+            let (mut other, mut spikes, mut now) = (engine(&net, threads), Collected::default(), 0);
+            for stop in [1u64, 7, 411, 412, 1303, 1500, 2200, 2999, 3000] {
+                other.advance(stop - now, &mut spikes).unwrap();
+                now = stop;
+                up_to_date(&mut *other);
+                if stop == 1303 {
+                    let snapshot = other.snapshot().unwrap();
+                    other = engine(&net, threads % 3 + 1);
+                    other.restore(&snapshot).unwrap();
+                }
+            }
+            assert!(spikes == all, "{rule}: spikes, {threads} threads");
+            assert!(bits(&mut *other) == after, "{rule}: weights, {threads} threads");
+        }
+    }
+}
+
+/// Long after, when histories have been shortened, weights still follow from all spikes; a source that never spikes keeps nothing.
+#[test]
+fn histories_do_not_grow() {
+    let text = protocol(
+        "stdp_synapse",
+        &Map::new(),
+        &(0..1400).map(|k| 5.0 * k as f64 + 3.0).collect::<Vec<_>>(),
+        &[
+            Source { delay: 1.7, weight: 50.0, times: vec![20.0, 3300.0, 6990.0] },
+            Source { delay: 3.0, weight: 50.0, times: vec![6989.0] },
+            Source { delay: 3.0, weight: 50.0, times: vec![9000.0] },
+        ],
+    );
+    let net = Arc::new(plan(&text, &[]).network.clone());
+    let (mut engine, mut sink) = (engine(&net, 1), Collected::default());
+    engine.advance(70_000, &mut sink).unwrap();
+    let trains = train_of(&sink, net.neurons());
+    for (projection, id) in [(1, 2), (2, 3)] {
+        let (_, _, d, w) = edges(&net, projection)[0];
+        let expected = naive("stdp_synapse", &value_of(&net, projection), net.dt, w, d, &trains[id], &trains[0]);
+        let got = engine.weights(projection).unwrap()[0].2 as f64;
+        assert!((got / expected.last().unwrap() - 1.0).abs() < 1e-5, "{got} for {expected:?}");
+    }
+    let kept = engine.snapshot().unwrap().extra.iter().find(|e| e.0 == "post_spikes").unwrap().1.len();
+    assert!(trains[0].len() > 1300 && kept < 3 * 2 * 120, "{kept} words for {} spikes", trains[0].len());
+}
+
+/// Without learning nothing moves, and what happens meanwhile does not count: the source's spikes that arrive, the target's that
+/// are emitted. Paused twice; restored on other threads in a pause and after.
+#[test]
+fn what_happens_in_a_pause_does_not_count() {
+    for rule in rules() {
+        // Slow enough that weights do not end at their bounds.
+        let text = recurrent(&rule).replace("eta = 2.0", "eta = 0.05");
+        let net = Arc::new(plan(&text, &[]).network.clone());
+        let pauses = [(900i64, 1400i64), (2000, 2100)];
+        let run = |threads: [usize; 3]| {
+            let (mut now, mut sink, mut at) = (0, Collected::default(), engine(&net, threads[0]));
+            let mut go = |engine: &mut dyn Engine, stop: i64| {
+                engine.advance((stop - now) as u64, &mut sink).unwrap();
+                now = stop;
+            };
+            for (k, (off, on)) in pauses.into_iter().enumerate() {
+                go(&mut *at, off);
+                at.set_learning(0, false).unwrap();
+                let before = bits(&mut *at);
+                go(&mut *at, (off + on) / 2);
+                let snapshot = at.snapshot().unwrap();
+                at = engine(&net, threads[k + 1]);
+                at.restore(&snapshot).unwrap();
+                assert!(at.snapshot().unwrap() == snapshot, "{rule}: restoring loses nothing");
+                go(&mut *at, on);
+                let after = bits(&mut *at);
+                assert!(before[0] == after[0] && before[1] != after[1], "{rule}: only the other projection learns");
+                at.set_learning(0, true).unwrap();
+                if k == 1 {
+                    at.scale_weights(0, &|_, _| 1.0).unwrap();
+                    let snapshot = at.snapshot().unwrap();
+                    at = engine(&net, threads[0]);
+                    at.restore(&snapshot).unwrap();
+                }
+            }
+            go(&mut *at, 4000);
+            let (weights, snapshot) = (bits(&mut *at), at.snapshot().unwrap());
+            (sink, weights, snapshot)
+        };
+        let (sink, weights, snapshot) = run([1, 2, 3]);
+        let trains = train_of(&sink, net.neurons());
+        let paused = |t: i64| pauses.iter().any(|(off, on)| t > *off && t <= *on);
+        let (mut touched, mut differs) = (0, 0);
+        for ((from, to, d, w), bits) in edges(&net, 0).into_iter().zip(&weights[0]) {
+            let (post, got) = (&trains[to as usize], f32::from_bits(*bits) as f64);
+            let arrived: Vec<i64> = trains[from as usize].iter().copied().filter(|t| t + d <= 4000).collect();
+            let pre: Vec<i64> = arrived.iter().copied().filter(|t| !paused(t + d)).collect();
+            let counted: Vec<i64> = post.iter().copied().filter(|t| !paused(*t)).collect();
+            // The weights of synapses whose source has been silent since the second pause were brought up to date then.
+            if pre.last().is_none_or(|t| t + d <= 2100) {
+                continue;
+            }
+            let last = |pre: &[i64], post: &[i64]| naive(&rule, &value_of(&net, 0), net.dt, w, d, pre, post).pop().unwrap_or(w);
+            let expected = last(&pre, &counted);
+            assert!((got - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{rule}: {from} -> {to}: {got}, naive {expected}");
+            touched += 1;
+            differs += ((expected - last(&arrived, post)).abs() > 0.01) as u32;
+        }
+        assert!(touched > 200 && differs > touched / 5, "{rule}: {differs} of {touched} differ from learning throughout");
+        let other = run([3, 1, 2]);
+        assert!(other.0 == sink && other.1 == weights && other.2 == snapshot, "{rule}: other threads");
+    }
+}
+
+/// Sums and factors of each target, the same for any number of threads; the bound holds on both sides of zero.
+#[test]
+fn weights_are_scaled_target_by_target() {
+    for rule in ["stdp_synapse", "vogels_sprekeler_synapse"] {
+        let net = Arc::new(plan(&recurrent(rule), &[]).network.clone());
+        let run = |threads| {
+            let (mut engine, mut sink) = (engine(&net, threads), Collected::default());
+            engine.advance(1500, &mut sink).unwrap();
+            engine.scale_weights(0, &|_, _| 1.0).unwrap();
+            let before = engine.weights(0).unwrap();
+            let sums = std::cell::RefCell::new(vec![0.0; 70]);
+            let factor = |local: u32, sum: f64| {
+                sums.borrow_mut()[local as usize] = sum;
+                if local == 7 { 3.0 } else { 600.0 / sum.abs() }
+            };
+            engine.scale_weights(0, &factor).unwrap();
+            let after = engine.weights(0).unwrap();
+            engine.advance(1500, &mut sink).unwrap();
+            (before, after, sums.into_inner(), bits(&mut *engine), sink)
+        };
+        let one = run(1);
+        let bound = value_of(&net, 0)("Wmax") as f32;
+        let mut clipped = 0;
+        for local in 0..70u32 {
+            let of = |w: &[(u32, u32, f32)]| w.iter().filter(|e| e.1 == local).map(|e| e.2).collect::<Vec<_>>();
+            let (before, after) = (of(&one.0), of(&one.1));
+            let sum: f64 = before.iter().map(|w| *w as f64).sum();
+            assert!((sum - one.2[local as usize]).abs() < 1e-9 * sum.abs(), "{sum} is told as {}", one.2[local as usize]);
+            let factor = if local == 7 { 3.0 } else { 600.0 / one.2[local as usize].abs() };
+            for (b, a) in before.iter().zip(&after) {
+                let scaled = (*b as f64 * factor) as f32;
+                clipped += (scaled.abs() > bound.abs()) as u32;
+                assert_eq!(*a, if scaled.abs() > bound.abs() { bound } else { scaled });
+            }
+        }
+        assert!(clipped > 0);
+        for threads in [2, 3] {
+            assert!(run(threads) == one, "{rule}: {threads} threads");
+        }
+        let mut engine = engine(&net, 2);
+        let error = engine.scale_weights(0, &|local, _| if local == 40 { f64::NAN } else { 2.0 }).unwrap_err().to_string();
+        assert!(error.contains("NaN"), "{error}");
+        assert!(bits(&mut *engine) == bits(&mut *self::engine(&net, 1)), "nothing was changed");
+    }
+    let net = Arc::new(plan(&one("{ model = \"static_synapse\" }", "10.0"), &[]).network.clone());
+    assert!(engine(&net, 1).scale_weights(0, &|_, _| 1.0).unwrap_err().to_string().contains("do not change"));
+    assert!(engine(&net, 1).set_learning(0, false).unwrap_err().to_string().contains("do not change"));
+}
+
+/// Sources take other rates from a step on, on any number of threads, also after a snapshot.
+#[test]
+fn sources_take_other_rates() {
+    let net = Arc::new(plan(&recurrent("stdp_synapse"), &[]).network.clone());
+    let rates: Vec<f64> = (0..20).map(|k| if k < 10 { 0.0 } else { 200.0 }).collect();
+    let run = |threads: [usize; 2]| {
+        let (mut first, mut sink) = (engine(&net, threads[0]), Collected::default());
+        first.advance(1000, &mut sink).unwrap();
+        first.set_rates(1, &rates).unwrap();
+        first.advance(1000, &mut sink).unwrap();
+        let mut second = engine(&net, threads[1]);
+        second.restore(&first.snapshot().unwrap()).unwrap();
+        second.advance(1000, &mut sink).unwrap();
+        sink
+    };
+    let sink = run([1, 2]);
+    assert!(run([3, 1]) == sink);
+    let mut plain = Collected::default();
+    engine(&net, 1).advance(1000, &mut plain).unwrap();
+    assert_eq!(sink.spikes[..plain.spikes.len()], plain.spikes);
+    let count =
+        |ids: std::ops::Range<u32>, from: f64| sink.spikes.iter().filter(|s| ids.contains(&s.id) && s.time > from).count();
+    assert_eq!(count(70..80, 100.05), 0);
+    let fast = count(80..90, 100.05) as f64;
+    assert!((fast - 400.0).abs() < 80.0, "{fast} spikes, 400 expected");
+    let mut engine = engine(&net, 2);
+    for (population, rates, said) in [
+        (1, vec![1.0; 19], "19 Poisson rates"),
+        (1, vec![-1.0; 20], "-1 Hz"),
+        (1, vec![4e6; 20], "too far above"),
+        (0, vec![1.0; 70], "`E` has no rates"),
+        (9, vec![], "has no rates"),
+    ] {
+        let error = engine.set_rates(population, &rates).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}

@@ -2,10 +2,11 @@
 //! Promises that every synapse of a spiking source is served exactly once, in the step that its delay names. A spike costs one
 //! calendar entry a segment, and the accumulators it touches are those of the current step only, so they stay in cache.
 
-use super::plastic::{Arrival, Histories, PlasticKernel};
+use super::plastic::{Arrival, PlasticKernel};
 use crate::model::Words;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::network::table::{Form, NO_ROW, Table, split};
+use crate::network::table::{Form, NO_ROW, Streams, Table, split};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A row cursor: the segment whose header stands at `at` is due.
@@ -52,7 +53,7 @@ impl Calendar {
                 }
                 Some((position, when)) => {
                     let (count, group, _) = split(word(table, position));
-                    at = position + 1 + words_of(table, group, count);
+                    at = position + 1 + table.groups[group as usize].form.words(count as usize) as u64;
                     due = when;
                 }
             }
@@ -60,14 +61,7 @@ impl Calendar {
     }
 
     /// Serve every segment due at `now`. Returns the number of synaptic events.
-    pub fn serve(
-        &mut self,
-        table: &mut Table,
-        codes: &mut [SynapseCode],
-        histories: &Histories,
-        acc: &mut [i32],
-        now: u64,
-    ) -> u64 {
+    pub fn serve(&mut self, table: &mut Table, codes: &mut [SynapseCode], acc: &mut [i32], now: u64) -> u64 {
         let slot = (now & self.mask) as usize;
         let mut due = std::mem::take(&mut self.buckets[slot]);
         let mut events = 0;
@@ -75,7 +69,7 @@ impl Calendar {
             if let Some(ahead) = due.get(i + 6) {
                 prefetch(table, ahead.at);
             }
-            events += self.walk(table, codes, histories, acc, due[i], now);
+            events += self.walk(table, codes, acc, due[i], now);
         }
         due.clear();
         self.buckets[slot] = due;
@@ -84,15 +78,7 @@ impl Calendar {
 
     /// Serve the segments of one row that are due now, then file the row under its next delay.
     #[inline]
-    fn walk(
-        &mut self,
-        table: &mut Table,
-        codes: &mut [SynapseCode],
-        histories: &Histories,
-        acc: &mut [i32],
-        due: Due,
-        now: u64,
-    ) -> u64 {
+    fn walk(&mut self, table: &mut Table, codes: &mut [SynapseCode], acc: &mut [i32], due: Due, now: u64) -> u64 {
         let shard = (due.at >> 32) as usize;
         let mut at = due.at as u32 as usize;
         let mut events = 0;
@@ -122,7 +108,7 @@ impl Calendar {
                         SynapseCode::Plastic(kernel) => {
                             let delay = (now as u32).wrapping_sub(due.stamp) as u64;
                             let arrival = Arrival { stamp: now - delay, delay, elapsed: due.elapsed };
-                            kernel.transmit(synapses, &words[targets], first, arrival, histories, acc);
+                            kernel.transmit(synapses, &words[targets], first, arrival, acc);
                         }
                     }
                 }
@@ -161,13 +147,32 @@ fn word(table: &Table, at: u64) -> u32 {
     table.shards[(at >> 32) as usize][at as u32 as usize]
 }
 
-/// Words after the header of a segment.
-#[inline]
-fn words_of(table: &Table, group: u32, count: u32) -> u64 {
-    match table.groups[group as usize].form {
-        Form::Narrow => count as u64,
-        Form::Wide => 2 * count as u64,
-        Form::Dynamic(_) => 1 + count as u64,
+/// Every segment of the dynamic synapses `entry` from the sources `ids`, in order: the source, the delay, the index of its first
+/// synapse and the targets.
+pub fn for_segments(streams: Streams, entry: u32, ids: Range<u32>, mut each: impl FnMut(u32, u64, usize, &[u32])) {
+    for id in ids {
+        let row = streams.row[id as usize];
+        if row == NO_ROW {
+            continue;
+        }
+        let words = &streams.shards[(row >> 32) as usize];
+        let (mut at, mut delay) = (row as u32 as usize, 0);
+        loop {
+            let (count, group, step) = split(words[at]);
+            delay += step as u64;
+            if count == 0 && step == 0 {
+                break;
+            }
+            let (from, count) = (at + 2, count as usize);
+            at += 1;
+            if count > 0 {
+                let form = streams.groups[group as usize].form;
+                if form == Form::Dynamic(entry) {
+                    each(id, delay, words[at] as usize, &words[from..from + count]);
+                }
+                at += form.words(count);
+            }
+        }
     }
 }
 
@@ -207,6 +212,15 @@ fn prefetch(table: &Table, at: u64) {
 pub enum SynapseCode {
     Dynamic(DynamicKernel),
     Plastic(Box<PlasticKernel>),
+}
+
+impl SynapseCode {
+    pub fn plastic(&mut self) -> Option<&mut PlasticKernel> {
+        match self {
+            SynapseCode::Plastic(kernel) => Some(kernel),
+            SynapseCode::Dynamic(_) => None,
+        }
+    }
 }
 
 /// The code of one projection's synapses that have dynamics and keep their weight, with its constants.

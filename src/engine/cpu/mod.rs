@@ -9,20 +9,24 @@ mod worker;
 
 use super::{Counters, Engine, Sink, Snapshot, Spike, since_last};
 use crate::error::{Error, Result};
+use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
 use crate::network::table::{Table, Tables};
 use crate::network::{Cell, Network, Probe};
 use barrier::Barrier;
 use deliver::SynapseCode;
+use plastic::{PERIOD, PlasticKernel, Served};
+use rayon::prelude::*;
 use std::cell::UnsafeCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use worker::{Outbox, Worker};
 
-/// Parts of a snapshot that belong to plastic synapses.
+/// Part of a snapshot that belongs to plastic synapses: spikes of their targets, and since when they do not learn.
 const POST_SPIKES: &str = "post_spikes";
-const POST_SEEN: &str = "post_seen";
+/// Rates of source populations that differ from the network's.
+const RATES: &str = "rates";
 
 pub struct CpuEngine {
     net: Arc<Network>,
@@ -35,6 +39,8 @@ pub struct CpuEngine {
     recent: VecDeque<(u64, u32, u32)>,
     /// Stamp of the last spike by global id, kept where synapses have dynamics.
     last_spike: Vec<u64>,
+    /// Rates told to source populations, by population.
+    rates: BTreeMap<usize, Vec<f64>>,
     spikes: u64,
 }
 
@@ -51,18 +57,82 @@ impl CpuEngine {
         let workers = (0..tables.blocks.len()).map(|w| Worker::new(&net, &tables, w)).collect::<Result<Vec<_>>>()?;
         let dynamic = workers.iter().any(|w| !w.codes.is_empty());
         let last_spike = if dynamic { vec![u64::MAX; net.neurons() as usize] } else { Vec::new() };
-        Ok(CpuEngine { net, rows, tables, workers, now: 0, recent: VecDeque::new(), last_spike, spikes: 0 })
+        Ok(CpuEngine {
+            net,
+            rows,
+            tables,
+            workers,
+            now: 0,
+            recent: VecDeque::new(),
+            last_spike,
+            rates: BTreeMap::new(),
+            spikes: 0,
+        })
     }
 
-    /// Recent spikes of the targets of plastic synapses, population by population.
-    fn post_spikes(&self) -> Vec<u64> {
+    /// What plastic synapses know beside their states, projection by projection.
+    fn post_spikes(&mut self) -> Vec<u64> {
         let mut flat = Vec::new();
-        for (h, history) in self.workers[0].histories.all.iter().enumerate() {
-            flat.extend(history.head());
-            flat.push(self.net.populations[history.population].n as u64);
-            self.workers.iter().for_each(|w| w.histories.all[h].store(&mut flat));
+        for entry in 0..self.workers[0].codes.len() {
+            let (mut kernels, mut paused) = (Vec::new(), Vec::new());
+            for (worker, table) in self.workers.iter().zip(&self.tables.tables) {
+                if let SynapseCode::Plastic(kernel) = &worker.codes[entry] {
+                    paused.extend(kernel.paused(table, entry as u32));
+                    kernels.push(&**kernel);
+                }
+            }
+            PlasticKernel::record(&kernels, paused, &mut flat);
         }
         flat
+    }
+
+    fn restore_post_spikes(&mut self, flat: &[u64]) -> Option<()> {
+        for ((worker, table), block) in self.workers.iter_mut().zip(&self.tables.tables).zip(&self.tables.blocks) {
+            let mut words = flat.iter().copied();
+            for (entry, code) in (0..).zip(&mut worker.codes) {
+                if let SynapseCode::Plastic(kernel) = code {
+                    kernel.restore(&mut words, block.slices[kernel.target].clone(), table, entry)?;
+                }
+            }
+            words.next().is_none().then_some(())?;
+        }
+        Some(())
+    }
+
+    /// Calls `act` with the code of a plastic projection, its table, its entry there and the worker's index, of every worker, in
+    /// parallel.
+    fn each_kernel<T: Send>(
+        &mut self,
+        projection: usize,
+        act: impl Fn(&mut PlasticKernel, &mut Table, u32, usize) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        let Some(entry) = self.workers[0].codes.iter_mut().position(|c| c.plastic().is_some_and(|p| p.projection == projection))
+        else {
+            let name = self.net.projections.get(projection).map_or("?", |p| &p.name);
+            return Err(Error::input(
+                format!("the weights of projection `{name}` do not change by a rule"),
+                "name a projection whose synapse is plastic",
+            ));
+        };
+        let parts = self.workers.par_iter_mut().zip(&mut self.tables.tables);
+        let parts = parts.enumerate();
+        Ok(parts.filter_map(|(i, (w, table))| Some(act(w.codes[entry].plastic()?, table, entry as u32, i))).collect())
+    }
+
+    /// Which spikes have been served by now.
+    fn served(&self) -> Served {
+        Served::new(&self.last_spike, self.recent.iter(), self.now, self.tables.max_delay as u64)
+    }
+
+    /// Bring all weights of a plastic projection up to date.
+    fn flush(&mut self, projection: usize) -> Result<()> {
+        let (served, max_delay) = (self.served(), self.tables.max_delay as u64);
+        self.each_kernel(projection, |kernel, table, entry, _| kernel.flush(table, entry, &served, max_delay)).map(drop)
+    }
+
+    /// Whether any weight changes by a rule.
+    fn is_plastic(&self) -> bool {
+        self.workers[0].codes.iter().any(|c| matches!(c, SynapseCode::Plastic(_)))
     }
 
     /// Refuses to go on when a plastic weight has left its bound.
@@ -103,6 +173,46 @@ impl CpuEngine {
             ),
             remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
         })
+    }
+
+    /// All workers side by side for a stretch of time.
+    fn stretch(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let shared = Shared {
+            barrier: Barrier::new(self.workers.len()),
+            mail: self.workers.iter().map(|_| Mailbox(Default::default())).collect(),
+            stop: AtomicU64::new(self.now + steps),
+            start: self.now,
+            interval: self.tables.min_delay.max(1) as u64,
+        };
+        let mut lead = Lead {
+            net: &self.net,
+            sink,
+            recent: &mut self.recent,
+            last_spike: &mut self.last_spike,
+            max_delay: self.tables.max_delay as u64,
+            merged: Vec::new(),
+            batch: Vec::new(),
+            samples: Vec::new(),
+            spikes: 0,
+            failure: None,
+        };
+        let (first_table, other_tables) = self.tables.tables.split_first_mut().expect("at least one block");
+        let (first_worker, other_workers) = self.workers.split_first_mut().expect("at least one worker");
+        std::thread::scope(|scope| {
+            for (i, (worker, table)) in other_workers.iter_mut().zip(other_tables).enumerate() {
+                let shared = &shared;
+                scope.spawn(move || run_worker(shared, i + 1, worker, table, None));
+            }
+            run_worker(&shared, 0, first_worker, first_table, Some(&mut lead));
+        });
+        let (spikes, failure) = (lead.spikes, lead.failure.take());
+        self.spikes += spikes;
+        self.now = shared.stop.load(Ordering::Acquire);
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        self.check_weights()?;
+        self.check_finite()
     }
 }
 
@@ -198,7 +308,6 @@ fn run_worker(shared: &Shared, index: usize, worker: &mut Worker, table: &mut Ta
             let spikes = unsafe { &(*mail.0[parity].get()).spikes };
             worker.receive(table, spikes, end);
         }
-        worker.histories.forget(end);
         if worker.failed() {
             shared.stop.fetch_min(end + shared.interval, Ordering::AcqRel);
         }
@@ -225,42 +334,16 @@ impl Engine for CpuEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let shared = Shared {
-            barrier: Barrier::new(self.workers.len()),
-            mail: self.workers.iter().map(|_| Mailbox(Default::default())).collect(),
-            stop: AtomicU64::new(self.now + steps),
-            start: self.now,
-            interval: self.tables.min_delay.max(1) as u64,
-        };
-        let mut lead = Lead {
-            net: &self.net,
-            sink,
-            recent: &mut self.recent,
-            last_spike: &mut self.last_spike,
-            max_delay: self.tables.max_delay as u64,
-            merged: Vec::new(),
-            batch: Vec::new(),
-            samples: Vec::new(),
-            spikes: 0,
-            failure: None,
-        };
-        let (first_table, other_tables) = self.tables.tables.split_first_mut().expect("at least one block");
-        let (first_worker, other_workers) = self.workers.split_first_mut().expect("at least one worker");
-        std::thread::scope(|scope| {
-            for (i, (worker, table)) in other_workers.iter_mut().zip(other_tables).enumerate() {
-                let shared = &shared;
-                scope.spawn(move || run_worker(shared, i + 1, worker, table, None));
+        let stop = self.now + steps;
+        while self.is_plastic() && self.now / PERIOD < stop / PERIOD {
+            self.stretch((self.now / PERIOD + 1) * PERIOD - self.now, sink)?;
+            for projection in 0..self.net.projections.len() {
+                if self.net.projections[projection].synapse.model.plasticity.is_some() {
+                    self.flush(projection)?;
+                }
             }
-            run_worker(&shared, 0, first_worker, first_table, Some(&mut lead));
-        });
-        let (spikes, failure) = (lead.spikes, lead.failure.take());
-        self.spikes += spikes;
-        self.now = shared.stop.load(Ordering::Acquire);
-        if let Some(error) = failure {
-            return Err(error);
         }
-        self.check_weights()?;
-        self.check_finite()
+        self.stretch(stop - self.now, sink)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -275,9 +358,13 @@ impl Engine for CpuEngine {
             .collect();
         self.workers.iter().for_each(|w| w.gather(&mut states));
         let mut extra = vec![("elapsed".into(), self.recent.iter().map(|r| r.2 as u64).collect())];
-        if !self.workers[0].histories.all.is_empty() {
+        if self.is_plastic() {
             extra.push((POST_SPIKES.into(), self.post_spikes()));
-            extra.push((POST_SEEN.into(), self.workers[0].histories.seen(self.now).to_vec()));
+        }
+        let rates: Vec<u64> =
+            self.rates.iter().flat_map(|(p, r)| [*p as u64].into_iter().chain(r.iter().map(|x| x.to_bits()))).collect();
+        if !rates.is_empty() {
+            extra.push((RATES.into(), rates));
         }
         Ok(Snapshot {
             step: self.now,
@@ -304,16 +391,23 @@ impl Engine for CpuEngine {
             self.last_spike.clone_from(&snapshot.last_spike);
         }
         self.recent = snapshot.in_flight().collect();
-        let extra = |name: &str| snapshot.extra.iter().find(|e| e.0 == name).map_or(&[][..], |e| &e.1);
-        let (spikes, seen) = (extra(POST_SPIKES), extra(POST_SEEN));
-        for (worker, block) in self.workers.iter_mut().zip(&self.tables.blocks) {
-            if !worker.histories.all.is_empty() && worker.histories.restore(spikes, seen, block, self.now).is_none() {
+        if self.is_plastic() && self.restore_post_spikes(snapshot.extra(POST_SPIKES).unwrap_or_default()).is_none() {
+            return Err(Error::input(
+                "the checkpoint does not hold the spike histories that these plastic synapses need",
+                "resume with the scenario and the engine that wrote it; rules and time constants may not change",
+            ));
+        }
+        let mut rates = snapshot.extra(RATES).unwrap_or_default();
+        while let Some((&population, rest)) = rates.split_first() {
+            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
+            let Some((own, rest)) = rest.split_at_checked(n) else {
                 return Err(Error::input(
-                    "the checkpoint does not hold the spike histories that these plastic synapses need",
-                    "resume with the scenario and the engine that wrote it; rules and time constants may not change",
+                    "the checkpoint holds rates of other sources",
+                    "resume with the scenario that wrote it",
                 ));
-            }
-            self.recent.iter().for_each(|&(stamp, id, _)| worker.histories.note(stamp, id));
+            };
+            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
+            rates = rest;
         }
         for (worker, table) in self.workers.iter_mut().zip(&self.tables.tables) {
             for &(stamp, id, elapsed) in &self.recent {
@@ -328,6 +422,34 @@ impl Engine for CpuEngine {
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
         self.tables.weights(&self.net, &self.rows, projection)
+    }
+
+    fn scale_weights(&mut self, projection: usize, factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
+        self.flush(projection)?;
+        let target = self.net.projections[projection].target;
+        let sums = self.each_kernel(projection, |kernel, table, entry, _| kernel.sums(table, entry))?;
+        let factors: Vec<Vec<f64>> = (self.tables.blocks.iter().zip(sums))
+            .map(|(block, sums)| block.slices[target].clone().zip(sums).map(|(local, sum)| factor(local, sum)).collect())
+            .collect();
+        if let Some(bad) = factors.iter().flatten().find(|f| !f.is_finite()) {
+            return Err(Error::input(
+                format!("the weights of projection `{}` are multiplied by {bad}", self.net.projections[projection].name),
+                "give a finite factor for every target, also where the sum of its weights is 0",
+            ));
+        }
+        self.each_kernel(projection, |kernel, table, entry, worker| kernel.scale(table, entry, &factors[worker])).map(drop)
+    }
+
+    fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
+        let served = self.served();
+        self.each_kernel(projection, |kernel, table, entry, _| kernel.set_learning(on, table, entry, &served)).map(drop)
+    }
+
+    fn set_rates(&mut self, population: usize, rates: &[f64]) -> Result<()> {
+        let most = if population < self.net.populations.len() { multiplicity(&self.net, population) } else { 0.0 };
+        self.workers.iter_mut().try_for_each(|w| w.set_rates(&self.net, population, rates, most))?;
+        self.rates.insert(population, rates.to_vec());
+        Ok(())
     }
 
     fn counters(&self) -> Counters {

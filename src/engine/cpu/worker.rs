@@ -3,7 +3,7 @@
 
 use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, SynapseCode};
 use super::lanes::{for_spikes, take_sums};
-use super::plastic::{Histories, PlasticKernel};
+use super::plastic::PlasticKernel;
 use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
@@ -40,7 +40,6 @@ pub struct Worker {
     acc: Vec<i32>,
     pub calendar: Calendar,
     pub codes: Vec<SynapseCode>,
-    pub histories: Histories,
     /// Stamp of each source's last spike (u64::MAX: none); kept only where synapses have dynamics.
     pub last_spike: Vec<u64>,
     inputs: Vec<Vec<f32>>,
@@ -119,14 +118,13 @@ impl Worker {
         }
         let probes = local_probes(net, &populations)?;
         let table = &tables.tables[index];
-        let histories = Histories::new(net, block, tables.max_delay)?;
         let mut codes = Vec::new();
         for dynamic in &table.dynamics {
             let synapse = &net.projections[dynamic.projection as usize].synapse;
             let model = &synapse.model;
             within(&model.place, &model.name, "states", model.states.len(), MAX_STATES)?;
             within(&model.place, &model.name, "constants", model.constants.len(), MAX_CONSTANTS)?;
-            match (PlasticKernel::new(net, block, dynamic, &histories)?, synapse.model.kernel()) {
+            match (PlasticKernel::new(net, block, dynamic)?, synapse.model.kernel()) {
                 (Some(plastic), _) => codes.push(SynapseCode::Plastic(Box::new(plastic))),
                 (None, Some(kernel)) => {
                     codes.push(SynapseCode::Dynamic(DynamicKernel::new(kernel, synapse.constants(), net.dt)));
@@ -143,7 +141,6 @@ impl Worker {
             acc: vec![0; block.accumulators()],
             calendar: Calendar::new(tables.max_delay),
             codes,
-            histories,
             last_spike,
             inputs: vec![vec![0.0; BLOCK]; widest],
             spiked: vec![0; BLOCK],
@@ -156,15 +153,15 @@ impl Worker {
 
     /// The step that ends at stamp `end` (in steps). Spikes and samples go to `out`.
     pub fn step(&mut self, table: &mut Table, end: u64, out: &mut Outbox) {
-        self.events += self.calendar.serve(table, &mut self.codes, &self.histories, &mut self.acc, end);
+        self.events += self.calendar.serve(table, &mut self.codes, &mut self.acc, end);
         let from = out.spikes.len();
         for group in &mut self.populations {
             self.updates += group.range.len() as u64;
             let before = out.spikes.len();
             group.update(end, &mut self.acc, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
-            if let Some(at) = self.histories.of(group.population) {
+            for kernel in self.codes.iter_mut().filter_map(SynapseCode::plastic).filter(|k| k.target == group.population) {
                 let first = group.first + group.range.start;
-                out.spikes[before..].iter().for_each(|s| self.histories.all[at].push((s.1 - first) as usize, end));
+                out.spikes[before..].iter().for_each(|s| kernel.push((s.1 - first) as usize, end));
             }
         }
         for source in &mut self.sources {
@@ -198,8 +195,27 @@ impl Worker {
                 prefetch_row(table, ahead);
             }
             let elapsed = since_last(&mut self.last_spike, stamp, id);
-            self.histories.note(stamp, id);
             self.calendar.enter(table, id, stamp, elapsed, done);
+        }
+    }
+
+    /// Other rates (Hz) of a source population, at most `most` spikes of one source in a step.
+    pub fn set_rates(&mut self, net: &Network, population: usize, rates: &[f64], most: f64) -> Result<()> {
+        let population = net.populations.get(population);
+        let source = population.and_then(|p| self.sources.iter_mut().find(|s| s.first == p.first && p.n > 0));
+        match (source, population) {
+            (Some(source), Some(population)) => source.emitter.set_rates(rates, population.n, most).map_err(|e| match e {
+                Error::Input(fault) => {
+                    let remedy = fault.remedy.unwrap_or_else(|| "give other rates".into());
+                    Error::input(format!("population `{}`: {}", population.name, fault.message), remedy)
+                }
+                other => other,
+            }),
+            (None, population) => Err(Error::input(
+                format!("population `{}` has no rates", population.map_or("?", |p| &p.name)),
+                "name a population of Poisson sources",
+            )),
+            _ => Ok(()),
         }
     }
 
