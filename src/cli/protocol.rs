@@ -157,7 +157,7 @@ fn digits_table(results: &diehl_cook::Results) -> String {
     let title = if results.title.is_empty() { &results.file } else { &results.title };
     let mut text = format!("{title}\n{}\n\n", results.citation);
     let mut line = |name: &str, value: String| text += &format!("{name:<22}{value}\n");
-    line("network", format!("{inputs} inputs, {neurons} + {neurons} neurons, seed {}", results.seed));
+    line("network", format!("{inputs} inputs, {neurons} neurons, seed {}", results.seed));
     let again = results.presentations as f64 / results.digits.max(1) as f64;
     line("learned", format!("{} digits ({:.2} passes), shown {again:.3} times each", results.digits, results.passes));
     line("spikes a digit", format!("{:.1}", results.spikes_per_digit));

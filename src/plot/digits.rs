@@ -151,7 +151,7 @@ pub(super) fn page(results: &Results, figures: &[Figure]) -> String {
     let mut facts = vec![
         ("protocol", results.file.clone()),
         ("settings", results.settings.join(", ")),
-        ("network", format!("{inputs} inputs, {neurons} excitatory and {neurons} inhibitory neurons")),
+        ("network", format!("{inputs} inputs, {neurons} neurons")),
         ("data", format!("{}: {} digits to learn, {} to test", results.data.set, results.data.train, results.data.test)),
         ("learned", format!("{} digits, {:.2} passes", results.digits, results.passes)),
         ("shown", format!("{} times, stronger where too few spikes answered", results.presentations)),

@@ -52,7 +52,7 @@ pub fn read(source: &Source, library: &Library) -> Result<Settings> {
     let root = &source.root;
     check_keys(root, "this protocol", &KEYS)?;
     let network = need(root, &root.spot, "this protocol", "network", "{ sizes = [784, 400, 10] }")?;
-    let keys = ["sizes", "dt", "delay", "weights", "excite", "inhibit", "excitatory", "inhibitory", "synapse"];
+    let keys = ["sizes", "dt", "delay", "weights", "relay", "excite", "inhibit", "excitatory", "inhibitory", "synapse"];
     let table = Table::of(root, "network", &keys)?;
     let sizes_node = need(network, &network.spot, "[network]", "sizes", "[784, 400, 10] (inputs, neurons, classes)")?;
     let sizes = sizes(sizes_node)?;
@@ -82,7 +82,7 @@ pub fn read(source: &Source, library: &Library) -> Result<Settings> {
         delay,
         excite: table.number("excite", "1", 10.4, &Bounds::NOT_NEGATIVE)?,
         inhibit: table.number("inhibit", "1", 17.0, &Bounds::NOT_NEGATIVE)?,
-        inhibitory,
+        inhibitory: table.get("relay").map_or(Ok(false), boolean)?.then_some(inhibitory),
         excitatory,
     };
     let (learns, stays) = (parts.network(parts.excitatory.clone()), parts.network(frozen));

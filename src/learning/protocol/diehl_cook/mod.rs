@@ -1,6 +1,6 @@
 //! Digits learned without labels by spike-timing dependent plasticity (Diehl & Cook 2015, doi 10.3389/fncom.2015.00099): Poisson
-//! sources, one a pixel, onto excitatory neurons through plastic synapses; each excitatory neuron drives an inhibitory one that
-//! inhibits all the others. Labels only say afterwards which class each neuron stands for. Promises that a stopped run goes on
+//! sources, one a pixel, onto excitatory neurons through plastic synapses; a spike of one of them inhibits all the others, directly
+//! or through an inhibitory neuron of its own. Labels only say afterwards which class each neuron stands for. Promises that a stopped run goes on
 //! bit for bit, and that what is measured does not depend on the number of threads. Knows engines through their trait; no drawing.
 
 pub mod file;
@@ -64,7 +64,8 @@ pub(crate) struct Parts {
     pub dt: f64,
     pub seed: u64,
     pub excitatory: NeuronInstance,
-    pub inhibitory: NeuronInstance,
+    /// None: excitatory neurons inhibit each other directly.
+    pub inhibitory: Option<NeuronInstance>,
     pub plastic: SynapseInstance,
     pub fixed: SynapseInstance,
     pub initial: Draw,
@@ -91,11 +92,13 @@ impl Parts {
         };
         let silent =
             SpikeSource::Poisson { rate: Values::Each(vec![0.0; inputs as usize].into()), start: 0.0, stop: f64::INFINITY };
-        let populations = vec![
+        let mut populations = vec![
             population("input", 0, inputs, Cell::Source(silent)),
             population("excitatory", inputs, n, Cell::Neuron(excitatory)),
-            population("inhibitory", inputs + n, n, Cell::Neuron(self.inhibitory.clone())),
         ];
+        if let Some(inhibitory) = &self.inhibitory {
+            populations.push(population("inhibitory", inputs + n, n, Cell::Neuron(inhibitory.clone())));
+        }
         let projection = |source: usize, target: usize, rule, port, weight, synapse: &SynapseInstance| Projection {
             name: format!("{}->{}", populations[source].name, populations[target].name),
             source,
@@ -110,11 +113,17 @@ impl Parts {
             modulator: None,
         };
         let [driven, inhibited, relayed] = self.ports;
-        let projections = vec![
-            projection(INPUT, EXCITATORY, Rule::AllToAll, driven, self.initial.clone(), &self.plastic),
-            projection(EXCITATORY, 2, Rule::OneToOne, relayed, Draw::Constant(self.excite), &self.fixed),
-            projection(2, EXCITATORY, others(n), inhibited, Draw::Constant(-self.inhibit), &self.fixed),
-        ];
+        let mut projections = vec![projection(INPUT, EXCITATORY, Rule::AllToAll, driven, self.initial.clone(), &self.plastic)];
+        let inhibiting = match self.inhibitory {
+            None => EXCITATORY,
+            Some(_) => {
+                let excite = Draw::Constant(self.excite);
+                projections.push(projection(EXCITATORY, 2, Rule::OneToOne, relayed, excite, &self.fixed));
+                2
+            }
+        };
+        let inhibit = Draw::Constant(-self.inhibit);
+        projections.push(projection(inhibiting, EXCITATORY, others(n), inhibited, inhibit, &self.fixed));
         Network {
             dt: self.dt,
             seed: self.seed,
