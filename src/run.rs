@@ -229,7 +229,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
 }
 
 /// Processor time this process has used, all threads together.
-fn cpu_seconds() -> Option<f64> {
+pub(crate) fn cpu_seconds() -> Option<f64> {
     #[cfg(unix)]
     {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Devices(devices) => devices::devices(devices),
-        Command::Protocol(protocol) => protocol::protocol(protocol),
+        Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
         Command::Plot(plot) => plot::plot(plot),
     };

@@ -3,8 +3,10 @@
 use super::progress::Bar;
 use clap::Args;
 use sharpwave::error::{Error, Result};
+use sharpwave::learning::protocol::diehl_cook;
 use sharpwave::learning::protocol::results::{Results, Run};
 use sharpwave::learning::protocol::{self, Event, Options, file};
+use sharpwave::model::library::Library;
 use sharpwave::record::summary::align;
 use sharpwave::run::Progress;
 use sharpwave::stimulus::fetch;
@@ -55,13 +57,14 @@ pub struct ProtocolArguments {
     pub quiet: bool,
 }
 
-pub fn protocol(arguments: &ProtocolArguments) -> Result<ExitCode> {
+pub fn protocol(arguments: &ProtocolArguments, models: &[PathBuf]) -> Result<ExitCode> {
     let Some(file) = &arguments.file else { return list() };
     let (name, text) = file::find(file)?;
     let source = file::source(&name, &text, &settings(arguments), arguments.quick)?;
     let (kind, place) = source.kind()?;
     match kind {
         "supervised" | "permuted" => tasks(arguments, &source),
+        "diehl_cook" => digits(arguments, &source, models),
         _ => {
             let remedy = match sharpwave::error::nearest(kind, file::KINDS) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -98,16 +101,20 @@ pub fn folder(arguments: &ProtocolArguments) -> PathBuf {
     arguments.out.clone().unwrap_or_else(|| Path::new("out").join(format!("{stem}{quick}")))
 }
 
-fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
-    let protocol = file::read(source)?;
-    let options = Options {
+fn options(arguments: &ProtocolArguments) -> Options {
+    Options {
         out: folder(arguments),
         force: arguments.force,
         resume: arguments.resume,
         seeds: arguments.seeds.clone(),
         methods: arguments.methods.clone(),
         data: fetch::folders(arguments.data.as_deref()),
-    };
+    }
+}
+
+fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
+    let protocol = file::read(source)?;
+    let options = options(arguments);
     let stop = Arc::new(AtomicBool::new(false));
     super::run::watch(&stop, "stopping after the current batch")?;
     let bar = Bar::new(arguments.quiet);
@@ -127,6 +134,62 @@ fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
         return Ok(ExitCode::from(1));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn digits(arguments: &ProtocolArguments, source: &file::Source, models: &[PathBuf]) -> Result<ExitCode> {
+    let settings = diehl_cook::file::read(source, &Library::load(models)?)?;
+    let options = options(arguments);
+    let stop = Arc::new(AtomicBool::new(false));
+    super::run::watch(&stop, "stopping after the current digit")?;
+    let bar = Bar::new(arguments.quiet);
+    let told = &mut |told: diehl_cook::Told| match told {
+        diehl_cook::Told::Phase(name, done) => bar.phase(name, done),
+        diehl_cook::Told::Line(text) if !arguments.quiet => bar.line(text),
+        diehl_cook::Told::Line(_) => {}
+    };
+    let results = diehl_cook::run(&settings, &options, told, &stop);
+    bar.clear();
+    let results = results?;
+    let drawn = sharpwave::plot::digits(&options.out, &results)?;
+    if arguments.json {
+        out!("{}", results.json().trim_end());
+    } else {
+        out!("{}", digits_table(&results).trim_end());
+        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+    }
+    if !results.complete {
+        note!("interrupted; go on with the same command and --resume");
+        return Ok(ExitCode::from(1));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn digits_table(results: &diehl_cook::Results) -> String {
+    let [inputs, neurons, classes] = results.sizes;
+    let (wall, cpu) = results.speed();
+    let title = if results.title.is_empty() { &results.file } else { &results.title };
+    let mut text = format!("{title}\n{}\n\n", results.citation);
+    let mut line = |name: &str, value: String| text += &format!("{name:<22}{value}\n");
+    line("network", format!("{inputs} inputs, {neurons} neurons, seed {}", results.seed));
+    let again = results.presentations as f64 / results.digits.max(1) as f64;
+    line("learned", format!("{} digits ({:.2} passes), shown {again:.3} times each", results.digits, results.passes));
+    line("spikes a digit", format!("{:.1}", results.spikes_per_digit));
+    let cpu = cpu.map_or(String::new(), |cpu| format!("; {cpu:.1} a second of processor time"));
+    line("speed", format!("{wall:.1} digits/s learned, one thread{cpu}"));
+    if let Some(o) = &results.outcome {
+        let silent = o.class.iter().filter(|c| c.is_none()).count();
+        let own = (0..classes).map(|c| o.class.iter().filter(|x| **x == Some(c)).count().to_string()).collect::<Vec<_>>();
+        line("neurons a class", format!("{} ({silent} silent), by {} labelled digits", own.join(" "), o.labelled));
+        line("test accuracy", format!("{:.2} % of {} (class with the highest mean)", 100.0 * o.accuracy, o.tested));
+        line("", format!("{:.2} % (each spike shared among classes)", 100.0 * o.weighted));
+        let head = std::iter::once("told to be".to_string()).chain((0..classes).map(|c| c.to_string())).collect();
+        let row = |(c, row): (usize, &Vec<u64>)| {
+            std::iter::once(c.to_string()).chain(row.iter().map(u64::to_string)).collect::<Vec<_>>()
+        };
+        text += "\n";
+        text += &align(&std::iter::once(head).chain(o.confusion.iter().enumerate().map(row)).collect::<Vec<_>>());
+    }
+    text
 }
 
 fn tell(bar: &Bar, quiet: bool, event: Event) {

@@ -3,6 +3,7 @@
 //! and that nothing is overwritten unasked. Knows recordings only through `record::read`, protocols only as their results.
 
 mod collect;
+mod digits;
 mod figures;
 mod html;
 mod protocol;
@@ -61,6 +62,17 @@ pub fn report(file: &Path, folder: Option<&Path>, force: bool) -> Result<Vec<Pat
 pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
     let figures = protocol::figures(results)?;
     let page = ("index.html".to_string(), protocol::page(results, &figures));
+    write(folder, "", &figures, page, true)
+}
+
+/// Draws what came out of digits learned without labels into its folder, in place of earlier figures: `fields`, `learning` and
+/// `confusion`, each `.svg` and `.png`, and `index.html`. Gives the files written.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn digits(folder: &Path, results: &crate::learning::protocol::diehl_cook::Results) -> Result<Vec<PathBuf>> {
+    let figures = digits::figures(results)?;
+    let page = ("index.html".to_string(), digits::page(results, &figures));
     write(folder, "", &figures, page, true)
 }
 

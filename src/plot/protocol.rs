@@ -32,7 +32,7 @@ fn seeds(results: &Results) -> String {
 }
 
 /// A line of text as SVG; `anchor` is start, middle or end.
-fn label(x: f64, y: f64, size: f64, anchor: &str, RGBColor(r, g, b): RGBColor, text: &str) -> String {
+pub(super) fn label(x: f64, y: f64, size: f64, anchor: &str, RGBColor(r, g, b): RGBColor, text: &str) -> String {
     format!(
         "<text x=\"{x:.1}\" y=\"{y:.1}\" font-family=\"{FONT}\" font-size=\"{size}\" text-anchor=\"{anchor}\" \
          fill=\"#{r:02X}{g:02X}{b:02X}\">{}</text>\n",
@@ -41,7 +41,7 @@ fn label(x: f64, y: f64, size: f64, anchor: &str, RGBColor(r, g, b): RGBColor, t
 }
 
 /// Viridis, 0 to 1.
-fn viridis(x: f64) -> RGBColor {
+pub(super) fn viridis(x: f64) -> RGBColor {
     const STOPS: [(u8, u8, u8); 6] = [(68, 1, 84), (65, 68, 135), (42, 120, 142), (34, 168, 132), (122, 209, 81), (253, 231, 37)];
     let at = x.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
     let low = (at as usize).min(STOPS.len() - 2);
@@ -248,7 +248,7 @@ fn final_accuracy(results: &Results, methods: &[&(String, String)]) -> Result<Fi
     })
 }
 
-fn cells(tag: &str, cells: &[String]) -> String {
+pub(super) fn cells(tag: &str, cells: &[String]) -> String {
     format!("<tr>{}</tr>\n", cells.iter().map(|c| format!("<{tag}>{c}</{tag}>")).collect::<String>())
 }
 

@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod cpu;
+mod digits;
 mod golden;
 #[cfg(feature = "gpu")]
 mod gpu;

@@ -87,7 +87,7 @@ impl Source {
 }
 
 /// Kinds that are read here.
-pub const KINDS: [&str; 2] = ["supervised", "permuted"];
+pub const KINDS: [&str; 3] = ["supervised", "permuted", "diehl_cook"];
 const KEYS: &[&str] = &[
     "title",
     "citation",

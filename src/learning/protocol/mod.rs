@@ -10,6 +10,7 @@
 //! their own, chosen where the kind is read.
 
 pub mod data;
+pub mod diehl_cook;
 pub mod file;
 mod gpu;
 mod guard;
