@@ -324,7 +324,7 @@ struct Bench {
     n: usize,
     /// Words a lane; the mask says which are given as uniform (their first word).
     constants: Vec<Vec<u32>>,
-    uniform: u32,
+    uniform: u64,
     states: Vec<Vec<u32>>,
     inputs: Vec<Vec<f32>>,
     output: Vec<u32>,
@@ -372,7 +372,7 @@ fn words(seed: u32, n: usize, ty: Ty) -> Vec<u32> {
         .collect()
 }
 
-fn bench_for(program: &Program, n: usize, seed: u32, uniform: u32) -> Bench {
+fn bench_for(program: &Program, n: usize, seed: u32, uniform: u64) -> Bench {
     let mut stream = seed;
     let mut next = |ty: Ty| {
         stream = stream.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
@@ -400,7 +400,7 @@ proptest! {
 
     /// Code as text through TOML, naga, lowering and the interpreter, against the tree walked with real branches.
     #[test]
-    fn random_code_means_the_same(integrate in statements(), update in statements(), seed: u32, uniform: u32) {
+    fn random_code_means_the_same(integrate in statements(), update in statements(), seed: u32, uniform: u64) {
         let text = model_text(&integrate, &update);
         let model = neuron(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
         let bench = bench_for(&model.program, 37, seed, uniform);
@@ -441,7 +441,7 @@ fn compiled_models_agree_with_the_interpreter() {
     let synapses = library.synapses().filter_map(|m| Some((m.name.clone(), m.program.clone()?)));
     for (name, program) in neurons.chain(synapses) {
         for (round, n) in [1, 15, 64, 257, BLOCK].into_iter().enumerate() {
-            for uniform in [u32::MAX, 0, 0xAAAA_AAAA] {
+            for uniform in [u64::MAX, 0, 0xAAAA_AAAA_AAAA_AAAA] {
                 let bench = bench_for(&program, n, 1000 + round as u32, uniform);
                 let expected = bench.run(&Interpreter::at_level(&program, vector::Level::Portable), 2);
                 for level in vector::levels() {

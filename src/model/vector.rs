@@ -49,3 +49,36 @@ pub fn level() -> Level {
     static LEVEL: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
     *LEVEL.get_or_init(|| levels()[0])
 }
+
+/// A function over lanes whose first argument is the [`Level`]: its body is built for every level of vector instructions, and the one
+/// asked for runs (it must be among [`levels`]).
+macro_rules! for_every_level {
+    ($(#[$about:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+        $(#[$about])*
+        #[inline]
+        $vis fn $name(level: $crate::model::vector::Level, $($arg: $ty),*) $(-> $out)? {
+            #[inline(always)]
+            fn body($($arg: $ty),*) $(-> $out)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+            fn avx512($($arg: $ty),*) $(-> $out)? {
+                body($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) $(-> $out)? {
+                body($($arg),*)
+            }
+            match level {
+                // SAFETY: the level was detected on this processor.
+                #[cfg(target_arch = "x86_64")]
+                $crate::model::vector::Level::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::model::vector::Level::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::model::vector::Level::Portable => body($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use for_every_level;

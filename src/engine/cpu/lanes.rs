@@ -1,19 +1,22 @@
-//! The two sweeps around a kernel's call: integer sums to the ports' f32 inputs, and flags to spikes. Built for every level of
-//! vector instructions; promises the same bits on all.
+//! The sweeps around a kernel's call: integer sums to the ports' f32 inputs, flags to spikes, times and traces of targets, weights to
+//! integers. Built for every level of vector instructions; promises the same bits on all.
 
-use crate::model::vector::Level;
+use crate::model::math;
+use crate::model::vector::{Level, for_every_level};
 
-/// `input = sum * quantum`, and the sums start anew.
-#[inline]
-pub fn take_sums(level: Level, sums: &mut [i32], quantum: f32, input: &mut [f32]) {
-    match level {
-        // SAFETY: the level was detected on this processor.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { take_sums_avx512(sums, quantum, input) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { take_sums_avx2(sums, quantum, input) },
-        Level::Portable => take_sums_body(sums, quantum, input),
+for_every_level! {
+    /// `input = sum * quantum`, and the sums start anew.
+    pub fn take_sums(sums: &mut [i32], quantum: f32, input: &mut [f32]) {
+        for (value, sum) in input.iter_mut().zip(sums) {
+            *value = *sum as f32 * quantum;
+            *sum = 0;
+        }
+    }
+}
+
+for_every_level! {
+    fn any(lanes: &[u32]) -> bool {
+        lanes.iter().fold(0, |any, &flag| any | flag) != 0
     }
 }
 
@@ -21,56 +24,58 @@ pub fn take_sums(level: Level, sums: &mut [i32], quantum: f32, input: &mut [f32]
 #[inline]
 pub fn for_spikes(level: Level, flags: &[u32], mut each: impl FnMut(u32)) {
     for (group, lanes) in (0u32..).zip(flags.chunks(64)) {
-        let any = match level {
-            // SAFETY: the level was detected on this processor.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { any_avx512(lanes) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { any_avx2(lanes) },
-            Level::Portable => any_body(lanes),
-        };
-        if any {
+        if any(level, lanes) {
             (0u32..).zip(lanes).filter(|(_, flag)| **flag != 0).for_each(|(lane, _)| each(64 * group + lane));
         }
     }
 }
 
-#[inline(always)]
-fn take_sums_body(sums: &mut [i32], quantum: f32, input: &mut [f32]) {
-    for (value, sum) in input.iter_mut().zip(sums) {
-        *value = *sum as f32 * quantum;
-        *sum = 0;
+for_every_level! {
+    /// Whether the numbers count upwards one by one.
+    pub fn contiguous(numbers: &[u32]) -> bool {
+        let Some(&first) = numbers.first() else { return true };
+        (0u32..).zip(numbers).fold(0, |other, (i, &n)| other | (n ^ first.wrapping_add(i))) == 0
     }
 }
 
-#[inline(always)]
-fn any_body(lanes: &[u32]) -> bool {
-    lanes.iter().fold(0, |any, &flag| any | flag) != 0
+for_every_level! {
+    /// Whether a value is above `limit`.
+    pub fn any_above(values: &[f64], limit: f64) -> bool {
+        values.iter().fold(0u64, |any, &v| any | (v > limit) as u64) != 0
+    }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-fn take_sums_avx512(sums: &mut [i32], quantum: f32, input: &mut [f32]) {
-    take_sums_body(sums, quantum, input);
+for_every_level! {
+    /// `since = (at - stamp) * dt`.
+    pub fn since(stamps: &[f64], at: f64, dt: f64, since: &mut [f32]) {
+        for (since, stamp) in since.iter_mut().zip(stamps) {
+            *since = ((at - stamp) * dt) as f32;
+        }
+    }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn take_sums_avx2(sums: &mut [i32], quantum: f32, input: &mut [f32]) {
-    take_sums_body(sums, quantum, input);
+for_every_level! {
+    /// `trace *= exp(-since * rate)`.
+    pub fn decay(trace: &mut [f32], since: &[f32], rate: f32) {
+        for (trace, since) in trace.iter_mut().zip(since) {
+            *trace *= math::exp(-since * rate);
+        }
+    }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-fn any_avx512(lanes: &[u32]) -> bool {
-    any_body(lanes)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn any_avx2(lanes: &[u32]) -> bool {
-    any_body(lanes)
+for_every_level! {
+    /// Weights (f32 as bits) in units of a quantum, rounded half to even; whether all are within the limit. One that is not becomes 0.
+    pub fn quanta(weights: &[u32], inverse: f32, limit: f32, quanta: &mut [i32]) -> bool {
+        let mut outside = 0;
+        for (quanta, word) in quanta.iter_mut().zip(weights) {
+            let w = f32::from_bits(*word);
+            let within = w.abs() <= limit;
+            outside |= !within as u32;
+            let kept = if within { w * inverse } else { 0.0 };
+            *quanta = kept.round_ties_even() as i32;
+        }
+        outside == 0
+    }
 }
 
 #[cfg(test)]

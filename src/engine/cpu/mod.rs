@@ -3,6 +3,7 @@
 
 mod barrier;
 mod deliver;
+mod history;
 mod lanes;
 pub(super) mod plastic;
 mod signals;

@@ -3,12 +3,15 @@
 //! in order of time: modulate, potentiate; then depress, transmit; the whole delay is dendritic), and bits that do not depend on how targets are divided among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
+use super::history::{History, Past};
+use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::program::Program;
-use crate::model::{MAX_POST_STATES, MAX_TRACES, Plasticity, math};
+use crate::model::vector::{Level, level};
+use crate::model::{MAX_POST_STATES, MAX_TRACES, Plasticity};
 use crate::network::quantum::reachable;
 use crate::network::table::{Block, Dynamic, Table};
 use crate::network::{Network, SynapseInstance};
@@ -21,38 +24,6 @@ const HEAD: usize = Plasticity::INPUTS.len();
 
 /// Steps between two searches for what may be forgotten.
 pub const PERIOD: u64 = crate::network::memory::HISTORY_STEPS;
-
-/// The spikes of one neuron that some synapse onto it may still ask for, and one before them.
-#[derive(Clone, Default)]
-struct Past {
-    stamps: Vec<u64>,
-    /// Traces just after each of them, then the states of the neuron that are read: `width` values a spike.
-    after: Vec<f32>,
-}
-
-impl Past {
-    /// How many of the spikes are stamped `last` at most. Those asked for are nearly always among the latest.
-    #[inline]
-    fn until(&self, last: u64) -> usize {
-        let n = self.stamps.len();
-        for k in 0..n.min(8) {
-            if self.stamps[n - 1 - k] <= last {
-                return n - k;
-            }
-        }
-        self.stamps[..n - n.min(8)].partition_point(|s| *s <= last)
-    }
-}
-
-/// Recent spikes (or other events) of the owned neurons of a population onto which plastic synapses of one projection project.
-#[derive(Clone, Default)]
-pub struct History {
-    /// Time constants of the traces, in steps.
-    taus: Vec<f64>,
-    /// Values kept of each spike: the traces and the states that are read.
-    width: usize,
-    neurons: Vec<Past>,
-}
 
 /// Which spikes of each source have been served, between two steps.
 pub struct Served {
@@ -105,62 +76,6 @@ pub fn traces(synapse: &SynapseInstance, dt: f64) -> Result<Vec<(Option<f64>, f3
     .collect()
 }
 
-impl History {
-    /// An owned neuron has spiked; the states it is left with.
-    fn push(&mut self, local: usize, stamp: u64, states: impl Iterator<Item = f32>) {
-        let past = &mut self.neurons[local];
-        let before = past.after.len().saturating_sub(self.width);
-        for (t, tau) in self.taus.iter().enumerate() {
-            let decayed =
-                past.stamps.last().map_or(0.0, |last| past.after[before + t] as f64 * (-((stamp - last) as f64) / tau).exp());
-            past.after.push((decayed + 1.0) as f32);
-        }
-        past.after.extend(states);
-        past.stamps.push(stamp);
-    }
-
-    /// What was stamped before `last` is not asked for again, but for the spike that traces start from.
-    fn forget(&mut self, last: u64) {
-        for past in &mut self.neurons {
-            let gone = past.until(last).saturating_sub(1);
-            past.stamps.drain(..gone);
-            past.after.drain(..gone * self.width);
-        }
-    }
-
-    /// For each owned neuron the number of its spikes, and of each the stamp and the traces.
-    fn store(&self, flat: &mut Vec<u64>) {
-        for past in &self.neurons {
-            flat.push(past.stamps.len() as u64);
-            for (k, stamp) in past.stamps.iter().enumerate() {
-                flat.push(*stamp);
-                let after = &past.after[k * self.width..(k + 1) * self.width];
-                flat.extend(after.iter().map(|x| x.to_bits() as u64));
-            }
-        }
-    }
-
-    /// Take up the neurons `owned` of what was stored for `n`.
-    fn restore(&mut self, words: &mut impl Iterator<Item = u64>, n: u64, owned: Range<u64>) -> Option<()> {
-        for local in 0..n {
-            let mut past = Past::default();
-            for _ in 0..words.next()? {
-                past.stamps.push(words.next()?);
-                for _ in 0..self.width {
-                    past.after.push(f32::from_bits(words.next()? as u32));
-                }
-            }
-            if past.stamps.windows(2).any(|s| s[0] >= s[1]) {
-                return None;
-            }
-            if owned.contains(&local) {
-                self.neurons[(local - owned.start) as usize] = past;
-            }
-        }
-        Some(())
-    }
-}
-
 /// When a projection did not learn, last: the target's spikes emitted and the source's spikes served meanwhile do not count.
 #[derive(Clone, Default)]
 struct Pause {
@@ -204,6 +119,8 @@ struct Read {
 /// The spikes of one lane's target that count: those since the source's last spike, and the number before this one.
 #[derive(Clone, Copy, Default)]
 struct Span {
+    /// Among the spans.
+    index: u32,
     lane: u32,
     local: u32,
     next: u32,
@@ -216,6 +133,8 @@ struct Span {
 struct Wants {
     /// `since_post` or traces.
     past: bool,
+    /// Which traces.
+    traces: [bool; MAX_TRACES],
     since_event: bool,
     modulator: bool,
     modulator_start: bool,
@@ -224,10 +143,17 @@ struct Wants {
 }
 
 impl Wants {
+    /// When the synapse's previous event was, or the signal then.
+    fn needs_every_event(self) -> bool {
+        self.since_event || self.modulator || self.modulator_start
+    }
+
     fn of(program: Option<&Program>, rule: &Plasticity) -> Wants {
         let Some(program) = program else { return Wants::default() };
+        let traces = std::array::from_fn(|t| t < rule.traces.len() && program.reads(rule.trace_input(t)));
         Wants {
-            past: program.reads(Plasticity::SINCE_POST) || (0..rule.traces.len()).any(|t| program.reads(rule.trace_input(t))),
+            past: program.reads(Plasticity::SINCE_POST) || traces.contains(&true),
+            traces,
             since_event: program.reads(Plasticity::SINCE_EVENT),
             modulator: program.reads(Plasticity::MODULATOR),
             modulator_start: program.reads(Plasticity::MODULATOR_START),
@@ -279,8 +205,16 @@ pub struct PlasticKernel {
     limit: f32,
     /// A weight or what it transmits has left its bound, or is no number.
     pub failed: bool,
+    level: Level,
+    /// A lane whose target's latest spike is older than the source's last needs no look at its past: `latest` says all.
+    brief: bool,
+    /// Of all lanes, or where it is brief of the others.
     spans: Vec<Span>,
     active: Vec<Span>,
+    /// Of each lane's target the stamp of its latest spike, where the lanes' targets are scattered.
+    stamps: Vec<f64>,
+    /// What the lanes transmit, in quanta.
+    amounts: Vec<i32>,
     /// Those of [`Plasticity::INPUTS`], then the traces, then the states of the target.
     inputs: Vec<Vec<f32>>,
     /// The weight, then the states.
@@ -332,12 +266,14 @@ impl PlasticKernel {
         let owned = block.slices[projection.target].clone();
         let recent = Recent::new(net, projection, owned.clone(), max_delay)?;
         let programs = [synapse.model.program.as_deref(), rule.on_post.as_deref(), rule.on_modulator.as_deref()];
+        let (on_modulator, wants) = (synapse.model.modulator_kernel(), programs.map(|p| Wants::of(p, rule)));
+        let brief = on_modulator.is_none() && !wants[0].needs_every_event();
         let source = &net.populations[projection.source];
         Ok(Some(PlasticKernel {
             on_pre,
             on_post: synapse.model.post_kernel(),
-            on_modulator: synapse.model.modulator_kernel(),
-            wants: programs.map(|p| Wants::of(p, rule)),
+            on_modulator,
+            wants,
             jumps,
             signal: projection.modulator,
             event: rule.post_event,
@@ -346,7 +282,7 @@ impl PlasticKernel {
             projection: dynamic.projection as usize,
             target: projection.target,
             sources: source.first..source.first + source.n,
-            history: History { width: taus.len() + recent.len(), taus, neurons: vec![Past::default(); owned.len()] },
+            history: History::new(taus.clone(), taus.len() + recent.len(), owned.len()),
             recent,
             flushed: 0,
             pause: Pause::default(),
@@ -355,6 +291,10 @@ impl PlasticKernel {
             bound: synapse.bound()?.unwrap_or(0.0) as f32,
             limit: reachable(projection)?.0.bound() as f32,
             failed: false,
+            level: level(),
+            brief,
+            stamps: vec![0.0; BLOCK],
+            amounts: vec![0; BLOCK],
             spans: Vec::with_capacity(BLOCK),
             active: Vec::with_capacity(BLOCK),
             inputs: vec![vec![0.0; BLOCK]; rule.inputs()],
@@ -478,8 +418,11 @@ impl PlasticKernel {
             if last < until {
                 for (chunk, targets) in targets.chunks(BLOCK).enumerate() {
                     let first = first + chunk * BLOCK;
-                    self.load(synapses, first, targets.len());
                     self.look(targets, delay, last, until);
+                    if self.spans.is_empty() {
+                        continue;
+                    }
+                    self.load(synapses, first, targets.len());
                     self.catch_up(delay, last, until);
                     self.store(synapses, first, targets.len());
                 }
@@ -528,13 +471,14 @@ impl PlasticKernel {
             } else {
                 self.psc.iter_mut().zip(&synapses.weight[first..first + targets.len()]).for_each(|(p, w)| *p = w.to_bits());
             }
-            for (&target, &psc) in targets.iter().zip(&self.psc) {
-                let psc = f32::from_bits(psc);
-                let within = psc.abs() <= self.limit;
-                self.failed |= !within;
-                acc[target as usize] += if within { (psc * inverse).round_ties_even() as i32 } else { 0 };
+            let (n, start) = (targets.len(), targets[0] as usize);
+            self.failed |= !lanes::quanta(self.level, &self.psc[..n], inverse, self.limit, &mut self.amounts[..n]);
+            if lanes::contiguous(self.level, targets) {
+                acc[start..start + n].iter_mut().zip(&self.amounts).for_each(|(sum, amount)| *sum += amount);
+            } else {
+                targets.iter().zip(&self.amounts).for_each(|(&target, amount)| acc[target as usize] += amount);
             }
-            first += targets.len();
+            first += n;
         }
     }
 
@@ -549,14 +493,21 @@ impl PlasticKernel {
         self.inputs[Plasticity::ELAPSED][..n].fill(if last == u64::MAX { f32::INFINITY } else { since_pre });
         self.inputs[Plasticity::SINCE_PRE][..n].fill(since_pre);
         let spans = std::mem::take(&mut self.spans);
-        self.look_back(0, &spans, delay, start, |s, _| Moment { time: stamp, before: s.before as usize, prior: s.end as usize });
+        let moment = |s: &Span, _: &Past| Moment { time: stamp, before: s.before as usize, prior: s.end as usize };
+        if self.brief {
+            if self.wants[0].past {
+                self.latest(targets, stamp.saturating_sub(delay), &spans);
+            }
+        } else {
+            self.look_back(0, &spans, delay, start, moment);
+        }
+        self.spans = spans;
         if self.wants[0].states {
             let (at, first) = (stamp.saturating_sub(delay), HEAD + self.reads.len());
             for (k, column) in self.inputs[first..].iter_mut().enumerate() {
-                column.iter_mut().zip(&spans).for_each(|(x, span)| *x = self.recent.at(at, k, span.local as usize));
+                column.iter_mut().zip(targets).for_each(|(x, t)| *x = self.recent.at(at, k, (t - self.base) as usize));
             }
         }
-        self.spans = spans;
         run(&*self.on_pre, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
         self.store(synapses, first, n);
     }
@@ -579,16 +530,65 @@ impl PlasticKernel {
         }
     }
 
-    /// The spikes of each target that reach its synapse after `last` (and were not seen before), and at `stamp` at the latest.
+    /// The spikes of each target that reach its synapse after `last` (and were not seen before), and at `stamp` at the latest: of every
+    /// lane, or where it is brief of those where the latest spike of the target is such a one, or reaches it at `stamp` or later.
     fn look(&mut self, targets: &[u32], delay: u64, last: u64, stamp: u64) {
         let from = last.max(self.flushed).saturating_sub(delay);
         self.spans.clear();
-        for (lane, &target) in (0u32..).zip(targets) {
-            let past = &self.history.neurons[(target - self.base) as usize];
+        let mut add = |lane: usize, local: u32, history: &History| {
+            let past = &history.neurons[local as usize];
             let end = past.until(stamp.saturating_sub(delay)) as u32;
             let at_once = end > 0 && past.stamps[end as usize - 1] + delay == stamp;
-            let next = past.until(from) as u32;
-            self.spans.push(Span { lane, local: target - self.base, next, end, before: end - at_once as u32 });
+            let (next, before) = (past.until(from) as u32, end - at_once as u32);
+            self.spans.push(Span { index: self.spans.len() as u32, lane: lane as u32, local, next, end, before });
+        };
+        if !self.brief {
+            targets.iter().enumerate().for_each(|(lane, target)| add(lane, target - self.base, &self.history));
+            return;
+        }
+        // What happened before `stamp` and is seen already; a source that spikes at the start has nothing behind it.
+        let old = from.min(stamp.saturating_sub(delay + 1)) as f64;
+        const GROUP: usize = 64;
+        let stamps = of_targets(self.level, &self.history.latest, targets, self.base, &mut self.stamps);
+        for (group, stamps) in stamps.chunks(GROUP).enumerate() {
+            if lanes::any_above(self.level, stamps, old) {
+                let recent = stamps.iter().enumerate().filter(|(_, stamp)| **stamp > old);
+                recent.map(|(k, _)| group * GROUP + k).for_each(|lane| add(lane, targets[lane] - self.base, &self.history));
+            }
+        }
+    }
+
+    /// `since_post` and the traces of every lane at `at` on the target's clock, from the target's latest spike or, for the lanes in
+    /// `spans`, from the one before the event.
+    fn latest(&mut self, targets: &[u32], at: u64, spans: &[Span]) {
+        let (n, level, history) = (targets.len(), self.level, &self.history);
+        let (head, columns) = self.inputs.split_at_mut(HEAD);
+        let since = &mut head[Plasticity::SINCE_POST][..n];
+        lanes::since(level, of_targets(level, &history.latest, targets, self.base, &mut self.stamps), at as f64, self.dt, since);
+        for span in spans {
+            let (past, before) = (&history.neurons[span.local as usize], span.before as usize);
+            let past_since = |before: usize| ((at - past.stamps[before - 1]) as f64 * self.dt) as f32;
+            since[span.lane as usize] = if before == 0 { f32::INFINITY } else { past_since(before) };
+        }
+        let wanted = columns.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
+        for ((column, read), _) in wanted {
+            match read.slot {
+                None => column[..n].fill(1.0),
+                Some(slot) => {
+                    let row = &history.latest_after[slot];
+                    if lanes::contiguous(level, targets) {
+                        column[..n].copy_from_slice(&row[(targets[0] - self.base) as usize..][..n]);
+                    } else {
+                        column.iter_mut().zip(targets).for_each(|(x, t)| *x = row[(t - self.base) as usize]);
+                    }
+                    for span in spans {
+                        let (past, before) = (&history.neurons[span.local as usize], span.before as usize);
+                        let after = |before: usize| past.after[(before - 1) * history.width + slot];
+                        column[span.lane as usize] = if before == 0 { 0.0 } else { after(before) };
+                    }
+                }
+            }
+            lanes::decay(level, &mut column[..n], since, read.rate);
         }
     }
 
@@ -669,7 +669,7 @@ impl PlasticKernel {
             }
             for span in &mut active {
                 span.next += 1;
-                self.spans[span.lane as usize].next = span.next;
+                self.spans[span.index as usize].next = span.next;
             }
             active.retain(|s| due(s, &self.history));
         }
@@ -680,9 +680,9 @@ impl PlasticKernel {
     fn look_back(&mut self, part: usize, spans: &[Span], delay: u64, last: u64, moment: impl Fn(&Span, &Past) -> Moment) {
         let wants = self.wants[part];
         if wants.past {
-            self.traces(spans, delay, &moment);
+            self.traces(wants.traces, spans, delay, &moment);
         }
-        if !(wants.since_event || wants.modulator || wants.modulator_start) {
+        if !wants.needs_every_event() {
             return;
         }
         let (mut known, mut signal) = (u64::MAX, 0.0);
@@ -709,34 +709,40 @@ impl PlasticKernel {
         }
     }
 
-    /// `since_post` and the traces.
-    fn traces(&mut self, spans: &[Span], delay: u64, moment: &impl Fn(&Span, &Past) -> Moment) {
+    /// `since_post` and the traces that are wanted.
+    fn traces(&mut self, wanted: [bool; MAX_TRACES], spans: &[Span], delay: u64, moment: &impl Fn(&Span, &Past) -> Moment) {
         let (n, history) = (spans.len(), &self.history);
-        let (head, traces) = self.inputs.split_at_mut(HEAD);
+        let (head, columns) = self.inputs.split_at_mut(HEAD);
         let since = &mut head[Plasticity::SINCE_POST][..n];
-        let width = history.width;
-        let mut after: [&mut [f32]; MAX_TRACES] = Default::default();
-        for (column, trace) in after.iter_mut().zip(traces.iter_mut()) {
-            *column = &mut trace[..n];
-        }
+        let mut traces = columns.iter_mut().zip(&self.reads).zip(wanted).filter(|(_, wanted)| *wanted);
+        let mut traces: [Option<(&mut [f32], Read)>; MAX_TRACES] =
+            std::array::from_fn(|_| traces.next().map(|((column, read), _)| (&mut column[..n], *read)));
         for (k, span) in spans.iter().enumerate() {
             let past = &history.neurons[span.local as usize];
             let Moment { time, before, .. } = moment(span, past);
-            if before == 0 {
+            let Some(at) = before.checked_sub(1) else {
                 since[k] = f32::INFINITY;
-                after[..self.reads.len()].iter_mut().for_each(|a| a[k] = 0.0);
+                traces.iter_mut().flatten().for_each(|(column, _)| column[k] = 0.0);
                 continue;
-            }
-            since[k] = ((time - delay - past.stamps[before - 1]) as f64 * self.dt) as f32;
-            for (a, read) in after.iter_mut().zip(&self.reads) {
-                a[k] = read.slot.map_or(1.0, |slot| past.after[(before - 1) * width + slot]);
+            };
+            since[k] = ((time - delay - past.stamps[at]) as f64 * self.dt) as f32;
+            for (column, read) in traces.iter_mut().flatten() {
+                column[k] = read.slot.map_or(1.0, |slot| past.after[at * history.width + slot]);
             }
         }
-        for (a, read) in after.iter_mut().zip(&self.reads) {
-            let decayed = |(a, s): (&mut f32, &f32)| *a *= math::exp(-s * read.rate);
-            a.iter_mut().zip(since.iter()).for_each(decayed);
-        }
+        traces.into_iter().flatten().for_each(|(column, read)| lanes::decay(self.level, column, since, read.rate));
     }
+}
+
+/// Values of the targets of some lanes: a part of them where the targets stand side by side, else gathered.
+fn of_targets<'a>(level: Level, values: &'a [f64], targets: &[u32], base: u32, gathered: &'a mut [f64]) -> &'a [f64] {
+    let n = targets.len();
+    if lanes::contiguous(level, targets) {
+        let start = targets.first().map_or(0, |t| (t - base) as usize);
+        return &values[start..start + n];
+    }
+    gathered.iter_mut().zip(targets).for_each(|(x, t)| *x = values[(t - base) as usize]);
+    &gathered[..n]
 }
 
 /// A source starts as if it had spiked at 0, as in NEST.
@@ -775,64 +781,6 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn history() -> History {
-        History { taus: vec![200.0], width: 1, neurons: vec![Past::default()] }
-    }
-
-    /// What may still be asked for is kept, with its traces, and the spike before it.
-    #[test]
-    fn histories_keep_what_is_needed_and_no_more() {
-        let (mut history, mut all) = (history(), Past::default());
-        for now in 1..20_000u64 {
-            if now % 20 == 0 {
-                history.push(0, now, [].into_iter());
-                let last =
-                    all.stamps.last().map_or(0.0, |s| *all.after.last().unwrap() as f64 * (-((now - s) as f64) / 200.0).exp());
-                all.stamps.push(now);
-                all.after.push((last + 1.0) as f32);
-            }
-            if now % 777 == 0 {
-                history.forget(now - 100);
-                let past = &history.neurons[0];
-                let gone = all.stamps.len() - past.stamps.len();
-                assert_eq!((&past.stamps[..], &past.after[..]), (&all.stamps[gone..], &all.after[gone..]));
-                assert!(past.stamps[0] <= now - 100 && past.stamps[1] > now - 100, "at {now} the oldest is {}", past.stamps[0]);
-            }
-        }
-    }
-
-    #[test]
-    fn spikes_are_counted_up_to_a_time() {
-        let past = Past { stamps: (1..40).map(|k| 3 * k).collect(), after: vec![] };
-        for last in 0..130 {
-            assert_eq!(past.until(last), past.stamps.iter().filter(|s| **s <= last).count(), "{last}");
-        }
-    }
-
-    #[test]
-    fn histories_are_stored_and_restored_for_other_blocks() {
-        let mut from = history();
-        for stamp in [3, 50, 51] {
-            from.push(0, stamp, [].into_iter());
-        }
-        let mut flat = vec![];
-        from.store(&mut flat);
-        let one = flat.len();
-        flat.extend([0, 1, 9, 1.0f32.to_bits() as u64]);
-        let (mut first, mut last) = (history(), history());
-        let restored = |h: &mut History, flat: &[u64], owned| h.restore(&mut flat.iter().copied(), 3, owned);
-        assert!(restored(&mut first, &flat, 0..1).is_some() && restored(&mut last, &flat, 2..3).is_some());
-        let mut again = vec![];
-        first.store(&mut again);
-        assert_eq!(again, flat[..one]);
-        again.clear();
-        last.store(&mut again);
-        assert_eq!(again, flat[one + 1..]);
-        for bad in 0..flat.len() {
-            assert!(restored(&mut first, &flat[..bad], 0..1).is_none(), "cut at {bad}");
-        }
-    }
 
     #[test]
     fn what_has_been_served_depends_on_the_delay() {

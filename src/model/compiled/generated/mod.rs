@@ -1,8 +1,17 @@
 //! The compiled models. Written by the test of compiled/mod.rs; do not edit.
 
 mod aeif_cond_exp;
+mod aeif_psc_delta_clopath;
 mod alif;
+mod bcm_synapse;
+mod bcm_synapse_on_post;
+mod clopath_synapse;
+mod clopath_synapse_on_post;
+mod covariance_synapse;
+mod covariance_synapse_on_post;
 mod diehl_cook;
+mod diehl_cook_synapse;
+mod diehl_cook_synapse_on_post;
 mod hh_psc_alpha;
 mod iaf_cond_alpha;
 mod iaf_cond_exp;
@@ -10,7 +19,17 @@ mod iaf_psc_alpha;
 mod iaf_psc_delta;
 mod iaf_psc_exp;
 mod izhikevich;
+mod oja_synapse;
+mod oja_synapse_on_post;
 mod qif_psc_delta;
+mod rstdp_synapse;
+mod rstdp_synapse_on_modulator;
+mod rstdp_synapse_on_post;
+mod soft_wta_synapse;
+mod soft_wta_synapse_on_post;
+mod stdp_dopamine_synapse;
+mod stdp_dopamine_synapse_on_modulator;
+mod stdp_dopamine_synapse_on_post;
 mod stdp_nn_pre_centered_synapse;
 mod stdp_nn_pre_centered_synapse_on_post;
 mod stdp_nn_restr_synapse;
@@ -29,8 +48,17 @@ mod vogels_sprekeler_synapse_on_post;
 
 pub const ALL: &[super::Entry] = &[
     aeif_cond_exp::ENTRY,
+    aeif_psc_delta_clopath::ENTRY,
     alif::ENTRY,
+    bcm_synapse::ENTRY,
+    bcm_synapse_on_post::ENTRY,
+    clopath_synapse::ENTRY,
+    clopath_synapse_on_post::ENTRY,
+    covariance_synapse::ENTRY,
+    covariance_synapse_on_post::ENTRY,
     diehl_cook::ENTRY,
+    diehl_cook_synapse::ENTRY,
+    diehl_cook_synapse_on_post::ENTRY,
     hh_psc_alpha::ENTRY,
     iaf_cond_alpha::ENTRY,
     iaf_cond_exp::ENTRY,
@@ -38,7 +66,17 @@ pub const ALL: &[super::Entry] = &[
     iaf_psc_delta::ENTRY,
     iaf_psc_exp::ENTRY,
     izhikevich::ENTRY,
+    oja_synapse::ENTRY,
+    oja_synapse_on_post::ENTRY,
     qif_psc_delta::ENTRY,
+    rstdp_synapse::ENTRY,
+    rstdp_synapse_on_modulator::ENTRY,
+    rstdp_synapse_on_post::ENTRY,
+    soft_wta_synapse::ENTRY,
+    soft_wta_synapse_on_post::ENTRY,
+    stdp_dopamine_synapse::ENTRY,
+    stdp_dopamine_synapse_on_modulator::ENTRY,
+    stdp_dopamine_synapse_on_post::ENTRY,
     stdp_nn_pre_centered_synapse::ENTRY,
     stdp_nn_pre_centered_synapse_on_post::ENTRY,
     stdp_nn_restr_synapse::ENTRY,

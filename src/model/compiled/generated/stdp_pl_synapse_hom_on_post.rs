@@ -9,20 +9,20 @@ fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: f32, x0: 
 
 #[inline(always)]
 fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, out: f32) -> (f32, f32, f32) {
-    let v5 = f_pow(s0, c1);
-    let v6 = f_mul(c0, v5);
-    let v8 = f_neg(x1);
-    let v10 = f_mul(v8, c3);
-    let v11 = f_exp(v10);
-    let v12 = f_mul(s1, v11);
-    let v13 = f_mul(v6, v12);
-    let v14 = f_add(s0, v13);
-    let v16 = f_min(v14, c2);
-    (v16, s1, x0)
+    let v4 = f_pow(s0, c1);
+    let v5 = f_mul(c0, v4);
+    let v7 = f_neg(x1);
+    let v9 = f_mul(v7, c3);
+    let v10 = f_exp(v9);
+    let v11 = f_mul(s1, v10);
+    let v12 = f_mul(v5, v11);
+    let v13 = f_add(s0, v12);
+    let v15 = f_min(v13, c2);
+    (v15, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_pl_synapse_hom_on_post", 0x8b9d3e5ae03d0a9f, integrate: false,
+    "stdp_pl_synapse_hom_on_post", 0xa410e4e0392b54c9, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     states: (s0: f32 = 0, s1: f32 = 1),
     inputs: (x0, x1, x2, x3, x4, x5, x6, x7),

@@ -9,20 +9,20 @@ fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: f32, x0: 
 
 #[inline(always)]
 fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, out: f32) -> (f32, f32, f32) {
-    let v4 = f_abs(s0);
-    let v7 = f_neg(x1);
-    let v9 = f_mul(v7, c1);
-    let v10 = f_exp(v9);
-    let v11 = f_mul(s1, v10);
-    let v12 = f_mul(c0, v11);
-    let v13 = f_add(v4, v12);
-    let v15 = f_min(v13, c4);
-    let v16 = f_mul(c3, v15);
-    (v16, s1, x0)
+    let v3 = f_abs(s0);
+    let v6 = f_neg(x1);
+    let v8 = f_mul(v6, c1);
+    let v9 = f_exp(v8);
+    let v10 = f_mul(s1, v9);
+    let v11 = f_mul(c0, v10);
+    let v12 = f_add(v3, v11);
+    let v14 = f_min(v12, c4);
+    let v15 = f_mul(c3, v14);
+    (v15, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "vogels_sprekeler_synapse_on_post", 0x3516e741ee6643b9, integrate: false,
+    "vogels_sprekeler_synapse_on_post", 0x44958ecb01dd66ed, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     states: (s0: f32 = 0, s1: f32 = 1),
     inputs: (x0, x1, x2, x3, x4, x5, x6, x7),

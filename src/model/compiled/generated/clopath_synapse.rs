@@ -1,0 +1,28 @@
+//! clopath_synapse: the program of models/synapses/clopath_synapse.toml as Rust. Written by the test of compiled/mod.rs; do not edit.
+
+use crate::model::ops::*;
+
+#[inline(always)]
+fn integrate(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32, f32) {
+    (s0, s1, out)
+}
+
+#[inline(always)]
+fn update(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32, f32) {
+    let v3 = f_sub(s0, x8);
+    let v5 = f_max(v3, c0);
+    let v7 = f_neg(x1);
+    let v9 = f_mul(v7, c2);
+    let v10 = f_exp(v9);
+    let v11 = f_mul(s1, v10);
+    let v12 = f_add(v11, c2);
+    (v5, v12, v5)
+}
+
+crate::model::compiled::kernel! {
+    "clopath_synapse", 0x92061fc8dd9f8d7c, integrate: false,
+    constants: (c0: f32, c1: f32, c2: f32),
+    states: (s0: f32 = 0, s1: f32 = 1),
+    inputs: (x0, x1, x2, x3, x4, x5, x6, x7, x8),
+    output: out: f32 = 2
+}

@@ -1,0 +1,28 @@
+//! clopath_synapse_on_post: the program of models/synapses/clopath_synapse.toml as Rust. Written by the test of compiled/mod.rs; do not edit.
+
+use crate::model::ops::*;
+
+#[inline(always)]
+fn integrate(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32, f32) {
+    (s0, s1, out)
+}
+
+#[inline(always)]
+fn update(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32, f32) {
+    let v3 = f_mul(x7, s1);
+    let v5 = f_neg(x1);
+    let v7 = f_mul(v5, c2);
+    let v8 = f_exp(v7);
+    let v9 = f_mul(v3, v8);
+    let v10 = f_add(s0, v9);
+    let v12 = f_min(v10, c1);
+    (v12, s1, out)
+}
+
+crate::model::compiled::kernel! {
+    "clopath_synapse_on_post", 0xb99b6ba31c972c39, integrate: false,
+    constants: (c0: f32, c1: f32, c2: f32),
+    states: (s0: f32 = 0, s1: f32 = 1),
+    inputs: (x0, x1, x2, x3, x4, x5, x6, x7, x8),
+    output: out: f32 = 2
+}
