@@ -38,8 +38,8 @@ def poisson_train(seed, rate, stop):
         times.append(max(round(t, 1), 0.1))
 
 
-def case(name, stop, params=None, dt=0.1, every=2.0, current=(), exc=0.0, inh=0.0, noise=None):
-    """exc, inh: weights of the reference trains; noise: (seed, rate exc, rate inh, weight exc, weight inh), Hz."""
+def case(name, stop, params=None, dt=0.1, every=2.0, current=(), exc=0.0, inh=0.0, noise=None, settle=0.0):
+    """exc, inh: weights of the reference trains; noise: (seed, rate exc, rate inh, weight exc, weight inh), Hz; settle: see run_nest."""
     inputs = []
     if exc:
         inputs.append({"weight": exc, "delay": 1.0, "times": EXC})
@@ -50,7 +50,7 @@ def case(name, stop, params=None, dt=0.1, every=2.0, current=(), exc=0.0, inh=0.
         inputs.append({"weight": w_ex, "delay": 1.5, "times": poisson_train(seed, rate_ex, stop)})
         inputs.append({"weight": w_in, "delay": 0.5, "times": poisson_train(seed + 1, rate_in, stop)})
     return {"name": name, "dt": dt, "stop": stop, "params": params or {}, "current": [list(c) for c in current], "inputs": inputs,
-            "every": every}
+            "every": every, "settle": settle}
 
 
 def standard(weight_ex, weight_in, amp, noise, second, second_amp=None, common=None):
@@ -101,7 +101,7 @@ NEURONS = {
         case("second", 200.0, {**CLOPATH, "C_m": 200.0, "g_L": 12.0, "E_L": -65.0, "V_m": -64.0, "V_th_rest": -50.0, "V_th_max": -20.0,
                                "V_reset": -58.0, "V_peak": 20.0, "V_clamp": 25.0, "Delta_T": 3.0, "a": 2.0, "b": 30.0, "tau_w": 80.0,
                                "t_ref": 1.0, "t_clamp": 1.0, "I_sp": 100.0, "tau_z": 20.0, "tau_V_th": 30.0, "tau_u_bar_plus": 5.0,
-                               "tau_u_bar_minus": 15.0, "tau_u_bar_bar": 100.0}, current=[(0.0, 200.0, 500.0)])]),
+                               "tau_u_bar_minus": 15.0, "tau_u_bar_bar": 100.0}, current=[(0.0, 200.0, 500.0)], settle=1200.0)]),
     "izhikevich": ("izhikevich", standard(5.0, -5.0, 10.0, (7, 900.0, 300.0, 1.5, -1.5), {
         "a": 0.1, "b": 0.25, "c": -60.0, "d": 2.0, "V_m": -62.0, "U_m": -15.0, "V_min": -75.0, "V_th": 25.0, "I_e": 1.0})
         + [case("published_numerics", 200.0, {"consistent_integration": 0.0}, dt=1.0, current=[(0.0, 200.0, 10.0)], exc=5.0)]),
@@ -168,6 +168,14 @@ def run_nest(model, record, k):
     for drive in k["inputs"]:
         source = nest.Create("spike_generator", params={"spike_times": sorted(drive["times"])})
         nest.Connect(source, neuron, syn_spec={"weight": drive["weight"], "delay": drive["delay"]})
+    # NEST sets states when it creates a neuron, from the model's defaults, not from `params`: Clopath's V_th starts at the default of
+    # V_th_rest, and cannot be set. Where that matters, leave the neuron at rest so long (ms, a multiple of `every`) that V_th is
+    # where it rests, then set the states that can be set to the start that the parameters say.
+    settle = k.pop("settle")
+    if settle:
+        nest.Simulate(settle)
+        at_rest = {u: params["E_L"] for u in ("V_m", "u_bar_plus", "u_bar_minus", "u_bar_bar")}
+        neuron.set({**at_rest, "w": 0.0, **{s: x for s, x in params.items() if s in (*at_rest, "w")}})
     base = neuron.get("I_e")
     edges = sorted({0.0, k["stop"]} | {c[0] for c in k["current"]} | {c[1] for c in k["current"]})
     with nest.RunManager():
@@ -179,8 +187,9 @@ def run_nest(model, record, k):
         k["current"] = [[a + k["dt"], b + k["dt"], i] for a, b, i in k["current"]] + ([[0.0, k["dt"], -base]] if base else [])
     events = meter.events
     n = int(round(k["stop"] / k["every"]))
-    keep = [i for i, t in enumerate(events["times"]) if t <= k["stop"] + 1e-6][:n]
-    times = [t for t in spikes.events["times"] if t <= k["stop"] + 1e-6]
+    keep = [i for i, t in enumerate(events["times"]) if settle < t <= settle + k["stop"] + 1e-6][:n]
+    assert len(keep) == n
+    times = [t - settle for t in spikes.events["times"] if t <= settle + k["stop"] + 1e-6]
     return [number(t, 8) for t in times], {r: [number(events[r][i]) for i in keep] for r in record}
 
 
@@ -188,6 +197,7 @@ def run_own(model, record, k, defaults):
     """The same schedule; between grid points an adaptive 8th-order Runge-Kutta on the differential equations as written."""
     p = {**defaults, **k["params"]}
     dt = k["dt"]
+    k.pop("settle")
     steps = int(round(k["stop"] / dt))
     arrivals = {}
     for drive in k["inputs"]:
