@@ -287,7 +287,7 @@ impl EventEngine {
         let until = now - self.synapses.longest - 2.0 * plastic::TICK;
         for p in 0..self.net.projections.len() {
             if projection.is_none_or(|only| only == p) {
-                if let Err((source, fault)) = self.synapses.flush(p, until) {
+                if let Err((source, fault)) = self.synapses.flush(p, until, now) {
                     return Err(self.beyond(source, fault, now));
                 }
             }

@@ -447,9 +447,9 @@ impl Synapses {
         Ok(())
     }
 
-    /// Let the plastic synapses of a projection see all that counts by `until` (ms), by when all spikes sent have arrived. An
-    /// error with the source where a weight is beyond its bound.
-    pub fn flush(&mut self, projection: usize, until: f64) -> std::result::Result<(), (u32, Fault)> {
+    /// Let the plastic synapses of a projection see all that counts by `until` (ms): the spikes sent by then have all arrived by
+    /// `now`. An error with the source where a weight is beyond its bound.
+    pub fn flush(&mut self, projection: usize, until: f64, now: f64) -> std::result::Result<(), (u32, Fault)> {
         let of = |d: &Dynamic| d.projection as usize == projection && d.plastic.is_some();
         let Some(d) = self.dynamics.iter().position(of) else { return Ok(()) };
         let Dynamic { weight, states, plastic: Some(plastic), .. } = &mut self.dynamics[d] else { return Ok(()) };
@@ -463,8 +463,12 @@ impl Synapses {
             let mut row = row.filter(own).peekable();
             while let Some(first) = row.peek().map(|i| self.member[*i] as usize) {
                 plastic.lanes.clear();
-                let last = self.senders.seen(id);
-                plastic.lanes.extend(row.by_ref().take(BLOCK).map(|i| Lane::new(self.target[i], self.delay.get(i), last)));
+                // Those of short delay have been served spikes that others of the row still wait for, and what came before these.
+                let lane = |i: usize| {
+                    let delay = self.delay.get(i);
+                    Lane::new(self.target[i], delay, self.senders.served_by(id, delay, now))
+                };
+                plastic.lanes.extend(row.by_ref().take(BLOCK).map(lane));
                 plastic.take(first, weight, states);
                 plastic.flush(until, &self.signals);
                 plastic.put(first, weight, states).map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;
