@@ -183,7 +183,7 @@ fn agree(relay: bool) {
         engine.scale_weights(PLASTIC, &|_, sum| 20.0 / sum).unwrap();
         naive.normalise(20.0);
         let lit = |i: usize| (i * 7 + digit * 31) % 100 < 40;
-        let rates: Vec<f64> = (0..inputs).map(|i| if lit(i) { 60.0 } else { 0.0 }).collect();
+        let rates: Vec<f64> = (0..inputs).map(|i| if lit(i) { 100.0 } else { 0.0 }).collect();
         for (steps, rates) in [(700, rates), (300, vec![0.0; inputs])] {
             engine.set_rates(INPUT, &rates).unwrap();
             let mut seen = Collected::default();
