@@ -456,7 +456,10 @@ proptest! {
             .collect();
         let all = ["cpu", "event"].map(|kind| transmitted(kind, rule, &params, &on_grid(&post), &sources));
         for (a, b) in all[0].iter().flatten().zip(all[1].iter().flatten()) {
-            prop_assert!((a - b).abs() <= 1e-5 * a.abs().max(0.02), "{rule}: cpu {a}, event {b}");
+            // Traces reach 26 here, so that one spike can take a weight from the bound, 2, to near 0. Its change is then a product as
+            // large as the bound, of some eight roundings (traces, exponentials, factors), and none of their error cancels.
+            let rounded = 8.0 * f32::EPSILON / 2.0 * 2.0;
+            prop_assert!((a - b).abs() <= 1e-5 * a.abs().max(0.02) + rounded, "{rule}: cpu {a}, event {b}");
         }
     }
 }
