@@ -15,6 +15,7 @@ mod nest_engine;
 mod neurons;
 mod plasticity;
 mod plasticity_event;
+mod protocols;
 mod structure;
 mod three_factor;
 mod trains;

@@ -17,6 +17,8 @@ pub struct Wanted {
     /// The first so many images for training and test; all where none.
     pub train: Option<usize>,
     pub test: Option<usize>,
+    /// Test on the last so many training images, which are not learned then, and leave the test set alone: to choose settings by.
+    pub validation: Option<usize>,
     /// A pixel p becomes the current scale * (p / 255 - offset).
     pub offset: f32,
     pub scale: f32,
@@ -73,7 +75,10 @@ impl Data {
             };
             Ok((set.clone(), found))
         };
-        let (train, test) = (read("train", wanted.train)?, read("t10k", wanted.test)?);
+        let (train, test) = match wanted.validation {
+            None => (read("train", wanted.train)?, read("t10k", wanted.test)?),
+            Some(held) => read("train", None)?.split(held, wanted)?,
+        };
         let mut data = Data { train, test, outside: vec![], wanted: wanted.clone() };
         data.outside = against.iter().map(outside).collect::<Result<_>>()?;
         if let Some((_, found)) = data.outside.iter_mut().find(|(name, _)| name == "permuted") {
@@ -95,6 +100,24 @@ impl Data {
             part.chunks(1 << 24).for_each(|bytes| sum.update(bytes));
         }
         sum.sum() as u64
+    }
+}
+
+impl Set {
+    /// Those to learn, and the last `held` to test on.
+    fn split(mut self, held: usize, wanted: &Wanted) -> Result<(Set, Set)> {
+        let (count, size) = (self.labels.len(), wanted.inputs);
+        let learned = wanted.train.unwrap_or(count.saturating_sub(held));
+        if learned == 0 || learned + held > count {
+            return Err(Error::input(
+                format!("{learned} images to learn and {held} to test on are wanted, the training set has {count}"),
+                "lower [data] validation, or train",
+            ));
+        }
+        let rest = Set { pixels: self.pixels.split_off((count - held) * size), labels: self.labels.split_off(count - held) };
+        self.pixels.truncate(learned * size);
+        self.labels.truncate(learned);
+        Ok((self, rest))
     }
 }
 

@@ -238,10 +238,11 @@ fn engine(root: &Node) -> Result<Engine> {
 }
 
 fn data(root: &Node, network: &Settings) -> Result<super::data::Wanted> {
-    let t = Table::new(root.get("data"), "[data]", &["set", "train", "test", "offset", "scale", "noise"])?;
+    let t = Table::new(root.get("data"), "[data]", &["set", "train", "test", "validation", "offset", "scale", "noise"])?;
     let any = Bounds::ANY;
     let set = t.get("set").map_or(Ok("mnist"), text)?;
     let count = |key: &str| t.get(key).map(|_| t.count(key, 1, 1)).transpose().map(|n| n.map(|n| n as usize));
+    held_out(root)?;
     let ends = (network.sizes[0], network.sizes[network.sizes.len() - 1]);
     if let (Some(node), true) = (t.get("noise"), set != "patterns") {
         return Err(node.error("noise belongs to the data set `patterns`", "leave it out"));
@@ -250,12 +251,21 @@ fn data(root: &Node, network: &Settings) -> Result<super::data::Wanted> {
         set: set.into(),
         train: count("train")?,
         test: count("test")?,
+        validation: count("validation")?,
         offset: t.number("offset", 0.0, &any)? as f32,
         scale: t.number("scale", 1.0, &any)? as f32,
         noise: t.number("noise", 0.55, &Bounds::PROBABILITY)?,
         inputs: ends.0,
         classes: ends.1,
     })
+}
+
+/// With images held out of the training set the test set is not read.
+pub(super) fn held_out(root: &Node) -> Result<()> {
+    match root.get("data").and_then(|d| d.get("validation").and(d.get("test"))) {
+        Some(node) => Err(node.error("with `validation` the test set is not read", "leave `test` or `validation` out")),
+        None => Ok(()),
+    }
 }
 
 /// The network's settings, with seed 0, and where its sizes are written.

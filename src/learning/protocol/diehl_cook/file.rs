@@ -4,7 +4,7 @@
 use super::{Parts, Settings, check_sizes};
 use crate::error::Result;
 use crate::learning::protocol::data::Wanted;
-use crate::learning::protocol::file::Source;
+use crate::learning::protocol::file::{Source, held_out};
 use crate::model::library::Library;
 use crate::model::{NeuronModel, Param};
 use crate::network::{Draw, NeuronInstance, SynapseInstance, Values};
@@ -126,7 +126,8 @@ fn sizes(node: &Node) -> Result<[usize; 3]> {
 }
 
 fn data(root: &Node, [inputs, _, classes]: [usize; 3]) -> Result<Wanted> {
-    let t = Table::of(root, "data", &["set", "train", "test", "noise"])?;
+    let t = Table::of(root, "data", &["set", "train", "test", "validation", "noise"])?;
+    held_out(root)?;
     let set = t.get("set").map_or(Ok("mnist"), text)?;
     if let (Some(node), true) = (t.get("noise"), set != "patterns") {
         return Err(node.error("noise belongs to the data set `patterns`", "leave it out"));
@@ -136,6 +137,7 @@ fn data(root: &Node, [inputs, _, classes]: [usize; 3]) -> Result<Wanted> {
         set: set.into(),
         train: count("train")?,
         test: count("test")?,
+        validation: count("validation")?,
         offset: 0.0,
         scale: 1.0,
         noise: t.number("noise", "1", 0.3, &Bounds::PROBABILITY)?,
