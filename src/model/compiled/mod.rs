@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod emit;
 #[rustfmt::skip]
-#[allow(clippy::all, unused_variables, unused_parens)]
+#[allow(clippy::all, unused_imports, unused_variables, unused_parens)]
 mod generated;
 
 use super::kernel::{Kernel, Operand};
