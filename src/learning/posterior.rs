@@ -3,9 +3,7 @@
 
 use super::{Layer, Link, Protection, state};
 use crate::error::{Error, Result};
-#[cfg(target_arch = "x86_64")]
-use crate::model::vector::Level;
-use crate::model::vector::level;
+use crate::model::vector::{for_every_level, level};
 use crate::rng::{self, Purpose};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -188,11 +186,11 @@ pub fn normals(seed: u64, owner: u32, time: u64, out: &mut [f32]) {
 /// Those from index `first` (a multiple of 4) on.
 fn normals_from(seed: u64, owner: u32, time: u64, first: usize, out: &mut [f32]) {
     let key = rng::key(seed, owner);
-    let purpose = Purpose::Posterior as u32 | ((time >> 32) as u32) << 8;
+    let (purpose, level) = (Purpose::Posterior as u32 | ((time >> 32) as u32) << 8, level());
     for (i, some) in out.chunks_mut(4 * LANES).enumerate() {
         let block = [(first / 4 + i * LANES) as u32, time as u32, purpose];
         let mut all = [0.0; 4 * LANES];
-        blocks(key, block, &mut all);
+        blocks(level, key, block, &mut all);
         some.copy_from_slice(&all[..some.len()]);
     }
 }
@@ -200,49 +198,28 @@ fn normals_from(seed: u64, owner: u32, time: u64, first: usize, out: &mut [f32])
 /// Blocks of four normals side by side.
 const LANES: usize = 16;
 
-/// [`LANES`] blocks from (element, time, purpose) on, at the widest vectors there are: no step of it rounds differently at another width.
-fn blocks(key: [u32; 2], block: [u32; 3], out: &mut [f32; 4 * LANES]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        unsafe fn avx512(key: [u32; 2], block: [u32; 3], out: &mut [f32; 4 * LANES]) {
-            lanes_of_blocks(key, block, out)
+for_every_level! {
+    /// [`LANES`] blocks from (element, time, purpose) on; no step of it rounds differently at another width.
+    fn blocks(key: [u32; 2], from: [u32; 3], out: &mut [f32; 4 * LANES]) {
+        let [element, time, purpose] = from;
+        let mut c = [[0u32; LANES], [time; LANES], [0; LANES], [purpose; LANES]];
+        (0..LANES).for_each(|l| c[0][l] = element.wrapping_add(l as u32));
+        let mut k = key;
+        for _ in 0..10 {
+            for l in 0..LANES {
+                let (p0, p1) = (rng::M0 as u64 * c[0][l] as u64, rng::M1 as u64 * c[2][l] as u64);
+                (c[0][l], c[1][l]) = ((p1 >> 32) as u32 ^ c[1][l] ^ k[0], p1 as u32);
+                (c[2][l], c[3][l]) = ((p0 >> 32) as u32 ^ c[3][l] ^ k[1], p0 as u32);
+            }
+            k = [k[0].wrapping_add(rng::W0), k[1].wrapping_add(rng::W1)];
         }
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(key: [u32; 2], block: [u32; 3], out: &mut [f32; 4 * LANES]) {
-            lanes_of_blocks(key, block, out)
-        }
-        match level() {
-            // SAFETY: `level` found these instructions on this processor.
-            Level::Avx512 => return unsafe { avx512(key, block, out) },
-            // SAFETY: as above.
-            Level::Avx2 => return unsafe { avx2(key, block, out) },
-            Level::Portable => {}
-        }
-    }
-    let _ = level;
-    lanes_of_blocks(key, block, out)
-}
-
-#[inline(always)]
-fn lanes_of_blocks(key: [u32; 2], [element, time, purpose]: [u32; 3], out: &mut [f32; 4 * LANES]) {
-    let mut c = [[0u32; LANES], [time; LANES], [0; LANES], [purpose; LANES]];
-    (0..LANES).for_each(|l| c[0][l] = element.wrapping_add(l as u32));
-    let mut k = key;
-    for _ in 0..10 {
-        for l in 0..LANES {
-            let (p0, p1) = (rng::M0 as u64 * c[0][l] as u64, rng::M1 as u64 * c[2][l] as u64);
-            (c[0][l], c[1][l]) = ((p1 >> 32) as u32 ^ c[1][l] ^ k[0], p1 as u32);
-            (c[2][l], c[3][l]) = ((p0 >> 32) as u32 ^ c[3][l] ^ k[1], p0 as u32);
-        }
-        k = [k[0].wrapping_add(rng::W0), k[1].wrapping_add(rng::W1)];
-    }
-    for pair in [0, 2] {
-        for l in 0..LANES {
-            let radius = (-2.0 * ln(unit(c[pair][l]))).sqrt();
-            let (sine, cosine) = turn(unit(c[pair + 1][l]));
-            out[4 * l + pair] = radius * cosine;
-            out[4 * l + pair + 1] = radius * sine;
+        for pair in [0, 2] {
+            for l in 0..LANES {
+                let radius = (-2.0 * ln(unit(c[pair][l]))).sqrt();
+                let (sine, cosine) = turn(unit(c[pair + 1][l]));
+                out[4 * l + pair] = radius * cosine;
+                out[4 * l + pair + 1] = radius * sine;
+            }
         }
     }
 }
@@ -558,6 +535,7 @@ pub fn calibration_error(confidence: &[f64], correct: &[bool], bins: usize) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::vector::Level;
 
     fn one(mean: f32, deviation: f64, prior: f64) -> Gaussian {
         Gaussian::new(&Layer { inputs: 1, outputs: 1, weight: vec![mean] }, deviation, prior).unwrap()
@@ -696,7 +674,7 @@ mod tests {
             }
         }
         let mut portable = [0.0; 4 * LANES];
-        lanes_of_blocks(rng::key(9, 4), [0, 7, Purpose::Posterior as u32 | 3 << 8], &mut portable);
+        blocks(Level::Portable, rng::key(9, 4), [0, 7, Purpose::Posterior as u32 | 3 << 8], &mut portable);
         assert_eq!(portable, all[..4 * LANES]);
     }
 

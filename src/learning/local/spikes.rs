@@ -2,9 +2,7 @@
 //! Promises the same spikes at any vector level and thread count (sums run over the sources in ascending order). Knows no learning.
 
 use super::super::Layer;
-#[cfg(target_arch = "x86_64")]
-use crate::model::vector::Level;
-use crate::model::vector::level;
+use crate::model::vector::{for_every_level, level};
 use rayon::prelude::*;
 
 /// Neurons side by side: their weights from one source are contiguous, their spikes of one step a word.
@@ -121,7 +119,7 @@ pub fn run(source: &Source, steps: usize, neuron: Neuron, with_slope: bool) -> A
     let mut slope = vec![0.0; if with_slope { batch * steps * neurons } else { 0 }];
     let mut slopes: Vec<&mut [f32]> = slope.chunks_mut(SAMPLES * steps * neurons).collect();
     slopes.resize_with(batch.div_ceil(SAMPLES), || &mut []);
-    let total = kernel(steps, neuron.leak).1;
+    let (total, level) = (kernel(steps, neuron.leak).1, level());
     (words.par_chunks_mut(SAMPLES * steps * tiles), rate.par_chunks_mut(SAMPLES * neurons))
         .into_par_iter()
         .zip(drive.par_chunks_mut(SAMPLES * neurons).zip(slopes))
@@ -148,7 +146,7 @@ pub fn run(source: &Source, steps: usize, neuron: Neuron, with_slope: bool) -> A
                         _ => unreachable!("spikes come with their packed weights"),
                     };
                     let state = State { v: &mut v, counted: &mut counted, words: &mut tile_words, slope: &mut tile_slope };
-                    run_tile(input, neuron, state);
+                    run_tile(level, input, neuron, state);
                     for (step, word) in tile_words.iter().enumerate() {
                         let kept = if lanes == LANES { *word } else { word & ((1 << lanes) - 1) };
                         words[(sample * steps + step) * tiles + tile] = kept;
@@ -210,63 +208,41 @@ struct State<'a> {
     slope: &'a mut [[f32; LANES]],
 }
 
-/// One tile of neurons through one presentation, at the widest vectors there are.
-fn run_tile(input: Input, neuron: Neuron, state: State) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        unsafe fn avx512(input: Input, neuron: Neuron, state: State) {
-            steps_of_tile(input, neuron, state)
-        }
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(input: Input, neuron: Neuron, state: State) {
-            steps_of_tile(input, neuron, state)
-        }
-        match level() {
-            // SAFETY: `level` found these instructions on this processor.
-            Level::Avx512 => return unsafe { avx512(input, neuron, state) },
-            // SAFETY: as above.
-            Level::Avx2 => return unsafe { avx2(input, neuron, state) },
-            Level::Portable => {}
-        }
-    }
-    let _ = level;
-    steps_of_tile(input, neuron, state)
-}
-
-#[inline(always)]
-fn steps_of_tile(input: Input, neuron: Neuron, state: State) {
-    let Neuron { leak, threshold } = neuron;
-    let mut v = *state.v;
-    let mut counted = *state.counted;
-    for step in 0..state.words.len() {
-        let current = match input {
-            Input::Constant(current) => *current,
-            Input::Events(weights, (sources, ends)) => sum(weights, &sources[ends[step]..ends[step + 1]]),
-        };
-        let mut flags = [0u8; LANES];
-        for lane in 0..LANES {
-            v[lane] = leak * v[lane] + current[lane];
-            flags[lane] = (v[lane] >= threshold) as u8;
-        }
-        if let Some(slope) = state.slope.get_mut(step) {
+for_every_level! {
+    /// One tile of neurons through one presentation.
+    fn run_tile(input: Input, neuron: Neuron, state: State) {
+        let Neuron { leak, threshold } = neuron;
+        let mut v = *state.v;
+        let mut counted = *state.counted;
+        for step in 0..state.words.len() {
+            let current = match input {
+                Input::Constant(current) => *current,
+                Input::Events(weights, (sources, ends)) => sum(weights, &sources[ends[step]..ends[step + 1]]),
+            };
+            let mut flags = [0u8; LANES];
             for lane in 0..LANES {
-                slope[lane] = (1.0 - (v[lane] - threshold).abs() / threshold).max(0.0);
+                v[lane] = leak * v[lane] + current[lane];
+                flags[lane] = (v[lane] >= threshold) as u8;
             }
+            if let Some(slope) = state.slope.get_mut(step) {
+                for lane in 0..LANES {
+                    slope[lane] = (1.0 - (v[lane] - threshold).abs() / threshold).max(0.0);
+                }
+            }
+            for lane in 0..LANES {
+                let spike = if v[lane] >= threshold { 1.0 } else { 0.0 };
+                v[lane] -= threshold * spike;
+                counted[lane] = leak * counted[lane] + spike;
+            }
+            // Eight flags of one byte to eight bits by one product.
+            state.words[step] = (0..LANES / 8).fold(0, |word, group| {
+                let bytes: [u8; 8] = std::array::from_fn(|i| flags[group * 8 + i]);
+                word | (u64::from_le_bytes(bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (group * 8)
+            });
         }
-        for lane in 0..LANES {
-            let spike = if v[lane] >= threshold { 1.0 } else { 0.0 };
-            v[lane] -= threshold * spike;
-            counted[lane] = leak * counted[lane] + spike;
-        }
-        // Eight flags of one byte to eight bits by one product.
-        state.words[step] = (0..LANES / 8).fold(0, |word, group| {
-            let bytes: [u8; 8] = std::array::from_fn(|i| flags[group * 8 + i]);
-            word | (u64::from_le_bytes(bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (group * 8)
-        });
+        *state.v = v;
+        *state.counted = counted;
     }
-    *state.v = v;
-    *state.counted = counted;
 }
 
 /// Sum of the weights from the sources that fired.
