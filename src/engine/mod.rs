@@ -54,9 +54,11 @@ pub struct Snapshot {
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Snapshot) -> bool {
         let rest = |s: &Snapshot| (s.step, s.synapses.iter().map(Vec::len).collect::<Vec<_>>());
-        let same = |(a, b): (&Vec<f32>, &Vec<f32>)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        let same =
+            |(a, b): (&Vec<f32>, &Vec<f32>)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
         rest(self) == rest(other)
-            && (&self.states, &self.recent, &self.last_spike, &self.extra) == (&other.states, &other.recent, &other.last_spike, &other.extra)
+            && (&self.states, &self.recent, &self.last_spike, &self.extra)
+                == (&other.states, &other.recent, &other.last_spike, &other.extra)
             && self.synapses.iter().flatten().zip(other.synapses.iter().flatten()).all(same)
     }
 }
