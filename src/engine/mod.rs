@@ -34,7 +34,7 @@ pub trait Sink {
 }
 
 /// The complete dynamic state, independent of engine, threads and table format.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Steps done; time = step * dt on a grid.
     pub step: u64,
@@ -44,10 +44,23 @@ pub struct Snapshot {
     pub recent: Vec<(u64, u32)>,
     /// Last spike step of every source that has dynamic synapses (u64::MAX: never), by global id; empty without such synapses.
     pub last_spike: Vec<u64>,
-    /// Per projection with dynamic synapses: per state variable (weight first), in canonical edge order.
+    /// Per projection with dynamic synapses: per state variable (weight first), in canonical edge order; integers by their bits.
     pub synapses: Vec<Vec<Vec<f32>>>,
     /// What only one engine understands (the event engine's clocks and exact states), by name.
     pub extra: Vec<(String, Vec<u64>)>,
+}
+
+/// By bits: a random word may look like a NaN, which no comparison of numbers finds equal to itself.
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Snapshot) -> bool {
+        let rest = |s: &Snapshot| (s.step, s.synapses.iter().map(Vec::len).collect::<Vec<_>>());
+        let same =
+            |(a, b): (&Vec<f32>, &Vec<f32>)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        rest(self) == rest(other)
+            && (&self.states, &self.recent, &self.last_spike, &self.extra)
+                == (&other.states, &other.recent, &other.last_spike, &other.extra)
+            && self.synapses.iter().flatten().zip(other.synapses.iter().flatten()).all(same)
+    }
 }
 
 /// Steps since a source's previous spike, at its first.

@@ -125,7 +125,7 @@ impl Naive {
         for &j in &e_due {
             let slow = self.post[j].map_or(0.0, |last| (-since(last) / 40.0).exp());
             for i in 0..self.inputs {
-                let fast = (-since(self.pre[i].unwrap_or(0)) / 20.0).exp();
+                let fast = self.pre[i].map_or(0.0, |last| (-since(last) / 20.0).exp());
                 let w = &mut self.w[i * n + j];
                 *w = (*w + 0.01 * fast * slow).min(1.0);
             }

@@ -5,7 +5,7 @@ use crate::common::{Collected, plan};
 use serde_json::Value;
 use sharpwave::engine::Engine;
 use sharpwave::model::library::Library;
-use sharpwave::network::{Network, SynapseInstance};
+use sharpwave::network::{Cell, Network, Probe, SynapseInstance};
 use sharpwave::run::{Options, Silent};
 use std::fmt::Write;
 use std::path::Path;
@@ -56,7 +56,16 @@ fn onto(target: &str, synapse: &str, signal: &str, sources: &[Source]) -> String
 
 /// Weight of each source's synapse just after each of its spikes has arrived, and the spikes of the target.
 fn transmitted(text: &str, sources: &[Source]) -> (Vec<Vec<f32>>, Vec<f64>) {
-    let net = Arc::new(plan(text, &[]).network.clone());
+    let (weights, sink) = followed(&plan(text, &[]).network, sources);
+    (weights, spikes_of_target(&sink))
+}
+
+fn spikes_of_target(sink: &Collected) -> Vec<f64> {
+    sink.spikes.iter().filter(|s| s.id == 0).map(|s| (s.time * 10.0).round() / 10.0).collect()
+}
+
+fn followed(net: &Network, sources: &[Source]) -> (Vec<Vec<f32>>, Collected) {
+    let net = Arc::new(net.clone());
     let mut engine = engine(&net, 1);
     let mut arrivals: Vec<(i64, usize)> =
         (0..).zip(sources).flat_map(|(i, s)| s.times.iter().map(move |t| (steps(t + s.delay), i))).collect();
@@ -69,8 +78,30 @@ fn transmitted(text: &str, sources: &[Source]) -> (Vec<Vec<f32>>, Vec<f64>) {
         let projection = net.projections.iter().position(|p| p.name == format!("S{source}")).unwrap();
         weights[source].push(engine.weights(projection).unwrap()[0].2);
     }
-    let spikes = sink.spikes.iter().filter(|s| s.id == 0).map(|s| (s.time * 10.0).round() / 10.0).collect();
-    (weights, spikes)
+    (weights, sink)
+}
+
+/// Clopath's rule in f64 on what the target's potentials were after each step: V_m, u_bar_plus, u_bar_minus, u_bar_bar.
+fn naive_clopath(neuron: &dyn Fn(&str) -> f64, rule: &dyn Fn(&str) -> f64, source: &Source, potentials: &[[f64; 4]]) -> Vec<f64> {
+    let (mut w, mut trace, mut last, delay) = (source.weight, 0.0, 0, steps(source.delay));
+    let above = |v: f64, threshold: &str| (v - neuron(threshold)).max(0.0);
+    let mut out = vec![];
+    for t in source.times.iter().map(|t| steps(*t)) {
+        for step in (last - delay + 1).max(1)..=t - delay {
+            let [v, plus, ..] = potentials[step as usize];
+            let ltp = neuron("A_LTP") * 0.1 * above(v, "theta_plus") * above(plus, "theta_minus");
+            w = (w + ltp * trace * fall(step + delay - last, rule("tau_x"))).min(rule("Wmax"));
+        }
+        if t > delay {
+            let [_, _, minus, mean] = potentials[(t - delay) as usize];
+            let homeostatic = if neuron("A_LTD_const") > 0.0 { 1.0 } else { mean * mean / neuron("u_ref_squared") };
+            w = (w - neuron("A_LTD") * above(minus, "theta_minus") * homeostatic).max(rule("Wmin"));
+        }
+        trace = trace * fall(t - last, rule("tau_x")) + 1.0 / rule("tau_x");
+        last = t;
+        out.push(w);
+    }
+    out
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -85,7 +116,7 @@ fn keys(params: &Value) -> String {
     params.as_object().unwrap().iter().map(|(k, v)| format!(", {k} = {:?}", number(v))).collect()
 }
 
-/// Every weight that NEST transmits.
+/// Every weight that NEST transmits; those of Clopath's rule also from the potentials of the target as they are here.
 #[test]
 fn weights_are_those_of_nest_at_every_spike() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nest_modulated.json");
@@ -106,30 +137,68 @@ fn weights_are_those_of_nest_at_every_spike() {
             let synapse = format!("{{ model = \"{rule}\", modulator = \"m\"{} }}", keys(&own));
             protocol(&synapse, &signal, &numbers(&case["post"]), &sources)
         } else {
-            let neuron: String = case["neuron"].as_object().unwrap().iter().map(|(k, v)| format!("{k} = {:?}, ", number(v))).collect();
+            let neuron: String =
+                case["neuron"].as_object().unwrap().iter().map(|(k, v)| format!("{k} = {:?}, ", number(v))).collect();
             let mut target = format!("model = \"aeif_psc_delta_clopath\"\nn = 1\nparams = {{ {neuron} }}\n");
             for c in case["current"].as_array().unwrap() {
                 let c = numbers(c);
-                write!(target, "[[drives]]\ntarget = \"X\"\ntype = \"dc_generator\"\nstart = {:?}\nstop = {:?}\namplitude = {:?}\n", c[0], c[1], c[2])
-                    .unwrap();
+                write!(
+                    target,
+                    "[[drives]]\ntarget = \"X\"\ntype = \"dc_generator\"\nstart = {:?}\nstop = {:?}\namplitude = {:?}\n",
+                    c[0], c[1], c[2]
+                )
+                .unwrap();
             }
             onto(&target, &format!("{{ model = \"{rule}\"{} }}", keys(params)), "{ tau = 10.0 }", &sources)
         };
-        let (ours, spikes) = transmitted(&text, &sources);
+        let clopath = rule == "clopath_synapse";
+        let mut net = plan(&text, &[]).network.clone();
+        if clopath {
+            let variables = ["V_m", "u_bar_plus", "u_bar_minus", "u_bar_bar"].map(String::from).to_vec();
+            net.probes = vec![Probe::State { population: 0, variables, neurons: vec![0], interval: 0.1 }];
+        }
+        let (ours, sink) = followed(&net, &sources);
         if let Some(theirs) = case.get("spikes") {
-            assert_eq!(spikes, numbers(theirs), "{rule}: the target's spikes");
+            assert_eq!(spikes_of_target(&sink), numbers(theirs), "{rule}: the target's spikes");
+        }
+        if clopath {
+            let mut potentials = vec![[0.0; 4]; 1 + sink.samples.len()];
+            for (_, time, values) in &sink.samples {
+                potentials[steps(*time) as usize] = std::array::from_fn(|k| values[k] as f64);
+            }
+            let synapse = &net.projections.last().unwrap().synapse;
+            let Cell::Neuron(cell) = &net.populations[0].cell else { panic!("a neuron") };
+            let own = |name: &str| match case["neuron"].get(name) {
+                Some(given) => number(given),
+                None => cell.model.params.iter().find(|p| p.name == name).unwrap().default.constant().unwrap(),
+            };
+            let of_rule = |name: &str| synapse.params[synapse.model.params.iter().position(|p| p.name == name).unwrap()];
+            for (ours, source) in ours.iter().zip(&sources) {
+                for (a, b) in ours.iter().zip(naive_clopath(&own, &of_rule, source, &potentials)) {
+                    assert!((*a as f64 - b).abs() < 1e-5 * b.abs().max(0.01 * of_rule("Wmax")), "{rule}: {a}, naive {b}");
+                }
+            }
         }
         let scale = number(&params["Wmax"]);
-        let mut worst = 0f64;
+        // Relative to the weight, or to 1 % of the bound where it is smaller.
+        let (mut worst, mut at) = (0f64, String::new());
         for (ours, source) in ours.iter().zip(list) {
             let theirs = numbers(&source["weights"]);
             assert_eq!(ours.len(), theirs.len());
-            for (a, b) in ours.iter().zip(&theirs) {
-                worst = worst.max((*a as f64 - b).abs() / b.abs().max(0.01 * scale));
+            for ((a, b), t) in ours.iter().zip(&theirs).zip(numbers(&source["times"])) {
+                let off = (*a as f64 - b).abs() / b.abs().max(0.01 * scale);
+                if off > worst {
+                    (worst, at) = (off, format!("{a}, NEST {b}, at {t} ms, delay {}", source["delay"]));
+                }
             }
         }
-        println!("{rule} {params}: largest difference {worst:.1e}");
-        assert!(worst < 1e-5, "{rule} {params}: {worst:.1e}");
+        println!("{rule} {params}: largest difference {worst:.1e}: {at}");
+        // Potentiation counts the potential at each step, one of them in the upswing, where it rises by thousands of mV in a ms: the
+        // weights tell when exactly the target spiked within a step. Solved in f64 with steps so small that they no longer matter, the
+        // target's equations give weights up to 6.8e-4 from NEST's (1.4e-5, 6.8e-4 and 3.6e-5 in the three cases); the neuron here, in
+        // f32 with substeps of 0.01 ms, is up to 4.6e-4 from that solution. The rule itself is held to 1e-5 above.
+        let bound = if clopath { 1e-3 } else { 1e-5 };
+        assert!(worst < bound, "{rule} {params}: {worst:.1e}: {at}");
     }
     for (rule, theirs) in golden["defaults"].as_object().unwrap() {
         let model = Library::built_in().unwrap().synapse(rule).unwrap();
@@ -183,6 +252,10 @@ impl Past<'_> {
     fn y(&self, t: i64, tau: f64) -> f64 {
         self.post.iter().filter(|s| **s < t).map(|s| fall(t - s, tau)).sum()
     }
+    /// A trace that each spike sets to 1, before a time: 0 before the first.
+    fn nearest(spikes: &[i64], t: i64, tau: f64) -> f64 {
+        spikes.iter().filter(|s| **s < t).max().map_or(0.0, |s| fall(t - s, tau))
+    }
     /// The signal from all jumps up to a time, that time included.
     fn signal(&self, t: i64) -> f64 {
         self.jumps.iter().filter(|j| j.0 <= t).map(|j| j.1 * fall(t - j.0, self.tau_signal)).sum()
@@ -209,14 +282,15 @@ fn naive(rule: &str, p: &dyn Fn(&str) -> f64, w0: f64, past: &Past) -> Vec<f64> 
         let rate = |trace: f64, tau: f64| 1000.0 * trace / tau;
         match rule {
             "stdp_dopamine_synapse" => {
-                // dw/dt = c (n - b), by Simpson's rule.
+                // dw/dt = c (n - b), by Simpson's rule; within the bounds at every 0.02 ms, for the signal may cross b on the way.
                 let (c, n) = (trace(&eligible, last, p("tau_c")), past.signal(last));
-                let length = (t - last) as f64 * 0.1;
                 let f = |u: f64| c * (-u / p("tau_c")).exp() * (n * (-u / past.tau_signal).exp() - p("b"));
-                let m = 200;
-                let h = length / m as f64;
-                let sum: f64 = (0..m).map(|k| f(k as f64 * h) + 4.0 * f((k as f64 + 0.5) * h) + f((k + 1) as f64 * h)).sum();
-                w = (w + sum * h / 6.0).max(p("Wmin")).min(p("Wmax"));
+                let h = 0.02;
+                for k in 0..(t - last) * 5 {
+                    let u = k as f64 * h;
+                    w += (f(u) + 4.0 * f(u + 0.5 * h) + f(u + h)) * h / 6.0;
+                    w = w.clamp(p("Wmin"), p("Wmax"));
+                }
                 match kind {
                     1 => eligible.push((t, p("A_plus") * past.x(t, p("tau_plus")))),
                     2 => eligible.push((t, -p("A_minus") * past.y(t, p("tau_minus")))),
@@ -248,6 +322,12 @@ fn naive(rule: &str, p: &dyn Fn(&str) -> f64, w0: f64, past: &Past) -> Vec<f64> 
                 let dw = p("eta") * scale * (if active { p("c") * (-w / scale).exp() } else { 0.0 } - 1.0);
                 w = (w + dw).clamp(0.0, p("Wmax"));
             }
+            // The authors' script: pre: w -= nu_pre post_1; post: w += nu_post pre post_2; each spike then sets its traces to 1.
+            "diehl_cook_synapse" if kind == 1 => {
+                let slow = Past::nearest(&past.post, t, p("tau_minus_slow"));
+                w = (w + p("nu_post") * Past::nearest(past.pre, t, p("tau_plus")) * slow).min(p("Wmax"));
+            }
+            "diehl_cook_synapse" => w = (w - p("nu_pre") * Past::nearest(&past.post, t, p("tau_minus"))).max(0.0),
             "oja_synapse" | "bcm_synapse" | "soft_wta_synapse" => {}
             other => panic!("{other} has no naive form"),
         }
@@ -291,7 +371,8 @@ fn naive_modified(modifier: &str, q: &dyn Fn(&str) -> f64, p: &dyn Fn(&str) -> f
                 chain[0] = w;
                 for k in 0..4 {
                     let (c, g) = ([2f64.powi(k as i32), 2f64.powi(k as i32 + 1)], 2f64.powi(-(k as i32)) / q("tau"));
-                    let flown = (chain[k] - chain[k + 1]) * (1.0 - (-since * g * (1.0 / c[0] + 1.0 / c[1])).exp()) / (1.0 / c[0] + 1.0 / c[1]);
+                    let flown = (chain[k] - chain[k + 1]) * (1.0 - (-since * g * (1.0 / c[0] + 1.0 / c[1])).exp())
+                        / (1.0 / c[0] + 1.0 / c[1]);
                     chain[k] -= flown / c[0];
                     chain[k + 1] += flown / c[1];
                 }
@@ -337,22 +418,27 @@ fn lively(rule: &str) -> &'static str {
         "bcm_synapse" => "eta = 0.02, tau_theta = 300.0, rho_0 = 25.0, Wmax = 80.0",
         "covariance_synapse" => "eta = 0.02, tau_mean = 500.0, Wmax = 80.0",
         "soft_wta_synapse" => "eta = 0.1, w_scale = 20.0, sigma = 15.0",
-        other => panic!("{other}"),
+        "diehl_cook_synapse" => "nu_pre = 2.0, nu_post = 3.0, Wmax = 80.0",
+        other => panic!("{other} has no parameters here"),
     }
 }
 
 const BASE: &str = "lambda = 0.03, mu_plus = 0.3, mu_minus = 0.6, tau_plus = 15.0, tau_minus = 25.0, Wmax = 80.0";
 
-fn modified(modifier: &str) -> String {
+/// A modifier with parameters that suit weights between 0 and 80.
+fn metaplastic(modifier: &str) -> &'static str {
     match modifier {
-        "gate" => "gate = \"m\"".into(),
-        "consolidation" => "metaplasticity = { model = \"consolidation\", m = 1.0, w_scale = 40.0 }".into(),
-        "bcm_threshold" => "metaplasticity = { model = \"bcm_threshold\", tau_rate = 500.0, rho_0 = 25.0, p = 1.5 }".into(),
-        "posterior" => "metaplasticity = { model = \"posterior\", sigma_prior = 2.0, sigma_obs = 5.0, tau = 800.0 }".into(),
-        "benna_fusi" => "metaplasticity = { model = \"benna_fusi\", tau = 150.0 }".into(),
-        "fusi_cascade" => "metaplasticity = { model = \"fusi_cascade\", levels = 4, weak = 10.0, strong = 60.0, least = 0.05 }".into(),
+        "consolidation" => "{ model = \"consolidation\", m = 1.0, w_scale = 40.0 }",
+        "bcm_threshold" => "{ model = \"bcm_threshold\", tau_rate = 500.0, rho_0 = 25.0, p = 1.5 }",
+        "posterior" => "{ model = \"posterior\", sigma_prior = 2.0, sigma_obs = 5.0, tau = 800.0 }",
+        "benna_fusi" => "{ model = \"benna_fusi\", tau = 150.0 }",
+        "fusi_cascade" => "{ model = \"fusi_cascade\", levels = 4, weak = 10.0, strong = 60.0, least = 0.05 }",
         other => panic!("{other} is not tested"),
     }
+}
+
+fn modified(modifier: &str) -> String {
+    if modifier == "gate" { "gate = \"m\"".into() } else { format!("metaplasticity = {}", metaplastic(modifier)) }
 }
 
 const SIGNAL: &str = "tau = 150.0";
@@ -372,16 +458,19 @@ fn weights_follow_from_spikes_and_jumps() {
         .map(|i| Source { delay: delays[i], weight: 10.0 + 10.0 * i as f64, times: train(10 + i as u64, 30.0, stop) })
         .collect();
     let library = Library::built_in().unwrap();
-    let rules = library.synapses().filter(|m| m.plasticity.is_some() && (!m.source.starts_with("NEST") || m.name.contains("dopamine")));
+    let rules =
+        library.synapses().filter(|m| m.plasticity.is_some() && (!m.source.starts_with("NEST") || m.name.contains("dopamine")));
     let mut cases: Vec<(String, String, bool)> = rules
         .map(|m| {
             let signal = if m.plasticity.as_ref().unwrap().modulator.is_some() { "modulator = \"m\", " } else { "" };
             (m.name.clone(), format!("{{ model = \"{}\", {signal}{} }}", m.name, lively(&m.name)), false)
         })
         .collect();
-    cases.extend(library.modifiers().map(|m| {
-        (m.name.clone(), format!("{{ model = \"stdp_synapse\", {BASE}, {} }}", modified(&m.name)), true)
-    }));
+    cases.extend(
+        library
+            .modifiers()
+            .map(|m| (m.name.clone(), format!("{{ model = \"stdp_synapse\", {BASE}, {} }}", modified(&m.name)), true)),
+    );
     for (name, synapse, is_modifier) in cases {
         let text = protocol(&synapse, &signal, &post, &sources);
         let (ours, spikes) = transmitted(&text, &sources);
@@ -391,16 +480,17 @@ fn weights_follow_from_spikes_and_jumps() {
         for (i, (ours, source)) in ours.iter().zip(&sources).enumerate() {
             let p = net.projections.iter().position(|p| p.name == format!("S{i}")).unwrap();
             let instance = &net.projections[p].synapse;
-            let value = |name: &str| {
-                instance.model.params.iter().position(|q| q.name == name).map(|at| instance.params[at])
-            };
+            let value = |name: &str| instance.model.params.iter().position(|q| q.name == name).map(|at| instance.params[at]);
             let must = |n: &str| value(n).unwrap_or_else(|| panic!("{name} has no {n}"));
             let pre: Vec<i64> = source.times.iter().map(|t| steps(*t)).collect();
-            let past = Past { pre: &pre, post: post.iter().map(|t| steps(*t + source.delay)).collect(), jumps: &at, tau_signal: 150.0 };
+            let past =
+                Past { pre: &pre, post: post.iter().map(|t| steps(*t + source.delay)).collect(), jumps: &at, tau_signal: 150.0 };
             let rng = instance.model.states.iter().position(|s| s.is_random());
             let word = rng.map_or(0, |k| SynapseInstance::random_word(net.seed, p, k, 0));
             let theirs = match is_modifier {
-                true => naive_modified(&name, &|n| value(&format!("{name}_{n}")).unwrap_or(1.0), &must, source.weight, &past, word),
+                true => {
+                    naive_modified(&name, &|n| value(&format!("{name}_{n}")).unwrap_or(1.0), &must, source.weight, &past, word)
+                }
                 false => naive(&name, &must, source.weight, &past),
             };
             assert_eq!(ours.len(), theirs.len());
@@ -488,13 +578,19 @@ fn bits(engine: &mut dyn Engine) -> Vec<Vec<u32>> {
 #[test]
 fn nothing_but_the_network_decides_bits() {
     let library = Library::built_in().unwrap();
-    let all: String = library.modifiers().filter(|m| m.name != "gate").map(|m| format!("\"{}\", ", m.name)).collect();
+    let chain = |without: &str| -> String {
+        let names = library.modifiers().map(|m| m.name.as_str()).filter(|n| *n != "gate" && *n != without);
+        names.map(|n| format!("{}, ", metaplastic(n))).collect()
+    };
     let mut synapses: Vec<(String, bool)> = ["stdp_dopamine_synapse", "rstdp_synapse"]
         .map(|r| (format!("{{ model = \"{r}\", modulator = \"m\", {} }}", lively(r)), false))
         .to_vec();
     synapses.push((format!("{{ model = \"oja_synapse\", {} }}", lively("oja_synapse")), false));
     synapses.push((format!("{{ model = \"soft_wta_synapse\", gate = \"m\", {} }}", lively("soft_wta_synapse")), false));
-    synapses.push((format!("{{ model = \"stdp_synapse\", {BASE}, gate = \"m\", metaplasticity = [{all}] }}"), false));
+    // After the cascade nothing is left of a step but whether it counts: all modifiers once with it, and once without.
+    for all in [chain(""), chain("fusi_cascade")] {
+        synapses.push((format!("{{ model = \"stdp_synapse\", {BASE}, gate = \"m\", metaplasticity = [{all}] }}"), false));
+    }
     synapses.push(("{ model = \"clopath_synapse\", Wmax = 100.0 }".into(), true));
     for (synapse, clopath) in synapses {
         let net = Arc::new(plan(&recurrent(&synapse, clopath), &[]).network.clone());
@@ -541,7 +637,9 @@ fn jumps_of_the_host_are_jumps() {
     let (post, times) = (train(1, 30.0, 800.0), train(9, 40.0, 800.0));
     let sources = vec![Source { delay: 1.5, weight: 40.0, times }];
     let synapse = format!("{{ model = \"rstdp_synapse\", modulator = \"m\", {} }}", lively("rstdp_synapse"));
-    let net = |jumps: &str| Arc::new(plan(&protocol(&synapse, &format!("{{ tau = 50.0{jumps} }}"), &post, &sources), &[]).network.clone());
+    let net = |jumps: &str| {
+        Arc::new(plan(&protocol(&synapse, &format!("{{ tau = 50.0{jumps} }}"), &post, &sources), &[]).network.clone())
+    };
     let (told, written) = (net(""), net(", jumps = { times = [400.1], amounts = [1.5] }"));
     let mut sink = Collected::default();
     let mut engines = [engine(&told, 1), engine(&written, 1), engine(&told, 1)];
@@ -616,7 +714,17 @@ fn oja_finds_the_first_principal_component() {
     let on = varying(77, stop / 100, |_| 500.0);
     let bursts: Vec<bool> = (0..stop / 100).map(|k| on.contains(&(k as f64))).collect();
     let pre: Vec<Vec<f64>> = (0..20)
-        .map(|i| varying(100 + i, stop, |t| if i >= 10 { 20.0 } else if bursts[t / 100] { 40.0 } else { 0.0 }))
+        .map(|i| {
+            varying(100 + i, stop, |t| {
+                if i >= 10 {
+                    20.0
+                } else if bursts[t / 100] {
+                    40.0
+                } else {
+                    0.0
+                }
+            })
+        })
         .collect();
     let target = "model = \"iaf_psc_delta\"\nn = 1\nparams = { V_th = -50.0, V_reset = -70.0, tau_m = 1e6, t_ref = 0.0 }\n";
     let w = &learned(&network(target, "{ model = \"oja_synapse\", eta = 0.02 }", "\"1 mV\"", &pre, stop), &[stop - 1])[0];
@@ -752,20 +860,28 @@ const FORGETFUL: &str = "model = \"stdp_synapse\", mu_plus = 0.0, mu_minus = 0.0
 #[test]
 fn a_chain_remembers_longer_than_a_bounded_weight() {
     let plain = retention(&format!("{{ {FORGETFUL}, lambda = 0.1 }}"), 20.0, 10_000);
-    let chain = retention(&format!("{{ {FORGETFUL}, lambda = 0.1, metaplasticity = {{ model = \"benna_fusi\", tau = 500.0 }} }}"), 20.0, 10_000);
+    let chain = retention(
+        &format!("{{ {FORGETFUL}, lambda = 0.1, metaplasticity = {{ model = \"benna_fusi\", tau = 500.0 }} }}"),
+        20.0,
+        10_000,
+    );
     println!("plain {plain:.1?} chain {chain:.1?}");
     assert!(plain[0] > 1.0 && mean(&chain[1..]) > 1.0 && mean(&chain[1..]) > 2.0 * mean(&plain[1..]), "{plain:?} {chain:?}");
 }
 
+/// Weak and strong lie inside the rule's interval: at its end an additive rule makes no step, and nothing would drive a synapse deeper.
 #[test]
 fn a_cascade_remembers_longer_than_a_switch() {
     let cascade = |levels: u32| {
-        let modifier = format!("metaplasticity = {{ model = \"fusi_cascade\", levels = {levels}, least = 0.02 }}");
+        let modifier =
+            format!("metaplasticity = {{ model = \"fusi_cascade\", levels = {levels}, weak = 0.2, strong = 0.8, least = 0.02 }}");
         retention(&format!("{{ {FORGETFUL}, lambda = 0.05, {modifier} }}"), 5.0, 2000)
     };
     let (switch, deep) = (cascade(1), cascade(5));
     println!("switch {switch:.1?} cascade {deep:.1?}");
-    assert!(mean(&deep) > 1.5 && mean(&deep) > 1.5 * mean(&switch), "{switch:?} {deep:?}");
+    // The target's first spike after the pairing comes after the second reading: until then both know everything.
+    assert!(switch[..2] == deep[..2], "{switch:?} {deep:?}");
+    assert!(mean(&deep[2..]) > 1.5 && mean(&deep[2..]) > 1.5 * mean(&switch[2..]), "{switch:?} {deep:?}");
 }
 
 /// Excitatory synapses that learn, under a rule of homeostasis; all weights recorded each time it acts.
@@ -777,14 +893,14 @@ fn homeostatic(rule: &str, duration: f64) -> String {
 }
 
 /// Targets and weights at each recorded time, of a run in one piece or stopped at 120 ms and gone on from its checkpoint.
-fn recorded(rule: &str, stopped: bool) -> (Vec<u64>, Vec<Vec<f32>>) {
+fn recorded(rule: &str, engine: &str, stopped: bool) -> (Vec<u64>, Vec<Vec<f32>>) {
     let folder = tempfile::tempdir().unwrap();
     let run = |duration: f64, options: Options| {
         let stop = std::sync::atomic::AtomicBool::new(false);
         sharpwave::run::run(&plan(&homeostatic(rule, duration), &[]), &options, &Silent, &stop).unwrap_or_else(|e| panic!("{e}"))
     };
     let (out, checkpoint) = (folder.path().join("a.h5"), folder.path().join("a.checkpoint"));
-    let common = Options { engine: Some("cpu".into()), threads: Some(2), out: Some(out.clone()), ..Options::default() };
+    let common = Options { engine: Some(engine.into()), threads: Some(2), out: Some(out.clone()), ..Options::default() };
     if stopped {
         run(120.0, Options { checkpoint: Some(checkpoint.clone()), checkpoint_every: Some(60.0), ..common.clone() });
         run(300.0, Options { resume: Some(checkpoint), threads: Some(1), ..common });
@@ -804,19 +920,37 @@ fn homeostasis_acts_at_its_times() {
         targets.iter().zip(row).for_each(|(t, w)| sums[*t as usize] += *w as f64);
         sums
     };
-    let (targets, rows) = recorded("normalise = 200.0", false);
-    assert_eq!(rows.len(), 7, "at 0, 50, ..., 300 ms");
-    for row in &rows[1..] {
-        assert!(sums(&targets, row).iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0));
-        assert!(row.iter().any(|w| (*w - row[0]).abs() > 1.0), "plasticity goes on in between");
+    for engine in ["cpu", "event"] {
+        let (targets, rows) = recorded("normalise = 200.0", engine, false);
+        assert_eq!(rows.len(), 7, "{engine}: at 0, 50, ..., 300 ms");
+        for row in &rows[1..] {
+            assert!(sums(&targets, row).iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0), "{engine}");
+            assert!(row.iter().any(|w| (*w - row[0]).abs() > 1.0), "{engine}: plasticity goes on in between");
+        }
     }
-    // Neurons far below the target rate are scaled up; gone on from a checkpoint between two times, bit for bit.
-    let scaling = "scaling = { target = \"200 Hz\", gain = 0.002 }";
-    let (whole, parts) = (recorded(scaling, false), recorded(scaling, true));
-    let total = |row: &[f32]| row.iter().map(|w| *w as f64).sum::<f64>();
-    assert!(total(&whole.1[1]) > 1.1 * total(&whole.1[0]), "{} {}", total(&whole.1[0]), total(&whole.1[1]));
-    assert!(whole.1.last() == parts.1.last(), "resumed");
-    let text = homeostatic("normalise = 200.0", 100.0);
-    let error = sharpwave::run::run(&plan(&text, &[]), &Options { engine: Some("event".into()), ..Options::default() }, &Silent, &false.into());
-    assert!(error.is_err());
+    // The first time it acts: each target's weights, as they are without it, times 1 + gain (target - rate), within the bound.
+    let scaling = "scaling = { target = \"150 Hz\", gain = 0.01 }";
+    let (whole, parts) = (recorded(scaling, "cpu", false), recorded(scaling, "cpu", true));
+    let alone = homeostatic("normalise = 200.0", 300.0);
+    let net = Arc::new(plan(alone.split("[[homeostasis]]").next().unwrap(), &[]).network.clone());
+    let (mut engine, mut sink) = (engine(&net, 1), Collected::default());
+    engine.advance(500, &mut sink).unwrap();
+    let p = net.projections.iter().position(|p| p.name == "in").unwrap();
+    engine.scale_weights(p, &|_, _| 1.0).unwrap();
+    let own = engine.weights(p).unwrap();
+    let rates: Vec<f64> = (0..40).map(|i| 20.0 * sink.spikes.iter().filter(|s| s.id == i).count() as f64).collect();
+    let factor = |target: u64| 1.0 + 0.01 * (150.0 - rates[target as usize]);
+    assert!(rates.iter().any(|r| *r > 150.0) && rates.iter().any(|r| *r < 150.0), "both up and down: {rates:?}");
+    assert_eq!(own.len(), whole.1[1].len());
+    for ((target, w), (_, to, before)) in whole.0.iter().zip(&whole.1[1]).zip(&own) {
+        assert_eq!(*target, *to as u64);
+        let wanted = (*before as f64 * factor(*target)).clamp(0.0, 80.0);
+        assert!(
+            (*w as f64 - wanted).abs() < 1e-6 * wanted,
+            "{w} {wanted} onto {target}, which spikes at {} Hz",
+            rates[*target as usize]
+        );
+    }
+    // Gone on from a checkpoint between two times, bit for bit.
+    assert!(whole.1[3..] == parts.1[parts.1.len() - 4..], "resumed");
 }

@@ -3,26 +3,27 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, s0: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32) {
-    (s0, out)
+fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32, f32) {
+    (s0, s1, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, s0: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32) {
-    let v3 = f_neg(x1);
-    let v5 = f_mul(v3, c3);
-    let v6 = f_exp(v5);
-    let v7 = f_mul(c1, v6);
-    let v9 = f_mul(v7, x8);
-    let v10 = f_add(s0, v9);
-    let v12 = f_min(v10, c2);
-    (v12, out)
+fn update(c0: f32, c1: f32, c2: f32, c3: f32, s0: f32, s1: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, x8: f32, out: f32) -> (f32, f32, f32) {
+    let v3 = f_mul(c1, s1);
+    let v5 = f_neg(x1);
+    let v7 = f_mul(v5, c3);
+    let v8 = f_exp(v7);
+    let v9 = f_mul(v3, v8);
+    let v11 = f_mul(v9, x8);
+    let v12 = f_add(s0, v11);
+    let v14 = f_min(v12, c2);
+    (v14, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "diehl_cook_synapse_on_post", 0xff9ceb0e7e0b6070, integrate: false,
+    "diehl_cook_synapse_on_post", 0x89f07cea6c830533, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32),
-    states: (s0: f32 = 0),
+    states: (s0: f32 = 0, s1: f32 = 1),
     inputs: (x0, x1, x2, x3, x4, x5, x6, x7, x8),
-    output: out: f32 = 1
+    output: out: f32 = 2
 }
