@@ -198,7 +198,8 @@ fn projection_importance_and_posterior_keep_old_tasks() {
 fn metaplasticity_keeps_old_tasks_without_their_boundaries() {
     let methods = ["sequential", "metaplastic"];
     let Some(all) = forgetting("metaplastic_mnist", &[], &methods) else { return };
-    assert!(all[0].1 > 5.0 && all[1].1 < all[0].1 / 2.0 && all[1].0 > 70.0, "{all:?}");
+    // So few images at a constant rate make even the unprotected network forget little: two points, ten times what the other one does.
+    assert!(all[0].1 > 1.5 && all[1].1 < all[0].1 / 3.0 && all[1].0 > all[0].0 && all[1].0 > 80.0, "{all:?}");
 }
 
 #[test]
