@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! scenario (TOML) -> network (populations, projections) -> engine (cpu | event | gpu) -> recording (HDF5)
+//! transformer on disk -> bridge (decoder with hooks at every linear layer) -> tokens, logits, what the hooks saw
 //! ```
 //! Each arrow is one function with plain data on both sides; no arrow points back. Invariants that every module keeps:
 //! the same scenario and seed give the same spikes for any number of threads; random numbers are functions of
 //! (seed, owner, element, time); synaptic input is summed in integers; quantities are in ms, mV, pA, pF, nS, Hz.
 
+pub mod bridge;
 pub mod engine;
 pub mod error;
 pub mod learning;

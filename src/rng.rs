@@ -18,6 +18,7 @@ pub enum Purpose {
     Encoder = 10,
     SynapseParameter = 11,
     Posterior = 12,
+    Token = 13,
 }
 
 pub(crate) const M0: u32 = 0xD251_1F53;

@@ -12,6 +12,7 @@ macro_rules! note {
 
 mod data;
 mod devices;
+mod model;
 mod models;
 mod plot;
 mod progress;
@@ -42,6 +43,8 @@ enum Command {
     Check(run::CheckArguments),
     /// List the neuron and synapse models, or show one
     Models(models::ModelsArguments),
+    /// Look at a transformer, or let it write
+    Model(model::ModelArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
     /// Run a learning protocol, or list those there are
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, &arguments.models),
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
+        Command::Model(model) => model::model(model),
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
@@ -85,12 +89,17 @@ fn result_line(text: std::fmt::Arguments<'_>) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
-        let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
-        if !gone {
-            note!("error: the results cannot be printed: {error}");
-        }
-        std::process::exit(if gone { 0 } else { 1 });
+        unprintable(&error);
     }
+}
+
+/// Ends the program, as nobody can read its results.
+fn unprintable(error: &std::io::Error) -> ! {
+    let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+    if !gone {
+        note!("error: the results cannot be printed: {error}");
+    }
+    std::process::exit(if gone { 0 } else { 1 });
 }
 
 /// Print an error with its place, a caret under what is wrong, and the remedy.

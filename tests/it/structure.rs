@@ -59,6 +59,13 @@ fn the_hdf5_library_is_named_only_by_its_sink() {
 }
 
 #[test]
+fn the_transformer_libraries_are_named_only_by_the_bridge() {
+    for word in ["candle_core", "tokenizers::", "gemm::"] {
+        assert_eq!(code_lines_with(word, |f| f.starts_with("bridge/")), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn every_source_file_opens_with_what_it_promises() {
     for (file, text) in sources() {
         assert!(text.starts_with("//!"), "src/{file} does not open with //!");

@@ -1,0 +1,314 @@
+//! The transformer that learns: a Llama-family decoder in float32, read from safetensors or GGUF, with hooks at every linear
+//! layer. The only place that knows candle. `Source` is a model on disk, checked; `Host` is one in memory.
+//!
+//! ```text
+//! path -> Source (config, tensors, tokenizer) -> Host (Decoder, Tokenizer) -> tokens, logits, what hooks saw
+//! ```
+
+pub mod config;
+pub mod decoder;
+mod gguf;
+pub mod hooks;
+mod matmul;
+pub mod sample;
+pub mod tokenizer;
+pub mod weights;
+
+use crate::error::{Error, Result, nearest};
+use config::Config;
+use decoder::{Decoder, Logits};
+use gguf::Gguf;
+use hooks::Hooks;
+use md5::{Digest, Md5};
+use sample::Sampler;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use tokenizer::Tokenizer;
+use weights::Tensors;
+
+/// The name of the model that is part of the program.
+pub const BUILT_IN: &str = "stories260k";
+
+macro_rules! built_in {
+    ($file:literal) => {
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/transformers/stories260K/", $file))
+    };
+}
+
+/// A model that was found and checked: its tensors are all there with the right shapes, but not in memory.
+pub struct Source {
+    /// As the user named it.
+    pub name: String,
+    pub format: Format,
+    pub config: Config,
+    tensors: Tensors,
+    vocabulary: Vocabulary,
+}
+
+/// How a model is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Safetensors,
+    Gguf,
+}
+
+enum Vocabulary {
+    File(PathBuf),
+    BuiltIn(&'static [u8]),
+    Embedded,
+}
+
+/// What `Source::summary` tells.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    pub name: String,
+    pub format: Format,
+    pub architecture: &'static str,
+    pub layers: usize,
+    pub width: usize,
+    pub feed_forward: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub vocabulary: usize,
+    pub context: usize,
+    pub rope_theta: f64,
+    /// As text; null where frequencies are not scaled.
+    pub rope_scaling: Option<String>,
+    pub window: Option<usize>,
+    pub tied_embedding: bool,
+    /// Numbers in the model, each weight counted once.
+    pub parameters: u64,
+    /// Tensors by how they are stored.
+    pub tensors: BTreeMap<String, usize>,
+    /// Where the tokenizer is read from, and its number of tokens.
+    pub tokenizer: String,
+    pub tokens: usize,
+    /// Tokens that end a text.
+    pub eos: Vec<u32>,
+    /// MD5 of the configuration and of all weights as stored.
+    pub fingerprint: String,
+}
+
+impl Source {
+    /// A folder as Hugging Face has them, a folder with one GGUF file, a GGUF file, or the name of the built-in model.
+    pub fn open(name: &str) -> Result<Source> {
+        let path = Path::new(name);
+        if path.is_dir() {
+            return Source::folder(name, path);
+        }
+        if path.is_file() {
+            return match path.extension().and_then(|e| e.to_str()) {
+                Some("gguf") => Source::gguf(name, path),
+                Some("safetensors") => Source::folder(name, path.parent().unwrap_or(Path::new("."))),
+                _ => Err(Error::input(
+                    format!("{name} is neither a folder nor a .gguf file"),
+                    "name the folder that holds config.json and model.safetensors, or a GGUF file",
+                )),
+            };
+        }
+        if name.eq_ignore_ascii_case(BUILT_IN) {
+            return Source::built_in();
+        }
+        let remedy = match nearest(name, [BUILT_IN]) {
+            Some(near) => format!("did you mean the built-in `{near}`?"),
+            None => format!("name a model folder or a GGUF file that exists, or `{BUILT_IN}`, which is built in"),
+        };
+        Err(Error::input(format!("there is no model {name}"), remedy))
+    }
+
+    /// The model that is part of the program: stories260K.
+    pub fn built_in() -> Result<Source> {
+        let text = |bytes: &'static [u8]| std::str::from_utf8(bytes).unwrap_or("");
+        let mut config = Config::from_json(text(built_in!("config.json")), "config.json of the built-in model")?;
+        end_tokens(&mut config, text(built_in!("generation_config.json")));
+        let tensors = Tensors::built_in(built_in!("model.safetensors"), "model.safetensors of the built-in model")?;
+        let vocabulary = Vocabulary::BuiltIn(built_in!("tokenizer.json"));
+        Source::checked(BUILT_IN, Format::Safetensors, config, tensors, vocabulary)
+    }
+
+    fn folder(name: &str, folder: &Path) -> Result<Source> {
+        let safetensors = ["model.safetensors", "model.safetensors.index.json"].iter().any(|f| folder.join(f).is_file());
+        if !safetensors {
+            let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
+            let mut files = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "gguf"));
+            return match (files.next(), files.next()) {
+                (Some(one), None) => Source::gguf(name, &one),
+                (Some(_), Some(_)) => Err(Error::input(format!("{name} holds several GGUF files"), "name one of them")),
+                (None, _) => Err(Error::input(
+                    format!("{name} holds no weights"),
+                    "a model folder holds config.json and model.safetensors (or its index and parts), or a GGUF file",
+                )),
+            };
+        }
+        let path = folder.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
+        let mut config = Config::from_json(&text, &path.display().to_string())?;
+        end_tokens(&mut config, &std::fs::read_to_string(folder.join("generation_config.json")).unwrap_or_default());
+        let vocabulary = Vocabulary::File(folder.join("tokenizer.json"));
+        Source::checked(name, Format::Safetensors, config, Tensors::folder(folder)?, vocabulary)
+    }
+
+    fn gguf(name: &str, path: &Path) -> Result<Source> {
+        let tensors = Tensors::gguf(Gguf::open(path)?);
+        let config = Config::from_gguf(&tensors)?;
+        let beside = path.with_file_name("tokenizer.json");
+        let vocabulary = if beside.is_file() { Vocabulary::File(beside) } else { Vocabulary::Embedded };
+        Source::checked(name, Format::Gguf, config, tensors, vocabulary)
+    }
+
+    fn checked(name: &str, format: Format, config: Config, tensors: Tensors, vocabulary: Vocabulary) -> Result<Source> {
+        tensors.check(&config)?;
+        Ok(Source { name: name.into(), format, config, tensors, vocabulary })
+    }
+
+    /// Numbers in the model, each weight counted once.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.parameters(&self.config)
+    }
+
+    /// MD5, in hexadecimal, of the configuration and of all weights as stored: what an adapter names its model by. The same
+    /// for one file and for several, and for a copy elsewhere.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut digest = Md5::new();
+        digest.update(self.config.canonical());
+        self.tensors.raw(&mut |bytes| digest.update(bytes))?;
+        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Reads the tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let size = self.config.vocabulary;
+        match (&self.vocabulary, self.tensors.as_gguf()) {
+            (Vocabulary::BuiltIn(bytes), _) => Tokenizer::from_json(bytes, "tokenizer.json of the built-in model", size),
+            (Vocabulary::Embedded, Some(gguf)) => Tokenizer::from_gguf(gguf, size),
+            (Vocabulary::File(path), _) if path.is_file() => Tokenizer::from_file(path, size),
+            _ => Err(Error::input(
+                format!("{} has no tokenizer.json", self.name),
+                "put the model's tokenizer.json beside its weights",
+            )),
+        }
+    }
+
+    /// What there is to know without computing. Reads all weights once, for the fingerprint.
+    pub fn summary(&self) -> Result<Summary> {
+        let c = &self.config;
+        let tokenizer = self.tokenizer()?;
+        let mut tensors = BTreeMap::new();
+        self.tensors.infos().for_each(|info| *tensors.entry(info.kind.clone()).or_insert(0) += 1);
+        let scaled = c.rope_scaling != config::RopeScaling::None;
+        Ok(Summary {
+            name: self.name.clone(),
+            format: self.format,
+            architecture: c.architecture.name(),
+            layers: c.layers,
+            width: c.width,
+            feed_forward: c.feed_forward,
+            heads: c.heads,
+            kv_heads: c.kv_heads,
+            head_dim: c.head_dim,
+            vocabulary: c.vocabulary,
+            context: c.context,
+            rope_theta: c.rope_theta,
+            rope_scaling: scaled.then(|| format!("{:?}", c.rope_scaling)),
+            window: c.window,
+            tied_embedding: c.tied,
+            parameters: self.parameters(),
+            tensors,
+            tokens: tokenizer.size(),
+            tokenizer: tokenizer.source,
+            eos: c.eos.clone(),
+            fingerprint: self.fingerprint()?,
+        })
+    }
+
+    /// Reads the weights as float32. Refused when there is not enough memory for them.
+    pub fn load(&self) -> Result<Host> {
+        let need = self.parameters().saturating_mul(4);
+        if let Some(free) = crate::network::memory::available()
+            && need > free
+        {
+            let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+            return Err(Error::Memory {
+                message: format!(
+                    "{} needs {:.2} GiB of memory in float32, {:.2} GiB are available",
+                    self.name,
+                    gib(need),
+                    gib(free)
+                ),
+                remedy: "use a smaller model".into(),
+            });
+        }
+        Ok(Host { tokenizer: self.tokenizer()?, decoder: self.tensors.decoder(&self.config)? })
+    }
+}
+
+/// generation_config.json has the last word on the tokens that end a text.
+fn end_tokens(config: &mut Config, text: &str) {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let eos = config::token_ids(json.get("eos_token_id"));
+    if !eos.is_empty() {
+        config.eos = eos;
+    }
+}
+
+/// A model in memory.
+#[derive(Debug)]
+pub struct Host {
+    pub decoder: Decoder,
+    pub tokenizer: Tokenizer,
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The model said so.
+    Token,
+    /// As many tokens as were asked for.
+    Length,
+    /// The model's context is full.
+    Context,
+    /// The caller had enough.
+    Caller,
+}
+
+impl Host {
+    /// The model of this name or path, in memory.
+    pub fn open(name: &str) -> Result<Host> {
+        Source::open(name)?.load()
+    }
+
+    /// Continues `prompt` by up to `limit` tokens, each handed to `each` as soon as it is chosen. The token that ends a text is
+    /// not part of it. Refuses an empty prompt and one beyond the context.
+    pub fn generate(
+        &self,
+        prompt: &[u32],
+        limit: usize,
+        sampler: &mut Sampler,
+        hooks: &mut dyn Hooks,
+        mut each: impl FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<Ending> {
+        let config = &self.decoder.config;
+        let mut cache = [self.decoder.cache()];
+        let mut output = self.decoder.forward(&mut cache, &[prompt], Logits::Last, hooks)?;
+        for n in 1..=limit {
+            let token = sampler.next(output.row(0));
+            if config.eos.contains(&token) {
+                return Ok(Ending::Token);
+            }
+            if each(token).is_break() {
+                return Ok(Ending::Caller);
+            }
+            if n < limit {
+                if cache[0].positions() >= config.context {
+                    return Ok(Ending::Context);
+                }
+                output = self.decoder.forward(&mut cache, &[&[token]], Logits::Last, hooks)?;
+            }
+        }
+        Ok(Ending::Length)
+    }
+}

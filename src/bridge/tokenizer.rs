@@ -1,0 +1,194 @@
+//! Text to tokens and back: a tokenizer.json, or the byte-level BPE that a GGUF file embeds. Knows no weights; a vocabulary
+//! that does not fit the embedding is refused.
+
+use super::gguf::Gguf;
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A model's tokenizer.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// Where it was read from.
+    pub source: String,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokenizer of {} tokens from {}", self.size(), self.source)
+    }
+}
+
+impl Tokenizer {
+    /// From the bytes of a tokenizer.json, which `file` names in messages. `vocabulary` is the number of embeddings.
+    pub fn from_json(bytes: &[u8], file: &str, vocabulary: usize) -> Result<Tokenizer> {
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| {
+            Error::input(format!("{file} cannot be read: {e}"), "take tokenizer.json as it was published with the model")
+        })?;
+        Tokenizer::checked(inner, file, vocabulary)
+    }
+
+    /// From a file.
+    pub fn from_file(path: &Path, vocabulary: usize) -> Result<Tokenizer> {
+        let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+        Tokenizer::from_json(&bytes, &path.display().to_string(), vocabulary)
+    }
+
+    fn checked(mut inner: tokenizers::Tokenizer, file: &str, vocabulary: usize) -> Result<Tokenizer> {
+        // A text is never cut or filled up here, whatever the tokenizer was last used for.
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|e| Error::input(format!("{file}: {e}"), "take the tokenizer as it was published"))?;
+        let beyond = inner.get_vocab(true).into_iter().filter(|(_, id)| *id as usize >= vocabulary).max_by_key(|(_, id)| *id);
+        match beyond {
+            Some((token, id)) => Err(Error::input(
+                format!("{file}: token `{token}` has the number {id}, the model has {vocabulary} embeddings"),
+                "use the tokenizer that belongs to the model",
+            )),
+            None => Ok(Tokenizer { inner, source: file.into() }),
+        }
+    }
+
+    /// From the metadata of a GGUF file.
+    pub(super) fn from_gguf(gguf: &Gguf, vocabulary: usize) -> Result<Tokenizer> {
+        let file = gguf.path.display().to_string();
+        let beside = "put the model's tokenizer.json beside the file";
+        let model = gguf.text("tokenizer.ggml.model")?.unwrap_or("none");
+        if model != "gpt2" {
+            let what =
+                format!("{file}: the embedded tokenizer is of the kind `{model}`; only `gpt2` (byte-level BPE) is understood");
+            return Err(Error::input(what, beside));
+        }
+        let missing = |key: &str| Error::input(format!("{file}: the embedded tokenizer has no `{key}`"), beside);
+        let tokens = gguf.texts("tokenizer.ggml.tokens")?.ok_or_else(|| missing("tokenizer.ggml.tokens"))?;
+        let merges = gguf.texts("tokenizer.ggml.merges")?.ok_or_else(|| missing("tokenizer.ggml.merges"))?;
+        let kinds = gguf.integers("tokenizer.ggml.token_type")?.unwrap_or_default();
+        let name = gguf.text("tokenizer.ggml.pre")?.unwrap_or("default");
+        let Some((steps, first_token, ignore_merges)) = pre_tokenizer(name) else {
+            let what = format!("{file}: the embedded tokenizer splits text by the rules of `{name}`, which are not understood");
+            return Err(Error::input(what, beside));
+        };
+        let merges: Option<Vec<(&str, &str)>> = merges.iter().map(|m| m.split_once(' ')).collect();
+        let merges =
+            merges.ok_or_else(|| Error::input(format!("{file}: a merge of the embedded tokenizer is not a pair"), beside))?;
+        let vocab: serde_json::Map<String, Value> =
+            tokens.iter().enumerate().map(|(id, token)| (token.to_string(), Value::from(id))).collect();
+        // Control tokens (3) are not text; those that users defined (4) are.
+        let added =
+            kinds.iter().zip(&tokens).enumerate().filter(|(_, (kind, _))| matches!(**kind, 3 | 4)).map(|(id, (kind, token))| {
+                json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+                "special": *kind == 3})
+            });
+        let bos = gguf.integer("tokenizer.ggml.bos_token_id")?.filter(|_| first_token);
+        let bos = match gguf.flag("tokenizer.ggml.add_bos_token")? {
+            Some(false) => None,
+            Some(true) => gguf.integer("tokenizer.ggml.bos_token_id")?,
+            None => bos,
+        };
+        let bos = bos.and_then(|id| tokens.get(id as usize).map(|token| (id, *token)));
+        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+        let post = bos.map(|(id, token)| {
+            let first = json!({"SpecialToken": {"id": token, "type_id": 0}});
+            let special = json!({ token: {"id": token, "ids": [id], "tokens": [token]} });
+            json!({"type": "TemplateProcessing", "single": [first, text], "pair": [first, text], "special_tokens": special})
+        });
+        let whole = json!({
+            "version": "1.0",
+            "added_tokens": added.collect::<Vec<Value>>(),
+            "normalizer": if name.contains("qwen") { json!({"type": "NFC"}) } else { Value::Null },
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
+            "post_processor": post,
+            "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+            "model": {"type": "BPE", "ignore_merges": ignore_merges, "vocab": vocab, "merges": merges},
+        });
+        Tokenizer::from_json(whole.to_string().as_bytes(), &format!("{file} (embedded)"), vocabulary)
+    }
+
+    /// Tokens that it knows.
+    pub fn size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The tokens of a text, with those that the model's texts start with.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, true);
+        let encoding = encoding
+            .map_err(|e| Error::input(format!("the text cannot be tokenized: {e}"), "use a text that this model knows"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of tokens; control tokens are left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let text = self.inner.decode(ids, true);
+        text.map_err(|e| {
+            Error::input(format!("tokens of {} cannot be decoded: {e}", self.source), "use the model's own tokenizer")
+        })
+    }
+
+    /// The number of a token by its text.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Text that appears token by token after `prompt`.
+    pub fn stream(&self, prompt: &[u32]) -> TextStream<'_> {
+        TextStream { tokenizer: self, ids: prompt.to_vec(), start: prompt.len().saturating_sub(6), read: prompt.len() }
+    }
+}
+
+/// Whole characters as soon as their tokens are there: a token may end inside one.
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    ids: Vec<u32>,
+    /// Decoding starts here, a little before what is new, because the text of a token may depend on the one before.
+    start: usize,
+    /// Tokens whose text was given out.
+    read: usize,
+}
+
+impl TextStream<'_> {
+    /// The text that this token completes; may be empty.
+    pub fn push(&mut self, token: u32) -> Result<String> {
+        self.ids.push(token);
+        let new = self.rest()?;
+        if new.is_empty() || new.ends_with('\u{FFFD}') {
+            return Ok(String::new());
+        }
+        self.start = self.read;
+        self.read = self.ids.len();
+        Ok(new)
+    }
+
+    /// What is left at the end: a character that was never completed, as a replacement character.
+    pub fn finish(self) -> Result<String> {
+        self.rest()
+    }
+
+    fn rest(&self) -> Result<String> {
+        let old = self.tokenizer.decode(&self.ids[self.start..self.read])?;
+        let all = self.tokenizer.decode(&self.ids[self.start..])?;
+        Ok(all.strip_prefix(&old).unwrap_or("").to_string())
+    }
+}
+
+/// How llama.cpp's `tokenizer.ggml.pre` splits text: the steps, whether texts start with the first token unless the file says
+/// otherwise, and whether whole words of the vocabulary are taken without merging.
+fn pre_tokenizer(name: &str) -> Option<(Value, bool, bool)> {
+    const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
+    const REST: &str = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    let bytes = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
+    let split = |digits: &str| {
+        let regex = format!("{WORDS}{digits}{REST}");
+        json!([{"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false}, bytes(false)])
+    };
+    match name {
+        "default" | "gpt2" | "gpt-2" => Some((json!([bytes(true)]), false, false)),
+        "smollm" | "starcoder" | "refact" | "command-r" => {
+            Some((json!([{"type": "Digits", "individual_digits": true}, bytes(true)]), false, false))
+        }
+        "llama3" | "llama-v3" | "llama-bpe" => Some((split(r"\p{N}{1,3}"), true, true)),
+        "qwen2" | "deepseek-r1-qwen" => Some((split(r"\p{N}"), false, false)),
+        _ => None,
+    }
+}

@@ -1,0 +1,114 @@
+//! `sharpwave model`: what a transformer is, and text that it writes.
+
+use clap::{Args, Subcommand};
+use sharpwave::bridge::sample::Sampler;
+use sharpwave::bridge::{Ending, Source, Summary};
+use sharpwave::error::{Error, Result};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub struct ModelArguments {
+    #[command(subcommand)]
+    command: ModelCommand,
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// Architecture, sizes, how the weights are stored, tokenizer and fingerprint
+    Info {
+        /// Model folder, GGUF file, or stories260k, which is built in
+        path: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Continue a text; prints the continuation alone
+    Generate(GenerateArguments),
+}
+
+#[derive(Args)]
+struct GenerateArguments {
+    /// Model folder, GGUF file, or stories260k, which is built in
+    #[arg(long, value_name = "PATH")]
+    model: String,
+    /// The text to continue
+    prompt: String,
+    /// Tokens to write at most
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    tokens: usize,
+    /// 0 takes the most probable token, higher values draw more freely
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
+    temperature: f64,
+    /// Seed of the draws
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+}
+
+pub fn model(arguments: &ModelArguments) -> Result<ExitCode> {
+    match &arguments.command {
+        ModelCommand::Info { path, json } => {
+            let summary = Source::open(path)?.summary()?;
+            match json {
+                true => out!(
+                    "{}",
+                    serde_json::to_string_pretty(&summary).map_err(|e| Error::input(e.to_string(), "leave out --json"))?
+                ),
+                false => info(&summary),
+            }
+        }
+        ModelCommand::Generate(arguments) => generate(arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn info(s: &Summary) {
+    let stored: Vec<String> = s.tensors.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    let format = format!("{:?}", s.format).to_lowercase();
+    let eos: Vec<String> = s.eos.iter().map(u32::to_string).collect();
+    out!("{}", s.name);
+    out!("  architecture  {}, {} layers, width {}, feed-forward {}", s.architecture, s.layers, s.width, s.feed_forward);
+    out!("  attention     {} query heads, {} key/value heads of size {}", s.heads, s.kv_heads, s.head_dim);
+    let (scaling, window) = (s.rope_scaling.as_deref().unwrap_or("none"), s.window.map(|w| format!(", window {w}")));
+    out!("  positions     {}, RoPE base {}, scaling {scaling}{}", s.context, s.rope_theta, window.unwrap_or_default());
+    out!("  vocabulary    {}{}", s.vocabulary, if s.tied_embedding { ", lm_head tied to the embedding" } else { "" });
+    out!("  parameters    {}", s.parameters);
+    out!("  stored as     {format}: {} tensors ({})", s.tensors.values().sum::<usize>(), stored.join(", "));
+    out!("  tokenizer     {} tokens from {}; texts end at {}", s.tokens, s.tokenizer, eos.join(", "));
+    out!("  fingerprint   {}", s.fingerprint);
+}
+
+fn generate(arguments: &GenerateArguments) -> Result<()> {
+    let mut sampler = Sampler::new(arguments.temperature, arguments.seed)?;
+    let host = Source::open(&arguments.model)?.load()?;
+    let prompt = host.tokenizer.encode(&arguments.prompt)?;
+    let mut text = host.tokenizer.stream(&prompt);
+    let mut failed = None;
+    let ending = host.generate(&prompt, arguments.tokens, &mut sampler, &mut (), |token| match text.push(token) {
+        Ok(piece) => {
+            print(&piece);
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    out!("{}", text.finish()?);
+    if ending == Ending::Context {
+        note!("the model's context of {} tokens is full", host.decoder.config.context);
+    }
+    Ok(())
+}
+
+/// A piece of text at once, without the end of a line.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        super::unprintable(&error);
+    }
+}
