@@ -1,0 +1,23 @@
+//! What a model learned from experience: the experiences themselves, what each left in a layer, and how both are kept.
+//! Plain data on both sides; the transformer is the bridge's, file formats of adapters are the export's.
+
+pub mod experience;
+
+use crate::bridge::hooks::Site;
+
+/// What one experience left in one linear layer: the makings of a rank-1 term. The layer's whole change is a function of its
+/// engrams in the order they were written, so taking one out leaves a memory that never held it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Engram {
+    /// `id` of the experience.
+    pub experience: String,
+    pub site: Site,
+    /// Input of the layer at the position written: inputs.
+    pub key: Vec<f32>,
+    /// The presynaptic trace as spikes coded it, in whitened coordinates: inputs; empty where the key itself counts.
+    pub trace: Vec<f32>,
+    /// Change of the layer's output at the key: outputs.
+    pub value: Vec<f32>,
+    /// Further keys whose outputs it must not change: any number x inputs.
+    pub guards: Vec<f32>,
+}
