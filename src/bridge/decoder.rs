@@ -6,6 +6,7 @@ use super::hooks::{Hooks, Linear, Row, Site};
 use super::matmul::{self, View};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Queries that look back together: bounds the memory of their scores.
@@ -125,6 +126,8 @@ pub enum Logits {
     Skip,
     /// The last position of each sequence.
     Last,
+    /// As many last positions of each sequence.
+    Tail(usize),
     /// Every position of this call.
     All,
 }
@@ -170,7 +173,13 @@ impl Decoder {
     /// Appends `tokens[i]` to the sequence of `caches[i]`. What is refused leaves the caches as they were.
     pub fn forward(&self, caches: &mut [Cache], tokens: &[&[u32]], want: Logits, hooks: &mut dyn Hooks) -> Result<Output> {
         let sequences: Vec<Option<usize>> = (0..tokens.len()).map(Some).collect();
-        self.append(caches, tokens, &sequences, want, hooks)
+        self.append(caches, tokens, &sequences, self.config.layers, want, hooks)
+    }
+
+    /// The same, up to the residual entering `layer` (hooks see it) and no further; `resume` goes on from there.
+    pub fn forward_until(&self, layer: usize, caches: &mut [Cache], tokens: &[&[u32]], hooks: &mut dyn Hooks) -> Result<()> {
+        let sequences: Vec<Option<usize>> = (0..tokens.len()).map(Some).collect();
+        self.append(caches, tokens, &sequences, layer.min(self.config.layers), Logits::Skip, hooks).map(|_| ())
     }
 
     fn append(
@@ -178,6 +187,7 @@ impl Decoder {
         caches: &mut [Cache],
         tokens: &[&[u32]],
         sequences: &[Option<usize>],
+        until: usize,
         want: Logits,
         hooks: &mut dyn Hooks,
     ) -> Result<Output> {
@@ -193,7 +203,7 @@ impl Decoder {
             })?;
             residual.extend_from_slice(row);
         }
-        self.run(0, residual, caches, &counts, &rows, want, hooks)
+        self.run(0..until, residual, caches, &counts, &rows, want, hooks)
     }
 
     /// Continues from residuals that enter `layer`: `counts[i]` positions for sequence i, rows x width in all, appended to the
@@ -217,7 +227,7 @@ impl Decoder {
             let what = format!("a residual of {} numbers is not {} rows of {}", residual.len(), rows.len(), self.config.width);
             return Err(Error::input(what, "give one row of the model's width for each position"));
         }
-        self.run(layer, residual.to_vec(), caches, counts, &rows, want, hooks)
+        self.run(layer..self.config.layers, residual.to_vec(), caches, counts, &rows, want, hooks)
     }
 
     /// Computes prompts together, the tokens with which all of them begin once (at least one token of each is left for the
@@ -238,7 +248,7 @@ impl Decoder {
         let mut start = self.cache();
         if prefix > 0 {
             let shared = std::slice::from_mut(&mut start);
-            self.append(shared, &[&prompts[0][..prefix]], &[None], Logits::Skip, hooks)?;
+            self.append(shared, &[&prompts[0][..prefix]], &[None], self.config.layers, Logits::Skip, hooks)?;
             start.share()?;
         }
         let mut caches = vec![start; prompts.len()];
@@ -285,7 +295,7 @@ impl Decoder {
     #[expect(clippy::too_many_arguments, reason = "the whole state of a pass")]
     fn run(
         &self,
-        from: usize,
+        layers: Range<usize>,
         mut residual: Vec<f32>,
         caches: &mut [Cache],
         counts: &[usize],
@@ -295,7 +305,7 @@ impl Decoder {
     ) -> Result<Output> {
         let c = &self.config;
         let turns = self.turns(rows);
-        for (l, layer) in self.layers.iter().enumerate().skip(from) {
+        for (l, layer) in self.layers.iter().enumerate().take(layers.end).skip(layers.start) {
             hooks.residual(l, rows, &mut residual);
             let mut at = |linear: Linear, input: &[f32]| {
                 let site = Site { layer: l, linear };
@@ -322,7 +332,7 @@ impl Decoder {
             gate.iter_mut().zip(&up).for_each(|(g, u)| *g = *g / (1.0 + (-*g).exp()) * u);
             add(&mut residual, &at(Linear::Down, &gate));
         }
-        hooks.residual(c.layers, rows, &mut residual);
+        hooks.residual(layers.end, rows, &mut residual);
         self.logits(&residual, counts, rows, want, hooks)
     }
 
@@ -331,13 +341,8 @@ impl Decoder {
         let chosen: Vec<usize> = match want {
             Logits::Skip => Vec::new(),
             Logits::All => (0..rows.len()).collect(),
-            Logits::Last => counts
-                .iter()
-                .scan(0, |end, count| {
-                    *end += count;
-                    Some(*end - 1)
-                })
-                .collect(),
+            Logits::Last => tails(counts, 1),
+            Logits::Tail(n) => tails(counts, n),
         };
         let mut logits = Vec::new();
         if !chosen.is_empty() {
@@ -436,6 +441,17 @@ impl Decoder {
         }
         mixed
     }
+}
+
+/// Rows of the last `n` positions of sequences of so many.
+fn tails(counts: &[usize], n: usize) -> Vec<usize> {
+    let mut end = 0;
+    let mut rows = Vec::new();
+    for count in counts {
+        end += count;
+        rows.extend(end - n.min(*count)..end);
+    }
+    rows
 }
 
 fn add(to: &mut [f32], what: &[f32]) {

@@ -30,6 +30,8 @@ use weights::Tensors;
 
 /// The name of the model that is part of the program.
 pub const BUILT_IN: &str = "stories260k";
+/// Parts documents in the training text of models whose tokenizer adds no first token (GPT-2's name for it).
+const PARTING: &str = "<|endoftext|>";
 
 macro_rules! built_in {
     ($file:literal) => {
@@ -262,6 +264,13 @@ pub struct Host {
     pub tokenizer: Tokenizer,
 }
 
+/// An answer as it follows a prompt in running text.
+pub fn joined(prompt: &str, answer: &str) -> String {
+    let open = prompt.is_empty() || prompt.ends_with(char::is_whitespace);
+    let word = answer.starts_with(|c: char| c.is_alphanumeric() || c == '"' || c == '(' || c == '$');
+    if open || !word { answer.into() } else { format!(" {answer}") }
+}
+
 /// Why a text ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -279,6 +288,44 @@ impl Host {
     /// The model of this name or path, in memory.
     pub fn open(name: &str) -> Result<Host> {
         Source::open(name)?.load()
+    }
+
+    /// The tokens of a text as the model's texts start: with the tokenizer's first token, or, where it sets none, with the token
+    /// that parts documents (`<|endoftext|>`), if the vocabulary has it.
+    pub fn begin(&self, text: &str) -> Result<Vec<u32>> {
+        let mut tokens = self.tokenizer.encode(text)?;
+        let marked = self.tokenizer.encode("")?.first().copied();
+        if marked.is_none_or(|first| tokens.first() != Some(&first))
+            && let Some(first) = marked.or_else(|| self.tokenizer.id(PARTING))
+            && tokens.first() != Some(&first)
+        {
+            tokens.insert(0, first);
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of a prompt, as the start of a text, and those of an answer that follows it. A space comes between where
+    /// neither has one and the answer starts with a letter or digit.
+    ///
+    /// # Errors
+    /// An empty answer.
+    pub fn exchange(&self, prompt: &str, answer: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+        let answer_text = joined(prompt, answer);
+        let start = self.begin(prompt)?;
+        let whole = self.begin(&format!("{prompt}{answer_text}"))?;
+        let rest = match whole.strip_prefix(&start[..]) {
+            Some(rest) => rest.to_vec(),
+            // The tokenizer joins the two where they meet: the answer's own tokens, then.
+            None => {
+                let alone = self.begin(&answer_text)?;
+                let first = self.begin("")?;
+                alone.strip_prefix(&first[..]).unwrap_or(&alone).to_vec()
+            }
+        };
+        match answer.trim().is_empty() || rest.is_empty() {
+            true => Err(Error::input("an empty answer: there is nothing to learn", "give the answer that should follow the prompt")),
+            false => Ok((start, rest)),
+        }
     }
 
     /// Continues `prompt` by up to `limit` tokens, each handed to `each` as soon as it is chosen. The token that ends a text is

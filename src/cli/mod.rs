@@ -12,6 +12,7 @@ macro_rules! note {
 
 mod data;
 mod devices;
+mod eval;
 mod model;
 mod models;
 mod plot;
@@ -51,6 +52,8 @@ enum Command {
     Protocol(protocol::ProtocolArguments),
     /// Get or check public data sets
     Data(data::DataArguments),
+    /// Measure how well a model learns facts
+    Eval(eval::EvalArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
 }
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
+        Command::Eval(eval) => eval::eval(eval),
         Command::Plot(plot) => plot::plot(plot),
     };
     match done {

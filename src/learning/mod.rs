@@ -8,6 +8,7 @@
 use crate::error::{Error, Result};
 use state::State;
 
+pub mod associative;
 pub mod importance;
 pub mod local;
 pub mod metaplastic;

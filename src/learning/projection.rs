@@ -5,6 +5,7 @@
 //! What bypasses the projected weights has to be projected or frozen as well: give a bias to the layer as one more input that is
 //! constantly 1, and let thresholds and readouts that stay plastic stand as layers of their own.
 
+use super::associative::dot;
 use super::local::{times, times_transposed};
 use super::{Link, Projector, Protection, state};
 use crate::error::{Error, Result};
@@ -118,6 +119,23 @@ impl Basis {
         assert_eq!(x.len() % n, 0, "rows of the batch have the layer's inputs");
         let y = times_transposed(x, &self.rows, n, rank);
         x.iter_mut().zip(times(&y, &self.rows, rank, n)).for_each(|(x, known)| *x -= known);
+    }
+
+    /// The same for a single x (inputs), row by row.
+    pub fn project_one(&self, x: &mut [f32]) {
+        assert_eq!(x.len(), self.inputs, "one number an input");
+        let y: Vec<f32> = self.rows.chunks_exact(self.inputs.max(1)).map(|row| dot(row, x)).collect();
+        for (row, y) in self.rows.chunks_exact(self.inputs.max(1)).zip(y) {
+            x.iter_mut().zip(row).for_each(|(x, h)| *x -= y * h);
+        }
+    }
+
+    /// Add the direction of x, which must be orthogonal to the rows so far, as one more row. A zero adds none.
+    pub fn append(&mut self, x: &[f32]) {
+        let norm = dot(x, x).sqrt();
+        if norm > 0.0 {
+            self.rows.extend(x.iter().map(|x| x / norm));
+        }
     }
 
     /// One inner iteration of Hebbian learning on a batch: dH = eta mean(y (x - H'y)'), y = Hx over all rows; rows before
@@ -434,49 +452,6 @@ impl TryFrom<Saved> for Recursive {
             return Err(Error::input(message, "restore the whole matrix that was saved"));
         }
         Recursive::from_covariance(DMatrix::from_vec(saved.inputs, saved.inputs, saved.covariance), saved.mu)
-    }
-}
-
-/// A linear memory dW k = v under the prior of its [`Recursive`]: ridge regression, one fact at a time, in any order, deletable.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinearMemory {
-    pub recursive: Recursive,
-    /// dW, outputs x inputs.
-    pub weight: DMatrix<f64>,
-}
-
-impl LinearMemory {
-    pub fn new(outputs: usize, recursive: Recursive) -> Self {
-        LinearMemory { weight: DMatrix::zeros(outputs, recursive.inputs()), recursive }
-    }
-
-    /// dW k.
-    pub fn recall(&self, key: &[f32]) -> Result<DVector<f64>> {
-        Ok(&self.weight * self.recursive.key(key)?)
-    }
-
-    /// Write v at k: r = v - dW k, dW += r g' / (mu + k'g).
-    pub fn write(&mut self, key: &[f32], value: &[f32]) -> Result<()> {
-        let r = self.error(key, value)?;
-        let a = self.recursive.add(key)?;
-        self.weight.ger(1.0, &r, &a, 1.0);
-        Ok(())
-    }
-
-    /// Forget the fact (k, v): afterwards the memory is as if it had never been written.
-    pub fn delete(&mut self, key: &[f32], value: &[f32]) -> Result<()> {
-        let r = self.error(key, value)?;
-        let a = self.recursive.remove(key)?;
-        self.weight.ger(-1.0, &r, &a, 1.0);
-        Ok(())
-    }
-
-    fn error(&self, key: &[f32], value: &[f32]) -> Result<DVector<f64>> {
-        if value.len() != self.weight.nrows() || value.iter().any(|v| !v.is_finite()) {
-            let message = format!("linear memory: a value of {} numbers for {} outputs", value.len(), self.weight.nrows());
-            return Err(Error::input(message, "give one finite number an output"));
-        }
-        Ok(DVector::from_iterator(value.len(), value.iter().map(|&v| v as f64)) - self.recall(key)?)
     }
 }
 
@@ -1005,44 +980,38 @@ mod tests {
         assert!(Projection::new(&[4], Options::recursive(0.0)).is_err());
         assert!(second_moment(&[1.0; 5], 2).is_err() && second_moment(&[f32::NAN; 2], 2).is_err());
         assert!(Basis::from_rows(2, vec![1.0, 0.1]).is_err() && Basis::from_rows(2, vec![0.6, 0.8]).is_ok());
-        let mut memory = LinearMemory::new(1, Recursive::new(2, 0.1).unwrap());
-        assert!(memory.write(&[1.0], &[1.0]).is_err() && memory.write(&[1.0, 0.0], &[]).is_err());
-        memory.write(&[1.0, 0.0], &[1.0]).unwrap();
-        assert!(memory.recursive.remove(&[10.0, 0.0]).is_err());
+        let mut posterior = Recursive::new(2, 0.1).unwrap();
+        assert!(posterior.add(&[1.0]).is_err() && posterior.add(&[1.0, f32::NAN]).is_err());
+        posterior.add(&[1.0, 0.0]).unwrap();
+        assert!(posterior.remove(&[10.0, 0.0]).is_err());
     }
 
-    /// Bayesian linear regression (Bishop 2006, eq. 3.54): posterior covariance (S0^-1 + K K'/mu)^-1, mean its ridge solution.
+    /// Bayesian linear regression (Bishop 2006, eq. 3.54): posterior covariance (S0^-1 + K K'/mu)^-1.
     #[test]
-    fn linear_memory_is_the_bayesian_posterior_and_deletes_exactly() {
-        let (inputs, outputs, facts, mu) = (12, 3, 9, 0.3);
+    fn recursive_is_the_bayesian_posterior_and_deletes_exactly() {
+        let (inputs, facts, mu) = (12, 9, 0.3);
         let root = DMatrix::from_iterator(inputs, inputs, normals(inputs * inputs, 60).iter().map(|&v| v as f64));
         let prior = &root * root.transpose() + DMatrix::identity(inputs, inputs);
-        let (keys, values) = (normals(inputs * facts, 61), normals(outputs * facts, 62));
-        let fact = |i: usize| (&keys[i * inputs..(i + 1) * inputs], &values[i * outputs..(i + 1) * outputs]);
+        let keys = normals(inputs * facts, 61);
+        let key = |i: usize| &keys[i * inputs..(i + 1) * inputs];
         let closed = |kept: &[usize]| {
-            let (mut precision, mut cross) = (prior.clone().try_inverse().unwrap(), DMatrix::zeros(outputs, inputs));
+            let mut precision = prior.clone().try_inverse().unwrap();
             for &i in kept {
-                let k = DVector::from_iterator(inputs, fact(i).0.iter().map(|&v| v as f64));
-                let v = DVector::from_iterator(outputs, fact(i).1.iter().map(|&v| v as f64));
+                let k = DVector::from_iterator(inputs, key(i).iter().map(|&v| v as f64));
                 precision += &k * k.transpose() / mu;
-                cross += &v * k.transpose() / mu;
             }
-            let covariance = precision.try_inverse().unwrap();
-            (cross * &covariance, covariance)
+            precision.try_inverse().unwrap()
         };
-        let mut memory = LinearMemory::new(outputs, Recursive::from_covariance(prior.clone(), mu).unwrap());
-        (0..facts).for_each(|i| memory.write(fact(i).0, fact(i).1).unwrap());
-        let check = |memory: &LinearMemory, kept: &[usize]| {
-            let (weight, covariance) = closed(kept);
-            assert!((&memory.weight - weight).norm() < 1e-9 && (memory.recursive.covariance() - covariance).norm() < 1e-9);
-        };
-        check(&memory, &(0..facts).collect::<Vec<_>>());
+        let mut posterior = Recursive::from_covariance(prior.clone(), mu).unwrap();
+        (0..facts).for_each(|i| assert!(posterior.add(key(i)).is_ok()));
+        let check = |posterior: &Recursive, kept: &[usize]| assert!((posterior.covariance() - closed(kept)).norm() < 1e-9);
+        check(&posterior, &(0..facts).collect::<Vec<_>>());
         for (deleted, kept) in [(4, &[0, 1, 2, 3, 5, 6, 7, 8][..]), (0, &[1, 2, 3, 5, 6, 7, 8])] {
-            memory.delete(fact(deleted).0, fact(deleted).1).unwrap();
-            check(&memory, kept);
+            posterior.remove(key(deleted)).unwrap();
+            check(&posterior, kept);
         }
         let mut block = Recursive::from_covariance(prior.clone(), mu).unwrap();
         block.add_columns(&columns(&keys, inputs).unwrap()).unwrap();
-        assert!((block.covariance() - closed(&(0..facts).collect::<Vec<_>>()).1).norm() < 1e-9);
+        check(&block, &(0..facts).collect::<Vec<_>>());
     }
 }

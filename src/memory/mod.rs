@@ -1,7 +1,20 @@
 //! What a model learned from experience: the experiences themselves, what each left in a layer, and how both are kept.
-//! Plain data on both sides; the transformer is the bridge's, file formats of adapters are the export's.
+//! Plain data on both sides; file formats of adapters are the export's.
+//!
+//! ```text
+//! experience -> contrast (two forwards: key, value) -> hippocampus (spikes) -> area (engrams of a layer) -> Adapter
+//!                                     asleep: explore (noise, reward) -> the early area; the wake engram goes
+//! ```
 
+pub mod area;
+pub mod contrast;
 pub mod experience;
+pub mod explore;
+pub mod hippocampus;
+pub mod learner;
+pub mod protect;
+pub mod settings;
+pub mod wake;
 
 use crate::bridge::hooks::Site;
 

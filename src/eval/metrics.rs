@@ -1,0 +1,114 @@
+//! What a model answers to the questions of some cases, and how that is scored. First tokens count.
+//!
+//! ES the new answer is likelier than the old one on the prompt; EA it is the likeliest of all; PS, PA the same on a paraphrase; NS a
+//! neighbour's old answer stays likelier than the new one; NK the neighbour's likeliest answer is unchanged; KL of the unedited
+//! model's answers to neighbours from the edited one's; S the harmonic mean of ES, PS and NS.
+
+use super::Case;
+use crate::bridge::decoder::Logits;
+use crate::bridge::hooks::Hooks;
+use crate::bridge::{Host, joined};
+use crate::error::Result;
+use serde::Serialize;
+
+/// Prompts that are computed together.
+const TOGETHER: usize = 16;
+
+/// Log-probabilities of the next token, for each case: on its prompt, the paraphrase, and the neighbour's prompt.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// 3 rows a case, each of the vocabulary.
+    rows: Vec<Vec<f32>>,
+}
+
+impl Answers {
+    /// What the model answers through `hooks`. `told` puts the fact before each question.
+    pub fn of(host: &Host, mut hooks: impl Hooks, cases: &[Case], told: bool) -> Result<Answers> {
+        let mut tokens = Vec::with_capacity(3 * cases.len());
+        for case in cases {
+            let fact = match told {
+                true => format!("{}{}.\n", case.prompt, joined(&case.prompt, &case.target_new)),
+                false => String::new(),
+            };
+            for prompt in [&case.prompt, &case.rephrase_prompt, &case.locality_prompt] {
+                tokens.push(host.begin(&format!("{fact}{prompt}"))?);
+            }
+        }
+        let mut rows = Vec::with_capacity(tokens.len());
+        for some in tokens.chunks(TOGETHER) {
+            let slices: Vec<&[u32]> = some.iter().map(|t| &t[..]).collect();
+            let mut caches = vec![host.decoder.cache(); some.len()];
+            let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut hooks)?;
+            rows.extend((0..some.len()).map(|i| log_softmax(output.row(i))));
+        }
+        Ok(Answers { rows })
+    }
+
+    /// Log-probabilities on question `which` (0 prompt, 1 paraphrase, 2 neighbour) of a case.
+    pub fn row(&self, case: usize, which: usize) -> &[f32] {
+        &self.rows[3 * case + which]
+    }
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f32> {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
+    let shift = top + sum.ln() as f32;
+    logits.iter().map(|x| x - shift).collect()
+}
+
+pub(crate) fn top(row: &[f32]) -> u32 {
+    (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32
+}
+
+/// Percentages, and KL in nats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Scores {
+    pub es: f64,
+    pub ea: f64,
+    pub ps: f64,
+    pub pa: f64,
+    pub ns: f64,
+    pub nk: f64,
+    pub kl: f64,
+    pub s: f64,
+    /// Mean log-probability of the new answer on the prompt, nats.
+    pub log_p: f64,
+}
+
+/// First tokens of a case's answers: new and old on the prompt, on the paraphrase, and new and the neighbour's on its prompt.
+fn firsts(host: &Host, case: &Case) -> Result<[[u32; 2]; 3]> {
+    let first = |prompt: &str, answer: &str| host.exchange(prompt, answer).map(|(_, tokens)| tokens[0]);
+    let pair = |prompt: &str, old: &str| Ok::<_, crate::error::Error>([first(prompt, &case.target_new)?, first(prompt, old)?]);
+    Ok([
+        pair(&case.prompt, &case.ground_truth)?,
+        pair(&case.rephrase_prompt, &case.ground_truth)?,
+        pair(&case.locality_prompt, &case.locality_ground_truth)?,
+    ])
+}
+
+/// Scores of some cases; `unedited` are the answers of the model as it was.
+pub fn score(host: &Host, cases: &[Case], answers: &Answers, unedited: &Answers) -> Result<Scores> {
+    let mut s = Scores::default();
+    let percent = 100.0 / cases.len().max(1) as f64;
+    let point = |yes: bool| if yes { percent } else { 0.0 };
+    for (i, case) in cases.iter().enumerate() {
+        let [asked, again, near] = firsts(host, case)?;
+        let likelier = |which: usize, [new, old]: [u32; 2]| {
+            let row = answers.row(i, which);
+            row[new as usize] > row[old as usize]
+        };
+        s.es += point(likelier(0, asked));
+        s.ea += point(top(answers.row(i, 0)) == asked[0]);
+        s.ps += point(likelier(1, again));
+        s.pa += point(top(answers.row(i, 1)) == again[0]);
+        s.ns += point(!likelier(2, near));
+        s.nk += point(top(answers.row(i, 2)) == top(unedited.row(i, 2)));
+        let kl = unedited.row(i, 2).iter().zip(answers.row(i, 2)).map(|(p, q)| f64::from(*p).exp() * f64::from(p - q));
+        s.kl += kl.sum::<f64>() / cases.len() as f64;
+        s.log_p += f64::from(answers.row(i, 0)[asked[0] as usize]) / cases.len() as f64;
+    }
+    let inverse: f64 = [s.es, s.ps, s.ns].iter().map(|x| 1.0 / x.max(1e-9)).sum();
+    s.s = 3.0 / inverse;
+    Ok(s)
+}

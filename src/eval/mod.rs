@@ -1,0 +1,9 @@
+//! How well facts were learned: published metrics of knowledge editing, method by method, with what it cost. Knows cases, host and
+//! learner; no file of a memory.
+
+pub mod cases;
+pub mod metrics;
+pub mod run;
+
+pub use cases::Case;
+pub use metrics::{Answers, Scores};

@@ -1,0 +1,160 @@
+//! The memory of one layer: engrams in, a low-rank change of the layer out. Knows coding by spikes or exactly; no text.
+
+use super::Engram;
+use super::hippocampus::Hippocampus;
+use crate::bridge::hooks::{LowRank, Site};
+use crate::error::Result;
+use crate::learning::associative::{LinearMemory, NOVEL, Prior, Reading};
+use std::sync::Arc;
+
+/// A layer that learns.
+#[derive(Clone, Debug)]
+pub struct Area {
+    pub site: Site,
+    outputs: usize,
+    memory: LinearMemory,
+    /// A key that is guarded from the start: the first token's.
+    first: Vec<f32>,
+    /// As written, one a term of the memory.
+    engrams: Vec<Engram>,
+}
+
+/// What to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Fact<'a> {
+    pub experience: &'a str,
+    /// Input of the layer: inputs.
+    pub key: &'a [f32],
+    /// Change of its output that is wanted: outputs.
+    pub value: &'a [f32],
+    /// Keys whose outputs should not change: any number x inputs.
+    pub guards: &'a [f32],
+}
+
+/// What a layer's memory says of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recall {
+    /// How new the key is, 0 to 1.
+    pub novelty: f32,
+    /// Change of the output there: outputs.
+    pub value: Vec<f32>,
+    /// The experience whose key is most like it.
+    pub nearest: Option<String>,
+}
+
+impl Recall {
+    /// Whether the key can be told from those before it.
+    pub fn is_new(&self) -> bool {
+        self.novelty >= NOVEL
+    }
+}
+
+impl Area {
+    pub fn new(site: Site, outputs: usize, prior: Arc<Prior>, first: &[f32]) -> Area {
+        let memory = LinearMemory::new(prior, outputs);
+        let mut area = Area { site, outputs, memory, first: first.to_vec(), engrams: Vec::new() };
+        area.clear();
+        area
+    }
+
+    fn clear(&mut self) {
+        self.memory = LinearMemory::new(self.memory.prior.clone(), self.outputs);
+        self.engrams.clear();
+        if !self.first.is_empty() {
+            self.memory.guard(self.memory.prior.whiten(&self.first));
+        }
+    }
+
+    pub fn engrams(&self) -> &[Engram] {
+        &self.engrams
+    }
+
+    /// Directions of the layer's input that are taken, and how many there are.
+    pub fn load(&self) -> (usize, usize) {
+        (self.memory.taken(), self.memory.prior.inputs())
+    }
+
+    /// What the memory knows of a key.
+    pub fn recall(&self, key: &[f32]) -> Recall {
+        let reading = self.memory.read(key);
+        let value = self.memory.recall(&reading.whitened);
+        let nearest = self.memory.nearest(&reading.whitened).map(|(i, _)| self.engrams[i].experience.clone());
+        Recall { novelty: reading.novelty, value, nearest }
+    }
+
+    /// Writes a fact, through spikes where a layer of them is given, in so many presentations.
+    ///
+    /// # Errors
+    /// The key cannot be told from an earlier one, or a number is none; nothing is changed then.
+    pub fn write(&mut self, fact: Fact, spikes: Option<(&mut Hippocampus, usize)>) -> Result<Engram> {
+        let reading = self.face(fact.guards, fact.key);
+        let coded = match spikes {
+            None => Ok((Vec::new(), fact.value.to_vec())),
+            Some((layer, presentations)) => layer.learn(&self.memory, &reading, fact.value, presentations),
+        };
+        let written = coded.and_then(|(trace, value)| put(&mut self.memory, &reading, &trace, &value).map(|()| (trace, value)));
+        match written {
+            Ok((trace, value)) => {
+                let engram = Engram {
+                    experience: fact.experience.into(),
+                    site: self.site,
+                    key: fact.key.to_vec(),
+                    trace,
+                    value,
+                    guards: fact.guards.to_vec(),
+                };
+                self.engrams.push(engram.clone());
+                Ok(engram)
+            }
+            Err(error) => {
+                // The guards of what was refused go again.
+                self.rebuild(|_| true)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts guards in place and reads a key.
+    fn face(&mut self, guards: &[f32], key: &[f32]) -> Reading {
+        let mut whitened = self.memory.prior.whiten(&[guards, key].concat());
+        let own = whitened.split_off(whitened.len() - key.len());
+        whitened.chunks_exact(key.len()).for_each(|guard| self.memory.guard(guard.to_vec()));
+        self.memory.read_whitened(own)
+    }
+
+    /// Takes up engrams that were written before, in their order.
+    pub fn restore(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
+        engrams.into_iter().try_for_each(|engram| {
+            let reading = self.face(&engram.guards, &engram.key);
+            put(&mut self.memory, &reading, &engram.trace, &engram.value)?;
+            self.engrams.push(engram);
+            Ok(())
+        })
+    }
+
+    /// Takes out what an experience left: afterwards the memory is one that never held it. How many engrams went.
+    pub fn erase(&mut self, experience: &str) -> Result<usize> {
+        let before = self.engrams.len();
+        if self.engrams.iter().any(|e| e.experience == experience) {
+            self.rebuild(|engram| engram.experience != experience)?;
+        }
+        Ok(before - self.engrams.len())
+    }
+
+    fn rebuild(&mut self, keep: impl Fn(&Engram) -> bool) -> Result<()> {
+        let all = std::mem::take(&mut self.engrams);
+        self.clear();
+        self.restore(all.into_iter().filter(keep))
+    }
+
+    /// The change of the layer, a rank a fact; None while there is none.
+    pub fn change(&self) -> Option<LowRank> {
+        let rank = self.memory.terms().len();
+        let (a, b) = self.memory.factors();
+        (rank > 0).then_some(LowRank { rank, a, b, scale: 1.0 })
+    }
+}
+
+fn put(memory: &mut LinearMemory, reading: &Reading, trace: &[f32], value: &[f32]) -> Result<()> {
+    memory.write(reading, (!trace.is_empty()).then_some(trace), value)
+}

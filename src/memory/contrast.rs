@@ -1,0 +1,119 @@
+//! What a model's state would be if the experience stood in its context: the values that the wake memory writes. Two forwards, no
+//! gradient. Knows the decoder; no memory.
+//!
+//! Without the experience in context, key k and residual h are read where the answer's tokens are predicted; with it
+//! ("prompt answer.\nprompt", then the answer), the residual h+. What a layer should add there is h+ - h (a block's response to its
+//! context equals a low-rank change of its weights: Dherin et al. 2025, arXiv:2507.16003).
+
+use crate::bridge::decoder::Logits;
+use crate::bridge::hooks::{Hooks, Linear, Recorder, Row, Site};
+use crate::bridge::{Host, joined};
+use crate::error::{Error, Result};
+
+/// What an experience says about one token of its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contrast {
+    /// The token, and -log p of it without the experience, nats.
+    pub token: u32,
+    pub surprise: f32,
+    /// Input of the written layer where the token is predicted: inputs.
+    pub key: Vec<f32>,
+    /// Residual after that layer there: width.
+    pub residual: Vec<f32>,
+    /// What the context adds to it: width.
+    pub value: Vec<f32>,
+}
+
+/// An experience as the model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sight {
+    /// One a token of the answer, at most [`LONGEST`].
+    pub tokens: Vec<Contrast>,
+    /// Keys of the prompt's other positions: any number x inputs.
+    pub others: Vec<f32>,
+}
+
+/// Tokens of an answer that are learned.
+pub const LONGEST: usize = 16;
+
+/// -log of the softmax of a row of logits, at a token.
+pub fn surprise(logits: &[f32], token: u32) -> f32 {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
+    (sum.ln() - f64::from(logits[token as usize] - top)) as f32
+}
+
+/// The down projection of a layer: what memories write to.
+pub fn site(layer: usize) -> Site {
+    Site { layer, linear: Linear::Down }
+}
+
+/// Reads an experience at `layer`, through `hooks` (what the model has learned already and keeps).
+///
+/// # Errors
+/// An empty answer, a text beyond the context, activations that are no numbers.
+pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answer: &str) -> Result<Sight> {
+    let (start, mut answer_tokens) = host.exchange(prompt, answer)?;
+    answer_tokens.truncate(LONGEST);
+    let n = answer_tokens.len();
+    let asked = [&start[..], &answer_tokens[..n - 1]].concat();
+    let told = host.begin(&format!("{prompt}{}.\n{prompt}", joined(prompt, answer)))?;
+    let told = [&told[..], &answer_tokens[..n - 1]].concat();
+    let decoder = &host.decoder;
+
+    let mut seen = Recorder::new(&[site(layer)], &[layer + 1]);
+    let mut cache = [decoder.cache()];
+    let output = decoder.forward(&mut cache, &[&asked], Logits::All, &mut (&mut hooks, &mut seen))?;
+    let mut context = Recorder::new(&[], &[layer + 1]);
+    let mut cache = [decoder.cache()];
+    decoder.forward_until(layer + 1, &mut cache, &[&told], &mut (&mut hooks, &mut context))?;
+
+    let record = seen.linears.pop().ok_or_else(unseen)?;
+    let (_, _, before) = seen.residuals.pop().ok_or_else(unseen)?;
+    let (_, _, after) = context.residuals.pop().ok_or_else(unseen)?;
+    if record.input.iter().chain(&before).chain(&after).any(|x| !x.is_finite()) {
+        return Err(Error::Run {
+            message: format!("activations of layer {layer} are not finite"),
+            remedy: "look for damaged weights, or for an adapter that is far too large".into(),
+        });
+    }
+    let (inputs, width) = (record.input.len() / asked.len(), decoder.config.width);
+    let row = |data: &[f32], i: usize, n: usize| data[i * n..(i + 1) * n].to_vec();
+    let tokens = (0..n).map(|t| {
+        let (here, there) = (asked.len() - n + t, told.len() - n + t);
+        let (residual, wanted) = (row(&before, here, width), row(&after, there, width));
+        Contrast {
+            token: answer_tokens[t],
+            surprise: surprise(output.row(here), answer_tokens[t]),
+            key: row(&record.input, here, inputs),
+            value: wanted.iter().zip(&residual).map(|(w, r)| w - r).collect(),
+            residual,
+        }
+    });
+    Ok(Sight { tokens: tokens.collect(), others: record.input[..(asked.len() - n) * inputs].to_vec() })
+}
+
+fn unseen() -> Error {
+    Error::Run { message: "the decoder passed a layer without a word".into(), remedy: "report this".into() }
+}
+
+/// What follows when the residual after `layer` changes by each of `deltas` at the last of `tokens`: a row of logits for each.
+pub fn outcomes(host: &Host, mut hooks: impl Hooks, layer: usize, tokens: &[u32], deltas: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
+    let decoder = &host.decoder;
+    let mut seen = Recorder::new(&[], &[layer + 1]);
+    let mut cache = [decoder.cache()];
+    decoder.forward(&mut cache, &[tokens], Logits::Skip, &mut (&mut hooks, &mut seen))?;
+    let (_, _, residual) = seen.residuals.pop().ok_or_else(unseen)?;
+    let [mut cache] = cache;
+    cache.rewind(layer + 1, tokens.len() - 1)?;
+    let last = &residual[residual.len() - decoder.config.width..];
+    let rows: Vec<f32> = deltas.iter().flat_map(|delta| last.iter().zip(delta).map(|(r, d)| r + d)).collect();
+    let mut caches = vec![cache; deltas.len()];
+    let output = decoder.resume(layer + 1, &rows, &mut caches, &vec![1; deltas.len()], Logits::Last, &mut hooks)?;
+    Ok((0..deltas.len()).map(|i| output.row(i).to_vec()).collect())
+}
+
+/// Rows as a hook sees them, by sequence: the index of each sequence's row at `position`.
+pub fn at(rows: &[Row], sequence: usize, position: usize) -> Option<usize> {
+    rows.iter().position(|r| r.position == position && r.sequence.is_none_or(|s| s == sequence))
+}

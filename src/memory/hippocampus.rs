@@ -1,0 +1,169 @@
+//! The spike layer that learns: a presynaptic population that codes a key, a postsynaptic one that codes what is still missing of
+//! the value there, and synapses between them under a reward-gated rule. Runs on the engines; knows no transformer.
+//!
+//! Both populations hold an ON and an OFF neuron a number (`if_soft_reset`), driven by its positive or negative part. The synapses
+//! follow `rstdp_synapse` with windows longer than an episode: each pair of spikes adds one to the eligibility, whichever came
+//! first, so that at the end it is the product of the two spike counts, and the reward signal writes its multiple into the
+//! weight. The matrix of weights is therefore kept by its factors, the traces, and never as a matrix (tests/it/hippocampus.rs
+//! lets the engine's own synapses learn and finds the same weights). The presynaptic trace is projected before it counts, so
+//! coding noise does not reach other facts; the postsynaptic population sees what is missing anew in every presentation, so
+//! coding noise in the value averages out (a delta rule).
+
+use crate::engine::{Engine, Sink, Snapshot, Spike};
+use crate::error::Result;
+use crate::learning::associative::{LinearMemory, Reading};
+use crate::model::library::Library;
+use crate::network::{Cell, Network, NeuronInstance, Population};
+use crate::run::{self, Silent};
+use std::sync::Arc;
+
+/// ms a step.
+const DT: f64 = 1.0;
+
+/// The two populations on an engine.
+pub struct Hippocampus {
+    engine: Box<dyn Engine>,
+    /// The state an episode starts from; the drives of the numbers at hand are put into it.
+    start: Snapshot,
+    slope: usize,
+    counts: Counts,
+    inputs: usize,
+    outputs: usize,
+    steps: u64,
+    /// Spikes of all episodes so far.
+    pub spikes: u64,
+}
+
+impl Hippocampus {
+    /// Populations for keys of `inputs` and values of `outputs` numbers; `steps` ms an episode, which is also the number of
+    /// levels that a number's size is told by. `engine` is "cpu" or "gpu".
+    pub fn new(inputs: usize, outputs: usize, steps: usize, engine: &str) -> Result<Hippocampus> {
+        let model = Library::built_in()?.neuron("if_soft_reset")?;
+        let instance = NeuronInstance::new(&model, &[], DT)?;
+        let slope = model.states.iter().position(|s| s.name == "slope").unwrap_or(1);
+        let population = |name: &str, first: usize, n: usize| Population {
+            name: name.into(),
+            first: first as u32,
+            n: n as u32,
+            cell: Cell::Neuron(instance.clone()),
+            positions: None,
+            extent: [1.0, 1.0],
+            record_spikes: None,
+        };
+        let net = Arc::new(Network {
+            dt: DT,
+            seed: 0,
+            stimulus_seed: 0,
+            populations: vec![population("pre", 0, 2 * inputs), population("post", 2 * inputs, 2 * outputs)],
+            projections: vec![],
+            drives: vec![],
+            probes: vec![],
+            modulators: vec![],
+            homeostasis: vec![],
+        });
+        let mut engine = run::engine(&net, engine, 1, &run::Options::default(), &Silent)?;
+        let start = engine.snapshot()?;
+        let counts = Counts(vec![0; 2 * (inputs + outputs)]);
+        Ok(Hippocampus { engine, start, slope, counts, inputs, outputs, steps: steps as u64, spikes: 0 })
+    }
+
+    /// What is new in a key, as the presynaptic trace shows it, and `value` as the postsynaptic population taught it in so many
+    /// presentations to a memory that recalls something there already.
+    pub fn learn(
+        &mut self,
+        memory: &LinearMemory,
+        key: &Reading,
+        value: &[f32],
+        presentations: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let (mut trace, mut learned) = (vec![0.0; self.inputs], memory.recall(&key.whitened));
+        for _ in 0..presentations {
+            let missing: Vec<f32> = value.iter().zip(&learned).map(|(v, l)| v - l).collect();
+            let (pre, post) = self.present(&key.new, &missing)?;
+            learned.iter_mut().zip(post).for_each(|(l, p)| *l += p);
+            trace = pre;
+        }
+        Ok((trace, learned))
+    }
+
+    /// One episode: two vectors as the spike counts of their ON and OFF neurons tell them.
+    pub fn present(&mut self, pre: &[f32], post: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let largest = |x: &[f32]| x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let scales = [largest(pre), largest(post)];
+        for ((states, x), scale) in self.start.states.iter_mut().zip([pre, post]).zip(scales) {
+            let by = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+            let (on, off) = states[self.slope].split_at_mut(x.len());
+            for ((on, off), x) in on.iter_mut().zip(off).zip(x) {
+                *on = (x * by).max(0.0).to_bits();
+                *off = (-x * by).max(0.0).to_bits();
+            }
+        }
+        self.counts.0.fill(0);
+        self.engine.restore(&self.start)?;
+        self.engine.advance(self.steps, &mut self.counts)?;
+        self.spikes += self.counts.0.iter().map(|n| *n as u64).sum::<u64>();
+        let (pre, post) = self.counts.0.split_at(2 * self.inputs);
+        let decode = |counts: &[u32], n: usize, scale: f32| -> Vec<f32> {
+            let unit = scale / self.steps as f32;
+            counts[..n].iter().zip(&counts[n..]).map(|(on, off)| (*on as f32 - *off as f32) * unit).collect()
+        };
+        Ok((decode(pre, self.inputs, scales[0]), decode(post, self.outputs, scales[1])))
+    }
+}
+
+/// Spikes by neuron.
+struct Counts(Vec<u32>);
+
+impl Sink for Counts {
+    fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
+        spikes.iter().for_each(|s| self.0[s.id as usize] += 1);
+        Ok(())
+    }
+    fn sample(&mut self, _: usize, _: f64, _: &[f32]) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::associative::Prior;
+    use crate::rng::{Purpose, Stream, key};
+
+    fn normals(n: usize, sub: u32) -> Vec<f32> {
+        let mut stream = Stream::new(key(4, 0), Purpose::Encoder, 0, sub);
+        (0..n).map(|_| stream.normal() as f32).collect()
+    }
+
+    #[test]
+    fn counts_are_the_numbers_to_half_a_level() {
+        let mut layer = Hippocampus::new(30, 20, 32, "cpu").unwrap();
+        for trial in 0..3 {
+            let (pre, post) = (normals(30, trial), normals(20, 10 + trial));
+            let (x, y) = layer.present(&pre, &post).unwrap();
+            for (coded, exact) in [(x, pre), (y, post)] {
+                let level = exact.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 32.0;
+                let worst = coded.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 0.51 * level, "{worst} {level}");
+                assert!(coded.iter().zip(&exact).any(|(a, b)| a != b));
+            }
+        }
+        let (zero, _) = layer.present(&[0.0; 30], &[0.0; 20]).unwrap();
+        assert!(zero.iter().all(|x| *x == 0.0));
+        assert!(layer.spikes > 100);
+    }
+
+    #[test]
+    fn presentations_teach_what_is_missing() {
+        let mut layer = Hippocampus::new(30, 20, 16, "cpu").unwrap();
+        let memory = LinearMemory::new(Arc::new(Prior::flat(30)), 20);
+        let (k, v) = (normals(30, 1), normals(20, 2));
+        let reading = memory.read(&k);
+        let error = |layer: &mut Hippocampus, n: usize| {
+            let (_, learned) = layer.learn(&memory, &reading, &v, n).unwrap();
+            learned.iter().zip(&v).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
+        };
+        let errors = [error(&mut layer, 1), error(&mut layer, 2), error(&mut layer, 3)];
+        assert!(errors[1] < errors[0] / 8.0 && errors[2] < errors[1] / 8.0, "{errors:?}");
+    }
+}

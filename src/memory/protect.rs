@@ -1,0 +1,304 @@
+//! What to leave alone: the second moments of the keys that a model meets in ordinary use, and codes of what its subjects look
+//! like. From the model's own samples, from texts, and from prompts whose ends and subjects count more. Kept in a file a model.
+
+use super::contrast::site;
+use crate::bridge::Host;
+use crate::bridge::decoder::Logits;
+use crate::bridge::hooks::{Hooks, Linear, Row, Site};
+use crate::bridge::sample::Sampler;
+use crate::error::{Error, Result};
+use crate::learning::associative::Prior;
+use crate::learning::local::outer;
+use crate::learning::state::State;
+use md5::{Digest, Md5};
+use nalgebra::DMatrix;
+use serde::{Deserialize, Serialize};
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Weight of the last token of a prompt against one of ordinary text, at the late layer.
+const LAST: f32 = 100.0;
+/// Weight of the last token of a subject against one of ordinary text, at the early layer.
+const SUBJECT: f32 = 10.0;
+/// Floor of the second moment, in units of its mean diagonal.
+const FLOOR: f64 = 1e-2;
+/// Tokens of a sample, and samples drawn side by side.
+const SAMPLE: usize = 64;
+/// Subject codes that are kept.
+const CODES: usize = 512;
+/// Prompts that are read together.
+const TOGETHER: usize = 32;
+
+/// A prompt to protect: its end, and its subject where it has one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prompt {
+    pub prompt: String,
+    #[serde(default)]
+    pub subject: Option<String>,
+}
+
+/// Prompts of a file: JSON lines with `prompt` and, if known, `subject`, or plain text, a prompt a line.
+pub fn prompts(path: &Path) -> Result<Vec<Prompt>> {
+    let file = std::fs::File::open(path).map_err(|e| Error::file(path, e))?;
+    let mut all = Vec::new();
+    for (i, line) in std::io::BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(|e| Error::file(path, format!("line {}: {e}", i + 1)))?;
+        match line.trim() {
+            "" => {}
+            text if text.starts_with('{') => all.push(serde_json::from_str(text).map_err(|e| {
+                let what = format!("{}:{}: {e}", path.display(), i + 1);
+                Error::input(what, "a line is a JSON object with `prompt` and, if known, `subject`, or plain text")
+            })?),
+            text => all.push(Prompt { prompt: text.into(), subject: None }),
+        }
+    }
+    match all.is_empty() {
+        true => Err(Error::input(format!("{} holds no prompts", path.display()), "give a prompt a line")),
+        false => Ok(all),
+    }
+}
+
+/// Index of the last token of a prompt that belongs to its subject.
+pub fn subject_end(host: &Host, prompt: &str, subject: &str) -> Result<Option<usize>> {
+    let Some(at) = prompt.find(subject) else { return Ok(None) };
+    // A prefix may be cut inside a token; the shortest prefix of the tokens that spells the subject out is looked for.
+    let tokens = host.begin(prompt)?;
+    let upto = host.begin(&prompt[..at + subject.len()])?;
+    let same = tokens.iter().zip(&upto).take_while(|(a, b)| a == b).count();
+    Ok(Some(if same == upto.len() { same - 1 } else { same.min(tokens.len() - 1) }))
+}
+
+/// What is known of a model's keys.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    /// Late layer, then early layer.
+    pub layers: [usize; 2],
+    /// Second moments, f32, inputs x inputs, in the same order.
+    moments: [Vec<f32>; 2],
+    inputs: usize,
+    /// Keys of a text's first token, which are the same in every text and far larger than others: guarded instead of averaged.
+    pub first: [Vec<f32>; 2],
+    /// Residuals after the early layer, at subjects where prompts name them: any number x width.
+    pub codes: Vec<f32>,
+}
+
+impl Statistics {
+    /// The prior of the late (0) or early (1) layer.
+    pub fn prior(&self, which: usize) -> Result<Arc<Prior>> {
+        let n = self.inputs;
+        let moment = DMatrix::from_iterator(n, n, self.moments[which].iter().map(|&x| x as f64));
+        Ok(Arc::new(Prior::new(&moment, FLOOR)?))
+    }
+
+    /// From `samples` tokens of the model's own and from prompts. `stop` ends it with an error; `tell` hears the part done.
+    pub fn collect(
+        host: &Host,
+        layers: [usize; 2],
+        samples: usize,
+        prompts: &[Prompt],
+        seed: u64,
+        tell: &mut dyn FnMut(f64),
+        stop: &AtomicBool,
+    ) -> Result<Statistics> {
+        let config = &host.decoder.config;
+        let (_, inputs) = config.shape(Linear::Down);
+        let mut gather = Gather {
+            sites: layers.map(site),
+            weights: vec![],
+            moments: [vec![0.0; inputs * inputs], vec![0.0; inputs * inputs]],
+            rows: [Vec::new(), Vec::new()],
+            after: layers[1] + 1,
+            codes: Vec::new(),
+            spare: Vec::new(),
+            first: [Vec::new(), Vec::new()],
+            inputs,
+        };
+        let rounds = samples.div_ceil(SAMPLE * SAMPLE);
+        let all = (rounds + prompts.len().div_ceil(TOGETHER)).max(1) as f64;
+        let stopped = || Error::Run { message: "stopped".into(), remedy: "start again when there is time".into() };
+        for round in 0..rounds {
+            let sequences = SAMPLE.min((samples - round * SAMPLE * SAMPLE).div_ceil(SAMPLE));
+            draw(host, sequences, seed, round, &mut gather, stop)?;
+            tell((round + 1) as f64 / all);
+        }
+        for (i, some) in prompts.chunks(TOGETHER).enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Err(stopped());
+            }
+            let tokens: Vec<Vec<u32>> = some.iter().map(|p| host.begin(&p.prompt)).collect::<Result<_>>()?;
+            gather.weights.clear();
+            for (prompt, tokens) in some.iter().zip(&tokens) {
+                let subject = match &prompt.subject {
+                    Some(subject) => subject_end(host, &prompt.prompt, subject)?,
+                    None => None,
+                };
+                gather.weights.push((tokens.len().saturating_sub(1), subject));
+            }
+            let slices: Vec<&[u32]> = tokens.iter().map(|t| &t[..]).filter(|t| !t.is_empty()).collect();
+            let mut caches = vec![host.decoder.cache(); slices.len()];
+            host.decoder.forward_until(layers[0].max(layers[1]) + 1, &mut caches, &slices, &mut gather)?;
+            tell((rounds + i + 1) as f64 / all);
+        }
+        gather.flush();
+        let Gather { moments, mut codes, spare, first, .. } = gather;
+        let room = CODES * config.width - codes.len();
+        codes.extend(&spare[..room.min(spare.len())]);
+        Ok(Statistics { layers, moments, inputs, first, codes })
+    }
+
+    /// Those of a file if it has them, else collected and kept there. The name says model and sources.
+    #[expect(clippy::too_many_arguments, reason = "what to collect, and who hears of it")]
+    pub fn cached(
+        folder: &Path,
+        fingerprint: &str,
+        host: &Host,
+        layers: [usize; 2],
+        samples: usize,
+        prompts: &[Prompt],
+        seed: u64,
+        tell: &mut dyn FnMut(f64),
+        stop: &AtomicBool,
+    ) -> Result<Statistics> {
+        let mut digest = Md5::new();
+        digest.update(format!("1 {fingerprint} {layers:?} {samples} {seed}"));
+        prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\n", p.prompt, p.subject)));
+        let name: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let path = folder.join(format!("keys-{name}.h5"));
+        if path.is_file()
+            && let Ok(state) = State::load(&path)
+            && let Ok(statistics) = Statistics::restore(host, layers, &state)
+        {
+            return Ok(statistics);
+        }
+        let statistics = Statistics::collect(host, layers, samples, prompts, seed, tell, stop)?;
+        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+        statistics.state().save(&path)?;
+        Ok(statistics)
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::default();
+        let n = self.inputs;
+        state.put("late", &[n, n], &self.moments[0]);
+        state.put("early", &[n, n], &self.moments[1]);
+        state.put("codes", &[self.codes.len()], &self.codes);
+        state.put("first.late", &[n], &self.first[0]);
+        state.put("first.early", &[n], &self.first[1]);
+        state
+    }
+
+    fn restore(host: &Host, layers: [usize; 2], state: &State) -> Result<Statistics> {
+        let (_, inputs) = host.decoder.config.shape(Linear::Down);
+        let moment = |name: &str| state.get::<f32>(name, inputs * inputs).map(<[f32]>::to_vec);
+        let first = |name: &str| state.get::<f32>(name, inputs).map(<[f32]>::to_vec);
+        let first = [first("first.late")?, first("first.early")?];
+        let codes = state.any("codes")?.to_vec();
+        Ok(Statistics { layers, moments: [moment("late")?, moment("early")?], inputs, first, codes })
+    }
+}
+
+/// Where caches lie: `sharpwave` in the user's cache folder (XDG).
+pub fn cache_folder() -> std::path::PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(std::path::PathBuf::from);
+    let home = || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| home.join(".cache"));
+    variable("XDG_CACHE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir).join("sharpwave")
+}
+
+/// Texts of the model's own: temperature 1 from the first token, `SAMPLE` tokens each.
+fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gather, stop: &AtomicBool) -> Result<()> {
+    let decoder = &host.decoder;
+    let start = host.begin("")?.first().copied().unwrap_or(0);
+    let mut samplers = (0..sequences)
+        .map(|i| Sampler::new(1.0, seed.wrapping_add((round * SAMPLE + i) as u64)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut caches = vec![decoder.cache(); sequences];
+    let mut tokens = vec![start; sequences];
+    gather.weights.clear();
+    for _ in 0..SAMPLE.min(decoder.config.context) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Run { message: "stopped".into(), remedy: "start again when there is time".into() });
+        }
+        let slices: Vec<&[u32]> = tokens.iter().map(std::slice::from_ref).collect();
+        let output = decoder.forward(&mut caches, &slices, Logits::Last, gather)?;
+        for (i, (token, sampler)) in tokens.iter_mut().zip(&mut samplers).enumerate() {
+            *token = sampler.next(output.row(i));
+        }
+    }
+    Ok(())
+}
+
+/// Collects keys as they pass.
+struct Gather {
+    sites: [Site; 2],
+    /// By sequence: positions of its end and of its subject's end. None for ordinary text.
+    weights: Vec<(usize, Option<usize>)>,
+    moments: [Vec<f32>; 2],
+    /// Rows that wait to be summed, scaled by the root of their weight.
+    rows: [Vec<f32>; 2],
+    after: usize,
+    codes: Vec<f32>,
+    /// Codes of other tokens.
+    spare: Vec<f32>,
+    first: [Vec<f32>; 2],
+    inputs: usize,
+}
+
+impl Gather {
+    fn flush(&mut self) {
+        (0..2).for_each(|i| self.sum(i));
+    }
+
+    fn sum(&mut self, which: usize) {
+        let rows = std::mem::take(&mut self.rows[which]);
+        if !rows.is_empty() {
+            let sum = outer(1.0, &rows, &rows, self.inputs, self.inputs);
+            self.moments[which].iter_mut().zip(sum).for_each(|(m, s)| *m += s);
+        }
+    }
+
+    fn weight(&self, which: usize, row: &Row) -> f32 {
+        let Some((last, subject)) = row.sequence.and_then(|s| self.weights.get(s)) else { return 1.0 };
+        match which {
+            0 if row.position == *last => LAST,
+            1 if Some(row.position) == *subject => SUBJECT,
+            _ => 1.0,
+        }
+    }
+}
+
+impl Hooks for Gather {
+    fn linear(&mut self, at: Site, rows: &[Row], input: &[f32], _: &mut [f32]) {
+        let sites = self.sites;
+        for which in (0..2).filter(|w| sites[*w] == at) {
+            for (row, key) in rows.iter().zip(input.chunks_exact(self.inputs)) {
+                if row.position == 0 {
+                    self.first[which].clear();
+                    self.first[which].extend_from_slice(key);
+                    continue;
+                }
+                let root = self.weight(which, row).sqrt();
+                self.rows[which].extend(key.iter().map(|x| x * root));
+            }
+            if self.rows[which].len() >= 512 * self.inputs {
+                self.sum(which);
+            }
+        }
+    }
+
+    fn residual(&mut self, layer: usize, rows: &[Row], values: &mut [f32]) {
+        if layer != self.after {
+            return;
+        }
+        let width = values.len() / rows.len().max(1);
+        for (row, code) in rows.iter().zip(values.chunks_exact(width)) {
+            let subject = row.sequence.and_then(|s| self.weights.get(s)).and_then(|w| w.1);
+            if subject == Some(row.position) && self.codes.len() < CODES * width {
+                self.codes.extend_from_slice(code);
+            } else if self.weights.is_empty() && row.position > 0 && self.spare.len() < CODES * width {
+                self.spare.extend_from_slice(code);
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How a memory learns: every number that may be chosen, with its default and where it comes from.
+
+use crate::bridge::config::Config;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How keys and values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coding {
+    /// Through the spikes of the hippocampus.
+    Spiking,
+    /// As they are: the limit of many spikes.
+    Exact,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub coding: Coding,
+    /// Engine of the spike layer: cpu or gpu.
+    pub engine: String,
+    /// Layer that learns awake: about 0.8 of the model's.
+    pub wake_layer: usize,
+    /// Layer that learns asleep: about 0.3.
+    pub sleep_layer: usize,
+    /// ms of an episode.
+    pub steps: usize,
+    /// Times that an episode is presented.
+    pub presentations: usize,
+    /// Value of a success in units of what its context would add.
+    pub gain: f32,
+    /// Tokens of an answer less surprising than this (nats) are known already.
+    pub known: f32,
+    /// A failure lowers its action's probability at least so many times.
+    pub aversion: f32,
+    /// Tokens of the model's own to protect.
+    pub samples: usize,
+    pub seed: u64,
+    pub sleep: Exploration,
+}
+
+/// How sleep looks for a value: reward-modulated exploration at the subject's last token. Lengths are in units of the residual's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exploration {
+    /// Pairs of noise and its opposite a step.
+    pub pairs: usize,
+    /// Length of the noise.
+    pub noise: f32,
+    /// Length of a step.
+    pub step: f32,
+    pub momentum: f32,
+    /// Longest value.
+    pub bound: f32,
+    /// Probability of the answer that ends the search.
+    pub enough: f32,
+    /// Steps at most.
+    pub steps: usize,
+}
+
+impl Default for Exploration {
+    fn default() -> Self {
+        Exploration { pairs: 16, noise: 0.3, step: 0.2, momentum: 0.7, bound: 1.5, enough: 0.95, steps: 26 }
+    }
+}
+
+impl Settings {
+    /// Defaults for a model.
+    pub fn new(config: &Config) -> Settings {
+        let layer = |part: f64| ((config.layers as f64 * part).round() as usize).min(config.layers - 1);
+        Settings {
+            coding: Coding::Spiking,
+            engine: "cpu".into(),
+            wake_layer: layer(0.8),
+            sleep_layer: layer(0.3),
+            steps: 32,
+            presentations: 2,
+            gain: 1.0,
+            known: 0.1,
+            aversion: 20.0,
+            samples: 8192,
+            seed: 1,
+            sleep: Exploration::default(),
+        }
+    }
+
+    /// These settings with some changed: `name=value`, with `sleep.` before those of sleep; values as in JSON.
+    pub fn with(&self, changes: &[String], config: &Config) -> Result<Settings> {
+        let mut json = serde_json::to_value(self).unwrap_or_default();
+        for change in changes {
+            let refuse = |what: String| Error::input(format!("{change}: {what}"), format!("settings are {}", names(&json)));
+            let Some((name, value)) = change.split_once('=') else { return Err(refuse("a setting is name=value".into())) };
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            let pointer = format!("/{}", name.trim().replace('.', "/"));
+            let Some(place) = json.pointer(&pointer).filter(|p| !p.is_object()) else {
+                return Err(refuse("there is no such setting".into()));
+            };
+            let _ = place;
+            if let Some(place) = json.pointer_mut(&pointer) {
+                *place = value;
+            }
+        }
+        let settings: Settings = serde_json::from_value(json)
+            .map_err(|e| Error::input(format!("settings: {e}"), "give numbers where numbers stand"))?;
+        settings.check(config)?;
+        Ok(settings)
+    }
+
+    /// Refuses what cannot be.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        let refuse = |what: String, remedy: &str| Err(Error::input(format!("settings: {what}"), remedy));
+        for (name, layer) in [("wake_layer", self.wake_layer), ("sleep_layer", self.sleep_layer)] {
+            if layer >= config.layers {
+                let last = config.layers - 1;
+                return refuse(format!("{name} = {layer}, the model's layers are 0 to {last}"), "name a layer of the model");
+            }
+        }
+        if self.sleep_layer >= self.wake_layer {
+            return refuse("sleep_layer is not below wake_layer".into(), "sleep writes an earlier layer than wake");
+        }
+        if !["cpu", "gpu"].contains(&self.engine.as_str()) {
+            return refuse(format!("engine = {}", self.engine), "the spike layer runs on cpu or gpu");
+        }
+        let e = &self.sleep;
+        let positive = [self.gain, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
+        let counts = [self.steps, self.presentations, e.pairs, e.steps].iter().all(|n| (1..=10_000).contains(n));
+        let parts = (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.known >= 0.0;
+        match positive && counts && parts {
+            true => Ok(()),
+            false => refuse("a number is out of its range".into(), "lengths and counts are above 0, parts between 0 and 1"),
+        }
+    }
+}
+
+fn names(json: &serde_json::Value) -> String {
+    let Some(map) = json.as_object() else { return String::new() };
+    let names = map.iter().flat_map(|(name, value)| match value.as_object() {
+        Some(inner) => inner.keys().map(|k| format!("{name}.{k}")).collect::<Vec<_>>(),
+        None => vec![name.clone()],
+    });
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,114 @@
+//! Learning awake: one experience, two forwards, one write. What the experience would add to the residual if it stood in the
+//! context becomes the value that a late layer gives at the same key; outcome and surprise gate it.
+
+use super::area::{Area, Fact};
+use super::contrast::{self, Contrast, Sight};
+use super::experience::Experience;
+use super::hippocampus::Hippocampus;
+use super::settings::Settings;
+use super::Engram;
+use crate::bridge::Host;
+use crate::bridge::hooks::{Adapter, Hooks};
+use crate::error::Result;
+use serde::Serialize;
+
+/// The neuromodulators that an experience releases; they gate what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Signals {
+    /// Reward: 0 to 1.
+    pub dopamine: f32,
+    /// Punishment: 0 to 1.
+    pub noradrenaline: f32,
+    /// -log p of the answer's first token, nats.
+    pub surprise: f32,
+}
+
+/// What came of an experience.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lesson {
+    pub signals: Signals,
+    /// What was written; empty where everything was known.
+    pub engrams: Vec<Engram>,
+    /// Smallest part of a written key that was new.
+    pub novelty: f32,
+    /// In words, where nothing was written or something was left out.
+    pub note: Option<String>,
+}
+
+/// Sizes in which a failure's value is tried, in units of what its context would add.
+const AVERSIONS: [f32; 6] = [0.5, 1.0, 1.5, 2.0, 3.0, 4.0];
+
+/// Learns from an experience. `hooks` is what the model has learned otherwise and keeps (asleep).
+///
+/// # Errors
+/// An empty answer, a text beyond the context, a key that cannot be told from an earlier one; nothing is changed then.
+pub fn learn(
+    host: &Host,
+    kept: &Adapter,
+    area: &mut Area,
+    mut spikes: Option<&mut Hippocampus>,
+    settings: &Settings,
+    experience: &Experience,
+) -> Result<Lesson> {
+    let sight = contrast::look(host, kept, area.site.layer, &experience.prompt, &experience.answer)?;
+    let reward = experience.outcome.reward() as f32;
+    let first = &sight.tokens[0];
+    let signals = Signals { dopamine: reward.max(0.0), noradrenaline: (-reward).max(0.0), surprise: first.surprise };
+    let mut lesson = Lesson { signals, engrams: Vec::new(), novelty: 1.0, note: None };
+    let wanted: Vec<(&Contrast, Vec<f32>)> = match signals.noradrenaline > 0.0 {
+        true => vec![(first, averse(host, kept, area, settings, experience, &sight, signals.noradrenaline)?)],
+        false => {
+            let gain = settings.gain * signals.dopamine;
+            let unknown = sight.tokens.iter().filter(|t| t.surprise > settings.known && gain > 0.0);
+            unknown.map(|t| (t, t.value.iter().map(|v| v * gain).collect())).collect()
+        }
+    };
+    if wanted.is_empty() {
+        lesson.note = Some(if reward == 0.0 { "no reward, nothing to learn" } else { "known already" }.into());
+    }
+    let mut guards = &sight.others[..];
+    for (token, value) in wanted {
+        let known = area.recall(&token.key);
+        if !known.is_new() {
+            let apart: f32 = known.value.iter().zip(&value).map(|(a, b)| (a - b).powi(2)).sum();
+            let size: f32 = value.iter().map(|v| v * v).sum();
+            if apart < 0.05 * size {
+                lesson.note = Some(format!("known already from `{}`", known.nearest.unwrap_or_default()));
+                continue;
+            }
+        }
+        let fact = Fact { experience: &experience.id, key: &token.key, value: &value, guards };
+        let layer = spikes.as_deref_mut().map(|layer| (layer, settings.presentations));
+        match area.write(fact, layer) {
+            Ok(engram) => lesson.engrams.push(engram),
+            Err(error) => {
+                area.erase(&experience.id)?;
+                return Err(error);
+            }
+        }
+        lesson.novelty = lesson.novelty.min(known.novelty);
+        guards = &[];
+    }
+    Ok(lesson)
+}
+
+/// The value that makes an action so much less likely: its context's, the other way, in the smallest size that does.
+fn averse(
+    host: &Host,
+    kept: impl Hooks,
+    area: &Area,
+    settings: &Settings,
+    experience: &Experience,
+    sight: &Sight,
+    strength: f32,
+) -> Result<Vec<f32>> {
+    let first = &sight.tokens[0];
+    let tokens = host.exchange(&experience.prompt, &experience.answer)?.0;
+    let values: Vec<Vec<f32>> = AVERSIONS.iter().map(|size| first.value.iter().map(|v| -size * v).collect()).collect();
+    let rows = contrast::outcomes(host, kept, area.site.layer, &tokens, &values)?;
+    let wanted = first.surprise + strength * settings.aversion.ln();
+    let surprises: Vec<f32> = rows.iter().map(|row| contrast::surprise(row, first.token)).collect();
+    let best = surprises.iter().position(|s| *s >= wanted);
+    let best = best.or_else(|| (0..surprises.len()).max_by(|a, b| surprises[*a].total_cmp(&surprises[*b])));
+    Ok(values[best.unwrap_or(0)].clone())
+}
