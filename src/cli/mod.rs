@@ -12,6 +12,7 @@ macro_rules! note {
 
 mod data;
 mod devices;
+mod memory;
 mod model;
 mod models;
 mod plot;
@@ -45,6 +46,8 @@ enum Command {
     Models(models::ModelsArguments),
     /// Look at a transformer, or let it write
     Model(model::ModelArguments),
+    /// Look into a memory folder, forget, and keep it in order
+    Memory(memory::MemoryArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
     /// Run a learning protocol, or list those there are
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Model(model) => model::model(model),
+        Command::Memory(memory) => memory::memory(memory),
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),

@@ -1,7 +1,11 @@
 //! What a model learned from experience: the experiences themselves, what each left in a layer, and how both are kept.
 //! Plain data on both sides; the transformer is the bridge's, file formats of adapters are the export's.
 
+pub mod entry;
 pub mod experience;
+pub mod lines;
+mod record;
+pub mod store;
 
 use crate::bridge::hooks::Site;
 
