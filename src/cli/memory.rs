@@ -86,12 +86,20 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         MemoryCommand::Forget { ids, memory } => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             let left = Store::open(&memory.folder)?.forget(&ids)?;
-            if memory.json { print_json(&left)? } else { left.iter().for_each(forgotten) }
+            if memory.json {
+                print_json(&left)?
+            } else {
+                left.iter().for_each(forgotten)
+            }
             note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
         }
         MemoryCommand::Verify { memory } => {
             let report = verify(&memory.folder)?;
-            if memory.json { print_json(&report)? } else { verified(&report) }
+            if memory.json {
+                print_json(&report)?
+            } else {
+                verified(&report)
+            }
             if !report.damage.is_empty() {
                 note!("the memory {} is damaged: restore the folder from a copy", memory.folder.display());
                 return Ok(ExitCode::FAILURE);

@@ -103,7 +103,11 @@ impl Experience {
         } else if empty(&self.subject) {
             Flaw::new("subject", "`subject` is empty", "copy a part of the prompt, or leave `subject` out")
         } else if let Some(subject) = self.subject.as_ref().filter(|s| !self.prompt.contains(s.as_str())) {
-            Flaw::new("subject", format!("`subject` {subject:?} is not a part of the prompt"), "copy it from the prompt, letter by letter")
+            Flaw::new(
+                "subject",
+                format!("`subject` {subject:?} is not a part of the prompt"),
+                "copy it from the prompt, letter by letter",
+            )
         } else if let Some(time) = self.time.as_ref().filter(|t| !is_rfc3339(t)) {
             Flaw::new("time", format!("`time` {time:?} is not a date and time of RFC 3339"), "write it like 2026-03-09T17:05:00Z")
         } else if self.tags.iter().any(|tag| tag.trim().is_empty()) {

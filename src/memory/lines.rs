@@ -183,7 +183,9 @@ impl Line<'_> {
 
     fn tags(&self, tags: &Value) -> Result<Vec<String>> {
         let texts = tags.as_array().and_then(|tags| tags.iter().map(|t| t.as_str().map(str::to_string)).collect());
-        texts.ok_or_else(|| self.error(self.value("tags"), "`tags` is not a list of texts", "write it like [\"travel\", \"2026\"]"))
+        texts.ok_or_else(|| {
+            self.error(self.value("tags"), "`tags` is not a list of texts", "write it like [\"travel\", \"2026\"]")
+        })
     }
 
     fn syntax(&self, error: &serde_json::Error) -> Error {
@@ -315,9 +317,9 @@ mod tests {
             ("{\"prompt\": \"x\"".to_string(), "not a JSON object", "one JSON object a line", 14),
             ("[1]".into(), "not a JSON object", "without a list", 1),
             ("{} {}".into(), "trailing characters", "one JSON object", 4),
-            (with(r#","promt":"y""#), "unknown key `promt`", "did you mean `prompt`?", 78),
-            (with(r#","colour":"y""#), "unknown key `colour`", "the keys are id, user, prompt", 78),
-            (with(r#","answer":"y""#), "the key `answer` is given twice", "take one", 78),
+            (with(r#","promt":"y""#), "unknown key `promt`", "did you mean `prompt`?", 76),
+            (with(r#","colour":"y""#), "unknown key `colour`", "the keys are id, user, prompt", 76),
+            (with(r#","answer":"y""#), "the key `answer` is given twice", "take one", 76),
             (r#"{"answer":"a","outcome":1}"#.into(), "`prompt` is missing", "add it", 1),
             (r#"{"prompt":"a","outcome":1}"#.into(), "`answer` is missing", "add it", 1),
             (r#"{"prompt":"a","answer":"b"}"#.into(), "`outcome` is missing", "add it", 1),
@@ -328,19 +330,19 @@ mod tests {
             (r#"{"prompt":"a","answer":"b","outcome":true}"#.into(), "`outcome` is true", "number from -1 to 1", 38),
             (r#"{"prompt":"a","answer":"b","outcome":1.01}"#.into(), "outside of -1 to 1", "number from -1 to 1", 38),
             (r#"{"prompt":"a","answer":"b","outcome":1e999}"#.into(), "number out of range", "one JSON object", 0),
-            (with(r#","subject":"Spain""#), "`subject` \"Spain\" is not a part", "letter by letter", 88),
-            (with(r#","subject":"""#), "`subject` is empty", "leave `subject` out", 88),
-            (with(r#","subject":[3,3]"#), "spans 3 to 3", "[start, end)", 88),
-            (with(r#","subject":[3,25]"#), "the characters 0 to 24", "[start, end)", 88),
-            (with(r#","subject":[-1,2]"#), "neither a text nor a span", "[start, end)", 88),
-            (with(r#","subject":{"start":1,"stop":2}"#), "neither a text nor a span", "{\"start\": 4", 88),
-            (with(r#","time":"yesterday""#), "`time` \"yesterday\"", "2026-03-09T17:05:00Z", 85),
-            (with(r#","tags":"one""#), "`tags` is not a list of texts", "[\"travel\"", 85),
-            (with(r#","tags":["a",""]"#), "a tag is empty", "take it out", 85),
-            (with(r#","user":"""#), "`user` is empty", "leave `user` out", 85),
-            (with(r#","id":"a\nb""#), "control characters", "one line", 83),
-            (with(&long), "too long", "up to 200", 83),
-            (with(r#","id":"a","supersedes":"a""#), "supersede itself", "another id", 100),
+            (with(r#","subject":"Spain""#), "`subject` \"Spain\" is not a part", "letter by letter", 86),
+            (with(r#","subject":"""#), "`subject` is empty", "leave `subject` out", 86),
+            (with(r#","subject":[3,3]"#), "spans 3 to 3", "[start, end)", 86),
+            (with(r#","subject":[3,25]"#), "the characters 0 to 24", "[start, end)", 86),
+            (with(r#","subject":[-1,2]"#), "neither a text nor a span", "[start, end)", 86),
+            (with(r#","subject":{"start":1,"stop":2}"#), "neither a text nor a span", "{\"start\": 4", 86),
+            (with(r#","time":"yesterday""#), "`time` \"yesterday\"", "2026-03-09T17:05:00Z", 83),
+            (with(r#","tags":"one""#), "`tags` is not a list of texts", "[\"travel\"", 83),
+            (with(r#","tags":["a",""]"#), "a tag is empty", "take it out", 83),
+            (with(r#","user":"""#), "`user` is empty", "leave `user` out", 83),
+            (with(r#","id":"a\nb""#), "control characters", "one line", 81),
+            (with(&long), "too long", "up to 200", 81),
+            (with(r#","id":"a","supersedes":"a""#), "supersede itself", "another id", 98),
         ];
         for (line, message, remedy, column) in cases {
             let file = format!("{PARIS}\n{line}\n{}", PARIS.replace("\"p\"", "\"q\""));
@@ -413,7 +415,7 @@ mod tests {
 
     prop_compose! {
         fn experience()(
-            prompt in text(), answer in text(), user in proptest::option::of(text()), reward in -1.0f64..=1.0, kind in 0..3,
+            prompt in text(), answer in text(), user in proptest::option::of(text()), reward in -1.0f64..=1.0, kind in 0..3usize,
             tags in proptest::collection::vec(text(), 0..3), from in 0usize..30, with_subject: bool, with_time: bool,
         ) -> Experience {
             let outcome = [Outcome::Success, Outcome::Failure, Outcome::Reward(reward)][kind];

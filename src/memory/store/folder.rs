@@ -1,12 +1,10 @@
 //! The folder itself: made, opened, locked, rewritten. A database file appears under its name only when it is complete: it is
 //! built under another name, synced and renamed, so that a power cut leaves the old state or the new one.
 
-use super::trouble::{Trouble, guarded, in_use, io};
+use super::trouble::{Trouble, close, guarded, in_use, io};
 use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
 use crate::error::{Error, Result};
-use redb::{
-    Builder, Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction,
-};
+use redb::{Builder, Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction};
 use serde::Serialize;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -115,7 +113,7 @@ impl Store {
         });
         let fresh = fresh.map_err(|e| unfinished(folder, e))?;
         // The old file has no name any more; closing it changes nothing that is left.
-        drop(Store { folder: self.folder.clone(), meta: self.meta.clone(), database: self.database.replace(fresh), _lock: None });
+        self.database.replace(fresh).map(close);
         Ok(Compaction { before, after: size()? })
     }
 }
@@ -192,20 +190,26 @@ pub(super) fn existing(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Kept while a process works on a folder. The system lets go of it when the process ends, however it ends.
-pub(super) struct Lock {
-    _file: File,
-}
+pub(super) struct Lock(File);
 
 impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Lock> {
         let path = folder.join(LOCK);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|e| io(&path, &e))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|e| io(&path, &e))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(in_use(folder)),
             // Where a file system has no locks, the database's own is all there is.
-            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(Lock { _file: file }),
+            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(Lock(file)),
             Err(TryLockError::Error(error)) => Err(io(&path, &error)),
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => Ok(Lock(file)),
         }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being started may have a copy of it for a moment.
+        let _ = self.0.unlock();
     }
 }

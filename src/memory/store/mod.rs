@@ -28,7 +28,7 @@ use folder::Lock;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use trouble::{Trouble, guarded, quietly};
+use trouble::{Trouble, close, guarded};
 
 /// Version of the folders that this program writes, and the last that it reads.
 pub const VERSION: u32 = 1;
@@ -149,7 +149,9 @@ impl Store {
 
     /// All entries in the order in which their experiences arrived.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        self.read(|t| t.open_table(ENTRIES)?.iter()?.map(|row| row.map_err(Trouble::from).and_then(|(_, v)| entry(v.value()))).collect())
+        self.read(|t| {
+            t.open_table(ENTRIES)?.iter()?.map(|row| row.map_err(Trouble::from).and_then(|(_, v)| entry(v.value()))).collect()
+        })
     }
 
     /// The entry of an experience; None where the memory does not know the id.
@@ -157,7 +159,8 @@ impl Store {
         self.read(|t| {
             let Some(arrived) = t.open_table(IDS)?.get(id)? else { return Ok(None) };
             let entries = t.open_table(ENTRIES)?;
-            let row = entries.get(arrived.value())?.ok_or_else(|| Trouble::Damage(format!("the entry of {id:?} is not there")))?;
+            let row =
+                entries.get(arrived.value())?.ok_or_else(|| Trouble::Damage(format!("the entry of {id:?} is not there")))?;
             entry(row.value()).map(Some)
         })
     }
@@ -295,9 +298,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let database = self.database.take();
-        // Closing a damaged file may panic; there is nothing left to do about it, and all that was committed is on disk.
-        let _ = quietly(|| drop(database));
+        self.database.take().map(close);
     }
 }
 

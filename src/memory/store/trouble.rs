@@ -2,6 +2,7 @@
 //! database panic; that is caught here and becomes an error like any other.
 
 use crate::error::Error;
+use redb::Database;
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -81,9 +82,11 @@ impl Trouble {
                     format!("the memory {shown} is in the older file format {version} of its database"),
                     "open it with the version of sharpwave that made it",
                 ),
-                redb::Error::PreviousIo => {
-                    file(folder, "writing failed before".into(), "see to the disk and start again; what was committed is kept".into())
-                }
+                redb::Error::PreviousIo => file(
+                    folder,
+                    "writing failed before".into(),
+                    "see to the disk and start again; what was committed is kept".into(),
+                ),
                 error => Error::file(folder, error),
             },
         }
@@ -123,8 +126,14 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Troubl
     })
 }
 
+/// Closes a database. Over a damaged file that may panic; there is nothing to do about it then, as all that was committed is on
+/// disk.
+pub fn close(database: Database) {
+    let _ = quietly(|| drop(database));
+}
+
 /// Catches a panic, and keeps it from being printed.
-pub fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
     thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -2,12 +2,12 @@
 //! the sizes of the model. Changes nothing: what the database would write while it looks stays in memory.
 
 use super::folder::{Lock, existing};
-use super::trouble::{Trouble, guarded};
+use super::trouble::{Trouble, close, guarded, io};
 use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, get_meta, places, site};
 use crate::error::Result;
 use crate::memory::entry::{Entry, Stage};
 use crate::memory::record;
-use redb::{Builder, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -37,37 +37,50 @@ pub fn verify(folder: impl AsRef<Path>) -> Result<Report> {
     let path = existing(folder)?;
     let _lock = Lock::take(folder)?;
     let mut report = Report::default();
-    match guarded(|| look(folder, &path, &mut report)) {
-        Ok(()) => {}
-        Err(trouble) => match trouble.damage() {
-            Some(what) => report.damage.push(what),
-            None => return Err(trouble.about(folder)),
-        },
-    }
+    report.bytes = std::fs::metadata(&path).map_err(|e| io(&path, &e))?.len();
+    look(folder, || Unwritten::over(&path), &mut report).map_err(|e| e.about(folder))?;
     Ok(report)
 }
 
-fn look(folder: &Path, path: &Path, report: &mut Report) -> Result<(), Trouble> {
-    let file = File::open(path)?;
-    report.bytes = file.metadata()?.len();
-    if report.bytes == 0 {
-        return Err(Trouble::Damage("the file is empty".into()));
-    }
-    let changed = Changed { length: report.bytes, pages: HashMap::new() };
-    look_over(folder, Unwritten { file: Mutex::new(file), changed: Mutex::new(changed) }, report)
+/// Looks at a memory wherever its bytes are; each look has its own view of them.
+pub(super) fn look<B: StorageBackend>(
+    folder: &Path,
+    bytes: impl Fn() -> Result<B, Trouble>,
+    report: &mut Report,
+) -> Result<(), Trouble> {
+    let open = || -> Result<Database, Trouble> { Ok(Builder::new().set_cache_size(64 << 20).create_with_backend(bytes()?)?) };
+    let looked = guarded(|| {
+        let mut database = open()?;
+        // Damaged pages are an error. A no says little: it also stands for a list of free pages that was written in another form.
+        let checked = database.check_integrity();
+        close(database);
+        checked.map_err(|e| match Trouble::from(e) {
+            trouble if trouble.damage().is_some() => {
+                Trouble::Damage("pages of the file do not agree with their checksums".into())
+            }
+            trouble => trouble,
+        })
+    });
+    note(looked.map(|_| ()), report)?;
+    let looked = guarded(|| {
+        let database = open()?;
+        let t = database.begin_read()?;
+        let meta = get_meta(&t, folder)?;
+        let stages = look_at_entries(&t, report)?;
+        look_at_engrams(&t, &meta, &stages, report)?;
+        look_at_statistics(&t, &meta, report)
+    });
+    note(looked, report)
 }
 
-/// Looks at a memory wherever its bytes are.
-pub(super) fn look_over(folder: &Path, bytes: impl StorageBackend, report: &mut Report) -> Result<(), Trouble> {
-    let mut database = Builder::new().set_cache_size(64 << 20).create_with_backend(bytes)?;
-    if !database.check_integrity()? {
-        report.damage.push("pages of the file are damaged; what was there before the last change can be read".into());
+/// Puts damage into the report; passes on every other trouble.
+fn note(looked: Result<(), Trouble>, report: &mut Report) -> Result<(), Trouble> {
+    let Err(trouble) = looked else { return Ok(()) };
+    let what = trouble.damage().ok_or(trouble)?;
+    if !report.damage.contains(&what) {
+        report.damage.push(what);
     }
-    let t = database.begin_read()?;
-    let meta = get_meta(&t, folder)?;
-    let stages = look_at_entries(&t, report)?;
-    look_at_engrams(&t, &meta, &stages, report)?;
-    look_at_statistics(&t, &meta, report)
+    Ok(())
 }
 
 /// Returns the stage of each experience.
@@ -197,6 +210,15 @@ struct Changed {
 const PAGE: u64 = 4096;
 
 impl Unwritten {
+    fn over(path: &Path) -> Result<Unwritten, Trouble> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        if length == 0 {
+            return Err(Trouble::Damage("the file is empty".into()));
+        }
+        Ok(Unwritten { file: Mutex::new(file), changed: Mutex::new(Changed { length, pages: HashMap::new() }) })
+    }
+
     /// Fills `out` from the file; zeros beyond its end.
     fn from_file(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
         out.fill(0);
