@@ -167,9 +167,43 @@ fn is_rfc3339(text: &str) -> bool {
     (1..=days).contains(&day) && clock && zone
 }
 
+/// This moment as RFC 3339, in seconds of UTC: `2026-03-09T17:05:00Z`.
+pub fn now() -> String {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    rfc3339(since_1970.map_or(0, |d| d.as_secs()))
+}
+
+fn rfc3339(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years start in March here, so that a leap day is the last of its year; 719,468 days before 1970 the year 0 did.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 { (400 * era + year, month + 3) } else { (400 * era + year + 1, month - 9) };
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_become_the_date_that_date_u_prints() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_773_075_900, "2026-03-09T17:05:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), text);
+        }
+        assert!(is_rfc3339(&now()));
+    }
 
     #[test]
     fn times_are_those_of_rfc_3339() {

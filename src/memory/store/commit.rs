@@ -45,7 +45,8 @@ impl Store {
     }
 
     /// Forgets experiences: their engrams are erased, their text is emptied; id, time and tags stay. All of them or, where one
-    /// id is unknown, none. The bytes of the text are gone from the file after `compact`.
+    /// id is unknown, none. The bytes of the text are gone from the file after `compact`. An id that was derived stays, and
+    /// whoever guesses the whole text can recognise it by that.
     pub fn forget(&self, ids: &[&str]) -> Result<Vec<Left>> {
         self.write(|t| {
             let mut tables = Tables::open(t)?;

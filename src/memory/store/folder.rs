@@ -15,7 +15,7 @@ const UNFINISHED: &str = "memory.redb.new";
 const LOCK: &str = "lock";
 
 /// Bytes of the file that the database keeps in memory at most.
-const CACHE: usize = 128 << 20;
+pub(super) const CACHE: usize = 128 << 20;
 
 /// Size of a memory's file before and after it was compacted, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,17 +33,10 @@ impl Store {
             true => Error::input(format!("{} is a file, not a folder", folder.display()), "name another folder"),
             false => io(folder, &e),
         })?;
-        for entry in std::fs::read_dir(folder).map_err(|e| io(folder, &e))? {
-            let name = entry.map_err(|e| io(folder, &e))?.file_name();
-            let shown = folder.display();
-            if name == DATABASE {
-                return Err(Error::input(format!("{shown} holds a memory already"), "open that one, or name another folder"));
-            } else if name != UNFINISHED && name != LOCK {
-                let message = format!("{shown} holds other files, such as {}", name.to_string_lossy());
-                return Err(Error::input(message, "name a folder that is empty or does not exist yet"));
-            }
-        }
+        vacant(folder)?;
         let lock = Lock::take(folder)?;
+        // Another process may have made a memory here meanwhile.
+        vacant(folder)?;
         let meta = Meta { version: VERSION, ..meta.clone() };
         let database = guarded(|| {
             let database = build(folder, |t| begin(t, &meta))?;
@@ -113,9 +106,26 @@ impl Store {
         });
         let fresh = fresh.map_err(|e| unfinished(folder, e))?;
         // The old file has no name any more; closing it changes nothing that is left.
-        self.database.replace(fresh).map(close);
+        if let Some(old) = self.database.replace(fresh) {
+            close(old);
+        }
         Ok(Compaction { before, after: size()? })
     }
+}
+
+/// Refuses a folder that holds a memory or other files; what an interrupted call left behind counts as nothing.
+fn vacant(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| io(folder, &e))? {
+        let name = entry.map_err(|e| io(folder, &e))?.file_name();
+        let shown = folder.display();
+        if name == DATABASE {
+            return Err(Error::input(format!("{shown} holds a memory already"), "open that one, or name another folder"));
+        } else if name != UNFINISHED && name != LOCK {
+            let message = format!("{shown} holds other files, such as {}", name.to_string_lossy());
+            return Err(Error::input(message, "name a folder that is empty or does not exist yet"));
+        }
+    }
+    Ok(())
 }
 
 /// What stands in a memory before its first experience.

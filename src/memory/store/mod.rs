@@ -60,7 +60,7 @@ pub struct Meta {
     /// Of the residual stream.
     pub width: usize,
     pub feed_forward: usize,
-    /// When the folder was made, RFC 3339.
+    /// When the folder was made, RFC 3339; `experience::now` tells the present.
     pub created: String,
     /// The learning program's own.
     pub settings: serde_json::Value,
@@ -298,7 +298,9 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.database.take().map(close);
+        if let Some(database) = self.database.take() {
+            close(database);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether a memory is whole: pages of the file, checksums of all records, and that the records agree with each other and with
 //! the sizes of the model. Changes nothing: what the database would write while it looks stays in memory.
 
-use super::folder::{Lock, existing};
+use super::folder::{CACHE, Lock, existing};
 use super::trouble::{Trouble, close, guarded, io};
 use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, get_meta, places, site};
 use crate::error::Result;
@@ -36,19 +36,19 @@ pub fn verify(folder: impl AsRef<Path>) -> Result<Report> {
     let folder = folder.as_ref();
     let path = existing(folder)?;
     let _lock = Lock::take(folder)?;
-    let mut report = Report::default();
-    report.bytes = std::fs::metadata(&path).map_err(|e| io(&path, &e))?.len();
+    let bytes = std::fs::metadata(&path).map_err(|e| io(&path, &e))?.len();
+    let mut report = Report { bytes, ..Report::default() };
     look(folder, || Unwritten::over(&path), &mut report).map_err(|e| e.about(folder))?;
     Ok(report)
 }
 
-/// Looks at a memory wherever its bytes are; each look has its own view of them.
+/// Looks at a memory wherever its bytes are, at the pages and then at the records; each look has its own view of the bytes.
 pub(super) fn look<B: StorageBackend>(
     folder: &Path,
     bytes: impl Fn() -> Result<B, Trouble>,
     report: &mut Report,
 ) -> Result<(), Trouble> {
-    let open = || -> Result<Database, Trouble> { Ok(Builder::new().set_cache_size(64 << 20).create_with_backend(bytes()?)?) };
+    let open = || -> Result<Database, Trouble> { Ok(Builder::new().set_cache_size(CACHE).create_with_backend(bytes()?)?) };
     let looked = guarded(|| {
         let mut database = open()?;
         // Damaged pages are an error. A no says little: it also stands for a list of free pages that was written in another form.
