@@ -13,6 +13,7 @@ macro_rules! note {
 mod data;
 mod devices;
 mod eval;
+mod memory;
 mod model;
 mod models;
 mod plot;
@@ -46,6 +47,8 @@ enum Command {
     Models(models::ModelsArguments),
     /// Look at a transformer, or let it write
     Model(model::ModelArguments),
+    /// Look into a memory folder, forget, and keep it in order
+    Memory(memory::MemoryArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
     /// Run a learning protocol, or list those there are
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Model(model) => model::model(model),
+        Command::Memory(memory) => memory::memory(memory),
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),

@@ -8,12 +8,16 @@
 
 pub mod area;
 pub mod contrast;
+pub mod entry;
 pub mod experience;
 pub mod explore;
 pub mod hippocampus;
 pub mod learner;
+pub mod lines;
 pub mod protect;
+mod record;
 pub mod settings;
+pub mod store;
 pub mod wake;
 
 use crate::bridge::hooks::Site;

@@ -66,6 +66,11 @@ fn the_transformer_libraries_are_named_only_by_the_bridge() {
 }
 
 #[test]
+fn the_database_is_named_only_by_the_store() {
+    assert_eq!(code_lines_with("redb::", |f| f.starts_with("memory/store/")), Vec::<String>::new());
+}
+
+#[test]
 fn every_source_file_opens_with_what_it_promises() {
     for (file, text) in sources() {
         assert!(text.starts_with("//!"), "src/{file} does not open with //!");

@@ -1,0 +1,262 @@
+//! `sharpwave memory`: what a memory folder holds, forgetting, and its upkeep.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use sharpwave::error::{Error, Result};
+use sharpwave::memory::Engram;
+use sharpwave::memory::entry::{Entry, Stage};
+use sharpwave::memory::experience::Outcome;
+use sharpwave::memory::store::{Left, Report, Store, verify};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use unicode_width::UnicodeWidthStr;
+
+#[derive(Args)]
+pub struct MemoryArguments {
+    #[command(subcommand)]
+    command: MemoryCommand,
+}
+
+#[derive(Subcommand)]
+enum MemoryCommand {
+    /// List the experiences in the order in which they arrived
+    List {
+        /// Only those with this tag
+        #[arg(long)]
+        tag: Option<String>,
+        /// Only those of this stage
+        #[arg(long, value_parser = Stage::NAMES)]
+        stage: Option<String>,
+        #[command(flatten)]
+        memory: Memory,
+    },
+    /// Show everything about one experience
+    Show {
+        id: String,
+        #[command(flatten)]
+        memory: Memory,
+    },
+    /// Forget experiences: what they left in the model, and their text
+    Forget {
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        #[command(flatten)]
+        memory: Memory,
+    },
+    /// Check that the folder is whole; changes nothing
+    Verify {
+        #[command(flatten)]
+        memory: Memory,
+    },
+    /// Write the folder anew, without the bytes of what is no longer in it
+    Compact {
+        #[command(flatten)]
+        memory: Memory,
+    },
+}
+
+#[derive(Args)]
+struct Memory {
+    /// The memory folder
+    #[arg(long = "memory", value_name = "DIR")]
+    folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
+    match &arguments.command {
+        MemoryCommand::List { tag, stage, memory } => {
+            let mut entries = Store::open(&memory.folder)?.entries()?;
+            entries.retain(|entry| tag.as_ref().is_none_or(|tag| entry.experience.tags.contains(tag)));
+            entries.retain(|entry| stage.as_ref().is_none_or(|stage| entry.stage.name() == stage));
+            if memory.json { print_json(&entries)? } else { list(&entries) }
+        }
+        MemoryCommand::Show { id, memory } => {
+            let store = Store::open(&memory.folder)?;
+            let (entry, engrams) = (store.find(id)?, store.engrams_of(id)?);
+            if memory.json {
+                let engrams: Vec<_> = engrams.iter().map(sizes).collect();
+                print_json(&json!({ "entry": entry, "engrams": engrams }))?;
+            } else {
+                show(&entry, &engrams);
+            }
+        }
+        MemoryCommand::Forget { ids, memory } => {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let left = Store::open(&memory.folder)?.forget(&ids)?;
+            if memory.json {
+                print_json(&left)?
+            } else {
+                left.iter().for_each(forgotten)
+            }
+            note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
+        }
+        MemoryCommand::Verify { memory } => {
+            let report = verify(&memory.folder)?;
+            if memory.json {
+                print_json(&report)?
+            } else {
+                verified(&report)
+            }
+            if !report.damage.is_empty() {
+                note!("the memory {} is damaged: restore the folder from a copy", memory.folder.display());
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        MemoryCommand::Compact { memory } => {
+            let sizes = Store::open(&memory.folder)?.compact()?;
+            if memory.json { print_json(&sizes)? } else { out!("{} bytes before, {} bytes after", sizes.before, sizes.after) }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    out!("{}", serde_json::to_string_pretty(value).map_err(|e| Error::input(e.to_string(), "leave out --json"))?);
+    Ok(())
+}
+
+fn list(entries: &[Entry]) {
+    let terminal = terminal_size::terminal_size_of(std::io::stdout()).map_or(120, |(width, _)| usize::from(width.0));
+    let longest = entries.iter().map(|entry| entry.experience.id.width()).max().unwrap_or(0).max(2);
+    out!("{}  stage       outcome  surprise  prompt → answer", padded("id", longest));
+    for entry in entries {
+        let e = &entry.experience;
+        let row = format!(
+            "{}  {:<10}  {:<7}  {:>8}  ",
+            padded(&e.id, longest),
+            entry.stage.name(),
+            if entry.stage == Stage::Forgotten { String::new() } else { outcome(e.outcome) },
+            format!("{:.2}", entry.surprise),
+        );
+        let room = terminal.saturating_sub(row.width()).max(20);
+        out!("{row}{}", if entry.stage == Stage::Forgotten { "-".into() } else { pair(&e.prompt, &e.answer, room) });
+    }
+}
+
+/// Prompt and answer on one line of `room` columns; where both are too long, each gets half.
+fn pair(prompt: &str, answer: &str, room: usize) -> String {
+    let (prompt, answer) = (one_line(prompt), one_line(answer));
+    let room = room - " → ".width();
+    let answer = shortened(&answer, (room / 2).max(room.saturating_sub(prompt.width())));
+    format!("{} → {answer}", shortened(&prompt, room - answer.width()))
+}
+
+fn one_line(text: &str) -> String {
+    text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// At most `room` columns of a text; … stands for what was left out.
+fn shortened(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_string();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        kept.push(c);
+        if kept.width() + 1 > room {
+            kept.pop();
+            break;
+        }
+    }
+    kept + "…"
+}
+
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{:1$}", "", width.saturating_sub(text.width()))
+}
+
+fn outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Success => "success".into(),
+        Outcome::Failure => "failure".into(),
+        Outcome::Reward(reward) => reward.to_string(),
+    }
+}
+
+fn show(entry: &Entry, engrams: &[Engram]) {
+    let e = &entry.experience;
+    let line = |name: &str, text: &str| out!("  {name:<10}  {}", text.replace('\n', &format!("\n{:14}", "")));
+    let optional = |name: &str, text: &Option<String>| {
+        if let Some(text) = text {
+            line(name, text);
+        }
+    };
+    out!("{}", e.id);
+    match &entry.stage {
+        Stage::Superseded { by } => line("stage", &format!("superseded by {by}")),
+        Stage::Refused { reason } => line("stage", &format!("refused: {reason}")),
+        stage => line("stage", stage.name()),
+    }
+    line("arrived", &entry.arrived.to_string());
+    optional("time", &e.time);
+    if !e.tags.is_empty() {
+        line("tags", &e.tags.join(", "));
+    }
+    if entry.stage != Stage::Forgotten {
+        optional("user", &e.user);
+        line("outcome", &outcome(e.outcome));
+        line("surprise", &format!("{:.3} nats", entry.surprise));
+        line("replays", &entry.replays.to_string());
+        optional("supersedes", &e.supersedes);
+        optional("subject", &e.subject);
+        line("prompt", &e.prompt);
+        line("answer", &e.answer);
+    }
+    optional("note", &entry.note);
+    for engram in engrams {
+        let guards = engram.guards.len() / engram.key.len().max(1);
+        let (inputs, outputs, norm) = (engram.key.len(), engram.value.len(), norm(&engram.value));
+        line("engram", &format!("{}: {inputs} inputs, {outputs} outputs, {guards} guards, length {norm:.3}", engram.site));
+    }
+}
+
+fn sizes(engram: &Engram) -> serde_json::Value {
+    json!({
+        "site": engram.site.to_string(),
+        "inputs": engram.key.len(),
+        "outputs": engram.value.len(),
+        "guards": engram.guards.len() / engram.key.len().max(1),
+        "length": norm(&engram.value),
+    })
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+}
+
+fn forgotten(left: &Left) {
+    match (&left.was, left.engrams.as_slice()) {
+        (Stage::Forgotten, _) => out!("{}: was forgotten before", left.id),
+        (_, []) => out!("{}: its text; it had left nothing in the model", left.id),
+        (_, sites) => out!("{}: its text, and what it had left at {}", left.id, sites.join(", ")),
+    }
+}
+
+fn verified(report: &Report) {
+    let stages: Vec<String> = report.stages.iter().map(|(stage, n)| format!("{n} {stage}")).collect();
+    let stages = if stages.is_empty() { String::new() } else { format!(" ({})", stages.join(", ")) };
+    let Report { bytes, entries, engrams, statistics, damage, .. } = report;
+    out!("{entries} experiences{stages}, {engrams} engrams, {statistics} statistics in {bytes} bytes");
+    match damage.as_slice() {
+        [] => out!("everything is whole"),
+        damage => damage.iter().for_each(|what| out!("damaged: {what}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompt_and_answer_share_a_line() {
+        assert_eq!(pair("The capital\n of  France is", " Paris", 40), "The capital of France is → Paris");
+        assert_eq!(pair("The capital of France is", " Paris", 20), "The capital… → Paris");
+        assert_eq!(pair(&"a".repeat(50), &"b".repeat(50), 21), format!("{}… → {}…", "a".repeat(8), "b".repeat(8)));
+        let wide = pair("日本の首都は", "東京", 20);
+        assert!(wide.width() <= 20 && wide.ends_with("→ 東京"), "{wide}");
+        assert!(pair("日本の首都はどこですか", "東京", 20).width() <= 20);
+    }
+}

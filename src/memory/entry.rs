@@ -1,0 +1,91 @@
+//! What a memory keeps about each experience, and what one commit changes. Plain data; knows no file.
+
+use super::Engram;
+use super::experience::{Experience, Outcome};
+use crate::bridge::hooks::Site;
+use serde::{Deserialize, Serialize};
+
+/// What became of an experience.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It arrived and is not learned yet.
+    Pending,
+    /// It was written when it arrived.
+    Awake,
+    /// It was written again in sleep.
+    Asleep,
+    /// Taken out at the user's wish: neither its text nor any engram is left.
+    Forgotten,
+    /// Another experience took its place.
+    Superseded {
+        /// The `id` of that one.
+        by: String,
+    },
+    /// It was not learned.
+    Refused { reason: String },
+}
+
+impl Stage {
+    /// The names of all stages, in the order in which an experience may pass them.
+    pub const NAMES: [&str; 6] = ["pending", "awake", "asleep", "forgotten", "superseded", "refused"];
+
+    /// One of `NAMES`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Stage::Pending => "pending",
+            Stage::Awake => "awake",
+            Stage::Asleep => "asleep",
+            Stage::Forgotten => "forgotten",
+            Stage::Superseded { .. } => "superseded",
+            Stage::Refused { .. } => "refused",
+        }
+    }
+
+    /// Whether an experience of this stage may have engrams.
+    pub fn is_written(&self) -> bool {
+        matches!(self, Stage::Awake | Stage::Asleep)
+    }
+}
+
+/// An experience in a memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub experience: Experience,
+    pub stage: Stage,
+    /// −log p(answer | prompt) when it arrived, nats.
+    pub surprise: f32,
+    /// How often sleep replayed it.
+    pub replays: u32,
+    /// Place in the order of arrival, from 0; the store's to give, whatever stands here before.
+    pub arrived: u64,
+    /// What is worth telling about it.
+    pub note: Option<String>,
+}
+
+impl Entry {
+    /// An experience that just arrived.
+    pub fn new(experience: Experience) -> Entry {
+        Entry { experience, stage: Stage::Pending, surprise: 0.0, replays: 0, arrived: 0, note: None }
+    }
+
+    /// What stays of it when it is forgotten: id, time, tags and its place in the order.
+    pub(super) fn forgotten(self) -> Entry {
+        let Experience { id, time, tags, .. } = self.experience;
+        let (prompt, answer) = (String::new(), String::new());
+        let outcome = Outcome::Reward(0.0);
+        let experience = Experience { id, user: None, prompt, answer, outcome, subject: None, time, tags, supersedes: None };
+        Entry { stage: Stage::Forgotten, arrived: self.arrived, ..Entry::new(experience) }
+    }
+}
+
+/// What one commit changes: all of it or nothing. Erasing comes first, so that an engram may be replaced in one change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// Entries to insert, or to put in the place of the one with the same id; each id once.
+    pub entries: Vec<Entry>,
+    /// Engrams to append, in this order.
+    pub write: Vec<Engram>,
+    /// Engrams to take out: all that this experience left in this linear layer; each must be there.
+    pub erase: Vec<(String, Site)>,
+}

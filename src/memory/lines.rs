@@ -1,0 +1,446 @@
+//! Experiences as JSONL: one JSON object a line, each read and judged on its own, so that a bad line costs nothing but itself.
+//! Reads a stream of any length in little memory; knows no store.
+
+use super::experience::{Experience, OUTCOME_RULE, Outcome};
+use crate::error::{Error, Place, Result, nearest};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::{BufRead, ErrorKind, Read};
+use std::ops::Range;
+
+/// Bytes of a line at most, its end not counted.
+pub const LONGEST_LINE: usize = 1 << 20;
+
+const KEYS: [&str; 9] = ["id", "user", "prompt", "answer", "outcome", "subject", "time", "tags", "supersedes"];
+
+/// Reads experiences line by line: for each line that is not blank its number, from 1, and what it holds or why not. Lines may
+/// end in LF or CRLF, the last one in neither, and a byte order mark may stand in front. After an error of the reader itself
+/// nothing more comes; every other error concerns its own line only.
+pub struct Lines<R> {
+    reader: R,
+    file: String,
+    line: usize,
+    /// Where each id was met first.
+    ids: HashMap<String, usize>,
+    ended: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// `file` is what messages call the stream.
+    pub fn new(reader: R, file: impl Into<String>) -> Lines<R> {
+        Lines { reader, file: file.into(), line: 0, ids: HashMap::new(), ended: false }
+    }
+
+    /// The next line without its end; None after the last. Of a line that is too long only the beginning is kept.
+    fn bytes(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        // Room for a byte order mark, CRLF, and one byte that shows that there is more.
+        let limit = LONGEST_LINE as u64 + 6;
+        if self.reader.by_ref().take(limit).read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(None);
+        }
+        self.line += 1;
+        match bytes.strip_suffix(b"\n") {
+            Some(line) => bytes.truncate(line.strip_suffix(b"\r").unwrap_or(line).len()),
+            None => self.skip_line()?,
+        }
+        if self.line == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Leaves the reader at the start of the next line.
+    fn skip_line(&mut self) -> std::io::Result<()> {
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let (used, done) = match buffer.iter().position(|b| *b == b'\n') {
+                Some(at) => (at + 1, true),
+                None => (buffer.len(), buffer.is_empty()),
+            };
+            self.reader.consume(used);
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn judge(&mut self, bytes: &[u8]) -> Result<Experience> {
+        let text = String::from_utf8_lossy(bytes);
+        let line = Line { file: &self.file, number: self.line, text: &text };
+        if bytes.len() > LONGEST_LINE {
+            let message = format!("the line is longer than {LONGEST_LINE} bytes");
+            return Err(line.error(0..1, message, "shorten the prompt, or check that the file is JSONL"));
+        }
+        if let Err(error) = std::str::from_utf8(bytes) {
+            let at = error.valid_up_to();
+            return Err(line.error(at..at + 1, "the line is not UTF-8", "save the file as UTF-8"));
+        }
+        let experience = line.experience()?;
+        if let Some(first) = self.ids.get(&experience.id) {
+            let message = format!("the id {:?} stands on line {first} already", experience.id);
+            return Err(line.error(line.value("id"), message, "give each experience an id of its own, or take one line out"));
+        }
+        self.ids.insert(experience.id.clone(), self.line);
+        Ok(experience)
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = (usize, Result<Experience>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.bytes() {
+                Ok(Some(bytes)) if bytes.trim_ascii().is_empty() => {}
+                Ok(Some(bytes)) => return Some((self.line, self.judge(&bytes))),
+                Ok(None) => self.ended = true,
+                Err(error) => {
+                    self.ended = true;
+                    return Some((self.line + 1, Err(Error::file(&self.file, error))));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A line that is text.
+struct Line<'a> {
+    file: &'a str,
+    number: usize,
+    text: &'a str,
+}
+
+impl Line<'_> {
+    fn experience(&self) -> Result<Experience> {
+        let Keyed(entries) = serde_json::from_str(self.text).map_err(|e| self.syntax(&e))?;
+        let mut values: HashMap<&str, &Value> = HashMap::new();
+        for (key, value) in &entries {
+            if !KEYS.contains(&key.as_str()) {
+                let remedy = match nearest(key, KEYS) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the keys are {}", KEYS.join(", ")),
+                };
+                return Err(self.error(self.key(key), format!("unknown key `{key}`"), remedy));
+            }
+            if values.insert(key, value).is_some() {
+                return Err(self.error(self.key(key), format!("the key `{key}` is given twice"), "take one of them out"));
+            }
+        }
+        values.retain(|_, value| !value.is_null());
+        let text = |key: &str| match values.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.error(self.value(key), format!("`{key}` is not a text"), "put it in double quotes")),
+        };
+        let missing = |key: &str| self.error(0..self.text.len(), format!("`{key}` is missing"), "add it to the line");
+        let required = |key: &str| text(key)?.ok_or_else(|| missing(key));
+        let (user, prompt, answer) = (text("user")?, required("prompt")?, required("answer")?);
+        let id = text("id")?.unwrap_or_else(|| Experience::derived_id(user.as_deref(), &prompt, &answer));
+        let outcome = match values.get("outcome").ok_or_else(|| missing("outcome"))? {
+            Value::String(word) if word == "success" => Outcome::Success,
+            Value::String(word) if word == "failure" => Outcome::Failure,
+            Value::Number(number) => Outcome::Reward(number.as_f64().unwrap_or(f64::NAN)),
+            other => return Err(self.error(self.value("outcome"), format!("`outcome` is {}", brief(other)), OUTCOME_RULE)),
+        };
+        let subject = values.get("subject").map(|subject| self.subject(subject, &prompt)).transpose()?;
+        let tags = values.get("tags").map_or(Ok(Vec::new()), |tags| self.tags(tags))?;
+        let (time, supersedes) = (text("time")?, text("supersedes")?);
+        let experience = Experience { id, user, prompt, answer, outcome, subject, time, tags, supersedes };
+        match experience.flaw() {
+            Some(flaw) => Err(self.error(self.value(flaw.key), flaw.message, flaw.remedy)),
+            None => Ok(experience),
+        }
+    }
+
+    /// A text, or the characters [start, end) of the prompt as a list or an object.
+    fn subject(&self, subject: &Value, prompt: &str) -> Result<String> {
+        let (start, end) = match subject {
+            Value::String(text) => return Ok(text.clone()),
+            Value::Array(span) if span.len() == 2 => (span[0].as_u64(), span[1].as_u64()),
+            Value::Object(span) if span.len() == 2 => {
+                (span.get("start").and_then(Value::as_u64), span.get("end").and_then(Value::as_u64))
+            }
+            _ => (None, None),
+        };
+        let remedy = "write a part of the prompt, or [start, end) in characters: \"Paris\", [4, 9] or {\"start\": 4, \"end\": 9}";
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(self.error(self.value("subject"), "`subject` is neither a text nor a span", remedy));
+        };
+        let length = prompt.chars().count() as u64;
+        if start >= end || end > length {
+            let message = format!("`subject` spans {start} to {end}, but the prompt has the characters 0 to {length}");
+            return Err(self.error(self.value("subject"), message, remedy));
+        }
+        Ok(prompt.chars().skip(start as usize).take((end - start) as usize).collect())
+    }
+
+    fn tags(&self, tags: &Value) -> Result<Vec<String>> {
+        let texts = tags.as_array().and_then(|tags| tags.iter().map(|t| t.as_str().map(str::to_string)).collect());
+        texts.ok_or_else(|| {
+            self.error(self.value("tags"), "`tags` is not a list of texts", "write it like [\"travel\", \"2026\"]")
+        })
+    }
+
+    fn syntax(&self, error: &serde_json::Error) -> Error {
+        let at = error.column().saturating_sub(1);
+        let message = error.to_string();
+        let message = message.rsplit_once(" at line").map_or(message.as_str(), |(what, _)| what);
+        let remedy = match self.text.trim_start().starts_with('[') {
+            true => "write one JSON object a line, without a list around them",
+            false => "write one JSON object a line, like {\"prompt\": \"…\", \"answer\": \"…\", \"outcome\": \"success\"}",
+        };
+        self.error(at..at + 1, format!("not a JSON object: {message}"), remedy)
+    }
+
+    /// Where the last such key stands; the whole line where it is spelled with escapes.
+    fn key(&self, key: &str) -> Range<usize> {
+        let quoted = format!("\"{key}\"");
+        let is_key = |at: &usize| self.text[at + quoted.len()..].trim_start().starts_with(':');
+        let at = self.text.rmatch_indices(&quoted).map(|(at, _)| at).find(is_key);
+        at.map_or(0..self.text.len(), |at| at..at + quoted.len())
+    }
+
+    /// Where the value of a key stands; the whole line where the key is not there.
+    fn value(&self, key: &str) -> Range<usize> {
+        let key = self.key(key);
+        let Some((colon, _)) = self.text[key.end..].split_once(':') else { return key };
+        let rest = &self.text[key.end + colon.len() + 1..];
+        let start = self.text.len() - rest.trim_start().len();
+        let mut values = serde_json::Deserializer::from_str(&self.text[start..]).into_iter::<IgnoredAny>();
+        values.next();
+        start..start + values.byte_offset()
+    }
+
+    /// An error at a span of the line. The place shows the line alone, after as many empty lines as make its number right,
+    /// and leaves out what follows far behind the span.
+    fn error(&self, span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Error {
+        let boundary = |at: usize| (0..=at.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
+        let span = boundary(span.start)..boundary(span.end.min(span.start + 200));
+        let shown = boundary(span.end + 200);
+        let before = self.number.saturating_sub(1);
+        let mut text = "\n".repeat(before) + &self.text[..shown];
+        if shown < self.text.len() {
+            text.push('…');
+        }
+        let span = span.start + before..span.end + before;
+        Error::at(Place { file: self.file.to_string(), text: text.into(), span }, message, remedy)
+    }
+}
+
+/// A JSON value for a message, cut where it is long.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(40) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// The entries of a JSON object as they stand there, doubles included.
+struct Keyed(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Keyed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Keyed;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Keyed, M::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Keyed(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(bytes: &[u8]) -> Vec<(usize, Result<Experience>)> {
+        Lines::new(bytes, "notes.jsonl").collect()
+    }
+
+    fn good(bytes: &[u8]) -> Vec<Experience> {
+        read(bytes).into_iter().map(|(_, e)| e.unwrap_or_else(|e| panic!("{e}"))).collect()
+    }
+
+    const PARIS: &str = r#"{"id":"p","prompt":"The capital of France is","answer":" Paris","outcome":"success"}"#;
+
+    /// A whole line with these entries beside prompt, answer and outcome.
+    fn with(entries: &str) -> String {
+        format!(r#"{{"prompt":"The capital of France is","answer":" Paris","outcome":"success"{entries}}}"#)
+    }
+
+    #[test]
+    fn any_line_ending_a_mark_in_front_and_blank_lines_are_read() {
+        let rome = PARIS.replace("\"p\"", "\"r\"");
+        let file = format!("\u{feff}{PARIS}\r\n\r\n  \n{rome}");
+        let lines = read(file.as_bytes());
+        assert_eq!(lines.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(good(file.as_bytes())[1].id, "r");
+        assert!(read(b"").is_empty() && read(b"\n\r\n").is_empty());
+    }
+
+    #[test]
+    fn outcome_id_and_subject_may_be_written_in_several_ways() {
+        let one = |line: &str| good(line.as_bytes()).remove(0);
+        assert_eq!(one(&PARIS.replace("\"success\"", "-0.25")).outcome, Outcome::Reward(-0.25));
+        assert_eq!(one(&PARIS.replace("success", "failure")).outcome, Outcome::Failure);
+        let derived = one(&with(""));
+        assert_eq!(derived.id, Experience::derived_id(None, &derived.prompt, &derived.answer));
+        for subject in [r#""France""#, "[15, 21]", r#"{"start": 15, "end": 21}"#] {
+            assert_eq!(one(&with(&format!(r#","subject":{subject}"#))).subject.as_deref(), Some("France"));
+        }
+        let line = r#"{"prompt":"Où est l'Élysée ?","answer":"ici","outcome":1,"subject":[9,15],"user":null}"#;
+        assert_eq!(one(line).subject.as_deref(), Some("Élysée"));
+    }
+
+    #[test]
+    fn every_refusal_names_line_place_and_remedy() {
+        let long = format!(r#","id":"{}""#, "i".repeat(201));
+        let cases = [
+            ("{\"prompt\": \"x\"".to_string(), "not a JSON object", "one JSON object a line", 14),
+            ("[1]".into(), "not a JSON object", "without a list", 1),
+            ("{} {}".into(), "trailing characters", "one JSON object", 4),
+            (with(r#","promt":"y""#), "unknown key `promt`", "did you mean `prompt`?", 76),
+            (with(r#","colour":"y""#), "unknown key `colour`", "the keys are id, user, prompt", 76),
+            (with(r#","answer":"y""#), "the key `answer` is given twice", "take one", 76),
+            (r#"{"answer":"a","outcome":1}"#.into(), "`prompt` is missing", "add it", 1),
+            (r#"{"prompt":"a","outcome":1}"#.into(), "`answer` is missing", "add it", 1),
+            (r#"{"prompt":"a","answer":"b"}"#.into(), "`outcome` is missing", "add it", 1),
+            (r#"{"prompt":" ","answer":"b","outcome":1}"#.into(), "`prompt` is empty", "the answer follows", 11),
+            (r#"{"prompt":"a","answer":"","outcome":1}"#.into(), "`answer` is empty", "followed the prompt", 24),
+            (r#"{"prompt":3,"answer":"b","outcome":1}"#.into(), "`prompt` is not a text", "quotes", 11),
+            (r#"{"prompt":"a","answer":"b","outcome":"good"}"#.into(), "`outcome` is \"good\"", "success", 38),
+            (r#"{"prompt":"a","answer":"b","outcome":true}"#.into(), "`outcome` is true", "number from -1 to 1", 38),
+            (r#"{"prompt":"a","answer":"b","outcome":1.01}"#.into(), "outside of -1 to 1", "number from -1 to 1", 38),
+            (r#"{"prompt":"a","answer":"b","outcome":1e999}"#.into(), "number out of range", "one JSON object", 0),
+            (with(r#","subject":"Spain""#), "`subject` \"Spain\" is not a part", "letter by letter", 86),
+            (with(r#","subject":"""#), "`subject` is empty", "leave `subject` out", 86),
+            (with(r#","subject":[3,3]"#), "spans 3 to 3", "[start, end)", 86),
+            (with(r#","subject":[3,25]"#), "the characters 0 to 24", "[start, end)", 86),
+            (with(r#","subject":[-1,2]"#), "neither a text nor a span", "[start, end)", 86),
+            (with(r#","subject":{"start":1,"stop":2}"#), "neither a text nor a span", "{\"start\": 4", 86),
+            (with(r#","time":"yesterday""#), "`time` \"yesterday\"", "2026-03-09T17:05:00Z", 83),
+            (with(r#","tags":"one""#), "`tags` is not a list of texts", "[\"travel\"", 83),
+            (with(r#","tags":["a",""]"#), "a tag is empty", "take it out", 83),
+            (with(r#","user":"""#), "`user` is empty", "leave `user` out", 83),
+            (with(r#","id":"a\nb""#), "control characters", "one line", 81),
+            (with(&long), "too long", "up to 200", 81),
+            (with(r#","id":"a","supersedes":"a""#), "supersede itself", "another id", 98),
+        ];
+        for (line, message, remedy, column) in cases {
+            let file = format!("{PARIS}\n{line}\n{}", PARIS.replace("\"p\"", "\"q\""));
+            let lines = read(file.as_bytes());
+            assert_eq!(lines.len(), 3, "{line}");
+            assert!(lines[0].1.is_ok() && lines[2].1.is_ok(), "{line}: its neighbours suffer");
+            let Err(Error::Input(fault)) = &lines[1].1 else { panic!("{line} is not refused as input") };
+            assert!(fault.message.contains(message), "{line}: {fault}");
+            assert!(fault.remedy.as_ref().is_some_and(|r| r.contains(remedy)), "{line}: {fault}");
+            let place = fault.place.as_ref().unwrap();
+            assert_eq!(place.line_column().0, 2, "{line}");
+            assert!(column == 0 || place.line_column().1 == column, "{line}: column {}", place.line_column().1);
+            assert!(fault.to_string().starts_with("notes.jsonl:2:"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_double_id_is_refused_also_where_it_is_derived() {
+        let file = format!("{PARIS}\n\n{PARIS}\n{}\n{}\n", with(""), with(""));
+        let lines = read(file.as_bytes());
+        for (at, line, first) in [(1, 3, "line 1"), (3, 5, "line 4")] {
+            let (number, result) = &lines[at];
+            assert_eq!(*number, line);
+            let message = result.as_ref().unwrap_err().to_string();
+            assert!(message.contains(first), "{message}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_where_they_stand() {
+        let mut file = format!("{PARIS}\n").into_bytes();
+        file.extend(b"{\"prompt\":\"\xff\"}\n");
+        let error = read(&file).remove(1).1.unwrap_err().to_string();
+        assert!(error.starts_with("notes.jsonl:2:12: the line is not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_line_may_have_a_mebibyte_and_not_a_byte_more() {
+        let fill = LONGEST_LINE - PARIS.len();
+        let longest = PARIS.replace("France", &format!("{}France", "x".repeat(fill)));
+        assert_eq!(longest.len(), LONGEST_LINE);
+        let next = PARIS.replace("\"p\"", "\"q\"");
+        for end in ["\n", "\r\n"] {
+            assert_eq!(good(format!("{longest}{end}{next}").as_bytes()).len(), 2);
+            let lines = read(format!("{}{end}{next}{end}", longest.replace("France", "Francis")).as_bytes());
+            let error = lines[0].1.as_ref().unwrap_err().to_string();
+            assert!(error.contains("longer than 1048576 bytes") && error.len() < 1000, "{error}");
+            assert_eq!(lines[1].1.as_ref().unwrap().id, "q");
+        }
+        let endless = std::io::BufReader::new(std::io::repeat(b'x').take(1 << 28));
+        assert_eq!(Lines::new(endless, "x").map(|(_, e)| e.is_err()).collect::<Vec<_>>(), [true]);
+    }
+
+    #[test]
+    fn an_error_of_the_reader_ends_the_reading() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(std::io::Error::other("the cable is out"))
+            }
+        }
+        let lines: Vec<_> = Lines::new(std::io::BufReader::new(Broken), "x.jsonl").collect();
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].1.as_ref().unwrap_err().to_string().contains("x.jsonl: the cable is out"));
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        "(?s).{0,30}".prop_filter("a text", |t| !t.trim().is_empty())
+    }
+
+    prop_compose! {
+        fn experience()(
+            prompt in text(), answer in text(), user in proptest::option::of(text()), reward in -1.0f64..=1.0, kind in 0..3usize,
+            tags in proptest::collection::vec(text(), 0..3), from in 0usize..30, with_subject: bool, with_time: bool,
+        ) -> Experience {
+            let outcome = [Outcome::Success, Outcome::Failure, Outcome::Reward(reward)][kind];
+            let subject: String = prompt.chars().skip(from).collect();
+            let subject = Some(subject).filter(|s| with_subject && !s.trim().is_empty());
+            let time = with_time.then(|| "2026-03-09T17:05:00+01:00".to_string());
+            let id = Experience::derived_id(user.as_deref(), &prompt, &answer);
+            Experience { id, user, prompt, answer, outcome, subject, time, tags, supersedes: None }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_as_a_line_is_read_back_bit_for_bit(experience in experience()) {
+            let line = serde_json::to_string(&experience).unwrap();
+            prop_assert_eq!(good(line.as_bytes()), vec![experience]);
+        }
+
+        #[test]
+        fn no_bytes_upset_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0..100usize) {
+            read(&bytes);
+            let mut line = with(r#","subject":{"start":1,"end":2},"tags":["é"]"#).into_bytes();
+            let at = cut.min(line.len());
+            line.splice(at..at + 1, bytes.into_iter().take(3));
+            read(&line);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Changing a memory: one change is one transaction, checked as a whole, and leaves the rules of a memory kept or nothing changed.
+//! The rules: entries keep the rules of experiences; an engram belongs to an experience that is awake or asleep and fits the
+//! model; a forgotten experience has no text.
+
+use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, Place, Store, Trouble, entry, places};
+use crate::bridge::hooks::Site;
+use crate::error::{Error, Result};
+use crate::memory::entry::{Change, Entry, Stage};
+use crate::memory::{Engram, record};
+use redb::{ReadableTable, Table, WriteTransaction};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What went when an experience was forgotten.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Left {
+    pub id: String,
+    /// The stage it had.
+    pub was: Stage,
+    /// Where its engrams were, one name for each.
+    pub engrams: Vec<String>,
+}
+
+impl Store {
+    /// Makes a change, durably, as a whole. An invalid change is refused and nothing of it is done. New entries get the next
+    /// places in the order of arrival; replaced ones keep theirs.
+    pub fn commit(&self, change: &Change) -> Result<()> {
+        check(change, &self.meta)?;
+        self.write(|t| {
+            let mut tables = Tables::open(t)?;
+            for (id, site) in &change.erase {
+                if tables.erase(id, Some(*site))?.is_empty() {
+                    let message = format!("experience {id:?} has no engram at {site} that could be erased");
+                    return Err(Error::input(message, "erase only what was written").into());
+                }
+            }
+            for entry in &change.entries {
+                tables.put(entry)?;
+            }
+            for engram in &change.write {
+                tables.append(engram)?;
+            }
+            tables.check(change)
+        })
+    }
+
+    /// Forgets experiences: their engrams are erased, their text is emptied; id, time and tags stay. All of them or, where one
+    /// id is unknown, none. The bytes of the text are gone from the file after `compact`. An id that was derived stays, and
+    /// whoever guesses the whole text can recognise it by that.
+    pub fn forget(&self, ids: &[&str]) -> Result<Vec<Left>> {
+        self.write(|t| {
+            let mut tables = Tables::open(t)?;
+            let mut left = Vec::new();
+            for id in ids {
+                let Some(entry) = tables.entry(id)? else { return Err(self.unknown(id, &tables.ids)?.into()) };
+                let engrams = tables.erase(id, None)?.iter().map(Site::to_string).collect();
+                left.push(Left { id: id.to_string(), was: entry.stage.clone(), engrams });
+                tables.put(&entry.forgotten())?;
+            }
+            Ok(left)
+        })
+    }
+}
+
+/// All that can be judged without the database.
+fn check(change: &Change, meta: &Meta) -> Result<()> {
+    let mut ids = BTreeSet::new();
+    for entry in &change.entries {
+        let id = &entry.experience.id;
+        let wrong = |message: &str, remedy: &str| Err(Error::input(format!("experience {id:?}: {message}"), remedy));
+        if !ids.insert(id) {
+            return wrong("it is in one change twice", "give each experience once");
+        }
+        if entry.stage == Stage::Forgotten {
+            if entry.clone().forgotten() != *entry {
+                return wrong("it is forgotten and still has content", "use `forget`");
+            }
+        } else if let Some(flaw) = entry.experience.flaw() {
+            return Err(flaw.of(id));
+        }
+        if !entry.surprise.is_finite() {
+            return wrong("its surprise is not finite", "check the model's probabilities");
+        }
+        if matches!(&entry.stage, Stage::Superseded { by } if by == id) {
+            return wrong("it cannot supersede itself", "name the experience that takes its place");
+        }
+    }
+    for engram in &change.write {
+        if let Some(why) = meta.misfit(engram) {
+            let message = format!("an engram of experience {:?} does not fit: {why}", engram.experience);
+            return Err(Error::input(message, format!("learn with the model of this memory, {}", meta.model)));
+        }
+    }
+    Ok(())
+}
+
+/// The tables of a transaction that changes them.
+struct Tables<'t> {
+    entries: Table<'t, u64, &'static [u8]>,
+    ids: Table<'t, &'static str, u64>,
+    engrams: Table<'t, u64, &'static [u8]>,
+    places: Table<'t, Place, ()>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(t: &'t WriteTransaction) -> Result<Tables<'t>, Trouble> {
+        Ok(Tables {
+            entries: t.open_table(ENTRIES)?,
+            ids: t.open_table(IDS)?,
+            engrams: t.open_table(ENGRAMS)?,
+            places: t.open_table(PLACES)?,
+        })
+    }
+
+    fn entry(&self, id: &str) -> Result<Option<Entry>, Trouble> {
+        let Some(arrived) = self.ids.get(id)? else { return Ok(None) };
+        let row = self.entries.get(arrived.value())?;
+        row.map(|row| entry(row.value())).ok_or_else(|| Trouble::Damage(format!("the entry of {id:?} is not there")))?.map(Some)
+    }
+
+    /// Inserts an entry, or puts it in the place of the one with its id.
+    fn put(&mut self, entry: &Entry) -> Result<(), Trouble> {
+        let id = entry.experience.id.as_str();
+        let known = self.ids.get(id)?.map(|arrived| arrived.value());
+        let arrived = match known {
+            Some(arrived) => arrived,
+            None => self.entries.last()?.map_or(0, |(last, _)| last.value() + 1),
+        };
+        let bytes = record::json(&Entry { arrived, ..entry.clone() }).map_err(Trouble::Damage)?;
+        self.entries.insert(arrived, bytes.as_slice())?;
+        self.ids.insert(id, arrived)?;
+        Ok(())
+    }
+
+    fn append(&mut self, engram: &Engram) -> Result<(), Trouble> {
+        let order = self.engrams.last()?.map_or(0, |(last, _)| last.value() + 1);
+        let Engram { experience, site, .. } = engram;
+        self.engrams.insert(order, record::engram(engram).as_slice())?;
+        self.places.insert((experience.as_str(), site.layer as u32, site.linear.name(), order), ())?;
+        Ok(())
+    }
+
+    /// Takes out the engrams of an experience, at one site or at all; returns where each was.
+    fn erase(&mut self, id: &str, only: Option<Site>) -> Result<Vec<Site>, Trouble> {
+        let mut erased = places(&self.places, id)?;
+        erased.retain(|(site, _)| only.is_none_or(|only| only == *site));
+        for (site, order) in &erased {
+            self.engrams.remove(order)?;
+            self.places.remove((id, site.layer as u32, site.linear.name(), *order))?;
+        }
+        Ok(erased.into_iter().map(|(site, _)| site).collect())
+    }
+
+    /// Whether the rules that concern several records are kept by all that a change touched.
+    fn check(&self, change: &Change) -> Result<(), Trouble> {
+        let mut touched: BTreeSet<&str> = change.write.iter().map(|engram| engram.experience.as_str()).collect();
+        touched.extend(change.entries.iter().map(|entry| entry.experience.id.as_str()));
+        for id in touched {
+            let Some(entry) = self.entry(id)? else {
+                let message = format!("an engram belongs to the experience {id:?}, which is not in the memory");
+                return Err(Error::input(message, "put its entry into the same change").into());
+            };
+            if !entry.stage.is_written() && !places(&self.places, id)?.is_empty() {
+                let message = format!("experience {id:?} is {} and has engrams", entry.stage.name());
+                return Err(Error::input(message, "erase them in the same change, or make it awake or asleep").into());
+            }
+            if let Stage::Superseded { by } = &entry.stage
+                && self.ids.get(by.as_str())?.is_none()
+            {
+                let message = format!("experience {id:?} is superseded by {by:?}, which is not in the memory");
+                return Err(Error::input(message, "put that one into the same change").into());
+            }
+        }
+        Ok(())
+    }
+}

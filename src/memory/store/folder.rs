@@ -1,0 +1,225 @@
+//! The folder itself: made, opened, locked, rewritten. A database file appears under its name only when it is complete: it is
+//! built under another name, synced and renamed, so that a power cut leaves the old state or the new one.
+
+use super::trouble::{Trouble, close, guarded, in_use, io};
+use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
+use crate::error::{Error, Result};
+use redb::{Builder, Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction};
+use serde::Serialize;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+const DATABASE: &str = "memory.redb";
+/// Where a database is built.
+const UNFINISHED: &str = "memory.redb.new";
+const LOCK: &str = "lock";
+
+/// Bytes of the file that the database keeps in memory at most.
+pub(super) const CACHE: usize = 128 << 20;
+
+/// Size of a memory's file before and after it was compacted, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Compaction {
+    pub before: u64,
+    pub after: u64,
+}
+
+impl Store {
+    /// Makes an empty memory. The folder is made where it is missing; one that holds a memory or other files is refused. What
+    /// an interrupted call left behind does not stand in the way of the next.
+    pub fn create(folder: impl AsRef<Path>, meta: &Meta) -> Result<Store> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|e| match folder.exists() {
+            true => Error::input(format!("{} is a file, not a folder", folder.display()), "name another folder"),
+            false => io(folder, &e),
+        })?;
+        vacant(folder)?;
+        let lock = Lock::take(folder)?;
+        // Another process may have made a memory here meanwhile.
+        vacant(folder)?;
+        let meta = Meta { version: VERSION, ..meta.clone() };
+        let database = guarded(|| {
+            let database = build(folder, |t| begin(t, &meta))?;
+            finish(folder)?;
+            Ok(database)
+        });
+        let database = database.map_err(|e| unfinished(folder, e))?;
+        Ok(Store { folder: folder.to_path_buf(), meta, database: Some(database), _lock: Some(lock) })
+    }
+
+    /// Opens a memory. Refused where there is none, where another process works on it, where a later version of this program
+    /// made it, and where its file is damaged.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Store> {
+        let folder = folder.as_ref();
+        let path = existing(folder)?;
+        let lock = Lock::take(folder)?;
+        // What an interrupted `compact` left behind; the memory itself is whole.
+        let _ = std::fs::remove_file(folder.join(UNFINISHED));
+        Store::over(folder, Some(lock), |builder| builder.open(&path))
+    }
+
+    /// Opens the memory in a folder, or makes an empty one where there is none. Refused where it belongs to another model.
+    pub fn open_or_create(folder: impl AsRef<Path>, meta: &Meta) -> Result<Store> {
+        let folder = folder.as_ref();
+        if !folder.join(DATABASE).exists() {
+            return Store::create(folder, meta);
+        }
+        let store = Store::open(folder)?;
+        store.check_model(&meta.fingerprint)?;
+        Ok(store)
+    }
+
+    /// A memory over a database that `open` opens.
+    pub(super) fn over(
+        folder: &Path,
+        lock: Option<Lock>,
+        open: impl FnOnce(&mut Builder) -> Result<Database, redb::DatabaseError>,
+    ) -> Result<Store> {
+        let opened = guarded(|| {
+            let database = open(Builder::new().set_cache_size(CACHE))?;
+            let meta = get_meta(&database.begin_read()?, folder)?;
+            Ok((database, meta))
+        });
+        let (database, meta) = opened.map_err(|e| e.about(folder))?;
+        Ok(Store { folder: folder.to_path_buf(), meta, database: Some(database), _lock: lock })
+    }
+
+    /// Writes the file anew with what the memory holds now, and nothing else: no byte of what was erased, replaced or forgotten
+    /// is left in it. Needs room for a second file meanwhile.
+    pub fn compact(&mut self) -> Result<Compaction> {
+        let (folder, path) = (self.folder.as_path(), self.folder.join(DATABASE));
+        let size = || std::fs::metadata(&path).map(|m| m.len()).map_err(|e| io(&path, &e));
+        let before = size()?;
+        let fresh = guarded(|| {
+            let from = self.database()?.begin_read()?;
+            let mut fresh = build(folder, |to| {
+                copy(&from, to, ABOUT)?;
+                copy(&from, to, ENTRIES)?;
+                copy(&from, to, IDS)?;
+                copy(&from, to, ENGRAMS)?;
+                copy(&from, to, PLACES)?;
+                copy(&from, to, STATISTICS)
+            })?;
+            fresh.compact()?;
+            finish(folder)?;
+            Ok(fresh)
+        });
+        let fresh = fresh.map_err(|e| unfinished(folder, e))?;
+        // The old file has no name any more; closing it changes nothing that is left.
+        if let Some(old) = self.database.replace(fresh) {
+            close(old);
+        }
+        Ok(Compaction { before, after: size()? })
+    }
+}
+
+/// Refuses a folder that holds a memory or other files; what an interrupted call left behind counts as nothing.
+fn vacant(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| io(folder, &e))? {
+        let name = entry.map_err(|e| io(folder, &e))?.file_name();
+        let shown = folder.display();
+        if name == DATABASE {
+            return Err(Error::input(format!("{shown} holds a memory already"), "open that one, or name another folder"));
+        } else if name != UNFINISHED && name != LOCK {
+            let message = format!("{shown} holds other files, such as {}", name.to_string_lossy());
+            return Err(Error::input(message, "name a folder that is empty or does not exist yet"));
+        }
+    }
+    Ok(())
+}
+
+/// What stands in a memory before its first experience.
+pub(super) fn begin(t: &WriteTransaction, meta: &Meta) -> Result<(), Trouble> {
+    put_meta(t, meta)?;
+    t.open_table(ENTRIES)?;
+    t.open_table(IDS)?;
+    t.open_table(ENGRAMS)?;
+    t.open_table(PLACES)?;
+    t.open_table(STATISTICS)?;
+    Ok(())
+}
+
+/// Builds a database with the content that `fill` writes, on disk but not yet under its name.
+fn build(folder: &Path, fill: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>) -> Result<Database, Trouble> {
+    let path = folder.join(UNFINISHED);
+    if path.exists() {
+        std::fs::remove_file(&path)?;
+    }
+    let database = Builder::new().set_cache_size(CACHE).create(&path)?;
+    let transaction = database.begin_write()?;
+    fill(&transaction)?;
+    transaction.commit()?;
+    Ok(database)
+}
+
+/// Gives a database that was built its name.
+fn finish(folder: &Path) -> Result<(), Trouble> {
+    std::fs::rename(folder.join(UNFINISHED), folder.join(DATABASE))?;
+    // A folder can be synced on Unix only; elsewhere the rename is the file system's to keep.
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// Takes away what could not be finished.
+fn unfinished(folder: &Path, trouble: Trouble) -> Error {
+    let _ = std::fs::remove_file(folder.join(UNFINISHED));
+    trouble.about(folder)
+}
+
+fn copy<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    table: TableDefinition<K, V>,
+) -> Result<(), Trouble> {
+    let mut copy = to.open_table(table)?;
+    for row in from.open_table(table)?.iter()? {
+        let (key, value) = row?;
+        copy.insert(key.value(), value.value())?;
+    }
+    Ok(())
+}
+
+/// The database file of a folder. Refused where there is none.
+pub(super) fn existing(folder: &Path) -> Result<PathBuf> {
+    let (path, shown) = (folder.join(DATABASE), folder.display());
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() => return Ok(path),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(io(&path, &error)),
+        _ => {}
+    }
+    let (message, remedy) = if !folder.exists() {
+        (format!("there is no memory folder {shown}"), "check the name; learning makes a memory folder where there is none")
+    } else if folder.join(UNFINISHED).exists() {
+        (format!("the memory {shown} was not made to its end"), "make it again")
+    } else {
+        (format!("{shown} is not a memory folder: it has no {DATABASE}"), "name the folder that was given as --memory before")
+    };
+    Err(Error::input(message, remedy))
+}
+
+/// Kept while a process works on a folder. The system lets go of it when the process ends, however it ends.
+pub(super) struct Lock(File);
+
+impl Lock {
+    pub(super) fn take(folder: &Path) -> Result<Lock> {
+        let path = folder.join(LOCK);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|e| io(&path, &e))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(in_use(folder)),
+            // Where a file system has no locks, the database's own is all there is.
+            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(Lock(file)),
+            Err(TryLockError::Error(error)) => Err(io(&path, &error)),
+            Ok(()) => Ok(Lock(file)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being started may have a copy of it for a moment.
+        let _ = self.0.unlock();
+    }
+}

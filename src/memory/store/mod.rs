@@ -1,0 +1,354 @@
+//! The memory folder: one user's experiences, what each left in the model, statistics of keys, settings. Every change is atomic
+//! and on disk when the call returns; a power cut loses at most the change being written. One process at a time works on a
+//! folder. The only place that knows the database (redb).
+//!
+//! ```text
+//! DIR/memory.redb   about: version, meta        entries: arrival -> entry          ids: id -> arrival
+//!                   engrams: order -> engram    places: id, site, order            statistics: site, name, chunk -> numbers
+//! DIR/lock          locked while a process works on the folder
+//! ```
+
+mod commit;
+mod folder;
+mod trouble;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::Left;
+pub use folder::Compaction;
+pub use verify::{Report, verify};
+
+use super::entry::Entry;
+use super::{Engram, record};
+use crate::bridge::hooks::{Linear, Site};
+use crate::error::{Error, Result, nearest};
+use folder::Lock;
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use trouble::{Trouble, close, guarded};
+
+/// Version of the folders that this program writes, and the last that it reads.
+pub const VERSION: u32 = 1;
+
+const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+const IDS: TableDefinition<&str, u64> = TableDefinition::new("ids");
+const ENGRAMS: TableDefinition<u64, &[u8]> = TableDefinition::new("engrams");
+const PLACES: TableDefinition<Place, ()> = TableDefinition::new("places");
+const STATISTICS: TableDefinition<Part, &[u8]> = TableDefinition::new("statistics");
+
+/// Experience, layer, linear layer, order of the engram.
+type Place = (&'static str, u32, &'static str, u64);
+/// Layer, linear layer, name, chunk.
+type Part = (u32, &'static str, &'static str, u32);
+
+/// What a memory belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Version of the folder; `VERSION` in a new one.
+    #[serde(skip)]
+    pub version: u32,
+    /// The model, by name or path as it was given.
+    pub model: String,
+    /// Of its configuration and weights.
+    pub fingerprint: String,
+    pub architecture: String,
+    pub layers: usize,
+    /// Of the residual stream.
+    pub width: usize,
+    pub feed_forward: usize,
+    /// When the folder was made, RFC 3339; `experience::now` tells the present.
+    pub created: String,
+    /// The learning program's own.
+    pub settings: serde_json::Value,
+}
+
+impl Meta {
+    /// Inputs and outputs of a linear layer, where these sizes tell them.
+    fn shape(&self, linear: Linear) -> (Option<usize>, Option<usize>) {
+        let (width, feed_forward) = (Some(self.width), Some(self.feed_forward));
+        match linear {
+            Linear::Q | Linear::K | Linear::V | Linear::Head => (width, None),
+            Linear::O => (None, width),
+            Linear::Gate | Linear::Up => (width, feed_forward),
+            Linear::Down => (feed_forward, width),
+        }
+    }
+
+    /// Why this cannot be a site of the model.
+    fn misplaced(&self, site: Site) -> Option<String> {
+        let last = self.layers.min(u32::MAX as usize);
+        (site.layer >= last).then(|| format!("{site}: the model has {} layers", self.layers))
+    }
+
+    /// Why this cannot be an engram of the model.
+    fn misfit(&self, engram: &Engram) -> Option<String> {
+        let (site, inputs, outputs) = (engram.site, engram.key.len(), engram.value.len());
+        let (wanted_inputs, wanted_outputs) = self.shape(site.linear);
+        if let Some(why) = self.misplaced(site) {
+            return Some(why);
+        }
+        if inputs == 0 || wanted_inputs.is_some_and(|n| n != inputs) {
+            return Some(format!("{site}: the key has {inputs} numbers{}", instead(wanted_inputs)));
+        }
+        if outputs == 0 || wanted_outputs.is_some_and(|n| n != outputs) {
+            return Some(format!("{site}: the value has {outputs} numbers{}", instead(wanted_outputs)));
+        }
+        if !engram.trace.is_empty() && engram.trace.len() != inputs {
+            return Some(format!("{site}: the trace has {} numbers{}", engram.trace.len(), instead(Some(inputs))));
+        }
+        if !engram.guards.len().is_multiple_of(inputs) {
+            return Some(format!("{site}: {} numbers in guards are no multiple of {inputs}", engram.guards.len()));
+        }
+        let mut all = [&engram.key, &engram.trace, &engram.value, &engram.guards].into_iter().flatten();
+        all.any(|x| !x.is_finite()).then(|| format!("{site}: it holds numbers that are not finite"))
+    }
+}
+
+fn instead(wanted: Option<usize>) -> String {
+    wanted.map_or(String::new(), |n| format!(" instead of {n}"))
+}
+
+/// A memory folder, open. No other process, and nothing else in this one, can open it meanwhile.
+pub struct Store {
+    folder: PathBuf,
+    meta: Meta,
+    /// Always there, but while the store is dropped.
+    database: Option<Database>,
+    _lock: Option<Lock>,
+}
+
+impl Store {
+    /// What the memory belongs to.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Refuses a model other than the one of this memory.
+    pub fn check_model(&self, fingerprint: &str) -> Result<()> {
+        let Meta { model, fingerprint: own, .. } = &self.meta;
+        if fingerprint == own {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let message =
+            format!("the memory {folder} belongs to the model {model} (fingerprint {own}), not to the one with {fingerprint}");
+        Err(Error::input(message, "name the model it was made with, or use another memory folder for this model"))
+    }
+
+    /// Replaces the settings.
+    pub fn set_settings(&mut self, settings: serde_json::Value) -> Result<()> {
+        let meta = Meta { settings, ..self.meta.clone() };
+        self.write(|t| put_meta(t, &meta))?;
+        self.meta = meta;
+        Ok(())
+    }
+
+    /// All entries in the order in which their experiences arrived.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        self.read(|t| {
+            t.open_table(ENTRIES)?.iter()?.map(|row| row.map_err(Trouble::from).and_then(|(_, v)| entry(v.value()))).collect()
+        })
+    }
+
+    /// The entry of an experience; None where the memory does not know the id.
+    pub fn entry(&self, id: &str) -> Result<Option<Entry>> {
+        self.read(|t| {
+            let Some(arrived) = t.open_table(IDS)?.get(id)? else { return Ok(None) };
+            let entries = t.open_table(ENTRIES)?;
+            let row =
+                entries.get(arrived.value())?.ok_or_else(|| Trouble::Damage(format!("the entry of {id:?} is not there")))?;
+            entry(row.value()).map(Some)
+        })
+    }
+
+    /// The entry of an experience. An unknown id is refused, and the nearest one suggested.
+    pub fn find(&self, id: &str) -> Result<Entry> {
+        match self.entry(id)? {
+            Some(entry) => Ok(entry),
+            None => self.read(|t| Err(self.unknown(id, &t.open_table(IDS)?)?.into())),
+        }
+    }
+
+    /// All engrams in the order in which they were written.
+    pub fn engrams(&self) -> Result<Vec<Engram>> {
+        self.read(|t| {
+            t.open_table(ENGRAMS)?.iter()?.map(|row| row.map_err(Trouble::from).and_then(|(_, v)| engram(v.value()))).collect()
+        })
+    }
+
+    /// The engrams of one experience: by site, and at one site in the order in which they were written.
+    pub fn engrams_of(&self, id: &str) -> Result<Vec<Engram>> {
+        self.read(|t| {
+            let engrams = t.open_table(ENGRAMS)?;
+            let read = |(_, order): (Site, u64)| match engrams.get(order)? {
+                Some(row) => engram(row.value()),
+                None => Err(Trouble::Damage(format!("engram {order} of {id:?} is not there"))),
+            };
+            places(&t.open_table(PLACES)?, id)?.into_iter().map(read).collect()
+        })
+    }
+
+    /// Where an experience has engrams, each site once: what `Change::erase` needs to take it out.
+    pub fn sites(&self, id: &str) -> Result<Vec<Site>> {
+        let mut sites: Vec<Site> = self.read(|t| places(&t.open_table(PLACES)?, id))?.into_iter().map(|(site, _)| site).collect();
+        sites.dedup();
+        Ok(sites)
+    }
+
+    /// Numbers kept about a linear layer under a name, such as the second moment of its keys; None where there are none.
+    pub fn statistics(&self, site: Site, name: &str) -> Result<Option<Vec<f32>>> {
+        let (layer, linear) = (site.layer as u32, site.linear.name());
+        self.read(|t| {
+            let table = t.open_table(STATISTICS)?;
+            let mut numbers: Option<(u64, Vec<f32>)> = None;
+            for row in table.range((layer, linear, name, 0u32)..=(layer, linear, name, u32::MAX))? {
+                let damage = |what: &str| Trouble::Damage(format!("statistics {name:?} of {site}: {what}"));
+                let chunk = record::Chunk::from_record(row?.1.value()).map_err(|e| damage(&e))?;
+                let (_, all) = numbers.get_or_insert_with(|| (chunk.total, Vec::new()));
+                if chunk.index as usize * record::CHUNK != all.len() {
+                    return Err(damage("a part is not there"));
+                }
+                all.extend(chunk.numbers);
+            }
+            match numbers {
+                Some((total, all)) if total != all.len() as u64 => {
+                    Err(Trouble::Damage(format!("statistics {name:?} of {site}: {} numbers of {total} are there", all.len())))
+                }
+                numbers => Ok(numbers.map(|(_, all)| all)),
+            }
+        })
+    }
+
+    /// Keeps numbers about a linear layer under a name, in the place of those that had it. Refused for a layer that the model
+    /// does not have and for numbers that are not finite.
+    pub fn put_statistics(&self, site: Site, name: &str, numbers: &[f32]) -> Result<()> {
+        let wrong = match numbers.iter().any(|x| !x.is_finite()) {
+            true => Some(format!("statistics {name:?} of {site} hold numbers that are not finite")),
+            false => self.meta.misplaced(site),
+        };
+        if let Some(wrong) = wrong {
+            return Err(Error::input(wrong, "take the statistics of this model again"));
+        }
+        let (layer, linear, total) = (site.layer as u32, site.linear.name(), numbers.len() as u64);
+        self.write(|t| {
+            let mut table = t.open_table(STATISTICS)?;
+            table.retain_in((layer, linear, name, 0u32)..=(layer, linear, name, u32::MAX), |_, _| false)?;
+            // No numbers at all are one empty chunk.
+            let chunks = numbers.chunks(record::CHUNK).chain(numbers.is_empty().then_some(numbers));
+            for (chunk, index) in chunks.zip(0..) {
+                let bytes = record::Chunk::record(site, name, index, total, chunk);
+                table.insert((layer, linear, name, index), bytes.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Which statistics there are.
+    pub fn statistics_kept(&self) -> Result<Vec<(Site, String)>> {
+        self.read(|t| {
+            let mut kept = Vec::new();
+            for row in t.open_table(STATISTICS)?.iter()? {
+                let key = row?.0;
+                let (layer, linear, name, index) = key.value();
+                if index == 0 {
+                    kept.push((site(layer, linear)?, name.to_string()));
+                }
+            }
+            Ok(kept)
+        })
+    }
+
+    fn database(&self) -> Result<&Database, Trouble> {
+        self.database.as_ref().ok_or_else(|| redb::StorageError::DatabaseClosed.into())
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>) -> Result<T> {
+        guarded(|| work(&self.database()?.begin_read()?)).map_err(|e| e.about(&self.folder))
+    }
+
+    /// Commits what `work` did where it succeeds; leaves everything as it was where it does not.
+    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T, Trouble>) -> Result<T> {
+        let whole = || {
+            let transaction = self.database()?.begin_write()?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        guarded(whole).map_err(|e| e.about(&self.folder))
+    }
+
+    /// The refusal of an id that the memory does not know.
+    fn unknown(&self, id: &str, ids: &impl ReadableTable<&'static str, u64>) -> Result<Error, Trouble> {
+        let mut known = Vec::new();
+        for row in ids.iter()? {
+            known.push(row?.0.value().to_string());
+        }
+        let folder = self.folder.display();
+        let remedy = match nearest(id, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("`sharpwave memory list --memory {folder}` shows the ids"),
+        };
+        Ok(Error::input(format!("the memory {folder} has no experience {id:?}"), remedy))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(database) = self.database.take() {
+            close(database);
+        }
+    }
+}
+
+fn put_meta(t: &WriteTransaction, meta: &Meta) -> Result<(), Trouble> {
+    let mut about = t.open_table(ABOUT)?;
+    about.insert("version", meta.version.to_le_bytes().as_slice())?;
+    about.insert("meta", record::json(meta).map_err(Trouble::Damage)?.as_slice())?;
+    Ok(())
+}
+
+/// Reads what the memory in `folder` belongs to. A later version of the folder is refused.
+fn get_meta(t: &ReadTransaction, folder: &Path) -> Result<Meta, Trouble> {
+    let about = t.open_table(ABOUT)?;
+    let missing = || Trouble::Damage("it does not say what it belongs to".into());
+    let version = about.get("version")?.ok_or_else(missing)?.value().try_into().map_err(|_| missing())?;
+    let version = u32::from_le_bytes(version);
+    if version > VERSION {
+        let message = format!("the memory {} has version {version}; this program reads up to {VERSION}", folder.display());
+        return Err(Error::input(message, "use the version of sharpwave that made it, or a later one").into());
+    }
+    let meta: Meta = record::from_json(about.get("meta")?.ok_or_else(missing)?.value())
+        .map_err(|e| Trouble::Damage(format!("what it belongs to: {e}")))?;
+    Ok(Meta { version, ..meta })
+}
+
+fn entry(bytes: &[u8]) -> Result<Entry, Trouble> {
+    record::from_json(bytes).map_err(|e| Trouble::Damage(format!("an entry: {e}")))
+}
+
+fn engram(bytes: &[u8]) -> Result<Engram, Trouble> {
+    record::from_engram(bytes).map_err(|e| Trouble::Damage(format!("an engram: {e}")))
+}
+
+fn site(layer: u32, linear: &str) -> Result<Site, Trouble> {
+    let linear = Linear::named(linear).ok_or_else(|| Trouble::Damage(format!("a key names the linear layer {linear:?}")))?;
+    Ok(Site { layer: layer as usize, linear })
+}
+
+/// Sites and orders of the engrams of an experience, by site.
+fn places(table: &impl ReadableTable<Place, ()>, id: &str) -> Result<Vec<(Site, u64)>, Trouble> {
+    let mut found = Vec::new();
+    for row in table.range((id, 0u32, "", 0u64)..)? {
+        let key = row?.0;
+        let (owner, layer, linear, order) = key.value();
+        if owner != id {
+            break;
+        }
+        found.push((site(layer, linear)?, order));
+    }
+    Ok(found)
+}

@@ -1,0 +1,385 @@
+//! The store against power cuts at any write, bytes damaged anywhere, and changes that break a rule.
+
+use super::folder::begin;
+use super::verify::look;
+use super::*;
+use crate::memory::entry::{Change, Stage};
+use crate::memory::experience::{Experience, Outcome};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use redb::{Builder, StorageBackend};
+use std::sync::{Arc, Mutex};
+
+const DOWN: Site = Site { layer: 1, linear: Linear::Down };
+const UP: Site = Site { layer: 0, linear: Linear::Up };
+
+fn meta() -> Meta {
+    Meta {
+        version: VERSION,
+        model: "tiny".into(),
+        fingerprint: "f00d".into(),
+        architecture: "llama".into(),
+        layers: 2,
+        width: 8,
+        feed_forward: 24,
+        created: "2026-03-09T17:05:00Z".into(),
+        settings: serde_json::json!({ "rank": 4 }),
+    }
+}
+
+fn awake(id: &str) -> Entry {
+    let experience = Experience {
+        id: id.into(),
+        user: Some("ada".into()),
+        prompt: format!("The colour of number {id} is"),
+        answer: format!(" shade {id}"),
+        outcome: Outcome::Reward(0.1),
+        subject: Some(format!("number {id}")),
+        time: Some("2026-03-09T17:05:00Z".into()),
+        tags: vec!["colour".into()],
+        supersedes: None,
+    };
+    Entry { stage: Stage::Awake, surprise: 3.3, ..Entry::new(experience) }
+}
+
+fn trail(id: &str, site: Site, seed: f32) -> Engram {
+    let (inputs, outputs) = if site.linear == Linear::Down { (24, 8) } else { (8, 24) };
+    let numbers = |n: usize, shift: f32| (0..n).map(|i| (seed + shift + i as f32).sin()).collect::<Vec<f32>>();
+    let (key, trace, value) = (numbers(inputs, 0.0), numbers(inputs, 0.1), numbers(outputs, 0.2));
+    Engram { experience: id.into(), site, key, trace, value, guards: numbers(2 * inputs, 0.3) }
+}
+
+fn learned(id: &str) -> Change {
+    Change { entries: vec![awake(id)], write: vec![trail(id, DOWN, 1.0), trail(id, UP, 2.0)], erase: vec![] }
+}
+
+fn made() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::create(folder.path(), &meta()).unwrap();
+    (folder, store)
+}
+
+/// Everything a memory holds, in a form that can be compared.
+type Everything = (Meta, Vec<Entry>, Vec<Engram>, Option<Vec<f32>>);
+
+fn everything(store: &Store) -> Result<Everything> {
+    Ok((store.meta().clone(), store.entries()?, store.engrams()?, store.statistics(DOWN, "moment")?))
+}
+
+/// Storage in memory that keeps a journal of what was asked of it.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    journal: Arc<Mutex<Vec<Step>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Length(u64),
+    Write(u64, Vec<u8>),
+    Sync,
+    /// The test was told that this many changes are on disk.
+    Told(usize),
+}
+
+impl Step {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Step::Length(length) => bytes.resize(*length as usize, 0),
+            Step::Write(at, data) => {
+                let (start, end) = (*at as usize, *at as usize + data.len());
+                bytes.resize(bytes.len().max(end), 0);
+                bytes[start..end].copy_from_slice(data);
+            }
+            Step::Sync | Step::Told(_) => {}
+        }
+    }
+}
+
+impl Disk {
+    fn step(&self, step: Step) -> std::io::Result<()> {
+        step.apply(&mut self.bytes.lock().unwrap());
+        self.journal.lock().unwrap().push(step);
+        Ok(())
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.bytes.lock().unwrap().len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let bytes = self.bytes.lock().unwrap();
+        let there = bytes.get(offset as usize..offset as usize + out.len()).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(there);
+        Ok(())
+    }
+    fn set_len(&self, length: u64) -> std::io::Result<()> {
+        self.step(Step::Length(length))
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.step(Step::Sync)
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.step(Step::Write(offset, data.to_vec()))
+    }
+}
+
+/// What the disk may hold when the power goes after `cut` steps: everything up to the last sync, and of what came later any
+/// part, the last write of them perhaps not to its end.
+fn after_power_cut(journal: &[Step], cut: usize, random: &mut impl Rng) -> Vec<u8> {
+    let synced = journal[..cut].iter().rposition(|step| matches!(step, Step::Sync)).map_or(0, |at| at + 1);
+    let mut bytes = Vec::new();
+    journal[..synced].iter().for_each(|step| step.apply(&mut bytes));
+    for step in &journal[synced..cut] {
+        match (random.next_u32() % 4, step) {
+            (0, Step::Write(..)) => {}
+            (1, Step::Write(at, data)) => {
+                let kept = random.next_u32() as usize % (data.len() + 1);
+                Step::Write(*at, data[..kept].to_vec()).apply(&mut bytes);
+            }
+            _ => step.apply(&mut bytes),
+        }
+    }
+    bytes
+}
+
+/// Seven changes of every kind, and what the memory holds after each.
+fn history(store: &Store, mut told: impl FnMut(usize)) -> Vec<Everything> {
+    let mut states = vec![everything(store).unwrap()];
+    let replaced = Change { erase: vec![("a".into(), DOWN)], write: vec![trail("a", DOWN, 5.0)], ..Change::default() };
+    let mut old = awake("b");
+    old.stage = Stage::Superseded { by: "c".into() };
+    let mut superseding = learned("c");
+    superseding.entries.push(old);
+    superseding.erase = vec![("b".into(), DOWN), ("b".into(), UP)];
+    let steps: [&dyn Fn() -> Result<()>; 7] = [
+        &|| store.commit(&learned("a")),
+        &|| store.put_statistics(DOWN, "moment", &[1.5; 24 * 24]),
+        &|| store.commit(&learned("b")),
+        &|| store.commit(&replaced),
+        &|| store.commit(&superseding),
+        &|| store.forget(&["a"]).map(|_| ()),
+        &|| store.commit(&learned("d")),
+    ];
+    for (done, step) in steps.iter().enumerate() {
+        step().unwrap();
+        told(done + 1);
+        states.push(everything(store).unwrap());
+    }
+    states
+}
+
+#[test]
+fn a_power_cut_at_any_moment_loses_at_most_the_change_being_written() {
+    let disk = Disk::default();
+    let folder = Path::new("a disk in memory");
+    let database = Builder::new().create_with_backend(disk.clone()).unwrap();
+    let t = database.begin_write().unwrap();
+    begin(&t, &meta()).unwrap();
+    t.commit().unwrap();
+    let start = disk.journal.lock().unwrap().len();
+    let store = Store { folder: folder.into(), meta: meta(), database: Some(database), _lock: None };
+    let states = history(&store, |done| disk.journal.lock().unwrap().push(Step::Told(done)));
+    drop(store);
+
+    let journal = disk.journal.lock().unwrap().clone();
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
+    let mut cuts = 0;
+    for cut in start..=journal.len() {
+        for _ in 0..3 {
+            let bytes = after_power_cut(&journal, cut, &mut random);
+            let disk = Disk { bytes: Arc::new(Mutex::new(bytes)), journal: Arc::default() };
+            let told =
+                journal[..cut].iter().filter_map(|s| if let Step::Told(n) = s { Some(*n) } else { None }).max().unwrap_or(0);
+            let store = Store::over(folder, None, |b| b.create_with_backend(disk.clone())).unwrap();
+            let found = everything(&store).unwrap();
+            let may_be = &states[told..(told + 2).min(states.len())];
+            assert!(may_be.contains(&found), "cut after step {cut}, {told} changes told: neither that state nor the next");
+            // Life goes on.
+            store.commit(&learned("z")).unwrap();
+            drop(store);
+            let mut report = Report::default();
+            look(folder, || Ok(disk.clone()), &mut report).unwrap();
+            assert_eq!(report.damage, Vec::<String>::new(), "cut after step {cut}");
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 100, "only {cuts} cuts");
+}
+
+#[test]
+fn what_was_committed_is_read_back_from_the_file() {
+    let (folder, mut store) = made();
+    let states = history(&store, |_| {});
+    store.set_settings(serde_json::json!([1, 2])).unwrap();
+    let all = everything(&store).unwrap();
+    assert_eq!(&all.1[..], &states[7].1[..]);
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(everything(&store).unwrap(), all);
+    assert_eq!(store.meta().settings, serde_json::json!([1, 2]));
+    let ids: Vec<&str> = all.1.iter().map(|e| e.experience.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c", "d"]);
+    assert_eq!(all.1.iter().map(|e| e.arrived).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    let owners: Vec<&str> = all.2.iter().map(|e| e.experience.as_str()).collect();
+    assert_eq!(owners, ["c", "c", "d", "d"], "a is forgotten, b superseded");
+    assert_eq!(store.sites("c").unwrap(), [UP, DOWN]);
+    assert_eq!(store.engrams_of("c").unwrap().len(), 2);
+    assert_eq!((store.entry("c").unwrap(), store.entry("x").unwrap()), (Some(all.1[2].clone()), None));
+    assert_eq!(store.statistics_kept().unwrap(), [(DOWN, "moment".to_string())]);
+}
+
+#[test]
+fn a_forgotten_experience_keeps_id_time_and_tags_alone() {
+    let (_folder, store) = made();
+    let mut change = learned("a");
+    change.entries[0].note = Some("a note".into());
+    store.commit(&change).unwrap();
+    let left = store.forget(&["a"]).unwrap();
+    assert_eq!(left, [Left { id: "a".into(), was: Stage::Awake, engrams: vec![UP.to_string(), DOWN.to_string()] }]);
+    let entry = store.find("a").unwrap();
+    let kept = serde_json::to_string(&entry).unwrap();
+    assert_eq!(entry.stage, Stage::Forgotten);
+    assert!(kept.contains("2026-03-09T17:05:00Z") && kept.contains("\"colour\""), "{kept}");
+    for gone in ["number", "shade", "ada", "note\":\"", "3.3"] {
+        assert!(!kept.contains(gone), "{gone} in {kept}");
+    }
+    assert!(store.engrams().unwrap().is_empty());
+    assert_eq!(store.forget(&["a"]).unwrap()[0].was, Stage::Forgotten);
+    let error = store.forget(&["aa"]).unwrap_err();
+    assert!(error.to_string().contains("has no experience \"aa\"") && error.remedy().unwrap().contains("did you mean \"a\"?"));
+}
+
+#[test]
+fn a_change_that_breaks_a_rule_changes_nothing() {
+    let (_folder, store) = made();
+    store.commit(&learned("a")).unwrap();
+    store.put_statistics(DOWN, "moment", &[2.0]).unwrap();
+    let before = everything(&store).unwrap();
+    let with = |spoil: fn(&mut Change)| {
+        let mut change = learned("b");
+        change.erase = vec![("a".into(), DOWN)];
+        spoil(&mut change);
+        change
+    };
+    let cases: [(fn(&mut Change), &str); 17] = [
+        (|c| c.erase.push(("a".into(), Site::HEAD)), "has no engram at lm_head"),
+        (|c| c.erase.push(("x".into(), DOWN)), "\"x\" has no engram"),
+        (|c| c.entries.push(awake("b")), "in one change twice"),
+        (|c| c.entries[0].experience.prompt = " ".into(), "`prompt` is empty"),
+        (|c| c.entries[0].experience.outcome = Outcome::Reward(f64::NAN), "`outcome` is NaN"),
+        (|c| c.entries[0].surprise = f32::INFINITY, "surprise is not finite"),
+        (|c| c.entries[0].stage = Stage::Pending, "is pending and has engrams"),
+        (|c| c.entries[0].stage = Stage::Forgotten, "still has content"),
+        (|c| c.entries[0].stage = Stage::Superseded { by: "b".into() }, "cannot supersede itself"),
+        (
+            |c| {
+                c.entries[0].stage = Stage::Superseded { by: "q".into() };
+                c.write.clear();
+            },
+            "superseded by \"q\", which is not in the memory",
+        ),
+        (|c| c.entries.clear(), "\"b\", which is not in the memory"),
+        (|c| c.write[0].site.layer = 2, "the model has 2 layers"),
+        (|c| c.write[0].key.truncate(23), "the key has 23 numbers instead of 24"),
+        (|c| c.write[1].value.push(0.0), "the value has 25 numbers instead of 24"),
+        (|c| c.write[0].trace.truncate(5), "the trace has 5 numbers instead of 24"),
+        (|c| c.write[0].guards.truncate(25), "no multiple of 24"),
+        (|c| c.write[1].value[3] = f32::NAN, "not finite"),
+    ];
+    for (spoil, message) in cases {
+        let error = store.commit(&with(spoil)).unwrap_err();
+        assert!(error.to_string().contains(message), "{message}: {error}");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.remedy().is_some_and(|r| !r.is_empty()), "{error}");
+        assert_eq!(everything(&store).unwrap(), before, "{message}");
+    }
+    assert!(store.put_statistics(DOWN, "moment", &[f32::NAN]).unwrap_err().to_string().contains("not finite"));
+    let outside = Site { layer: 2, linear: Linear::Down };
+    assert!(store.put_statistics(outside, "moment", &[1.0]).unwrap_err().to_string().contains("2 layers"));
+    assert!(store.forget(&["a", "b"]).is_err());
+    assert_eq!(everything(&store).unwrap(), before);
+    store.commit(&with(|_| {})).unwrap();
+}
+
+#[test]
+fn statistics_of_a_wide_layer_come_back_bit_for_bit() {
+    let (folder, store) = made();
+    let wide: Vec<f32> =
+        (0..3 * record::CHUNK as u32 + 5).map(|i| f32::from_bits(i.wrapping_mul(2_654_435_761) & !0x4000_0000)).collect();
+    store.put_statistics(DOWN, "moment", &wide).unwrap();
+    store.put_statistics(DOWN, "empty", &[]).unwrap();
+    store.put_statistics(UP, "moment", &[1.0]).unwrap();
+    let same = |found: Vec<f32>| found.iter().map(|x| x.to_bits()).eq(wide.iter().map(|x| x.to_bits()));
+    assert!(same(store.statistics(DOWN, "moment").unwrap().unwrap()));
+    assert_eq!(store.statistics(DOWN, "empty").unwrap(), Some(vec![]));
+    assert_eq!(store.statistics(DOWN, "other").unwrap(), None);
+    store.put_statistics(DOWN, "moment", &[7.0]).unwrap();
+    assert_eq!(store.statistics(DOWN, "moment").unwrap(), Some(vec![7.0]));
+    store.put_statistics(DOWN, "moment", &wide).unwrap();
+    drop(store);
+    let report = verify(folder.path()).unwrap();
+    assert_eq!((report.statistics, report.damage), (3, vec![]));
+    let store = Store::open(folder.path()).unwrap();
+    assert!(same(store.statistics(DOWN, "moment").unwrap().unwrap()));
+}
+
+#[test]
+fn a_folder_of_a_later_version_and_of_another_model_are_refused() {
+    let (folder, store) = made();
+    store.check_model("f00d").unwrap();
+    let error = store.check_model("beef").unwrap_err();
+    assert!(error.to_string().contains("belongs to the model tiny (fingerprint f00d), not to the one with beef"), "{error}");
+    let other = Meta { fingerprint: "beef".into(), ..meta() };
+    drop(store);
+    assert!(Store::open_or_create(folder.path(), &other).is_err());
+    let store = Store::open_or_create(folder.path(), &meta()).unwrap();
+    store.write(|t| put_meta(t, &Meta { version: VERSION + 1, ..meta() })).unwrap();
+    drop(store);
+    for error in [Store::open(folder.path()).err().unwrap(), verify(folder.path()).unwrap_err()] {
+        assert!(error.to_string().contains("has version 2; this program reads up to 1"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}
+
+/// Verify may stay silent only where nothing that can be read has changed; nothing may panic.
+#[test]
+fn damaged_bytes_are_found_and_never_upset_anything() {
+    let (folder, store) = made();
+    history(&store, |_| {});
+    let whole = everything(&store).unwrap();
+    drop(store);
+    assert_eq!(verify(folder.path()).unwrap().damage, Vec::<String>::new());
+    let path = folder.path().join("memory.redb");
+    let bytes = std::fs::read(&path).unwrap();
+    let used: Vec<usize> = (0..bytes.len()).filter(|i| bytes[*i] != 0).collect();
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(11);
+    let (mut found, tries) = (0, 160);
+    for attempt in 0..tries {
+        let mut damaged = bytes.clone();
+        match attempt % 4 {
+            0 => damaged[used[random.next_u32() as usize % used.len()]] ^= 1 << (random.next_u32() % 8),
+            1 => damaged[used[random.next_u32() as usize % used.len()]] = random.next_u32() as u8,
+            2 => {
+                let at = used[random.next_u32() as usize % used.len()] & !511;
+                damaged[at..at + 512].fill(if attempt % 8 == 2 { 0 } else { 0xff });
+            }
+            _ => damaged.truncate(random.next_u32() as usize % bytes.len()),
+        }
+        std::fs::write(&path, &damaged).unwrap();
+        let told = match verify(folder.path()) {
+            Ok(report) => !report.damage.is_empty(),
+            Err(_) => true,
+        };
+        assert_eq!(std::fs::read(&path).unwrap(), damaged, "verify wrote");
+        let opened = Store::open(folder.path()).and_then(|store| everything(&store));
+        assert!(told || opened.is_ok_and(|found| found == whole), "attempt {attempt}: unnoticed damage");
+        found += usize::from(told);
+        std::fs::write(&path, &damaged).unwrap();
+        if let Ok(mut store) = Store::open(folder.path()) {
+            let _ = (store.commit(&learned("y")), store.forget(&["c"]), store.compact());
+        }
+    }
+    assert!(found > tries / 5, "damage found in {found} of {tries}");
+}

@@ -1,0 +1,285 @@
+//! Whether a memory is whole: pages of the file, checksums of all records, and that the records agree with each other and with
+//! the sizes of the model. Changes nothing: what the database would write while it looks stays in memory.
+
+use super::folder::{CACHE, Lock, existing};
+use super::trouble::{Trouble, close, guarded, io};
+use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, get_meta, places, site};
+use crate::error::Result;
+use crate::memory::entry::{Entry, Stage};
+use crate::memory::record;
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// What a memory holds, and what of it is damaged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Size of the file.
+    pub bytes: u64,
+    pub entries: usize,
+    /// Entries by the name of their stage.
+    pub stages: BTreeMap<&'static str, usize>,
+    pub engrams: usize,
+    /// Layers and names under which statistics are kept.
+    pub statistics: usize,
+    /// What is wrong, one sentence each; empty where the memory is whole.
+    pub damage: Vec<String>,
+}
+
+/// Looks at every byte in use of the memory in a folder. Errors are those of a folder that cannot be looked at: no memory, in
+/// use, of a later version. Damage is reported, not an error.
+pub fn verify(folder: impl AsRef<Path>) -> Result<Report> {
+    let folder = folder.as_ref();
+    let path = existing(folder)?;
+    let _lock = Lock::take(folder)?;
+    let bytes = std::fs::metadata(&path).map_err(|e| io(&path, &e))?.len();
+    let mut report = Report { bytes, ..Report::default() };
+    look(folder, || Unwritten::over(&path), &mut report).map_err(|e| e.about(folder))?;
+    Ok(report)
+}
+
+/// Looks at a memory wherever its bytes are, at the pages and then at the records; each look has its own view of the bytes.
+pub(super) fn look<B: StorageBackend>(
+    folder: &Path,
+    bytes: impl Fn() -> Result<B, Trouble>,
+    report: &mut Report,
+) -> Result<(), Trouble> {
+    let open = || -> Result<Database, Trouble> { Ok(Builder::new().set_cache_size(CACHE).create_with_backend(bytes()?)?) };
+    let looked = guarded(|| {
+        let mut database = open()?;
+        // Damaged pages are an error. A no says little: it also stands for a list of free pages that was written in another form.
+        let checked = database.check_integrity();
+        close(database);
+        checked.map_err(|e| match Trouble::from(e) {
+            trouble if trouble.damage().is_some() => {
+                Trouble::Damage("pages of the file do not agree with their checksums".into())
+            }
+            trouble => trouble,
+        })
+    });
+    note(looked.map(|_| ()), report)?;
+    let looked = guarded(|| {
+        let database = open()?;
+        let t = database.begin_read()?;
+        let meta = get_meta(&t, folder)?;
+        let stages = look_at_entries(&t, report)?;
+        look_at_engrams(&t, &meta, &stages, report)?;
+        look_at_statistics(&t, &meta, report)
+    });
+    note(looked, report)
+}
+
+/// Puts damage into the report; passes on every other trouble.
+fn note(looked: Result<(), Trouble>, report: &mut Report) -> Result<(), Trouble> {
+    let Err(trouble) = looked else { return Ok(()) };
+    let what = trouble.damage().ok_or(trouble)?;
+    if !report.damage.contains(&what) {
+        report.damage.push(what);
+    }
+    Ok(())
+}
+
+/// Returns the stage of each experience.
+fn look_at_entries(t: &ReadTransaction, report: &mut Report) -> Result<HashMap<String, Stage>, Trouble> {
+    let (entries, ids) = (t.open_table(ENTRIES)?, t.open_table(IDS)?);
+    let mut stages = HashMap::new();
+    for row in entries.iter()? {
+        let (arrived, bytes) = row?;
+        let arrived = arrived.value();
+        report.entries += 1;
+        let entry: Entry = match record::from_json(bytes.value()) {
+            Ok(entry) => entry,
+            Err(why) => {
+                report.damage.push(format!("entry {arrived}: {why}"));
+                continue;
+            }
+        };
+        *report.stages.entry(entry.stage.name()).or_default() += 1;
+        let id = entry.experience.id.clone();
+        let known = ids.get(id.as_str())?.map(|arrived| arrived.value());
+        if entry.arrived != arrived || known != Some(arrived) {
+            report.damage.push(format!("entry {arrived} of experience {id:?} does not stand where it should"));
+        }
+        if entry.stage == Stage::Forgotten {
+            if entry.clone().forgotten() != entry {
+                report.damage.push(format!("experience {id:?} is forgotten and still has content"));
+            }
+        } else if let Some(flaw) = entry.experience.flaw() {
+            report.damage.push(format!("experience {id:?}: {}", flaw.message));
+        }
+        stages.insert(id, entry.stage);
+    }
+    if ids.len()? != entries.len()? {
+        report.damage.push(format!("there are {} entries and {} ids", entries.len()?, ids.len()?));
+    }
+    Ok(stages)
+}
+
+fn look_at_engrams(
+    t: &ReadTransaction,
+    meta: &Meta,
+    stages: &HashMap<String, Stage>,
+    report: &mut Report,
+) -> Result<(), Trouble> {
+    let (engrams, index) = (t.open_table(ENGRAMS)?, t.open_table(PLACES)?);
+    for row in engrams.iter()? {
+        let (order, bytes) = row?;
+        let order = order.value();
+        report.engrams += 1;
+        let engram = match record::from_engram(bytes.value()) {
+            Ok(engram) => engram,
+            Err(why) => {
+                report.damage.push(format!("engram {order}: {why}"));
+                continue;
+            }
+        };
+        let id = &engram.experience;
+        if let Some(why) = meta.misfit(&engram) {
+            report.damage.push(format!("engram {order} of experience {id:?}: {why}"));
+        }
+        match stages.get(id) {
+            None => report.damage.push(format!("engram {order} belongs to experience {id:?}, which has no entry")),
+            Some(stage) if !stage.is_written() => {
+                report.damage.push(format!("engram {order} belongs to experience {id:?}, which is {}", stage.name()));
+            }
+            Some(_) => {}
+        }
+        if !places(&index, id)?.contains(&(engram.site, order)) {
+            report.damage.push(format!("engram {order} of experience {id:?} is not in the index"));
+        }
+    }
+    if index.len()? != engrams.len()? {
+        report.damage.push(format!("there are {} engrams and {} in the index", engrams.len()?, index.len()?));
+    }
+    Ok(())
+}
+
+fn look_at_statistics(t: &ReadTransaction, meta: &Meta, report: &mut Report) -> Result<(), Trouble> {
+    // Numbers that are still to come of the statistics being read.
+    let mut open: Option<(String, u64)> = None;
+    let incomplete = |open: &Option<(String, u64)>| {
+        let (what, missing) = open.as_ref().filter(|(_, missing)| *missing > 0)?;
+        Some(format!("{what}: {missing} numbers are not there"))
+    };
+    for row in t.open_table(STATISTICS)?.iter()? {
+        let (key, bytes) = row?;
+        let (layer, linear, name, index) = key.value();
+        let site = site(layer, linear)?;
+        let what = format!("statistics {name:?} of {site}");
+        if index == 0 {
+            report.statistics += 1;
+        }
+        report.damage.extend(meta.misplaced(site));
+        match record::Chunk::from_record(bytes.value()) {
+            Ok(chunk) if (chunk.site, chunk.name.as_str(), chunk.index) == (site, name, index) => {
+                if index == 0 {
+                    report.damage.extend(incomplete(&open));
+                    open = Some((what.clone(), chunk.total));
+                }
+                match &mut open {
+                    Some((at, missing)) if *at == what => *missing = missing.saturating_sub(chunk.numbers.len() as u64),
+                    _ => report.damage.push(format!("{what}: the beginning is not there")),
+                }
+            }
+            Ok(_) => report.damage.push(format!("{what}: part {index} does not stand where it should")),
+            Err(why) => report.damage.push(format!("{what}: part {index}: {why}")),
+        }
+    }
+    report.damage.extend(incomplete(&open));
+    Ok(())
+}
+
+/// A file that is read; what is written over it stays in memory.
+#[derive(Debug)]
+struct Unwritten {
+    file: Mutex<File>,
+    changed: Mutex<Changed>,
+}
+
+#[derive(Debug)]
+struct Changed {
+    length: u64,
+    /// Pages that were written to, by number.
+    pages: HashMap<u64, Vec<u8>>,
+}
+
+const PAGE: u64 = 4096;
+
+impl Unwritten {
+    fn over(path: &Path) -> Result<Unwritten, Trouble> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        if length == 0 {
+            return Err(Trouble::Damage("the file is empty".into()));
+        }
+        Ok(Unwritten { file: Mutex::new(file), changed: Mutex::new(Changed { length, pages: HashMap::new() }) })
+    }
+
+    /// Fills `out` from the file; zeros beyond its end.
+    fn from_file(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        out.fill(0);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = file.metadata()?.len().saturating_sub(offset).min(out.len() as u64);
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut out[..there as usize])
+    }
+}
+
+/// The parts of pages that a range of bytes touches: page, bytes within it, bytes within the range.
+fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>, std::ops::Range<usize>)> {
+    let end = offset + length as u64;
+    (offset / PAGE..end.div_ceil(PAGE)).map(move |page| {
+        let (from, to) = (offset.max(page * PAGE), end.min((page + 1) * PAGE));
+        let within = |start: u64| (from - start) as usize..(to - start) as usize;
+        (page, within(page * PAGE), (from - offset) as usize..(to - offset) as usize)
+    })
+}
+
+impl StorageBackend for Unwritten {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.changed.lock().unwrap_or_else(PoisonError::into_inner).length)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if offset.saturating_add(out.len() as u64) > changed.length {
+            return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the file is cut short"));
+        }
+        self.from_file(offset, out)?;
+        for (page, within, at) in parts(offset, out.len()) {
+            if let Some(bytes) = changed.pages.get(&page) {
+                out[at].copy_from_slice(&bytes[within]);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> std::io::Result<()> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).length = length;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (page, within, at) in parts(offset, data.len()) {
+            let bytes = match changed.pages.entry(page) {
+                std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
+                std::collections::hash_map::Entry::Vacant(new) => {
+                    let mut bytes = vec![0; PAGE as usize];
+                    self.from_file(page * PAGE, &mut bytes)?;
+                    new.insert(bytes)
+                }
+            };
+            bytes[within].copy_from_slice(&data[at]);
+        }
+        Ok(())
+    }
+}
