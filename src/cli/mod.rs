@@ -13,6 +13,7 @@ macro_rules! note {
 mod data;
 mod devices;
 mod eval;
+mod learn;
 mod memory;
 mod model;
 mod models;
@@ -55,6 +56,10 @@ enum Command {
     Protocol(protocol::ProtocolArguments),
     /// Get or check public data sets
     Data(data::DataArguments),
+    /// Teach a model: experiences into a memory folder, as they come
+    Learn(learn::LearnArguments),
+    /// Replay what a memory holds and move it to an earlier layer
+    Sleep(learn::SleepArguments),
     /// Measure how well a model learns facts
     Eval(eval::EvalArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
@@ -73,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
+        Command::Learn(learn) => learn::learn(learn),
+        Command::Sleep(sleep) => learn::sleep(sleep),
         Command::Eval(eval) => eval::eval(eval),
         Command::Plot(plot) => plot::plot(plot),
     };

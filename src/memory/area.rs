@@ -141,10 +141,24 @@ impl Area {
         Ok(before - self.engrams.len())
     }
 
+    /// Takes its terms out and leaves all else as it is: the outputs at all other keys stay to the last bit. What it took of the
+    /// layer's room is free again when the memory is next taken up.
+    pub fn drop(&mut self, experience: &str) {
+        for i in (0..self.engrams.len()).rev().filter(|i| self.engrams[*i].experience == experience).collect::<Vec<_>>() {
+            self.engrams.remove(i);
+            self.memory.remove(i);
+        }
+    }
+
+    /// Holds these engrams and no others.
+    pub fn replace(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
+        self.clear();
+        self.restore(engrams)
+    }
+
     fn rebuild(&mut self, keep: impl Fn(&Engram) -> bool) -> Result<()> {
         let all = std::mem::take(&mut self.engrams);
-        self.clear();
-        self.restore(all.into_iter().filter(keep))
+        self.replace(all.into_iter().filter(keep))
     }
 
     /// The change of the layer, a rank a fact; None while there is none.

@@ -5,8 +5,8 @@
 //! ("prompt answer.\nprompt", then the answer), the residual h+. What a layer should add there is h+ - h (a block's response to its
 //! context equals a low-rank change of its weights: Dherin et al. 2025, arXiv:2507.16003).
 
-use crate::bridge::decoder::Logits;
-use crate::bridge::hooks::{Hooks, Linear, Recorder, Row, Site};
+use crate::bridge::decoder::{Cache, Logits};
+use crate::bridge::hooks::{Hooks, Linear, Recorder, Site};
 use crate::bridge::{Host, joined};
 use crate::error::{Error, Result};
 
@@ -25,12 +25,15 @@ pub struct Contrast {
 }
 
 /// An experience as the model sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Sight {
     /// One a token of the answer, at most [`LONGEST`].
     pub tokens: Vec<Contrast>,
     /// Keys of the prompt's other positions: any number x inputs.
     pub others: Vec<f32>,
+    layer: usize,
+    /// What was computed up to the prompt's last token, and before `layer` of that one too.
+    cache: Cache,
 }
 
 /// Tokens of an answer that are learned.
@@ -65,8 +68,7 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answ
     let mut cache = [decoder.cache()];
     let output = decoder.forward(&mut cache, &[&asked], Logits::All, &mut (&mut hooks, &mut seen))?;
     let mut context = Recorder::new(&[], &[layer + 1]);
-    let mut cache = [decoder.cache()];
-    decoder.forward_until(layer + 1, &mut cache, &[&told], &mut (&mut hooks, &mut context))?;
+    decoder.forward_until(layer + 1, &mut [decoder.cache()], &[&told], &mut (&mut hooks, &mut context))?;
 
     let record = seen.linears.pop().ok_or_else(unseen)?;
     let (_, _, before) = seen.residuals.pop().ok_or_else(unseen)?;
@@ -90,30 +92,23 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answ
             residual,
         }
     });
-    Ok(Sight { tokens: tokens.collect(), others: record.input[..(asked.len() - n) * inputs].to_vec() })
+    let [mut cache] = cache;
+    cache.rewind(layer + 1, start.len() - 1)?;
+    Ok(Sight { tokens: tokens.collect(), others: record.input[..(start.len() - 1) * inputs].to_vec(), layer, cache })
 }
 
 fn unseen() -> Error {
     Error::Run { message: "the decoder passed a layer without a word".into(), remedy: "report this".into() }
 }
 
-/// What follows when the residual after `layer` changes by each of `deltas` at the last of `tokens`: a row of logits for each.
-pub fn outcomes(host: &Host, mut hooks: impl Hooks, layer: usize, tokens: &[u32], deltas: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
-    let decoder = &host.decoder;
-    let mut seen = Recorder::new(&[], &[layer + 1]);
-    let mut cache = [decoder.cache()];
-    decoder.forward(&mut cache, &[tokens], Logits::Skip, &mut (&mut hooks, &mut seen))?;
-    let (_, _, residual) = seen.residuals.pop().ok_or_else(unseen)?;
-    let [mut cache] = cache;
-    cache.rewind(layer + 1, tokens.len() - 1)?;
-    let last = &residual[residual.len() - decoder.config.width..];
-    let rows: Vec<f32> = deltas.iter().flat_map(|delta| last.iter().zip(delta).map(|(r, d)| r + d)).collect();
-    let mut caches = vec![cache; deltas.len()];
-    let output = decoder.resume(layer + 1, &rows, &mut caches, &vec![1; deltas.len()], Logits::Last, &mut hooks)?;
-    Ok((0..deltas.len()).map(|i| output.row(i).to_vec()).collect())
-}
-
-/// Rows as a hook sees them, by sequence: the index of each sequence's row at `position`.
-pub fn at(rows: &[Row], sequence: usize, position: usize) -> Option<usize> {
-    rows.iter().position(|r| r.position == position && r.sequence.is_none_or(|s| s == sequence))
+impl Sight {
+    /// What follows the prompt when the residual there changes by each of `deltas`: the surprise of the answer's first token.
+    pub fn surprises(&self, host: &Host, mut hooks: impl Hooks, deltas: &[Vec<f32>]) -> Result<Vec<f32>> {
+        let first = &self.tokens[0];
+        let rows: Vec<f32> = deltas.iter().flat_map(|delta| first.residual.iter().zip(delta).map(|(r, d)| r + d)).collect();
+        let mut caches = vec![self.cache.clone(); deltas.len()];
+        let counts = vec![1; deltas.len()];
+        let output = host.decoder.resume(self.layer + 1, &rows, &mut caches, &counts, Logits::Last, &mut hooks)?;
+        Ok((0..deltas.len()).map(|i| surprise(output.row(i), first.token)).collect())
+    }
 }

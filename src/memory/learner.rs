@@ -2,7 +2,7 @@
 //! is an adapter. Knows host, areas and spike layers; nothing of how they are kept on disk.
 
 use super::area::{Area, Fact};
-use super::contrast::site;
+use super::contrast::{site, surprise};
 use super::experience::Experience;
 use super::explore::{self, Noise, Stage};
 use super::hippocampus::Hippocampus;
@@ -10,6 +10,7 @@ use super::protect::{Statistics, subject_end};
 use super::settings::{Coding, Settings};
 use super::{Engram, wake};
 use crate::bridge::Host;
+use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::Adapter;
 use crate::error::{Error, Result};
 use std::sync::atomic::AtomicBool;
@@ -27,16 +28,6 @@ pub struct Learner<'a> {
     noise: Noise,
     /// What sleep taught: the early area as an adapter.
     kept: Adapter,
-}
-
-/// What sleep did with one experience.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dream {
-    pub engram: Engram,
-    /// Probability of the answer when the value was found.
-    pub probability: f32,
-    /// Steps of the search.
-    pub steps: usize,
 }
 
 impl<'a> Learner<'a> {
@@ -71,6 +62,13 @@ impl<'a> Learner<'a> {
         self.late.restore(late)?;
         self.early.restore(early)?;
         self.settle()
+    }
+
+    /// Holds these engrams and no others.
+    pub fn replace(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
+        self.late.replace([])?;
+        self.early.replace([])?;
+        self.restore(engrams)
     }
 
     fn settle(&mut self) -> Result<()> {
@@ -131,6 +129,22 @@ impl<'a> Learner<'a> {
         let engram = self.early.write(fact, self.spikes.as_mut().map(|s| (s, presentations)))?;
         self.settle()?;
         Ok(engram)
+    }
+
+    /// Takes a dream's write back.
+    pub fn wake_from(&mut self, experience: &str) -> Result<()> {
+        self.early.erase(experience)?;
+        self.settle()
+    }
+
+    /// Probability of the answer, all its tokens, by what sleep taught alone.
+    pub fn probability(&self, experience: &Experience) -> Result<f32> {
+        let (tokens, answer) = self.host.exchange(&experience.prompt, &experience.answer)?;
+        let all = [&tokens[..], &answer[..answer.len() - 1]].concat();
+        let decoder = &self.host.decoder;
+        let output = decoder.forward(&mut [decoder.cache()], &[&all], Logits::Tail(answer.len()), &mut &self.kept)?;
+        let surprise: f32 = answer.iter().enumerate().map(|(t, token)| surprise(output.row(t), *token)).sum();
+        Ok((-surprise).exp())
     }
 
     /// Takes out what an experience left, awake and asleep. How many engrams went.

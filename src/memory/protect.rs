@@ -85,6 +85,20 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// From what was kept of an earlier one.
+    pub fn from_parts(layers: [usize; 2], moments: [Vec<f32>; 2], first: [Vec<f32>; 2], codes: Vec<f32>) -> Result<Statistics> {
+        let inputs = first[0].len();
+        if inputs == 0 || first[1].len() != inputs || moments.iter().any(|m| m.len() != inputs * inputs) {
+            return Err(Error::input("statistics of keys do not fit together", "collect them again"));
+        }
+        Ok(Statistics { layers, moments, inputs, first, codes })
+    }
+
+    /// Second moment of the late (0) or early (1) layer: inputs x inputs.
+    pub fn moment(&self, which: usize) -> &[f32] {
+        &self.moments[which]
+    }
+
     /// The prior of the late (0) or early (1) layer.
     pub fn prior(&self, which: usize) -> Result<Arc<Prior>> {
         let n = self.inputs;

@@ -28,8 +28,9 @@ pub struct Settings {
     pub steps: usize,
     /// Times that an episode is presented.
     pub presentations: usize,
-    /// Value of a success in units of what its context would add.
-    pub gain: f32,
+    /// Probability of the answer's first token that a success should reach, if that takes no more than 2.5 times what its context
+    /// would add.
+    pub sure: f32,
     /// Tokens of an answer less surprising than this (nats) are known already.
     pub known: f32,
     /// A failure lowers its action's probability at least so many times.
@@ -76,7 +77,7 @@ impl Settings {
             sleep_layer: layer(0.3),
             steps: 32,
             presentations: 2,
-            gain: 1.0,
+            sure: 0.5,
             known: 0.1,
             aversion: 20.0,
             samples: 8192,
@@ -123,9 +124,9 @@ impl Settings {
             return refuse(format!("engine = {}", self.engine), "the spike layer runs on cpu or gpu");
         }
         let e = &self.sleep;
-        let positive = [self.gain, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
+        let positive = [self.sure, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
         let counts = [self.steps, self.presentations, e.pairs, e.steps].iter().all(|n| (1..=10_000).contains(n));
-        let parts = (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.known >= 0.0;
+        let parts = (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.sure < 1.0 && self.known >= 0.0;
         match positive && counts && parts {
             true => Ok(()),
             false => refuse("a number is out of its range".into(), "lengths and counts are above 0, parts between 0 and 1"),

@@ -35,8 +35,9 @@ pub struct Lesson {
     pub note: Option<String>,
 }
 
-/// Sizes in which a failure's value is tried, in units of what its context would add.
-const AVERSIONS: [f32; 6] = [0.5, 1.0, 1.5, 2.0, 3.0, 4.0];
+/// Sizes in which a value is tried, in units of what its context would add: of a success, and of a failure, the other way.
+const SUCCESS: [f32; 6] = [1.0, 1.2, 1.4, 1.7, 2.0, 2.5];
+const FAILURE: [f32; 6] = [-0.5, -1.0, -1.5, -2.0, -3.0, -4.0];
 
 /// Learns from an experience. `hooks` is what the model has learned otherwise and keeps (asleep).
 ///
@@ -55,13 +56,20 @@ pub fn learn(
     let first = &sight.tokens[0];
     let signals = Signals { dopamine: reward.max(0.0), noradrenaline: (-reward).max(0.0), surprise: first.surprise };
     let mut lesson = Lesson { signals, engrams: Vec::new(), novelty: 1.0, note: None };
-    let wanted: Vec<(&Contrast, Vec<f32>)> = match signals.noradrenaline > 0.0 {
-        true => vec![(first, averse(host, kept, area, settings, experience, &sight, signals.noradrenaline)?)],
-        false => {
-            let gain = settings.gain * signals.dopamine;
-            let unknown = sight.tokens.iter().filter(|t| t.surprise > settings.known && gain > 0.0);
-            unknown.map(|t| (t, t.value.iter().map(|v| v * gain).collect())).collect()
-        }
+    let punished = signals.noradrenaline > 0.0;
+    let wanted: Vec<(&Contrast, Vec<f32>)> = if punished {
+        let enough = first.surprise + signals.noradrenaline * settings.aversion.ln();
+        vec![(first, sized(host, kept, &sight, &FAILURE, |surprise| surprise >= enough)?)]
+    } else {
+        let unknown = sight.tokens.iter().enumerate().filter(|(_, t)| t.surprise > settings.known && signals.dopamine > 0.0);
+        let enough = -settings.sure.ln();
+        let value = |(i, token): (usize, &'_ Contrast)| match i {
+            0 => sized(host, kept, &sight, &SUCCESS, |surprise| surprise <= enough),
+            _ => Ok(token.value.clone()),
+        };
+        let values = unknown.clone().map(value).collect::<Result<Vec<_>>>()?;
+        let gated = values.into_iter().map(|v| v.iter().map(|v| v * signals.dopamine).collect());
+        unknown.map(|(_, token)| token).zip(gated).collect()
     };
     if wanted.is_empty() {
         lesson.note = Some(if reward == 0.0 { "no reward, nothing to learn" } else { "known already" }.into());
@@ -92,23 +100,13 @@ pub fn learn(
     Ok(lesson)
 }
 
-/// The value that makes an action so much less likely: its context's, the other way, in the smallest size that does.
-fn averse(
-    host: &Host,
-    kept: impl Hooks,
-    area: &Area,
-    settings: &Settings,
-    experience: &Experience,
-    sight: &Sight,
-    strength: f32,
-) -> Result<Vec<f32>> {
-    let first = &sight.tokens[0];
-    let tokens = host.exchange(&experience.prompt, &experience.answer)?.0;
-    let values: Vec<Vec<f32>> = AVERSIONS.iter().map(|size| first.value.iter().map(|v| -size * v).collect()).collect();
-    let rows = contrast::outcomes(host, kept, area.site.layer, &tokens, &values)?;
-    let wanted = first.surprise + strength * settings.aversion.ln();
-    let surprises: Vec<f32> = rows.iter().map(|row| contrast::surprise(row, first.token)).collect();
-    let best = surprises.iter().position(|s| *s >= wanted);
-    let best = best.or_else(|| (0..surprises.len()).max_by(|a, b| surprises[*a].total_cmp(&surprises[*b])));
+/// The value for the first token in the smallest size that brings its surprise where it should be, else in the size that brings it
+/// nearest. One pass over the layers above, for all sizes together.
+fn sized(host: &Host, kept: impl Hooks, sight: &Sight, sizes: &[f32], enough: impl Fn(f32) -> bool) -> Result<Vec<f32>> {
+    let values: Vec<Vec<f32>> = sizes.iter().map(|size| sight.tokens[0].value.iter().map(|v| size * v).collect()).collect();
+    let surprises = sight.surprises(host, kept, &values)?;
+    let sign = sizes[0].signum();
+    let nearest = || (0..sizes.len()).min_by(|a, b| (sign * surprises[*a]).total_cmp(&(sign * surprises[*b])));
+    let best = surprises.iter().position(|s| enough(*s)).or_else(nearest);
     Ok(values[best.unwrap_or(0)].clone())
 }
