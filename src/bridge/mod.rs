@@ -8,6 +8,7 @@
 pub mod config;
 pub mod decoder;
 mod gguf;
+pub mod gradient;
 pub mod hooks;
 mod matmul;
 pub mod sample;

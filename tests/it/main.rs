@@ -12,6 +12,7 @@ mod gpu;
 mod gpu_learning;
 #[cfg(feature = "gpu")]
 mod gpu_plasticity;
+mod gradient;
 mod nest_engine;
 mod neurons;
 mod plasticity;
