@@ -17,6 +17,7 @@ mod models;
 mod plot;
 mod progress;
 mod protocol;
+mod pull;
 mod report;
 mod run;
 
@@ -43,7 +44,7 @@ enum Command {
     Check(run::CheckArguments),
     /// List the neuron and synapse models, or show one
     Models(models::ModelsArguments),
-    /// Look at a transformer, or let it write
+    /// Get a transformer, look at it, or let it write
     Model(model::ModelArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),

@@ -18,6 +18,7 @@ mod neurons;
 mod plasticity;
 mod plasticity_event;
 mod protocols;
+mod pull;
 mod structure;
 mod three_factor;
 mod trains;
