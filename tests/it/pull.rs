@@ -312,14 +312,14 @@ fn zip(members: &[(&str, &[u8], bool)]) -> Vec<u8> {
         for word in [crc.sum(), body.len() as u32, content.len() as u32, name.len() as u32] {
             common.extend(word.to_le_bytes());
         }
-        directory.extend([b"PK\x01\x02\x14\x00", &common[..], &[0; 10]].concat());
+        directory.extend([&b"PK\x01\x02\x14\x00"[..], &common[..], &[0; 10]].concat());
         directory.extend((out.len() as u32).to_le_bytes());
         directory.extend(name.as_bytes());
-        out.extend([b"PK\x03\x04", &common[..], name.as_bytes(), &body].concat());
+        out.extend([&b"PK\x03\x04"[..], &common[..], name.as_bytes(), &body].concat());
     }
     let (at, size, n) = (out.len() as u32, directory.len() as u32, members.len() as u16);
     out.extend(&directory);
-    out.extend([b"PK\x05\x06\0\0\0\0", &n.to_le_bytes()[..], &n.to_le_bytes(), &size.to_le_bytes(), &at.to_le_bytes()].concat());
+    out.extend([&b"PK\x05\x06\0\0\0\0"[..], &n.to_le_bytes()[..], &n.to_le_bytes(), &size.to_le_bytes(), &at.to_le_bytes()].concat());
     out.extend([0; 2]);
     out
 }
