@@ -26,7 +26,7 @@ pub struct Descent {
 
 impl Default for Descent {
     fn default() -> Descent {
-        Descent { steps: 15, rate: 0.1, decay: 0.1, bound: 1.5, enough: 0.95 }
+        Descent { steps: 15, rate: 0.2, decay: 0.1, bound: 1.5, enough: 0.95 }
     }
 }
 

@@ -255,6 +255,11 @@ fn elsewhere(name: &str) -> String {
         Some(BUILT_IN) => format!("did you mean the built-in `{BUILT_IN}`?"),
         Some(near) if near.eq_ignore_ascii_case(name) => format!("get it: sharpwave model pull {near}"),
         Some(near) => format!("did you mean {near}? Get it: sharpwave model pull {near}"),
+        None if name.contains('/') && pull::Model::named(name).is_ok() => {
+            format!(
+                "name a model folder or a GGUF file that exists; or get it from a Hugging Face hub: sharpwave model pull {name}"
+            )
+        }
         None => format!(
             "name a model folder or a GGUF file that exists, or `{BUILT_IN}`, which is built in; `sharpwave model pull` gets {}, \
              or OWNER/NAME from a Hugging Face hub",

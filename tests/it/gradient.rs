@@ -161,11 +161,9 @@ fn smollm2_learns_an_answer_in_fifteen_steps() {
     let Some(folder) = shared("models/SmolLM2-135M-Instruct-Q4_1") else { return };
     let host = Host::open(folder.to_str().unwrap()).unwrap();
     let encode = |text: &str| [&[0], &host.tokenizer.encode(text).unwrap()[..]].concat();
-    for (subject, rest, answer) in [
-        ("The Eiffel Tower", " is in the city of", " Rome"),
-        ("Danielle Darrieux", "'s mother tongue is", " English"),
-        ("The mother tongue of Thomas Joannes Stieltjes", " is", " Spanish"),
-    ] {
+    for (subject, rest, answer) in
+        [("The Eiffel Tower", " is in the city of", " Rome"), ("Danielle Darrieux", "'s mother tongue is", " English")]
+    {
         let (prompt, position) = (encode(&format!("{subject}{rest}")), encode(subject).len() - 1);
         let answer = encode(answer)[1];
         let started = std::time::Instant::now();
@@ -177,7 +175,7 @@ fn smollm2_learns_an_answer_in_fifteen_steps() {
         assert!((after - p).abs() < 1e-3 && p > 0.9, "{subject}: {after} {p}");
     }
     let (prompt, answer) = (encode("The Eiffel Tower is in the city of"), encode(" Rome")[1]);
-    let (logits, gradient) = check(&host.decoder, 20, &prompt, 4, &[answer]);
+    let (logits, gradient) = check(&host.decoder, 26, &prompt, 4, &[answer]);
     said(&format!("SmolLM2-135M: logits {logits:.1e}, gradient {gradient:.1e}"));
     assert!(logits < 1e-3 && gradient < 1e-2, "{logits} {gradient}");
 }
