@@ -12,6 +12,7 @@ pub mod bridge;
 pub mod engine;
 pub mod error;
 pub mod eval;
+pub mod fetch;
 pub mod learning;
 pub mod memory;
 pub mod model;

@@ -103,6 +103,12 @@ impl Cache {
         Ok(())
     }
 
+    /// Keys and values of a layer's first `seen` positions, each seen x (kv_heads * head_dim).
+    pub(super) fn first(&self, layer: usize, seen: usize) -> (Vec<f32>, Vec<f32>) {
+        let whole = |pieces: Vec<(usize, &[f32])>| pieces.into_iter().flat_map(|(_, rows)| rows).copied().collect();
+        (whole(self.rows(layer, |s| &s.keys, seen)), whole(self.rows(layer, |s| &s.values, seen)))
+    }
+
     /// The keys or values of a layer's first `seen` positions: pieces that are not empty, each with the position of its start.
     fn rows(&self, layer: usize, of: impl Fn(&Segment) -> &Vec<Vec<f32>>, seen: usize) -> Vec<(usize, &[f32])> {
         let mut start = 0;
@@ -372,7 +378,7 @@ impl Decoder {
     }
 
     /// Cosine and sine of each row's position times each frequency: rows x pairs.
-    fn turns(&self, rows: &[Row]) -> Vec<(f32, f32)> {
+    pub(super) fn turns(&self, rows: &[Row]) -> Vec<(f32, f32)> {
         let turn = |row: &Row, f: &f32| {
             let (sin, cos) = (row.position as f32 * f).sin_cos();
             (cos, sin)

@@ -47,6 +47,15 @@ pub(super) fn add_by_rows(n: usize, inputs: usize, outputs: usize, scale: f32, x
     into(n, outputs, inputs, lhs, transposed(weight, inputs), scale, y, outputs, 0, true, Parallelism::None);
 }
 
+/// `x = y W`, the way back through `by_rows`: y is n x outputs, `weight` outputs x inputs, x n x inputs.
+pub(super) fn by_columns(n: usize, inputs: usize, outputs: usize, y: &[f32], weight: &[f32], x: &mut [f32]) {
+    assert!(x.len() == n * inputs && weight.len() == outputs * inputs && y.len() == n * outputs, "shapes that do not fit");
+    let threads = if n * inputs * outputs > ALONE { Parallelism::Rayon(0) } else { Parallelism::None };
+    let lhs = View { data: y, start: 0, rows: outputs, columns: 1 };
+    let rhs = View { data: weight, start: 0, rows: inputs, columns: 1 };
+    into(n, inputs, outputs, lhs, rhs, 1.0, x, inputs, 0, false, threads);
+}
+
 /// `y (+)= lhs rhs` on this thread: lhs is m x k, rhs k x n; y's rows start at `start` and are `stride` apart.
 #[expect(clippy::too_many_arguments, reason = "two matrices and where the third goes")]
 pub(super) fn small(m: usize, n: usize, k: usize, lhs: View, rhs: View, y: &mut [f32], stride: usize, start: usize, add: bool) {
@@ -123,6 +132,13 @@ mod tests {
             by_rows(n, inputs, outputs, &x, &w, &mut y);
             let mut sum = start.clone();
             add_by_rows(n, inputs, outputs, -0.5, &x, &w, &mut sum);
+            let mut back = vec![0.0; n * inputs];
+            by_columns(n, inputs, outputs, &y, &w, &mut back);
+            for (at, back) in back.iter().enumerate() {
+                let (i, k) = (at / inputs, at % inputs);
+                let exact: f64 = (0..outputs).map(|j| y[i * outputs + j] as f64 * w[j * inputs + k] as f64).sum();
+                assert!((*back as f64 - exact).abs() < 1e-5 * exact.abs().max(100.0));
+            }
             for i in 0..n {
                 for j in 0..outputs {
                     let exact: f64 = (0..inputs).map(|k| x[i * inputs + k] as f64 * w[j * inputs + k] as f64).sum();

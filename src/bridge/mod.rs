@@ -8,8 +8,10 @@
 pub mod config;
 pub mod decoder;
 mod gguf;
+pub mod gradient;
 pub mod hooks;
 mod matmul;
+pub mod pull;
 pub mod sample;
 pub mod tokenizer;
 pub mod weights;
@@ -96,7 +98,8 @@ pub struct Summary {
 }
 
 impl Source {
-    /// A folder as Hugging Face has them, a folder with one GGUF file, a GGUF file, or the name of the built-in model.
+    /// A folder as Hugging Face has them, a folder with one GGUF file, a GGUF file, the name of the built-in model, or the name of
+    /// a model that `pull` got.
     pub fn open(name: &str) -> Result<Source> {
         let path = Path::new(name);
         if path.is_dir() {
@@ -115,11 +118,10 @@ impl Source {
         if name.eq_ignore_ascii_case(BUILT_IN) {
             return Source::built_in();
         }
-        let remedy = match nearest(name, [BUILT_IN]) {
-            Some(near) => format!("did you mean the built-in `{near}`?"),
-            None => format!("name a model folder or a GGUF file that exists, or `{BUILT_IN}`, which is built in"),
-        };
-        Err(Error::input(format!("there is no model {name}"), remedy))
+        match pull::find(name) {
+            Some(folder) => Source::folder(name, &folder),
+            None => Err(Error::input(format!("there is no model {name}"), elsewhere(name))),
+        }
     }
 
     /// The model that is part of the program: stories260K.
@@ -245,6 +247,26 @@ impl Source {
             });
         }
         Ok(Host { tokenizer: self.tokenizer()?, decoder: self.tensors.decoder(&self.config)? })
+    }
+}
+
+/// Where a model that is not here may be.
+fn elsewhere(name: &str) -> String {
+    let known = pull::known();
+    match nearest(name, known.iter().map(|m| m.name.as_str()).chain([BUILT_IN])) {
+        Some(BUILT_IN) => format!("did you mean the built-in `{BUILT_IN}`?"),
+        Some(near) if near.eq_ignore_ascii_case(name) => format!("get it: sharpwave model pull {near}"),
+        Some(near) => format!("did you mean {near}? Get it: sharpwave model pull {near}"),
+        None if name.contains('/') && pull::Model::named(name).is_ok() => {
+            format!(
+                "name a model folder or a GGUF file that exists; or get it from a Hugging Face hub: sharpwave model pull {name}"
+            )
+        }
+        None => format!(
+            "name a model folder or a GGUF file that exists, or `{BUILT_IN}`, which is built in; `sharpwave model pull` gets {}, \
+             or OWNER/NAME from a Hugging Face hub",
+            pull::names()
+        ),
     }
 }
 

@@ -20,6 +20,7 @@ mod models;
 mod plot;
 mod progress;
 mod protocol;
+mod pull;
 mod report;
 mod run;
 
@@ -46,7 +47,7 @@ enum Command {
     Check(run::CheckArguments),
     /// List the neuron and synapse models, or show one
     Models(models::ModelsArguments),
-    /// Look at a transformer, or let it write
+    /// Get a transformer, look at it, or let it write
     Model(model::ModelArguments),
     /// Look into a memory folder, forget, and keep it in order
     Memory(memory::MemoryArguments),

@@ -1,4 +1,4 @@
-//! `sharpwave model`: what a transformer is, and text that it writes.
+//! `sharpwave model`: get a transformer, say what it is, and let it write.
 
 use clap::{Args, Subcommand};
 use sharpwave::bridge::sample::Sampler;
@@ -18,19 +18,21 @@ pub struct ModelArguments {
 enum ModelCommand {
     /// Architecture, sizes, how the weights are stored, tokenizer and fingerprint
     Info {
-        /// Model folder, GGUF file, or stories260k, which is built in
+        /// Model folder, GGUF file, a model that was pulled, or stories260k, which is built in
         path: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Get a model from a Hugging Face hub (HF_ENDPOINT, HF_TOKEN); prints its folder
+    Pull(super::pull::PullArguments),
     /// Continue a text; prints the continuation alone
     Generate(GenerateArguments),
 }
 
 #[derive(Args)]
 struct GenerateArguments {
-    /// Model folder, GGUF file, or stories260k, which is built in
+    /// Model folder, GGUF file, a model that was pulled, or stories260k, which is built in
     #[arg(long, value_name = "PATH")]
     model: String,
     /// The text to continue
@@ -58,6 +60,7 @@ pub fn model(arguments: &ModelArguments) -> Result<ExitCode> {
                 false => info(&summary),
             }
         }
+        ModelCommand::Pull(arguments) => super::pull::pull(arguments)?,
         ModelCommand::Generate(arguments) => generate(arguments)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,5 @@
-//! The progress bar on standard error: phases of construction, then model time with real-time factor and time left.
+//! The progress bars on standard error: phases of construction, then model time with real-time factor and time left; bytes of a
+//! download with their rate and the time left.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sharpwave::run::Progress;
@@ -46,5 +47,37 @@ impl Progress for Bar {
         let left = if left < 90.0 { format!("{left:.0} s") } else { format!("{:.0} min", left / 60.0) };
         self.bar.set_message(format!("{:.2} s simulated, x{real_time_factor:.2}, {left} left", now * 1e-3));
         self.bar.set_position((now / total * 1000.0) as u64);
+    }
+}
+
+/// Bytes that come over a network.
+pub struct Download(ProgressBar);
+
+impl Download {
+    /// Hidden when `quiet`, or when standard error is not a terminal.
+    pub fn new(quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(None, target);
+        const LINE: &str = "{msg:32!} [{bar:24}] {binary_bytes:>10} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+        bar.set_style(ProgressStyle::with_template(LINE).expect("a fixed template").progress_chars("=> "));
+        Download(bar)
+    }
+
+    /// Of `file`; `done` of `total` bytes of all files are there.
+    pub fn show(&self, file: &str, done: u64, total: u64) {
+        let started = self.0.length().is_some();
+        if self.0.message() != file {
+            self.0.set_message(file.to_string());
+        }
+        self.0.set_length(total);
+        self.0.set_position(done);
+        if !started {
+            // What an earlier download left was not fetched now.
+            self.0.reset_eta();
+        }
+    }
+
+    pub fn clear(&self) {
+        self.0.finish_and_clear();
     }
 }

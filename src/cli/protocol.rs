@@ -3,13 +3,13 @@
 use super::progress::Bar;
 use clap::Args;
 use sharpwave::error::{Error, Result};
+use sharpwave::fetch;
 use sharpwave::learning::protocol::diehl_cook;
 use sharpwave::learning::protocol::results::{Results, Run};
 use sharpwave::learning::protocol::{self, Event, Options, file};
 use sharpwave::model::library::Library;
 use sharpwave::record::summary::align;
 use sharpwave::run::Progress;
-use sharpwave::stimulus::fetch;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;

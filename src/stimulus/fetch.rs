@@ -1,12 +1,12 @@
-//! Public data sets: where they lie, whether they are whole, and how to get them. The only file that speaks HTTP. Promises that a
-//! file appears under its name only once its checksum agrees, and that no file that is there is replaced unasked.
+//! Public data sets: where they lie, whether they are whole, and how to get them. Promises that a file appears under its name
+//! only once its checksum agrees, and that no file that is there is replaced unasked. How a server is asked, `crate::fetch` knows.
 
 use crate::error::{Error, Result};
-use md5::{Digest, Md5};
+use crate::fetch::{Summed, get, home, variable};
+use md5::Md5;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A file of a data set.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,18 +45,6 @@ pub fn mnist() -> Package {
     }
 }
 
-/// Folders that may hold data sets, in the order they are looked at: `asked` (`--data`) alone where given, else `SHARPWAVE_DATA`,
-/// else `sharpwave` in the user's data folder (XDG).
-pub fn folders(asked: Option<&Path>) -> Vec<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    if let Some(asked) = asked {
-        return vec![asked.to_path_buf()];
-    }
-    let home = variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| home.join(".local/share"));
-    let user = variable("XDG_DATA_HOME").filter(|p| p.is_absolute()).or(home).map(|folder| folder.join("sharpwave"));
-    variable("SHARPWAVE_DATA").into_iter().chain(user).collect()
-}
-
 /// A file of a set, plain or with .gz: in `folder/set` or in `folder` itself.
 pub fn find(folder: &Path, set: &str, name: &str) -> Option<PathBuf> {
     let places = [folder.join(set), folder.to_path_buf()];
@@ -91,7 +79,7 @@ fn sum_of(path: &Path, size: u64) -> std::io::Result<String> {
     let mut magic = [0u8; 2];
     let zipped = File::open(path)?.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
     let file = BufReader::new(File::open(path)?);
-    let mut summed = Summed { sink: std::io::sink(), sum: Md5::new() };
+    let mut summed = Summed::<_, Md5>::new(std::io::sink());
     match zipped {
         true => std::io::copy(&mut flate2::read::MultiGzDecoder::new(file).take(size + 1), &mut summed)?,
         false => std::io::copy(&mut file.take(size + 1), &mut summed)?,
@@ -99,36 +87,10 @@ fn sum_of(path: &Path, size: u64) -> std::io::Result<String> {
     Ok(summed.hex())
 }
 
-/// Passes bytes on and sums them.
-struct Summed<W> {
-    sink: W,
-    sum: Md5,
-}
-
-impl<W> Summed<W> {
-    fn hex(self) -> String {
-        self.sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl<W: Write> Write for Summed<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.sink.write(bytes)?;
-        self.sum.update(&bytes[..written]);
-        Ok(written)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.sink.flush()
-    }
-}
-
 /// The registry to ask: `asked`, else the variable npm_config_registry, else `registry` in ~/.npmrc, else the public one.
 pub fn registry(asked: Option<&str>) -> String {
-    let given = || std::env::var("npm_config_registry").ok().filter(|r| !r.trim().is_empty());
-    let written = || {
-        let home = std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"))?;
-        of_npmrc(&std::fs::read_to_string(Path::new(&home).join(".npmrc")).ok()?)
-    };
+    let given = || variable("npm_config_registry");
+    let written = || of_npmrc(&std::fs::read_to_string(home()?.join(".npmrc")).ok()?);
     let registry = asked.map(str::to_string).or_else(given).or_else(written);
     registry.unwrap_or_else(|| "https://registry.npmjs.org".into()).trim().trim_end_matches('/').to_string()
 }
@@ -195,25 +157,15 @@ fn download(registry: &str, package: &Package, parts: &[PathBuf], progress: &mut
     let url = format!("{registry}/{0}/-/{0}-{1}.tgz", package.package, package.version);
     let failed = |message: String, remedy: &str| Error::Run { message: format!("{url}: {message}"), remedy: remedy.into() };
     const AGAIN: &str = "try again; if it stays so, give another --registry";
-    // Once for the process; a second time is no mistake.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build();
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .tls_config(tls)
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .build()
-        .into();
-    let mut answer = agent.get(&url).call().map_err(|e| {
+    let answer = get(&url, 0, &[]).map_err(|trouble| {
         let remedy = "check the network (proxies: HTTPS_PROXY), or name a registry that can be reached with --registry";
-        failed(format!("cannot be fetched: {e}"), remedy)
+        trouble.error(&url, remedy)
     })?;
-    let total = answer.body().content_length();
+    let total = answer.length;
     let mut stopped = None;
     let unpacked = {
-        let reader = answer.body_mut().with_config().limit(1 << 30).reader();
         let mut counted = Counted {
-            inner: reader,
+            inner: answer.body.take(1 << 30),
             read: 0,
             progress: &mut |read| progress(read as f64 / total.unwrap_or(12 << 20) as f64),
             stopped: &mut stopped,
@@ -275,7 +227,7 @@ fn unpack(reader: &mut dyn Read, package: &Package, parts: &[PathBuf]) -> std::r
         let Some(at) = name.and_then(|n| package.members.iter().position(|m| m.name == n)) else { continue };
         let (member, part) = (&package.members[at], &parts[at]);
         let write = |e| Fault::Write(part.clone(), e);
-        let mut summed = Summed { sink: File::create(part).map_err(write)?, sum: Md5::new() };
+        let mut summed = Summed::<_, Md5>::new(File::create(part).map_err(write)?);
         let mut bytes = vec![0; 1 << 16];
         let mut size = 0;
         loop {
@@ -303,6 +255,7 @@ fn unpack(reader: &mut dyn Read, package: &Package, parts: &[PathBuf]) -> std::r
 #[cfg(test)]
 mod tests {
     use super::*;
+    use md5::Digest;
     use std::io::BufRead;
     use std::net::TcpListener;
 
@@ -423,7 +376,7 @@ mod tests {
             get(&format!("http://{nobody}"), &package, folder.path(), true)
                 .unwrap_err()
                 .to_string()
-                .contains("cannot be fetched")
+                .contains("cannot be reached")
         );
         // With --force what differs is replaced once the download is whole.
         let (address, served) = serve(vec![(200, good.len(), good)]);
@@ -437,7 +390,6 @@ mod tests {
         assert_eq!(of_npmrc("x=1\nregistry = \"https://a.example/npm/\"\n"), Some("https://a.example/npm/".into()));
         assert_eq!(of_npmrc("@own:registry=https://a.example\n"), None);
         assert_eq!(registry(Some("http://b.example/x/")), "http://b.example/x");
-        assert_eq!(folders(Some(Path::new("d"))), [PathBuf::from("d")]);
     }
 
     /// The published checksums are those of the files that other tests read.

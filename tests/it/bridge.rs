@@ -22,7 +22,7 @@ const GOLDEN: &str = include_str!("../golden/stories260K.json");
 const TOKENIZER: &str = r#"{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":{"type":"WhitespaceSplit"},
     "post_processor":null,"decoder":null,"model":{"type":"WordLevel","vocab":{"a":0,"b":1,"c":2},"unk_token":"a"}}"#;
 
-fn stories() -> Host {
+pub fn stories() -> Host {
     Source::built_in().and_then(|s| s.load()).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -34,7 +34,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
-fn largest(a: &[f32], b: &[f32]) -> f32 {
+pub fn largest(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
@@ -93,7 +93,7 @@ fn compare(host: &mut Host, reference: &Value, first: &[u32], tokens: usize) -> 
     worst
 }
 
-fn said(what: &str) {
+pub fn said(what: &str) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
@@ -246,7 +246,7 @@ fn resuming_from_any_layer_equals_the_whole_pass() {
     }
 }
 
-fn drawn(n: usize, deviation: f64, sub: u32) -> Vec<f32> {
+pub fn drawn(n: usize, deviation: f64, sub: u32) -> Vec<f32> {
     let mut stream = Stream::new(key(11, 0), Purpose::Weight, 0, sub);
     (0..n).map(|_| (stream.normal() * deviation) as f32).collect()
 }
@@ -344,12 +344,12 @@ fn a_recorder_sees_inputs_and_outputs_that_fit_the_weights() {
 }
 
 /// A small random model, as files and for the naive forward.
-struct Tiny {
+pub struct Tiny {
     config: Value,
     tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
-fn tiny(model_type: &str, changes: Value) -> Tiny {
+pub fn tiny(model_type: &str, changes: Value) -> Tiny {
     let mut config = json!({"model_type": model_type, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 50, "max_position_embeddings": 64,
         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false, "hidden_act": "silu"});
@@ -405,7 +405,7 @@ impl Tiny {
         candle_core::safetensors::save(&all, folder.join("model.safetensors")).unwrap();
     }
 
-    fn host(&self) -> Host {
+    pub fn host(&self) -> Host {
         let folder = tempfile::tempdir().unwrap();
         self.write(folder.path(), DType::F32);
         Host::open(folder.path().to_str().unwrap()).unwrap_or_else(|e| panic!("{e}"))

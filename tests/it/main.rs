@@ -12,12 +12,14 @@ mod gpu;
 mod gpu_learning;
 #[cfg(feature = "gpu")]
 mod gpu_plasticity;
+mod gradient;
 mod memory;
 mod nest_engine;
 mod neurons;
 mod plasticity;
 mod plasticity_event;
 mod protocols;
+mod pull;
 mod structure;
 mod three_factor;
 mod trains;

