@@ -228,6 +228,13 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     })
 }
 
+/// Bytes of the largest resident set of this process so far (None where the system does not tell).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
 /// Processor time this process has used, all threads together.
 pub(crate) fn cpu_seconds() -> Option<f64> {
     #[cfg(unix)]

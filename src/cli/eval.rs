@@ -1,15 +1,19 @@
-//! `sharpwave eval`: how well a model learns facts.
+//! `sharpwave eval`: how well a model learns facts, as tables, JSON and a page.
 
+use super::learn::{protected, statistics, stopper};
+use super::progress::Bar;
 use clap::{Args, Subcommand};
 use sharpwave::bridge::Source;
-use sharpwave::error::Result;
+use sharpwave::error::{Error, Result};
 use sharpwave::eval::cases;
+use sharpwave::eval::report::{Report, Spread};
 use sharpwave::eval::run::{Bench, Method};
-use sharpwave::memory::protect::{Statistics, cache_folder, prompts};
+use sharpwave::memory::protect::Prompt;
 use sharpwave::memory::settings::Settings;
+use sharpwave::plot;
+use sharpwave::run::{Progress, peak_memory};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 
 #[derive(Args)]
 pub struct EvalArguments {
@@ -19,64 +23,182 @@ pub struct EvalArguments {
 
 #[derive(Subcommand)]
 enum EvalCommand {
-    /// Teach facts by every method and ask for them, their paraphrases and their neighbours
-    Edits(EditsArguments),
+    /// Teach facts by every method; ask for them, their paraphrases and their neighbours
+    Edits(Asked),
+    /// Teach 200 facts one at a time; ask for all and for the first 50 at the end
+    Sequence(Asked),
+    /// Forget some of 40 facts, one at a time; see what the others say
+    Forget(Asked),
+    /// Tell the model that its own most likely actions failed
+    Failure(Asked),
+    /// All of these
+    All(Asked),
 }
 
 #[derive(Args)]
-struct EditsArguments {
-    #[arg(long)]
+struct Asked {
+    /// Model folder, GGUF file, or a name that `model pull` knows
+    #[arg(long, value_name = "PATH")]
     model: String,
-    #[arg(long)]
+    /// Cases in CounterFact's flat form, a JSON object a line
+    #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    #[arg(long)]
+    /// Prompts to protect: a file with one a line, or JSON lines with `prompt` and `subject`; never the cases
+    #[arg(long, value_name = "FILE")]
     protect: Option<PathBuf>,
-    #[arg(long, default_value_t = 2000)]
+    /// Of these, as many from the start
+    #[arg(long, value_name = "N", default_value_t = 2000)]
     protected: usize,
-    #[arg(long, default_value_t = 40)]
-    n: usize,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    #[arg(long, value_delimiter = ',')]
+    /// Facts to teach; 40, or 200 in a sequence
+    #[arg(long, value_name = "N")]
+    n: Option<usize>,
+    /// Seeds that choose the cases
+    #[arg(long, alias = "seeds", value_name = "S,…", value_delimiter = ',', default_value = "1")]
+    seed: Vec<u64>,
+    /// Methods of `edits`; all unless given
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     methods: Vec<String>,
-    #[arg(long)]
+    /// A setting, such as coding=exact or sleep.pairs=24; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Folder for results.json and a page with plots
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
-    let EvalCommand::Edits(a) = &arguments.command;
-    let source = Source::open(&a.model)?;
-    let host = source.load()?;
-    let settings = Settings::new(&source.config).with(&a.set, &source.config)?;
-    let mut protect = match &a.protect {
-        Some(path) => prompts(path)?,
-        None => Vec::new(),
+    let (what, a) = match &arguments.command {
+        EvalCommand::Edits(a) => ("edits", a),
+        EvalCommand::Sequence(a) => ("sequence", a),
+        EvalCommand::Forget(a) => ("forget", a),
+        EvalCommand::Failure(a) => ("failure", a),
+        EvalCommand::All(a) => ("all", a),
     };
-    protect.truncate(a.protected);
-    let layers = [settings.wake_layer, settings.sleep_layer];
-    let stop = AtomicBool::new(false);
-    let mut last = 0;
-    let mut tell = |done: f64| {
-        let now = (done * 20.0) as i32;
-        if now != last {
-            last = now;
-            note!("statistics {:.0} %", done * 100.0);
-        }
-    };
-    let folder = cache_folder();
-    let fingerprint = source.fingerprint()?;
-    let statistics =
-        Statistics::cached(&folder, &fingerprint, &host, layers, settings.samples, &protect, settings.seed, &mut tell, &stop)?;
+    let methods = methods(&a.methods)?;
     let all = cases::read(&a.data)?;
-    let bench = Bench { host: &host, settings, statistics: &statistics };
-    let methods: Vec<Method> =
-        Method::ALL.into_iter().filter(|m| a.methods.is_empty() || a.methods.iter().any(|n| n == m.name())).collect();
-    bench.edits(&all, a.n, a.seed, &methods, &mut |row| {
-        let s = &row.scores;
-        out!(
-            "{:15} ES {:5.1} EA {:5.1} PS {:5.1} PA {:5.1} NS {:5.1} NK {:5.1} KL {:6.3} S {:5.1}  {:.3} s/fact rank {}",
-            row.method, s.es, s.ea, s.ps, s.pa, s.ns, s.nk, s.kl, s.s, row.seconds, row.rank
-        );
-    })?;
+    let mut prompts = protected(a.protect.as_ref())?;
+    prompts.truncate(a.protected);
+    refuse_cases(&all, &prompts)?;
+    let source = Source::open(&a.model)?;
+    let settings = Settings::new(&source.config).with(&a.set, &source.config)?;
+    let host = source.load()?;
+    let stop = stopper()?;
+    let bar = Bar::new(a.json);
+    let statistics = statistics(&source, &host, &settings, &prompts, &bar, &stop)?;
+    let mut report = Report::new(&source, &settings, &a.data, prompts.len())?;
+    let bench = Bench { host: &host, settings, statistics: &statistics, stop: &stop };
+    let say = |line: String| if !a.json { bar.line(&line) };
+    for &seed in &a.seed {
+        if ["edits", "all"].contains(&what) {
+            let n = a.n.unwrap_or(40);
+            bar.phase(&format!("edits, seed {seed}"), 0.0);
+            report.edits.extend(bench.edits(&all, n, seed, &methods, &mut |row| say(format!("seed {seed}: {}", Report::line(row))))?);
+        }
+        if ["sequence", "all"].contains(&what) {
+            let n = if what == "all" { 200 } else { a.n.unwrap_or(200) };
+            report.sequences.push(bench.sequence(&all, n, seed, &mut |i| bar.phase(&format!("sequence, seed {seed}"), i as f64 / n as f64))?);
+        }
+        if ["forget", "all"].contains(&what) {
+            bar.phase(&format!("forget, seed {seed}"), 0.0);
+            report.forgets.push(bench.forget(&all, a.n.unwrap_or(40), seed, 5)?);
+        }
+        if ["failure", "all"].contains(&what) {
+            bar.phase(&format!("failure, seed {seed}"), 0.0);
+            report.failures.push(bench.failure(&all, a.n.unwrap_or(40), seed)?);
+        }
+    }
+    report.peak_bytes = peak_memory();
+    bar.clear();
+    if let Some(folder) = &a.out {
+        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+        let path = folder.join("results.json");
+        std::fs::write(&path, report.json()).map_err(|e| Error::file(&path, e))?;
+        for file in plot::eval(folder, &report)? {
+            note!("{}", file.display());
+        }
+    }
+    match a.json {
+        true => out!("{}", report.json()),
+        false => print(&report),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn methods(asked: &[String]) -> Result<Vec<Method>> {
+    if asked.is_empty() {
+        return Ok(Method::ALL.to_vec());
+    }
+    let known = || Method::ALL.iter().map(|m| m.name()).collect::<Vec<_>>().join(", ");
+    let find = |name: &String| {
+        let found = Method::ALL.into_iter().find(|m| m.name() == name);
+        found.ok_or_else(|| Error::input(format!("there is no method `{name}`"), format!("the methods are {}", known())))
+    };
+    asked.iter().map(find).collect()
+}
+
+/// What is protected must not be what is asked about.
+fn refuse_cases(cases: &[cases::Case], prompts: &[Prompt]) -> Result<()> {
+    let protected: std::collections::HashSet<&str> = prompts.iter().map(|p| p.prompt.as_str()).collect();
+    let both = cases.iter().filter(|c| protected.contains(c.locality_prompt.as_str())).count();
+    if both * 10 > cases.len() {
+        return Err(Error::input(
+            format!("{both} of {} neighbours' prompts are among those to protect", cases.len()),
+            "protect other prompts than those that are asked about",
+        ));
+    }
+    Ok(())
+}
+
+fn print(report: &Report) {
+    let table = report.table();
+    if !table.is_empty() {
+        out!("{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8} {:>8}  rank", "", "ES", "EA", "PS", "PA", "NS", "NK", "KL", "S", "s/fact", "ms/write");
+    }
+    for (method, rows) in table {
+        let of = |get: fn(&sharpwave::eval::Scores) -> f64| Spread::of(rows.iter().map(|r| get(&r.scores)));
+        let seconds = Spread::of(rows.iter().map(|r| r.seconds)).mean;
+        let write = Spread::of(rows.iter().map(|r| r.write_ms)).mean;
+        let refused: usize = rows.iter().map(|r| r.refused).sum();
+        let refused = if refused > 0 { format!(", {refused} refused") } else { String::new() };
+        out!(
+            "{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8.3} {:>8.2}  {}{refused}",
+            method,
+            of(|s| s.es).text(1),
+            of(|s| s.ea).text(1),
+            of(|s| s.ps).text(1),
+            of(|s| s.pa).text(1),
+            of(|s| s.ns).text(1),
+            of(|s| s.nk).text(1),
+            of(|s| s.kl).text(3),
+            of(|s| s.s).text(1),
+            seconds,
+            write,
+            rows[0].rank
+        );
+    }
+    for s in &report.sequences {
+        let (a, f) = (&s.all, &s.first);
+        out!(
+            "sequence of {}, seed {}: all ES {:.1} EA {:.1} PS {:.1} NS {:.1} (unedited {:.1}) KL {:.3}; first 50 ES {:.1} EA {:.1}; {} refused, {} of {} directions taken, {:.3} s a fact",
+            s.facts, s.seed, a.es, a.ea, a.ps, a.ns, s.unedited_ns, a.kl, f.es, f.ea, s.refused, s.taken.0, s.taken.1, s.seconds
+        );
+    }
+    for f in &report.forgets {
+        out!(
+            "forget {} of {}, each alone, seed {}: others' logits change by {:.1e} at most; own logits {:.2} from unedited; EA {:.0} -> {:.0} (unedited {:.0})",
+            f.forgotten, f.facts, f.seed, f.others, f.own, f.ea[0], f.ea[1], f.ea[2]
+        );
+    }
+    for f in &report.failures {
+        out!(
+            "failure of {} actions, seed {}: {:.1} times less likely in the median, {:.1} at least, tenfold {:.1} %; NS {:.1} -> {:.1}, KL {:.3}",
+            f.actions, f.seed, f.median, f.least, f.tenfold, f.ns[0], f.ns[1], f.kl
+        );
+    }
+    if let Some(bytes) = report.peak_bytes {
+        out!("peak memory {:.2} GB", bytes as f64 / 1e9);
+    }
 }

@@ -71,7 +71,7 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 }
 
 /// Set by Ctrl-C.
-fn stopper() -> Result<Arc<AtomicBool>> {
+pub fn stopper() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = stop.clone();
     ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))
@@ -91,7 +91,7 @@ pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
 pub fn protected(file: Option<&PathBuf>) -> Result<Vec<Prompt>> {
     match file {
         Some(path) => protect::prompts(path),
-        None => Ok(Vec::new()),
+        None => Ok(protect::built_in_prompts()),
     }
 }
 

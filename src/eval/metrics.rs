@@ -14,7 +14,7 @@ use serde::Serialize;
 /// Prompts that are computed together.
 const TOGETHER: usize = 16;
 
-/// Log-probabilities of the next token, for each case: on its prompt, the paraphrase, and the neighbour's prompt.
+/// Log-probabilities (or logits) of the next token, for each case: on its prompt, the paraphrase, and the neighbour's prompt.
 #[derive(Clone, Debug)]
 pub struct Answers {
     /// 3 rows a case, each of the vocabulary.
@@ -23,7 +23,14 @@ pub struct Answers {
 
 impl Answers {
     /// What the model answers through `hooks`. `told` puts the fact before each question.
-    pub fn of(host: &Host, mut hooks: impl Hooks, cases: &[Case], told: bool) -> Result<Answers> {
+    pub fn of(host: &Host, hooks: impl Hooks, cases: &[Case], told: bool) -> Result<Answers> {
+        let mut answers = Answers::logits(host, hooks, cases, told)?;
+        answers.rows.iter_mut().for_each(|row| log_softmax(row));
+        Ok(answers)
+    }
+
+    /// The same as logits.
+    pub fn logits(host: &Host, mut hooks: impl Hooks, cases: &[Case], told: bool) -> Result<Answers> {
         let mut tokens = Vec::with_capacity(3 * cases.len());
         for case in cases {
             let fact = match told {
@@ -39,7 +46,7 @@ impl Answers {
             let slices: Vec<&[u32]> = some.iter().map(|t| &t[..]).collect();
             let mut caches = vec![host.decoder.cache(); some.len()];
             let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut hooks)?;
-            rows.extend((0..some.len()).map(|i| log_softmax(output.row(i))));
+            rows.extend((0..some.len()).map(|i| output.row(i).to_vec()));
         }
         Ok(Answers { rows })
     }
@@ -50,11 +57,11 @@ impl Answers {
     }
 }
 
-fn log_softmax(logits: &[f32]) -> Vec<f32> {
+fn log_softmax(logits: &mut [f32]) {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
     let shift = top + sum.ln() as f32;
-    logits.iter().map(|x| x - shift).collect()
+    logits.iter_mut().for_each(|x| *x -= shift);
 }
 
 pub(crate) fn top(row: &[f32]) -> u32 {

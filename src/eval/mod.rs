@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod metrics;
+pub mod report;
 pub mod run;
 
 pub use cases::Case;

@@ -97,6 +97,16 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answ
     Ok(Sight { tokens: tokens.collect(), others: record.input[..(start.len() - 1) * inputs].to_vec(), layer, cache })
 }
 
+/// Input of a layer's down projection at one position of a text.
+pub fn key_at(host: &Host, mut hooks: impl Hooks, layer: usize, tokens: &[u32], position: usize) -> Result<Vec<f32>> {
+    let mut seen = Recorder::new(&[site(layer)], &[]);
+    let decoder = &host.decoder;
+    decoder.forward_until(layer + 1, &mut [decoder.cache()], &[tokens], &mut (&mut hooks, &mut seen))?;
+    let record = seen.linears.pop().ok_or_else(unseen)?;
+    let inputs = record.input.len() / tokens.len();
+    Ok(record.input[position * inputs..(position + 1) * inputs].to_vec())
+}
+
 fn unseen() -> Error {
     Error::Run { message: "the decoder passed a layer without a word".into(), remedy: "report this".into() }
 }

@@ -209,6 +209,11 @@ pub fn explore(
         if probability > how.enough || last {
             break;
         }
+        let mut rewards = rewards;
+        if how.shuffled {
+            // The first is the value's own; a rotation by an odd number gives every move another one's reward.
+            rewards[1..].rotate_left(how.pairs | 1);
+        }
         let mut direction = vec![0.0f32; width];
         for (pair, each) in rewards[1..].chunks_exact(2).zip(moves.chunks_exact(width)) {
             let dopamine = 0.5 * (pair[0] - pair[1]);

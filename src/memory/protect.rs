@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::learning::associative::Prior;
 use crate::learning::local::outer;
 use crate::learning::state::State;
+use crate::rng::{Purpose, Stream, key};
 use md5::{Digest, Md5};
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,43 @@ pub fn prompts(path: &Path) -> Result<Vec<Prompt>> {
         true => Err(Error::input(format!("{} holds no prompts", path.display()), "give a prompt a line")),
         false => Ok(all),
     }
+}
+
+/// Questions with every subject.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    subjects: Vec<String>,
+    prompts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Groups {
+    group: Vec<Group>,
+}
+
+/// The prompts that come with the program, in a mixed order, so that any first part of them holds something of everything.
+pub fn built_in_prompts() -> Vec<Prompt> {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/transformers/protect.toml"));
+    let groups = toml::from_str::<Groups>(text).map_or_else(|_| Vec::new(), |g| g.group);
+    let all = groups.iter().flat_map(|g| g.prompts.iter().flat_map(|p| g.subjects.iter().map(move |s| (p, s))));
+    let mut prompts: Vec<Prompt> = all
+        .map(|(prompt, subject)| {
+            let subject = if prompt.starts_with("{}") { capital(subject) } else { subject.clone() };
+            Prompt { prompt: prompt.replacen("{}", &subject, 1), subject: Some(subject) }
+        })
+        .collect();
+    let mut stream = Stream::new(key(0, 0), Purpose::Encoder, 0, 11);
+    for i in (1..prompts.len()).rev() {
+        prompts.swap(i, stream.below(i as u32 + 1) as usize);
+    }
+    prompts
+}
+
+fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// Index of the last token of a prompt that belongs to its subject.

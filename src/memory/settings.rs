@@ -58,11 +58,13 @@ pub struct Exploration {
     pub enough: f32,
     /// Steps at most.
     pub steps: usize,
+    /// A control: rewards are shuffled among the moves, so that nothing can be learned.
+    pub shuffled: bool,
 }
 
 impl Default for Exploration {
     fn default() -> Self {
-        Exploration { pairs: 16, noise: 0.3, step: 0.2, momentum: 0.7, bound: 1.5, enough: 0.95, steps: 26 }
+        Exploration { pairs: 16, noise: 0.3, step: 0.2, momentum: 0.7, bound: 1.5, enough: 0.95, steps: 26, shuffled: false }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::bridge::Host;
 use crate::bridge::hooks::{Adapter, Hooks};
 use crate::error::Result;
 use serde::Serialize;
+use std::time::Instant;
 
 /// The neuromodulators that an experience releases; they gate what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -31,6 +32,8 @@ pub struct Lesson {
     pub engrams: Vec<Engram>,
     /// Smallest part of a written key that was new.
     pub novelty: f32,
+    /// Seconds that the writing took, keys and values given.
+    pub write_s: f64,
     /// In words, where nothing was written or something was left out.
     pub note: Option<String>,
 }
@@ -55,7 +58,7 @@ pub fn learn(
     let reward = experience.outcome.reward() as f32;
     let first = &sight.tokens[0];
     let signals = Signals { dopamine: reward.max(0.0), noradrenaline: (-reward).max(0.0), surprise: first.surprise };
-    let mut lesson = Lesson { signals, engrams: Vec::new(), novelty: 1.0, note: None };
+    let mut lesson = Lesson { signals, engrams: Vec::new(), novelty: 1.0, write_s: 0.0, note: None };
     let punished = signals.noradrenaline > 0.0;
     let wanted: Vec<(&Contrast, Vec<f32>)> = if punished {
         let enough = first.surprise + signals.noradrenaline * settings.aversion.ln();
@@ -87,7 +90,10 @@ pub fn learn(
         }
         let fact = Fact { experience: &experience.id, key: &token.key, value: &value, guards };
         let layer = spikes.as_deref_mut().map(|layer| (layer, settings.presentations));
-        match area.write(fact, layer) {
+        let started = Instant::now();
+        let written = area.write(fact, layer);
+        lesson.write_s += started.elapsed().as_secs_f64();
+        match written {
             Ok(engram) => lesson.engrams.push(engram),
             Err(error) => {
                 area.erase(&experience.id)?;

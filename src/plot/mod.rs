@@ -4,6 +4,7 @@
 
 mod collect;
 mod digits;
+mod eval;
 mod figures;
 mod html;
 mod protocol;
@@ -73,6 +74,17 @@ pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
 pub fn digits(folder: &Path, results: &crate::learning::protocol::diehl_cook::Results) -> Result<Vec<PathBuf>> {
     let figures = digits::figures(results)?;
     let page = ("index.html".to_string(), digits::page(results, &figures));
+    write(folder, "", &figures, page, true)
+}
+
+/// Draws what evaluations gave into a folder, in place of earlier figures: `scores` and `sequence`, each `.svg` and `.png`, and
+/// `index.html`. Gives the files written.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn eval(folder: &Path, report: &crate::eval::report::Report) -> Result<Vec<PathBuf>> {
+    let figures = eval::figures(report)?;
+    let page = ("index.html".to_string(), eval::page(report, &figures));
     write(folder, "", &figures, page, true)
 }
 

@@ -13,6 +13,7 @@ mod gpu_learning;
 #[cfg(feature = "gpu")]
 mod gpu_plasticity;
 mod gradient;
+mod learning;
 mod memory;
 mod nest_engine;
 mod neurons;

@@ -1,0 +1,93 @@
+//! What the evaluations gave, as plain data: for tables, JSON and plots.
+
+use super::run::{Failure, Forget, Method, Row, Sequence};
+use crate::bridge::Source;
+use crate::error::Result;
+use crate::memory::settings::Settings;
+use serde::Serialize;
+use std::path::Path;
+
+/// Mean over seeds, and half the width of its 95 % confidence interval (Student's t), where there are several.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    pub mean: f64,
+    pub half: Option<f64>,
+}
+
+/// Quantiles 0.975 of Student's t for 1, 2, … degrees of freedom.
+const T: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+
+impl Spread {
+    pub fn of(values: impl Iterator<Item = f64>) -> Spread {
+        let values: Vec<f64> = values.collect();
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n.max(1) as f64;
+        let half = (n > 1).then(|| {
+            let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
+            T.get(n - 2).copied().unwrap_or(1.96) * (variance / n as f64).sqrt()
+        });
+        Spread { mean, half }
+    }
+
+    pub fn text(self, digits: usize) -> String {
+        match self.half {
+            Some(half) => format!("{:.digits$}±{half:.digits$}", self.mean),
+            None => format!("{:.digits$}", self.mean),
+        }
+    }
+}
+
+/// Everything that was measured in one run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub model: String,
+    pub fingerprint: String,
+    pub data: String,
+    /// Prompts that were protected.
+    pub protected: usize,
+    pub version: &'static str,
+    pub settings: Settings,
+    pub edits: Vec<Row>,
+    pub sequences: Vec<Sequence>,
+    pub forgets: Vec<Forget>,
+    pub failures: Vec<Failure>,
+    /// Largest memory of the process, all of it; None where the system does not tell.
+    pub peak_bytes: Option<u64>,
+}
+
+impl Report {
+    pub fn new(source: &Source, settings: &Settings, data: &Path, protected: usize) -> Result<Report> {
+        Ok(Report {
+            model: source.name.clone(),
+            fingerprint: source.fingerprint()?,
+            data: data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            protected,
+            version: env!("CARGO_PKG_VERSION"),
+            settings: settings.clone(),
+            edits: Vec::new(),
+            sequences: Vec::new(),
+            forgets: Vec::new(),
+            failures: Vec::new(),
+            peak_bytes: None,
+        })
+    }
+
+    /// One row in short.
+    pub fn line(row: &Row) -> String {
+        let s = &row.scores;
+        format!(
+            "{:15} ES {:5.1} EA {:5.1} PS {:5.1} PA {:5.1} NS {:5.1} NK {:5.1} KL {:5.3} S {:5.1}, {:.2} s a fact",
+            row.method, s.es, s.ea, s.ps, s.pa, s.ns, s.nk, s.kl, s.s, row.seconds
+        )
+    }
+
+    /// Rows of the edits by method.
+    pub fn table(&self) -> Vec<(&'static str, Vec<&Row>)> {
+        let of = |m: Method| (m.name(), self.edits.iter().filter(|r| r.method == m.name()).collect::<Vec<_>>());
+        Method::ALL.into_iter().map(of).filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}

@@ -1,0 +1,365 @@
+//! Learning from single experiences on the built-in model: the spike layer against synapses that the engine itself runs, wake and
+//! sleep against the exact limit, failures, forgetting, and a memory folder from the command line.
+
+use crate::common::{Collected, shared};
+use serde_json::Value;
+use sharpwave::bridge::decoder::Logits;
+use sharpwave::bridge::hooks::{Adapter, Hooks};
+use sharpwave::bridge::{Host, Source};
+use sharpwave::eval::run::{Bench, Method};
+use sharpwave::eval::{Answers, cases};
+use sharpwave::memory::contrast::surprise;
+use sharpwave::memory::experience::{Experience, Outcome};
+use sharpwave::memory::hippocampus::Hippocampus;
+use sharpwave::memory::learner::Learner;
+use sharpwave::memory::protect::{Statistics, built_in_prompts, prompts, subject_end};
+use sharpwave::memory::settings::{Coding, Settings};
+use sharpwave::model::library::Library;
+use sharpwave::network::{Cell, Draw, Modulator, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
+use sharpwave::run::{Options, Silent, engine};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+/// ON and OFF neurons onto ON and OFF neurons through `rstdp_synapse`, rewarded at the end.
+fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64, kind: &str) -> (Vec<f32>, Collected) {
+    let library = Library::built_in().unwrap();
+    let (neuron, synapse) = (library.neuron("if_soft_reset").unwrap(), library.synapse("rstdp_synapse").unwrap());
+    let drives = |x: &[f32]| -> Vec<f64> {
+        let scale = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        x.iter().map(|v| (v / scale).max(0.0)).chain(x.iter().map(|v| (-v / scale).max(0.0))).map(f64::from).collect()
+    };
+    let population = |name: &str, first: usize, drives: Vec<f64>| Population {
+        name: name.into(),
+        first: first as u32,
+        n: drives.len() as u32,
+        cell: Cell::Neuron(NeuronInstance::new(&neuron, &[("drive".into(), Values::Each(drives.into()))], 1.0).unwrap()),
+        positions: None,
+        extent: [1.0, 1.0],
+        record_spikes: None,
+    };
+    // Windows longer than any episode; weights too small to move the targets.
+    let given: Vec<(String, f64)> = [
+        ("eta", 1e-6),
+        ("A_plus", 1.0),
+        ("A_minus", -1.0),
+        ("tau_plus", 1e12),
+        ("tau_minus", 1e12),
+        ("tau_e", 1e12),
+        ("Wmax", 1.0),
+    ]
+    .map(|(name, value)| (name.to_string(), value))
+    .to_vec();
+    let net = Arc::new(Network {
+        dt: 1.0,
+        seed: 1,
+        stimulus_seed: 1,
+        populations: vec![population("pre", 0, drives(pre)), population("post", 2 * pre.len(), drives(post))],
+        projections: vec![Projection {
+            name: "learning".into(),
+            source: 0,
+            target: 1,
+            rule: Rule::AllToAll,
+            port: Some(0),
+            weight: Draw::Constant(0.0),
+            delay: Draw::Constant(1.0),
+            synapse: SynapseInstance::modulated(&synapse, &given, 1.0, f64::INFINITY).unwrap(),
+            autapses: true,
+            multapses: true,
+            modulator: Some(0),
+        }],
+        drives: vec![],
+        probes: vec![],
+        modulators: vec![Modulator {
+            name: "dopamine".into(),
+            tau: f64::INFINITY,
+            initial: 0.0,
+            jumps: vec![],
+            spikes: None,
+        }],
+        homeostasis: vec![],
+    });
+    let mut engine = engine(&net, kind, 1, &Options::default(), &Silent).unwrap();
+    let mut sink = Collected::default();
+    engine.advance(steps, &mut sink).unwrap();
+    // The episode ends: nothing drives any more, and the last spikes arrive.
+    let mut quiet = engine.snapshot().unwrap();
+    let slope = neuron.states.iter().position(|s| s.name == "slope").unwrap();
+    quiet.states.iter_mut().for_each(|p| p[slope].fill(0));
+    engine.restore(&quiet).unwrap();
+    engine.advance(3, &mut sink).unwrap();
+    engine.jump(0, reward).unwrap();
+    engine.advance(2, &mut sink).unwrap();
+    (engine.weights(0).unwrap().iter().map(|w| w.2).collect(), sink)
+}
+
+/// The layer keeps factors; the engine's own synapses, one by one, hold their products.
+#[test]
+fn factors_are_what_the_synapses_of_the_engine_learn() {
+    let pre = [0.9f32, -0.35, 0.02, -1.4, 0.6];
+    let post = [-0.5f32, 0.8, 0.21];
+    let mut layer = Hippocampus::new(pre.len(), post.len(), 24, "cpu").unwrap();
+    let (x, y) = layer.present(&pre, &post).unwrap();
+    for (reward, kind) in [(1.0, "cpu"), (0.5, "cpu")] {
+        let (weights, sink) = synapses(&pre, &post, 24, reward, kind);
+        assert!(sink.spikes.len() > 60);
+        let targets = 2 * post.len();
+        // Decoded: ON counts forward, OFF counts backward, in units of what a spike stands for.
+        let unit = f64::from(1.4f32 / 24.0) * f64::from(0.8f32 / 24.0);
+        for i in 0..pre.len() {
+            for j in 0..post.len() {
+                let w = |off_pre: usize, off_post: usize| {
+                    f64::from(weights[(i + off_pre * pre.len()) * targets + j + off_post * post.len()])
+                };
+                let decoded = (w(0, 0) + w(1, 1) - w(0, 1) - w(1, 0)) / (1e-6 * reward) * unit;
+                let factors = f64::from(x[i]) * f64::from(y[j]);
+                assert!((decoded - factors).abs() < 1e-4 * f64::from(1.4f32 * 0.8), "{i} {j}: {decoded} {factors}");
+            }
+        }
+    }
+}
+
+fn stories() -> &'static (Source, Host, Statistics) {
+    static STORIES: OnceLock<(Source, Host, Statistics)> = OnceLock::new();
+    STORIES.get_or_init(|| {
+        let source = Source::built_in().unwrap();
+        let host = source.load().unwrap();
+        let settings = Settings::new(&source.config);
+        let layers = [settings.wake_layer, settings.sleep_layer];
+        let prompts = &built_in_prompts()[..200];
+        let statistics =
+            Statistics::collect(&host, layers, 2048, prompts, 1, &mut |_| (), &AtomicBool::new(false)).unwrap();
+        (source, host, statistics)
+    })
+}
+
+fn learner(coding: Coding) -> Learner<'static> {
+    let (source, host, statistics) = stories();
+    let settings = Settings { coding, ..Settings::new(&source.config) };
+    Learner::new(host, &settings, statistics).unwrap()
+}
+
+fn experience(id: &str, prompt: &str, answer: &str, subject: &str, outcome: Outcome) -> Experience {
+    let subject = Some(subject.to_string());
+    Experience {
+        id: id.into(),
+        user: None,
+        prompt: prompt.into(),
+        answer: answer.into(),
+        outcome,
+        subject,
+        time: None,
+        tags: vec![],
+        supersedes: None,
+    }
+}
+
+fn facts() -> Vec<Experience> {
+    let fact = |id: &str, prompt: &str, answer: &str, subject: &str| experience(id, prompt, answer, subject, Outcome::Success);
+    vec![
+        fact("dog", "The name of the dog was", "Max", "the dog"),
+        fact("colour", "Sue's favourite ball was", "red", "Sue"),
+        fact("food", "Every day the cat ate", "fish", "the cat"),
+        fact("place", "Tom went to play in the", "park", "Tom"),
+    ]
+}
+
+/// Surprise (nats) of the first token of the answer.
+fn surprise_of(host: &Host, hooks: impl Hooks, e: &Experience) -> f32 {
+    let mut hooks = hooks;
+    let (tokens, answer) = host.exchange(&e.prompt, &e.answer).unwrap();
+    let output = host.decoder.forward(&mut [host.decoder.cache()], &[&tokens], Logits::Last, &mut hooks).unwrap();
+    surprise(output.row(0), answer[0])
+}
+
+#[test]
+fn awake_it_learns_at_once_and_spikes_come_near_the_exact_limit() {
+    let host = &stories().1;
+    let taught = |coding: Coding| {
+        let mut learner = learner(coding);
+        for fact in facts() {
+            let lesson = learner.wake(&fact).unwrap();
+            assert!(lesson.note.is_none() || lesson.engrams.is_empty(), "{lesson:?}");
+        }
+        assert_eq!(learner.spikes() > 0, coding == Coding::Spiking);
+        let adapter = learner.adapter().unwrap();
+        facts().iter().map(|f| surprise_of(host, &adapter, f)).collect::<Vec<_>>()
+    };
+    let (exact, spiking) = (taught(Coding::Exact), taught(Coding::Spiking));
+    for ((fact, exact), spiking) in facts().iter().zip(&exact).zip(&spiking) {
+        let before = surprise_of(host, (), fact);
+        assert!(*exact < 0.8 && (before < 1.0 || *exact < before - 0.5), "{}: {before} -> {exact}", fact.id);
+        assert!((exact - spiking).abs() < 0.1, "{}: {exact} {spiking}", fact.id);
+    }
+}
+
+#[test]
+fn what_is_forgotten_is_as_if_never_learned_and_the_others_stay() {
+    let host = &stories().1;
+    let all = facts();
+    let mut learner = learner(Coding::Exact);
+    all.iter().for_each(|f| assert!(learner.wake(f).is_ok()));
+    let before: Vec<f32> = all.iter().map(|f| surprise_of(host, &learner.adapter().unwrap(), f)).collect();
+    assert!(learner.forget(&all[1].id).unwrap() > 0);
+    assert_eq!(learner.forget("nobody").unwrap(), 0);
+    let mut never = self::learner(Coding::Exact);
+    [0, 2, 3].iter().for_each(|i| assert!(never.wake(&all[*i]).is_ok()));
+    assert_eq!(learner.adapter().unwrap(), never.adapter().unwrap());
+    let adapter = learner.adapter().unwrap();
+    for (i, fact) in all.iter().enumerate() {
+        let now = surprise_of(host, &adapter, fact);
+        match i {
+            1 => assert!((now - surprise_of(host, (), fact)).abs() < 0.3, "{now}"),
+            _ => assert!((now - before[i]).abs() < 1e-3, "{}: {now} {}", fact.id, before[i]),
+        }
+    }
+}
+
+#[test]
+fn a_failure_makes_its_action_unlikely() {
+    let host = &stories().1;
+    let mut learner = learner(Coding::Spiking);
+    let action = experience("play", "Once upon a time, there was a little", "girl", "little", Outcome::Failure);
+    let before = surprise_of(host, (), &action);
+    let lesson = learner.wake(&action).unwrap();
+    assert!(lesson.signals.noradrenaline == 1.0 && lesson.signals.dopamine == 0.0);
+    let after = surprise_of(host, &learner.adapter().unwrap(), &action);
+    assert!(after > before + 10f32.ln(), "{before} -> {after}");
+    let nothing = Experience { id: "none".into(), outcome: Outcome::Reward(0.0), ..action.clone() };
+    assert!(learner.wake(&nothing).unwrap().engrams.is_empty());
+    let empty = Experience { answer: " ".into(), ..action };
+    assert!(learner.wake(&empty).unwrap_err().to_string().contains("empty answer"));
+}
+
+#[test]
+fn asleep_it_finds_a_value_without_a_gradient_unless_rewards_are_shuffled() {
+    let (source, host, statistics) = stories();
+    let fact = &facts()[1];
+    let reached = |shuffled: bool| {
+        let mut settings = Settings::new(&source.config);
+        settings.sleep.shuffled = shuffled;
+        let mut learner = Learner::new(host, &settings, statistics).unwrap();
+        let (key, found) = learner.dream(fact, &AtomicBool::new(false)).unwrap();
+        learner.consolidate(fact, &key, &found.value).unwrap();
+        (found.probability, (-surprise_of(host, learner.kept(), fact)).exp())
+    };
+    let before = (-surprise_of(host, (), fact)).exp();
+    let ((found, written), (_, shuffled)) = (reached(false), reached(true));
+    assert!(found > 0.5 && written > 0.5 && written > 5.0 * before, "{before} {found} {written}");
+    assert!(shuffled < 0.3, "{shuffled}");
+}
+
+#[test]
+fn subjects_are_found_by_their_last_token() {
+    let host = &stories().1;
+    let prompt = "One day Tom and Sue saw a big bird in the park";
+    let tokens = host.begin(prompt).unwrap();
+    for subject in ["Tom", "Tom and Sue", "a big bird", "the park"] {
+        let end = subject_end(host, prompt, subject).unwrap().unwrap();
+        let upto = host.tokenizer.decode(&tokens[..=end]).unwrap();
+        assert!(upto.trim_end().ends_with(subject), "{subject}: {upto}");
+    }
+    assert_eq!(subject_end(host, prompt, "nobody").unwrap(), None);
+}
+
+#[test]
+fn prompts_to_protect_are_many_and_hold_their_subjects() {
+    let all = built_in_prompts();
+    assert!(all.len() > 700);
+    assert!(all.iter().all(|p| p.subject.as_ref().is_some_and(|s| p.prompt.contains(s.as_str())) && !p.prompt.contains("{}")));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.txt");
+    std::fs::write(&file, "The sky is\n\n{\"prompt\":\"Rome is in\",\"subject\":\"Rome\"}\n").unwrap();
+    let read = prompts(&file).unwrap();
+    assert!(read.len() == 2 && read[0].subject.is_none() && read[1].subject.as_deref() == Some("Rome"));
+    std::fs::write(&file, "{\"prompt\":3}\n").unwrap();
+    assert!(prompts(&file).unwrap_err().to_string().contains("p.txt:1"));
+    std::fs::write(&file, "\n").unwrap();
+    assert!(prompts(&file).is_err());
+}
+
+fn sharpwave(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sharpwave"));
+    command.current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache")).env("NO_COLOR", "1").args(arguments);
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const LINES: &str = r#"{"id":"dog","prompt":"The name of the dog was","answer":"Max","outcome":"success","subject":"the dog"}
+{"id":"colour","prompt":"Sue's favourite ball was","answer":"red","outcome":"success","subject":"Sue"}
+this is no experience
+{"id":"bad","prompt":"","answer":"x","outcome":"success"}
+{"id":"play","prompt":"Once upon a time, there was a little","answer":"girl","outcome":"failure"}
+"#;
+
+#[test]
+fn a_memory_folder_learns_sleeps_forgets_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::write(here.join("e.jsonl"), LINES).unwrap();
+    let run = |arguments: &[&str]| sharpwave(here, arguments);
+    let new = ["learn", "--memory", "m", "--model", "stories260k", "--set", "samples=1024", "e.jsonl"];
+    let strict = run(&[&new[..], &["--strict"]].concat());
+    assert_eq!(strict.status.code(), Some(2), "{}", text(&strict.stderr));
+    assert!(text(&strict.stderr).contains("e.jsonl:3") && !here.join("m").exists(), "{}", text(&strict.stderr));
+
+    let first = run(&new);
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    assert!(text(&first.stdout).starts_with("3 learned") && text(&first.stdout).contains("2 bad lines"), "{}", text(&first.stdout));
+    let again = run(&["learn", "--memory", "m", "e.jsonl"]);
+    assert!(text(&again.stdout).contains("0 learned; 3 known before"), "{}", text(&again.stdout));
+    let other = run(&["learn", "--memory", "m", "--set", "seed=2", "e.jsonl"]);
+    assert_eq!(other.status.code(), Some(2));
+
+    let slept = run(&["sleep", "--memory", "m", "--budget", "5m"]);
+    assert!(slept.status.success(), "{}", text(&slept.stderr));
+    assert!(text(&slept.stdout).contains("moved from layer 4 to layer 2"), "{}", text(&slept.stdout));
+    let list = run(&["memory", "list", "--memory", "m", "--json"]);
+    let entries: Value = serde_json::from_slice(&list.stdout).unwrap();
+    assert_eq!(entries.as_array().unwrap().len(), 3);
+    assert!(entries.as_array().unwrap().iter().any(|e| e["stage"] == "asleep"), "{entries}");
+
+    std::fs::write(
+        here.join("new.jsonl"),
+        r#"{"id":"colour2","prompt":"Sue's favourite ball was","answer":"blue","outcome":"success","subject":"Sue","supersedes":"colour"}"#,
+    )
+    .unwrap();
+    let changed = run(&["learn", "--memory", "m", "new.jsonl"]);
+    assert!(text(&changed.stdout).starts_with("1 learned"), "{} {}", text(&changed.stdout), text(&changed.stderr));
+    let shown = run(&["memory", "show", "colour", "--memory", "m", "--json"]);
+    assert!(text(&shown.stdout).contains("superseded"), "{}", text(&shown.stdout));
+    let forgotten = run(&["memory", "forget", "dog", "--memory", "m"]);
+    assert!(forgotten.status.success());
+    let verified = run(&["memory", "verify", "--memory", "m"]);
+    assert!(verified.status.success(), "{}", text(&verified.stdout));
+}
+
+/// A few facts of the real model, where it is at hand: the whole way of the evaluation in short.
+#[test]
+fn the_real_model_learns_facts_it_did_not_know() {
+    let (Some(model), Some(data)) = (shared("models/SmolLM2-135M-Instruct-Q4_1"), shared("data/counterfact")) else { return };
+    let source = Source::open(model.to_str().unwrap()).unwrap();
+    let host = source.load().unwrap();
+    let settings = Settings::new(&source.config).with(&["samples=0".into()], &source.config).unwrap();
+    let layers = [settings.wake_layer, settings.sleep_layer];
+    let mut protect = prompts(&data.join("train.jsonl")).unwrap();
+    protect.truncate(200);
+    let stop = AtomicBool::new(false);
+    let statistics = Statistics::collect(&host, layers, 0, &protect, 1, &mut |_| (), &stop).unwrap();
+    let all = cases::read(&data.join("val.jsonl")).unwrap();
+    let bench = Bench { host: &host, settings, statistics: &statistics, stop: &stop };
+    let rows = bench.edits(&all, 8, 3, &[Method::Unedited, Method::SpikingWake, Method::RandomKeys], &mut |_| ()).unwrap();
+    let [unedited, wake, random] = [&rows[0].scores, &rows[1].scores, &rows[2].scores];
+    assert!(wake.es >= 87.5 && wake.ea >= 75.0, "{wake:?}");
+    assert!(unedited.ns - wake.ns <= 25.0 && wake.kl < 1.0, "{wake:?} {unedited:?}");
+    assert!(random.ea <= unedited.ea + 12.5 && random.log_p < wake.log_p - 3.0, "{random:?}");
+    let forget = bench.forget(&all, 8, 3, 2).unwrap();
+    assert!(forget.ea[1] <= forget.ea[2] && forget.others < 0.05, "{forget:?}");
+    let chosen = cases::choose(&all, 2, 3).unwrap();
+    let (a, b) = (Answers::of(&host, (), &chosen, false).unwrap(), Answers::of(&host, &Adapter::default(), &chosen, false).unwrap());
+    assert_eq!(a.row(1, 2), b.row(1, 2));
+}
