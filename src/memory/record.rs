@@ -94,8 +94,11 @@ impl Writer {
 
     fn numbers(&mut self, numbers: &[f32]) {
         self.0.extend((numbers.len() as u32).to_le_bytes());
-        self.0.reserve(4 * numbers.len() + 4);
-        numbers.iter().for_each(|x| self.0.extend(x.to_le_bytes()));
+        if cfg!(target_endian = "little") {
+            self.0.extend_from_slice(bytemuck::cast_slice(numbers));
+        } else {
+            numbers.iter().for_each(|x| self.0.extend(x.to_le_bytes()));
+        }
     }
 
     fn sealed(mut self) -> Vec<u8> {
@@ -147,8 +150,14 @@ impl<'a> Reader<'a> {
     }
 
     fn numbers(&mut self) -> Result<Vec<f32>, String> {
-        let bytes = self.length()?.checked_mul(4).ok_or("it is cut short")?;
-        Ok(self.take(bytes)?.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
+        let length = self.length()?;
+        let bytes = self.take(length.checked_mul(4).ok_or("it is cut short")?)?;
+        let mut numbers = vec![0f32; length];
+        bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
+        if cfg!(target_endian = "big") {
+            numbers.iter_mut().for_each(|x| *x = f32::from_bits(x.to_bits().swap_bytes()));
+        }
+        Ok(numbers)
     }
 
     fn done(&self) -> Result<(), String> {
