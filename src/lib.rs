@@ -3,6 +3,7 @@
 //! ```text
 //! scenario (TOML) -> network (populations, projections) -> engine (cpu | event | gpu) -> recording (HDF5)
 //! transformer on disk -> bridge (decoder with hooks at every linear layer) -> tokens, logits, what the hooks saw
+//! adapter (low-rank terms on linear layers) -> export (PEFT, GGUF, MLX), and back
 //! ```
 //! Each arrow is one function with plain data on both sides; no arrow points back. Invariants that every module keeps:
 //! the same scenario and seed give the same spikes for any number of threads; random numbers are functions of
@@ -11,6 +12,7 @@
 pub mod bridge;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod learning;
 pub mod memory;
 pub mod model;

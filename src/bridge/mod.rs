@@ -7,7 +7,8 @@
 
 pub mod config;
 pub mod decoder;
-mod gguf;
+pub mod factor;
+pub(crate) mod gguf;
 pub mod hooks;
 mod matmul;
 pub mod sample;

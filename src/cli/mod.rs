@@ -10,6 +10,7 @@ macro_rules! note {
     ($($text:tt)*) => { { use std::io::Write; let _ = writeln!(std::io::stderr(), $($text)*); } };
 }
 
+mod adapter;
 mod data;
 mod devices;
 mod model;
@@ -45,6 +46,8 @@ enum Command {
     Models(models::ModelsArguments),
     /// Look at a transformer, or let it write
     Model(model::ModelArguments),
+    /// Look at adapters of a transformer, or write them in another format
+    Adapter(adapter::AdapterArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
     /// Run a learning protocol, or list those there are
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => run::check(check, &arguments.models),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Model(model) => model::model(model),
+        Command::Adapter(adapter) => adapter::adapter(adapter),
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
@@ -91,6 +95,13 @@ fn result_line(text: std::fmt::Arguments<'_>) {
     if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
         unprintable(&error);
     }
+}
+
+/// One JSON object as the result.
+fn json(value: &impl serde::Serialize) -> sharpwave::error::Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::input(e.to_string(), "leave out --json"))?;
+    out!("{text}");
+    Ok(())
 }
 
 /// Ends the program, as nobody can read its results.

@@ -1,9 +1,12 @@
 //! `sharpwave model`: what a transformer is, and text that it writes.
 
+use super::adapter::{Choice, choice};
 use clap::{Args, Subcommand};
+use sharpwave::bridge::hooks::Adapter;
 use sharpwave::bridge::sample::Sampler;
 use sharpwave::bridge::{Ending, Source, Summary};
-use sharpwave::error::{Error, Result};
+use sharpwave::error::Result;
+use sharpwave::export::{self, Base};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -44,19 +47,16 @@ struct GenerateArguments {
     /// Seed of the draws
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// Adapter to write with (PEFT folder, MLX folder or GGUF file), and what to multiply it with; may be repeated
+    #[arg(long, value_name = "PATH[:SCALE]", value_parser = choice)]
+    adapter: Vec<Choice>,
 }
 
 pub fn model(arguments: &ModelArguments) -> Result<ExitCode> {
     match &arguments.command {
         ModelCommand::Info { path, json } => {
             let summary = Source::open(path)?.summary()?;
-            match json {
-                true => out!(
-                    "{}",
-                    serde_json::to_string_pretty(&summary).map_err(|e| Error::input(e.to_string(), "leave out --json"))?
-                ),
-                false => info(&summary),
-            }
+            if *json { super::json(&summary)? } else { info(&summary) }
         }
         ModelCommand::Generate(arguments) => generate(arguments)?,
     }
@@ -81,11 +81,16 @@ fn info(s: &Summary) {
 
 fn generate(arguments: &GenerateArguments) -> Result<()> {
     let mut sampler = Sampler::new(arguments.temperature, arguments.seed)?;
-    let host = Source::open(&arguments.model)?.load()?;
+    let source = Source::open(&arguments.model)?;
+    let adapter = match arguments.adapter.is_empty() {
+        true => Adapter::default(),
+        false => export::load(&arguments.adapter, &Base::of(&source)?)?,
+    };
+    let host = source.load()?;
     let prompt = host.tokenizer.encode(&arguments.prompt)?;
     let mut text = host.tokenizer.stream(&prompt);
     let mut failed = None;
-    let ending = host.generate(&prompt, arguments.tokens, &mut sampler, &mut (), |token| match text.push(token) {
+    let ending = host.generate(&prompt, arguments.tokens, &mut sampler, &mut &adapter, |token| match text.push(token) {
         Ok(piece) => {
             print(&piece);
             ControlFlow::Continue(())

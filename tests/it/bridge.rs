@@ -22,7 +22,7 @@ const GOLDEN: &str = include_str!("../golden/stories260K.json");
 const TOKENIZER: &str = r#"{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":{"type":"WhitespaceSplit"},
     "post_processor":null,"decoder":null,"model":{"type":"WordLevel","vocab":{"a":0,"b":1,"c":2},"unk_token":"a"}}"#;
 
-fn stories() -> Host {
+pub fn stories() -> Host {
     Source::built_in().and_then(|s| s.load()).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -34,12 +34,12 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
-fn largest(a: &[f32], b: &[f32]) -> f32 {
+pub fn largest(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
 
-fn plain(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
+pub fn plain(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
     decoder.forward(&mut [decoder.cache()], &[tokens], Logits::All, &mut ()).unwrap_or_else(|e| panic!("{e}")).logits
 }
 
@@ -93,7 +93,7 @@ fn compare(host: &mut Host, reference: &Value, first: &[u32], tokens: usize) -> 
     worst
 }
 
-fn said(what: &str) {
+pub fn said(what: &str) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
@@ -246,7 +246,7 @@ fn resuming_from_any_layer_equals_the_whole_pass() {
     }
 }
 
-fn drawn(n: usize, deviation: f64, sub: u32) -> Vec<f32> {
+pub fn drawn(n: usize, deviation: f64, sub: u32) -> Vec<f32> {
     let mut stream = Stream::new(key(11, 0), Purpose::Weight, 0, sub);
     (0..n).map(|_| (stream.normal() * deviation) as f32).collect()
 }
@@ -344,12 +344,12 @@ fn a_recorder_sees_inputs_and_outputs_that_fit_the_weights() {
 }
 
 /// A small random model, as files and for the naive forward.
-struct Tiny {
-    config: Value,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+pub struct Tiny {
+    pub config: Value,
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
-fn tiny(model_type: &str, changes: Value) -> Tiny {
+pub fn tiny(model_type: &str, changes: Value) -> Tiny {
     let mut config = json!({"model_type": model_type, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 50, "max_position_embeddings": 64,
         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false, "hidden_act": "silu"});
@@ -398,14 +398,14 @@ impl Tiny {
         Tensor::from_vec(values.clone(), shape.clone(), &Device::Cpu).unwrap().to_dtype(kind).unwrap()
     }
 
-    fn write(&self, folder: &Path, kind: DType) {
+    pub fn write(&self, folder: &Path, kind: DType) {
         std::fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
         std::fs::write(folder.join("tokenizer.json"), TOKENIZER).unwrap();
         let all: HashMap<String, Tensor> = self.tensors.keys().map(|n| (n.clone(), self.tensor(n, kind))).collect();
         candle_core::safetensors::save(&all, folder.join("model.safetensors")).unwrap();
     }
 
-    fn host(&self) -> Host {
+    pub fn host(&self) -> Host {
         let folder = tempfile::tempdir().unwrap();
         self.write(folder.path(), DType::F32);
         Host::open(folder.path().to_str().unwrap()).unwrap_or_else(|e| panic!("{e}"))
@@ -507,7 +507,7 @@ impl Tiny {
     }
 
     /// As llama.cpp would write it: its names, and the rows of q and k of llama as neighbouring pairs.
-    fn write_gguf(&self, path: &Path, kind: GgmlDType, more: &[(&str, Meta)]) {
+    pub fn write_gguf(&self, path: &Path, kind: GgmlDType, more: &[(&str, Meta)]) {
         let name = self.config["model_type"].as_str().unwrap();
         let key = |what: &str| format!("{name}.{what}");
         let n = |key: &str| Meta::U32(self.number(key) as u32);
@@ -565,7 +565,7 @@ impl Tiny {
     }
 }
 
-const TOKENS: [u32; 12] = [3, 41, 7, 7, 0, 22, 49, 13, 5, 30, 31, 2];
+pub const TOKENS: [u32; 12] = [3, 41, 7, 7, 0, 22, 49, 13, 5, 30, 31, 2];
 
 #[test]
 fn every_architecture_equals_the_naive_forward() {
@@ -850,7 +850,7 @@ fn prompts_that_cannot_be_computed_are_refused() {
     assert_eq!((ending.unwrap(), n), (Ending::Context, 3));
 }
 
-fn sharpwave(arguments: &[&str]) -> (String, String, i32) {
+pub fn sharpwave(arguments: &[&str]) -> (String, String, i32) {
     let output = Command::new(env!("CARGO_BIN_EXE_sharpwave")).args(arguments).env("NO_COLOR", "1").output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr), output.status.code().unwrap())
