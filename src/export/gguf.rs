@@ -89,7 +89,7 @@ impl Writer {
     const TEXT: u32 = 8;
 
     fn text(&mut self, key: &str, value: &str) {
-        let value = [&(value.len() as u64).to_le_bytes(), value.as_bytes()].concat();
+        let value = [&(value.len() as u64).to_le_bytes()[..], value.as_bytes()].concat();
         self.value(key, Writer::TEXT, &value);
     }
 
@@ -119,7 +119,7 @@ impl Writer {
 
     fn bytes(&self) -> Vec<u8> {
         let counts = [self.tensors.0.to_le_bytes(), self.values.0.to_le_bytes()].concat();
-        let mut bytes = [b"GGUF", &3u32.to_le_bytes()[..], &counts, &self.values.1, &self.tensors.1].concat();
+        let mut bytes = [&b"GGUF"[..], &3u32.to_le_bytes(), &counts, &self.values.1, &self.tensors.1].concat();
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         bytes.extend(&self.data);
         bytes

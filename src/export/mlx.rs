@@ -14,8 +14,7 @@ pub const WEIGHTS: &str = "adapters.safetensors";
 const CONFIG: &str = "adapter_config.json";
 
 pub fn write(folder: &Path, adapter: &Adapter, base: &Base, rank: usize) -> Result<()> {
-    let mut tensors = Tensors::default();
-    tensors.metadata = [("format", "mlx"), (FINGERPRINT, &base.fingerprint)].map(|(k, v)| (k.into(), v.into())).into();
+    let mut tensors = Tensors::with([("format", "mlx"), (FINGERPRINT, &base.fingerprint)]);
     let (mut first, mut keys) = (base.config.layers, BTreeSet::new());
     for (site, term) in adapter.terms() {
         let (outputs, inputs) = base.config.shape(site.linear);

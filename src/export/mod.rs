@@ -355,7 +355,13 @@ impl Loaded {
             if paired && term.b.len() == base.config.shape(site.linear).0 * term.rank {
                 term.b = halves(&term.b, base.config.head_dim, term.rank);
             }
-            let named = |e: Error| Error::input(format!("{file}: {e}"), e.remedy().unwrap_or_default());
+            let named = |e: Error| match e {
+                Error::Input(fault) => Error::input(
+                    format!("{file}: {}", fault.message),
+                    fault.remedy.unwrap_or_else(|| "use another adapter".into()),
+                ),
+                other => other,
+            };
             adapter.insert(&base.config, *site, term).map_err(named)?;
         }
         Ok(adapter)
@@ -387,22 +393,20 @@ pub fn read(path: &Path) -> Result<Loaded> {
     let file_in_folder = path.is_file() && ["safetensors", "json"].contains(&extension);
     let folder = if file_in_folder { path.parent().unwrap_or(Path::new(".")) } else { path };
     let has = |name: &str| folder.join(name).is_file();
-    match () {
-        () if has(peft::WEIGHTS) => read_as(folder, Format::Peft),
-        () if has(mlx::WEIGHTS) => read_as(folder, Format::Mlx),
-        () if has("adapter_model.bin") => Err(Error::input(
-            format!("{} holds pickled weights (adapter_model.bin), which can run code", folder.display()),
-            "save the adapter again with PEFT's safe_serialization=True",
-        )),
-        () if !path.exists() => Err(Error::input(
-            format!("there is no adapter {}", path.display()),
-            "name a PEFT folder, an MLX folder or a GGUF file that exists",
-        )),
-        () => Err(Error::input(
-            format!("{} is not an adapter", path.display()),
-            format!("name a folder with {} or {}, or a GGUF file", peft::WEIGHTS, mlx::WEIGHTS),
-        )),
+    if has(peft::WEIGHTS) {
+        return read_as(folder, Format::Peft);
     }
+    if has(mlx::WEIGHTS) {
+        return read_as(folder, Format::Mlx);
+    }
+    let (what, remedy) = if has("adapter_model.bin") {
+        ("holds pickled weights (adapter_model.bin), which can run code", "save the adapter again with safe_serialization=True")
+    } else if path.exists() {
+        ("is not an adapter", "name a folder with adapter_model.safetensors or adapters.safetensors, or a GGUF file")
+    } else {
+        ("does not exist", "name a PEFT folder, an MLX folder or a GGUF file")
+    };
+    Err(Error::input(format!("{} {what}", path.display()), remedy))
 }
 
 /// Reads adapters for a model and adds them up, each times its factor.
@@ -418,7 +422,10 @@ fn read_as(path: &Path, format: Format) -> Result<Loaded> {
         Format::Mlx => mlx::read(path)?,
     };
     match loaded.terms.is_empty() {
-        true => Err(Error::input(format!("{} holds no terms", path.display()), "name an adapter that has learned something")),
+        true => Err(Error::input(
+            format!("{} holds no terms that change anything", path.display()),
+            "name an adapter that has learned something",
+        )),
         false => Ok(loaded),
     }
 }
@@ -491,7 +498,7 @@ impl Pairs {
         self.0.entry(site).or_default()[side as usize] = Some(matrix);
     }
 
-    /// A is rank x inputs, B outputs x rank. `scale` gets the layer and its rank.
+    /// A is rank x inputs, B outputs x rank; terms that are zero are left out. `scale` gets the layer and its rank.
     fn terms(self, file: &Path, scale: impl Fn(Site, usize) -> Result<f32>) -> Result<BTreeMap<Site, LowRank>> {
         let damaged = |what: String| crate::bridge::gguf::damaged(file, &what);
         let term = |(site, pair): (Site, [Option<Matrix>; 2])| {
@@ -501,7 +508,9 @@ impl Pairs {
             }
             Ok((site, LowRank { rank: a.rows, scale: scale(site, a.rows)?, a: a.data, b: b.data }))
         };
-        self.0.into_iter().map(term).collect()
+        // A term whose B is zero only fills a reader's list.
+        let changes = |term: &Result<(Site, LowRank)>| term.as_ref().map_or(true, |(_, t)| t.b.iter().any(|x| *x != 0.0));
+        self.0.into_iter().map(term).filter(changes).collect()
     }
 }
 

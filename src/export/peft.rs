@@ -20,8 +20,7 @@ pub fn write(folder: &Path, adapter: &Adapter, base: &Base, rank: usize) -> Resu
     let terms: BTreeMap<Site, &LowRank> = adapter.terms().collect();
     let layers: BTreeSet<usize> = terms.keys().map(|s| s.layer).collect();
     let linears: BTreeSet<Linear> = terms.keys().map(|s| s.linear).collect();
-    let mut tensors = Tensors::default();
-    tensors.metadata = [("format", "pt"), (FINGERPRINT, &base.fingerprint)].map(|(k, v)| (k.into(), v.into())).into();
+    let mut tensors = Tensors::with([("format", "pt"), (FINGERPRINT, &base.fingerprint)]);
     for site in layers.iter().flat_map(|layer| linears.iter().map(|linear| Site { layer: *layer, linear: *linear })) {
         let (outputs, inputs) = base.config.shape(site.linear);
         let nothing = || (vec![0.0; rank * inputs], vec![0.0; outputs * rank]);

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a file holds.
-#[derive(Default)]
 pub struct Tensors {
     pub metadata: BTreeMap<String, String>,
     /// Shape, rows first, and numbers, by name.
@@ -17,6 +16,11 @@ pub struct Tensors {
 }
 
 impl Tensors {
+    /// Text alone, tensors to come.
+    pub fn with<const N: usize>(text: [(&str, &str); N]) -> Tensors {
+        Tensors { metadata: text.map(|(key, value)| (key.into(), value.into())).into(), all: BTreeMap::new() }
+    }
+
     /// In the order of names; the header is filled up with blanks to a multiple of 8 bytes, as the format asks.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut header = Map::new();
@@ -29,7 +33,7 @@ impl Tensors {
         }
         let mut text = Value::Object(header).to_string();
         text.push_str(&" ".repeat(text.len().next_multiple_of(8) - text.len()));
-        let bytes = [&(text.len() as u64).to_le_bytes(), text.as_bytes(), &data].concat();
+        let bytes = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &data].concat();
         std::fs::write(path, bytes).map_err(|e| Error::file(path, e))
     }
 
@@ -38,8 +42,8 @@ impl Tensors {
         let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
         let broken = |e: safetensors::SafeTensorError| damaged(path, &e.to_string());
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
-        let mut tensors = Tensors::default();
-        tensors.metadata.extend(header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
+        let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut tensors = Tensors { metadata, all: BTreeMap::new() };
         for (name, view) in SafeTensors::deserialize(&bytes).map_err(broken)?.iter() {
             let numbers = match view.dtype() {
                 Dtype::F32 => view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),

@@ -217,17 +217,8 @@ fn a_gguf_adapter_merged_into_the_bases_file_is_the_adapter() {
     let open = |path: &Path| {
         let mut file = std::fs::File::open(path).unwrap();
         let content = gguf_file::Content::read(&mut file).unwrap();
-        let read = |name: &String| content.tensor(&mut file, name, &Device::Cpu).unwrap().dequantize(&Device::Cpu).unwrap();
-        let all: HashMap<String, Tensor> = content
-            .tensor_infos
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-            .iter()
-            .map(read)
-            .zip(content.tensor_infos.keys())
-            .map(|(t, n)| (n.clone(), t))
-            .collect();
+        let mut read = |name: &String| content.tensor(&mut file, name, &Device::Cpu).unwrap().dequantize(&Device::Cpu).unwrap();
+        let all: HashMap<String, Tensor> = content.tensor_infos.keys().map(|name| (name.clone(), read(name))).collect();
         (content.metadata, all)
     };
     let ((metadata, mut weights), (_, factors)) = (open(&merged), open(&out));
@@ -312,7 +303,7 @@ fn facts_that_a_rank_would_lose_are_named() {
         rows.chunks(width).enumerate().flat_map(scaled).collect()
     };
     let keys = unit(drawn(n * inputs, 1.0, 1), inputs, &|_| 1.0);
-    let values = unit(drawn(n * outputs, 1.0, 2), outputs, &|i| if i < 3 { 0.05 } else { 1.0 });
+    let values = unit(drawn(n * outputs, 1.0, 2), outputs, &|i| if i < 3 { 0.3 } else { 1.0 });
     let mut adapter = Adapter::default();
     adapter.insert(config, site, factor::events(inputs, outputs, &keys, &values).unwrap()).unwrap();
     let names: Vec<String> = (0..n).map(|i| format!("fact {i}")).collect();
@@ -337,7 +328,7 @@ fn facts_that_a_rank_would_lose_are_named() {
         .collect();
     assert!(!lost.is_empty());
     assert_eq!(fit.lost.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), lost);
-    assert!(fit.sites[0].energy > 0.98 && fit.sites[0].energy < 1.0 && (fit.sites[0].terms, fit.sites[0].rank) == (12, 9));
+    assert!(fit.sites[0].energy > 0.95 && fit.sites[0].energy < 1.0 && (fit.sites[0].terms, fit.sites[0].rank) == (12, 9));
     assert!(fit.sufficient > 9 && export::fit(config, &adapter, &facts, Some(fit.sufficient)).unwrap().lost.is_empty());
     assert!(!export::fit(config, &adapter, &facts, Some(fit.sufficient - 1)).unwrap().lost.is_empty());
 
@@ -437,7 +428,8 @@ fn adapters_of_another_model_are_refused() {
         let other = Base { fingerprint: "beef".into(), name: "another".into(), ..mine.clone() };
         refused(read.adapter(&other), &["another", "fingerprints differ", "stories260k"]);
         // Without a fingerprint the shapes, the layers and the architecture still count.
-        let anonymous = export::Loaded { fingerprint: None, ..read };
+        let mut anonymous = read;
+        anonymous.fingerprint = None;
         assert!(anonymous.adapter(&other).is_ok());
         for (name, change) in [("llama", json!({})), ("llama", json!({"hidden_size": 64, "num_hidden_layers": 2}))] {
             let config = tiny(name, change).host().decoder.config;
@@ -497,8 +489,11 @@ fn peft_folders_of_others() {
     assert_eq!(scales(json!({"alpha_pattern": {"layers.3.mlp.down_proj": 1}})), [3.0, 0.5]);
     assert_eq!(scales(json!({"alpha_pattern": {"down_proj": 4, "q_proj": 1}})), [2.0, 2.0]);
     assert_eq!(scales(json!({"r": 9, "rank_pattern": {"down_proj": 2}})), [3.0, 3.0]);
-    assert_eq!(scales(json!({"modules_to_save": [], "bias": "none", "use_dora": false, "layer_replication": null,
-        "init_lora_weights": "gaussian", "peft_version": "0.21.2"})), [3.0, 3.0]);
+    assert_eq!(
+        scales(json!({"modules_to_save": [], "bias": "none", "use_dora": false, "layer_replication": null,
+        "init_lora_weights": "gaussian", "peft_version": "0.21.2"})),
+        [3.0, 3.0]
+    );
     // A file inside the folder names it as well.
     assert!(reread(&host, &at.join("adapter_config.json")).is_ok());
     for (kind, bound) in [(DType::F16, 1e-4), (DType::BF16, 1e-3)] {
@@ -552,7 +547,7 @@ fn peft_folders_of_others() {
     refused(reread(&host, at), &["is not an adapter"]);
     std::fs::write(at.join("adapter_model.bin"), "").unwrap();
     refused(reread(&host, at), &["adapter_model.bin", "safe_serialization"]);
-    refused(reread(&host, &at.join("nothing")), &["there is no adapter"]);
+    refused(reread(&host, &at.join("nothing")), &["nothing does not exist"]);
 }
 
 #[test]
@@ -670,7 +665,7 @@ fn the_command_line_writes_with_adapters_and_converts_them() {
         export::export(adapter, &[], &host.decoder, &base, &Options::new(format), Path::new(&at(name))).unwrap();
     }
     let text = |arguments: &[&str]| {
-        let all = [&["model", "generate", "--model", "stories260k", "Once upon", "--tokens", "12"], arguments].concat();
+        let all = [&["model", "generate", "--model", "stories260k", "Once upon", "--tokens", "12"][..], arguments].concat();
         let (text, errors, code) = sharpwave(&all);
         assert_eq!(code, 0, "{errors}");
         text
@@ -704,8 +699,8 @@ fn the_command_line_writes_with_adapters_and_converts_them() {
     assert_eq!((&info["format"], &info["architecture"], &info["rank"]), (&json!("gguf"), &json!("llama"), &json!([4, 4])));
 
     for (arguments, word) in [
-        (vec!["adapter", "info", "nowhere"], "there is no adapter nowhere"),
-        (vec!["model", "generate", "--model", "stories260k", "x", "--adapter", "nowhere:2"], "there is no adapter nowhere"),
+        (vec!["adapter", "info", "nowhere"], "nowhere does not exist"),
+        (vec!["model", "generate", "--model", "stories260k", "x", "--adapter", "nowhere:2"], "nowhere does not exist"),
         (vec!["model", "generate", "--model", "stories260k", "x", "--adapter", "a:inf"], "finite"),
         ([&convert[..], &["--format", "peft"]].concat(), "--force"),
         ([&convert[..], &["--format", "onnx", "--force"]].concat(), "peft, gguf, mlx, vllm-dir"),
