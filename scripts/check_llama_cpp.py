@@ -23,6 +23,7 @@ def server(base, adapter):
     params.cpuparams_batch.n_threads = 1
     params.verbosity = 0
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     if adapter:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)]
     return xllamacpp.Server(params)

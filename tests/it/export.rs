@@ -378,13 +378,13 @@ fn nothing_is_replaced_unasked_or_left_half_written() {
         write(&host, &old, &options, &out).unwrap();
         let before = std::fs::read(weights(&out)).unwrap();
         refused(write(&host, &new, &options, &out), &["adapter exists", "--force"]);
-        // Logits that are no numbers compare with nothing: the file never gets its name.
+        // Logits that are no numbers compare with nothing: what was written is gone, what was there stays.
         let mut wild = Adapter::default();
         let term = LowRank { rank: 1, a: vec![1e20; 64], b: vec![1e20; 64], scale: 1.0 };
         wild.insert(&host.decoder.config, Site { layer: 0, linear: Linear::Q }, term.clone()).unwrap();
         wild.insert(&host.decoder.config, Site { layer: 0, linear: Linear::O }, term).unwrap();
         let error = write(&host, &wild, &force, &out).unwrap_err();
-        assert!(matches!(error, Error::Run { .. }) && error.to_string().contains("other logits"), "{error}");
+        assert!(matches!(error, Error::Run { .. }) && error.to_string().contains("not finite"), "{error}");
         assert!(before == std::fs::read(weights(&out)).unwrap());
         write(&host, &new, &force, &out).unwrap();
         assert!(before != std::fs::read(weights(&out)).unwrap());
@@ -406,7 +406,9 @@ fn nothing_is_replaced_unasked_or_left_half_written() {
         std::fs::remove_file(&out).unwrap();
         refused(write(&host, &new, &options, &folder.path().join("no/where")), &["there is no folder"]);
         refused(write(&host, &new, &options, Path::new("/")), &["/"]);
-        refused(write(&host, &Adapter::default(), &options, &out), &["no terms"]);
+        refused(write(&host, &Adapter::default(), &options, &out), &["changes nothing"]);
+        let silent = combined(&host.decoder.config, &[(&new, 0.0)]).unwrap();
+        refused(write(&host, &silent, &options, &out), &["changes nothing"]);
         let mut head = Adapter::default();
         let term = LowRank { rank: 1, a: vec![0.1; 64], b: vec![0.1; 512], scale: 1.0 };
         head.insert(&host.decoder.config, Site::HEAD, term).unwrap();
@@ -485,7 +487,7 @@ fn peft_folders_of_others() {
         adapter.terms().map(|(_, t)| t.scale).collect()
     };
     assert_eq!(scales(json!({})), [3.0, 3.0]);
-    assert_eq!(scales(json!({"use_rslora": true})), [6.0 / 2f32.sqrt(); 2]);
+    assert_eq!(scales(json!({"use_rslora": true})), [(6.0 / 2f64.sqrt()) as f32; 2]);
     assert_eq!(scales(json!({"alpha_pattern": {"layers.3.mlp.down_proj": 1}})), [3.0, 0.5]);
     assert_eq!(scales(json!({"alpha_pattern": {"down_proj": 4, "q_proj": 1}})), [2.0, 2.0]);
     assert_eq!(scales(json!({"r": 9, "rank_pattern": {"down_proj": 2}})), [3.0, 3.0]);
