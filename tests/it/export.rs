@@ -537,9 +537,9 @@ fn peft_folders_of_others() {
     refuse((&names[2], vec![2, 172], a.clone()), &["layers.3.down_proj", "one factor"]);
     refuse((&names[1], vec![43, 3], vec![0.0; 129]), &["rank 2", "rank 3"]);
     refuse((&names[1], vec![128], vec![0.0; 128]), &["[128]", "two dimensions"]);
-    peft(at, json!({}), &[(&names[0], vec![2, 64], vec![0.0; 128]), (&names[1], vec![64, 2], vec![0.0; 128])], DType::F32);
+    peft(at, json!({}), &[(&names[0], vec![2, 64], vec![0.1; 128]), (&names[1], vec![64, 2], vec![0.1; 128])], DType::F32);
     refused(reread(&host, at), &["layers.1.down_proj", "172", "made for this model"]);
-    peft(at, json!({}), &[(&names[0], vec![2, 172], vec![f32::NAN; 344]), (&names[1], vec![64, 2], vec![0.0; 128])], DType::F32);
+    peft(at, json!({}), &[(&names[0], vec![2, 172], vec![f32::NAN; 344]), (&names[1], vec![64, 2], vec![0.1; 128])], DType::F32);
     refused(reread(&host, at), &["not finite"]);
     peft(at, json!({}), &[], DType::F32);
     refused(reread(&host, at), &["no terms"]);
