@@ -1,11 +1,12 @@
 # What a newcomer needs; everything else is cargo and the sharpwave command.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help run test
+.PHONY: help run test test-peft
 
 help:
-	@echo 'make run     install what is missing, build, simulate the quick start, draw its raster (out/quickstart/)'
-	@echo 'make test    install what is missing, run every test'
+	@echo 'make run         install what is missing, build, simulate the quick start, draw its raster (out/quickstart/)'
+	@echo 'make test        install what is missing, run every test'
+	@echo 'make test-peft   install torch, transformers and peft (pip, large) into target/peft, compare exported adapters'
 
 run:
 	@scripts/setup.sh
@@ -18,3 +19,10 @@ run:
 test:
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+# SHARPWAVE_PEFT_GGUF=1 compares SmolLM2 as well, where SHARPWAVE_SHARED holds it.
+test-peft:
+	@scripts/setup.sh
+	@test -x target/peft/bin/python || python3 -m venv target/peft
+	@target/peft/bin/pip install --quiet torch transformers peft gguf accelerate
+	SHARPWAVE_PYTHON=target/peft/bin/python cargo test --test it peft_gives_the_same_logits -- --nocapture

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and, with `test`, to test; does nothing when all is there.
 # Debian 12, Ubuntu 24.04 or newer: through apt as root or with password-less sudo, otherwise it prints the line to run and stops.
-# What only some tests or figures need (software Vulkan driver, a font) never stops it.
+# What only some tests or figures need (software Vulkan driver, a font, llama.cpp through pip) never stops it.
 set -euo pipefail
 
 fail() { printf 'setup: %s\n' "$@" >&2; exit 1; }
@@ -16,6 +16,20 @@ if [ "$(printf '%s\n' "$needed" "${version%%-*}" | sort -V | head -n1)" != "$nee
     fail "cargo $version is too old, $needed or newer is needed: rustup update stable (get rustup from https://rustup.rs)."
 fi
 
+# llama.cpp for Python (34 MB), which loads what is exported; in a folder of its own, tried again only when that is gone.
+llama_cpp() {
+    local folder python=${SHARPWAVE_PYTHON:-python3}
+    folder="$(cd "$(dirname "$0")/.." && pwd)/target/check"
+    [ ! -e "$folder" ] || return 0
+    have "$python" || return 0
+    ! "$python" -c 'import xllamacpp' 2>/dev/null || return 0
+    echo "setup: installing xllamacpp into target/check" >&2
+    mkdir -p "$folder"
+    if ! { "$python" -m venv "$folder" && "$folder/bin/pip" install --quiet --retries 1 --timeout 30 xllamacpp; } >"$folder/log" 2>&1; then
+        printf 'setup: going on without xllamacpp: the check of exports with llama.cpp is skipped (why: target/check/log).\n' >&2
+    fi
+}
+
 required=() optional=()
 have make || required+=(make)
 have cc || required+=(gcc libc6-dev)
@@ -25,6 +39,7 @@ file_in '*.[to]tf' /usr/share/fonts /usr/local/share/fonts ~/.local/share/fonts 
 if [ "${1:-}" = test ]; then
     /sbin/ldconfig -p | grep -q 'libvulkan\.so\.1' || optional+=(libvulkan1)
     file_in 'lvp_icd*.json' /usr/share/vulkan/icd.d /etc/vulkan/icd.d || optional+=(mesa-vulkan-drivers)
+    llama_cpp
 fi
 [ ${#required[@]} -gt 0 ] || [ ${#optional[@]} -gt 0 ] || exit 0
 

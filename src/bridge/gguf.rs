@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// An opened file.
 #[derive(Debug)]
-pub(super) struct Gguf {
+pub(crate) struct Gguf {
     pub path: PathBuf,
     content: Content,
 }
@@ -138,7 +138,7 @@ impl Gguf {
 }
 
 /// A file that is not what it should be.
-pub(super) fn damaged(path: &Path, what: &str) -> Error {
+pub(crate) fn damaged(path: &Path, what: &str) -> Error {
     let what = what.lines().next().unwrap_or("");
     Error::input(format!("{} cannot be read: {what}", path.display()), "get the file again; this one is damaged or cut short")
 }

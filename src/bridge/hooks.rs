@@ -25,15 +25,35 @@ impl Linear {
 
     /// The name that PEFT's `target_modules` uses.
     pub fn name(self) -> &'static str {
+        let module = self.module();
+        module.rsplit_once('.').map_or(module, |(_, name)| name)
+    }
+
+    /// Where a layer of Hugging Face's models has it.
+    pub fn module(self) -> &'static str {
         match self {
-            Linear::Q => "q_proj",
-            Linear::K => "k_proj",
-            Linear::V => "v_proj",
-            Linear::O => "o_proj",
-            Linear::Gate => "gate_proj",
-            Linear::Up => "up_proj",
-            Linear::Down => "down_proj",
+            Linear::Q => "self_attn.q_proj",
+            Linear::K => "self_attn.k_proj",
+            Linear::V => "self_attn.v_proj",
+            Linear::O => "self_attn.o_proj",
+            Linear::Gate => "mlp.gate_proj",
+            Linear::Up => "mlp.up_proj",
+            Linear::Down => "mlp.down_proj",
             Linear::Head => "lm_head",
+        }
+    }
+
+    /// What llama.cpp calls it.
+    pub fn gguf_name(self) -> &'static str {
+        match self {
+            Linear::Q => "attn_q",
+            Linear::K => "attn_k",
+            Linear::V => "attn_v",
+            Linear::O => "attn_output",
+            Linear::Gate => "ffn_gate",
+            Linear::Up => "ffn_up",
+            Linear::Down => "ffn_down",
+            Linear::Head => "output",
         }
     }
 

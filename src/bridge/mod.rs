@@ -7,7 +7,8 @@
 
 pub mod config;
 pub mod decoder;
-mod gguf;
+pub mod factor;
+pub(crate) mod gguf;
 pub mod gradient;
 pub mod hooks;
 mod matmul;
@@ -313,9 +314,13 @@ impl Host {
     }
 
     /// The tokens of a text as the model's texts start: with the tokenizer's first token, or, where it sets none, with the token
-    /// that parts documents (`<|endoftext|>`), if the vocabulary has it.
+    /// that parts documents (`<|endoftext|>`), if the vocabulary has it. A text that starts with a control token, such as a chat,
+    /// stays as it is.
     pub fn begin(&self, text: &str) -> Result<Vec<u32>> {
         let mut tokens = self.tokenizer.encode(text)?;
+        if text.starts_with("<|") {
+            return Ok(tokens);
+        }
         let marked = self.tokenizer.encode("")?.first().copied();
         if marked.is_none_or(|first| tokens.first() != Some(&first))
             && let Some(first) = marked.or_else(|| self.tokenizer.id(PARTING))

@@ -246,22 +246,11 @@ impl Names {
 
     /// Without `.weight`.
     fn linear(&self, Site { layer, linear }: Site) -> String {
-        let gguf = match linear {
-            Linear::Q => "attn_q",
-            Linear::K => "attn_k",
-            Linear::V => "attn_v",
-            Linear::O => "attn_output",
-            Linear::Gate => "ffn_gate",
-            Linear::Up => "ffn_up",
-            Linear::Down => "ffn_down",
-            Linear::Head => "output",
-        };
         match (self.gguf, linear) {
-            (true, Linear::Head) => gguf.into(),
-            (true, _) => format!("blk.{layer}.{gguf}"),
-            (false, Linear::Head) => linear.name().into(),
-            (false, Linear::Gate | Linear::Up | Linear::Down) => format!("{}layers.{layer}.mlp.{}", self.prefix, linear.name()),
-            (false, _) => format!("{}layers.{layer}.self_attn.{}", self.prefix, linear.name()),
+            (true, Linear::Head) => linear.gguf_name().into(),
+            (true, _) => format!("blk.{layer}.{}", linear.gguf_name()),
+            (false, Linear::Head) => linear.module().into(),
+            (false, _) => format!("{}layers.{layer}.{}", self.prefix, linear.module()),
         }
     }
 
@@ -303,12 +292,25 @@ fn shards(index: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Rows of q or k from llama.cpp's order, in which the pairs of a rotation are neighbours, to halves of a head.
-fn halves(rows: &[f32], head_dim: usize, width: usize) -> Vec<f32> {
+pub(crate) fn halves(rows: &[f32], head_dim: usize, width: usize) -> Vec<f32> {
     let pairs = head_dim / 2;
     let mut out = Vec::with_capacity(rows.len());
     for head in rows.chunks_exact(head_dim * width) {
         for r in 0..head_dim {
             let from = 2 * (r % pairs) + r / pairs;
+            out.extend_from_slice(&head[from * width..(from + 1) * width]);
+        }
+    }
+    out
+}
+
+/// Rows of q or k from halves of a head to llama.cpp's order: undone by `halves`.
+pub(crate) fn neighbours(rows: &[f32], head_dim: usize, width: usize) -> Vec<f32> {
+    let pairs = head_dim / 2;
+    let mut out = Vec::with_capacity(rows.len());
+    for head in rows.chunks_exact(head_dim * width) {
+        for r in 0..head_dim {
+            let from = (r % 2) * pairs + r / 2;
             out.extend_from_slice(&head[from * width..(from + 1) * width]);
         }
     }

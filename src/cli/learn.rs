@@ -4,6 +4,8 @@ use super::progress::Bar;
 use clap::Args;
 use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
+use sharpwave::memory::entry::{Entry, Stage};
+use sharpwave::memory::experience::{Experience, Outcome, now};
 use sharpwave::memory::keeper::{self, Keeper, Learned};
 use sharpwave::memory::lines::Lines;
 use sharpwave::memory::protect::{self, Prompt, Statistics};
@@ -12,7 +14,7 @@ use sharpwave::memory::store::Store;
 use sharpwave::run::Progress;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,7 +170,7 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
                 Learned::Before(_) => before += 1,
                 Learned::Refused(entry) => {
                     refused += 1;
-                    if let sharpwave::memory::entry::Stage::Refused { reason } = &entry.stage {
+                    if let Stage::Refused { reason } = &entry.stage {
                         bar.line(&format!("{} was not learned: {reason}", entry.experience.id));
                     }
                 }
@@ -186,6 +188,44 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
     let (taken, all) = keeper.learner.late.load();
     note!("{taken} of {all} directions of layer {} are taken", keeper.learner.late.site.layer);
     Ok(if stop.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Another answer in the place of what an experience taught: a success at the same prompt.
+pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<Entry> {
+    let store = Store::open(memory)?;
+    let old = store.find(id)?.experience;
+    if old.prompt.is_empty() {
+        return Err(Error::input(format!("{id} was forgotten: its prompt is gone"), "learn a new experience instead"));
+    }
+    let fresh = |n: usize| if n == 0 { format!("{id}'") } else { format!("{id}'{n}") };
+    let id = match new_id {
+        Some(id) => id.to_string(),
+        None => {
+            let mut n = 0;
+            while store.entry(&fresh(n))?.is_some() {
+                n += 1;
+            }
+            fresh(n)
+        }
+    };
+    let supersedes = Some(old.id.clone());
+    let new = Experience { id, answer: answer.into(), outcome: Outcome::Success, time: Some(now()), supersedes, ..old };
+    if let Some(flaw) = new.flaw() {
+        return Err(flaw.of(&new.id));
+    }
+    let source = model_of(&store, model)?;
+    let host = source.load()?;
+    let empty = || Error::input("this memory is empty", "learn something first");
+    match Keeper::new(store, &host, |_| Err(empty()))?.learn(&new)? {
+        Learned::Yes(entry) => Ok(entry),
+        Learned::Before(entry) => {
+            Err(Error::input(format!("there is an experience {} already", entry.experience.id), "give another --new-id"))
+        }
+        Learned::Refused(entry) => Err(Error::input(
+            format!("{} was not learned: {}", entry.experience.id, entry.stage.name()),
+            "see `sharpwave memory show`; what it was to replace stays",
+        )),
+    }
 }
 
 pub fn sleep(a: &SleepArguments) -> Result<ExitCode> {

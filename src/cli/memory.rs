@@ -43,6 +43,21 @@ enum MemoryCommand {
         #[command(flatten)]
         memory: Memory,
     },
+    /// Put another answer in the place of what an experience taught
+    Supersede {
+        id: String,
+        /// The answer that is right now
+        #[arg(long)]
+        answer: String,
+        /// `id` of the new experience; the old one's with a mark when left out
+        #[arg(long, value_name = "ID")]
+        new_id: Option<String>,
+        /// Model folder or GGUF file, where it is not where the memory was made with it
+        #[arg(long, value_name = "PATH")]
+        model: Option<String>,
+        #[command(flatten)]
+        memory: Memory,
+    },
     /// Check that the folder is whole; changes nothing
     Verify {
         #[command(flatten)]
@@ -92,6 +107,10 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
                 left.iter().for_each(forgotten)
             }
             note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
+        }
+        MemoryCommand::Supersede { id, answer, new_id, model, memory } => {
+            let entry = super::learn::supersede(&memory.folder, model.as_deref(), id, answer, new_id.as_deref())?;
+            if memory.json { print_json(&entry)? } else { out!("{} takes the place of {id}", entry.experience.id) }
         }
         MemoryCommand::Verify { memory } => {
             let report = verify(&memory.folder)?;

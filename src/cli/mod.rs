@@ -10,9 +10,11 @@ macro_rules! note {
     ($($text:tt)*) => { { use std::io::Write; let _ = writeln!(std::io::stderr(), $($text)*); } };
 }
 
+mod adapter;
 mod data;
 mod devices;
 mod eval;
+mod export;
 mod learn;
 mod memory;
 mod model;
@@ -51,6 +53,8 @@ enum Command {
     Model(model::ModelArguments),
     /// Look into a memory folder, forget, and keep it in order
     Memory(memory::MemoryArguments),
+    /// Look at adapters of a transformer, or write them in another format
+    Adapter(adapter::AdapterArguments),
     /// List the devices that the gpu engine can use
     Devices(devices::DevicesArguments),
     /// Run a learning protocol, or list those there are
@@ -61,6 +65,8 @@ enum Command {
     Learn(learn::LearnArguments),
     /// Replay what a memory holds and move it to an earlier layer
     Sleep(learn::SleepArguments),
+    /// Write what a memory holds as a LoRA adapter: PEFT, GGUF, MLX or for vLLM
+    Export(export::ExportArguments),
     /// Measure how well a model learns facts
     Eval(eval::EvalArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
@@ -76,11 +82,13 @@ pub fn main() -> ExitCode {
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Model(model) => model::model(model),
         Command::Memory(memory) => memory::memory(memory),
+        Command::Adapter(adapter) => adapter::adapter(adapter),
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
         Command::Learn(learn) => learn::learn(learn),
         Command::Sleep(sleep) => learn::sleep(sleep),
+        Command::Export(export) => export::export(export),
         Command::Eval(eval) => eval::eval(eval),
         Command::Plot(plot) => plot::plot(plot),
     };
@@ -107,6 +115,13 @@ fn result_line(text: std::fmt::Arguments<'_>) {
     if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
         unprintable(&error);
     }
+}
+
+/// One JSON object as the result.
+fn json(value: &impl serde::Serialize) -> sharpwave::error::Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::input(e.to_string(), "leave out --json"))?;
+    out!("{text}");
+    Ok(())
 }
 
 /// Ends the program, as nobody can read its results.

@@ -1,11 +1,17 @@
 //! `sharpwave model`: get a transformer, say what it is, and let it write.
 
+use super::adapter::{Choice, choice};
 use clap::{Args, Subcommand};
+use sharpwave::bridge::hooks::Adapter;
 use sharpwave::bridge::sample::Sampler;
 use sharpwave::bridge::{Ending, Source, Summary};
 use sharpwave::error::{Error, Result};
+use sharpwave::export::{self, Base};
+use sharpwave::memory::keeper::Keeper;
+use sharpwave::memory::store::Store;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -32,9 +38,12 @@ enum ModelCommand {
 
 #[derive(Args)]
 struct GenerateArguments {
-    /// Model folder, GGUF file, a model that was pulled, or stories260k, which is built in
+    /// Model folder, GGUF file, or stories260k, which is built in
     #[arg(long, value_name = "PATH")]
-    model: String,
+    model: Option<String>,
+    /// Memory folder: the model with what it learned
+    #[arg(long, value_name = "DIR")]
+    memory: Option<PathBuf>,
     /// The text to continue
     prompt: String,
     /// Tokens to write at most
@@ -46,19 +55,16 @@ struct GenerateArguments {
     /// Seed of the draws
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// Adapter to write with (PEFT folder, MLX folder or GGUF file), and what to multiply it with; may be repeated
+    #[arg(long, value_name = "PATH[:SCALE]", value_parser = choice)]
+    adapter: Vec<Choice>,
 }
 
 pub fn model(arguments: &ModelArguments) -> Result<ExitCode> {
     match &arguments.command {
         ModelCommand::Info { path, json } => {
             let summary = Source::open(path)?.summary()?;
-            match json {
-                true => out!(
-                    "{}",
-                    serde_json::to_string_pretty(&summary).map_err(|e| Error::input(e.to_string(), "leave out --json"))?
-                ),
-                false => info(&summary),
-            }
+            if *json { super::json(&summary)? } else { info(&summary) }
         }
         ModelCommand::Pull(arguments) => super::pull::pull(arguments)?,
         ModelCommand::Generate(arguments) => generate(arguments)?,
@@ -84,11 +90,26 @@ fn info(s: &Summary) {
 
 fn generate(arguments: &GenerateArguments) -> Result<()> {
     let mut sampler = Sampler::new(arguments.temperature, arguments.seed)?;
-    let host = Source::open(&arguments.model)?.load()?;
-    let prompt = host.tokenizer.encode(&arguments.prompt)?;
+    let store = arguments.memory.as_ref().map(Store::open).transpose()?;
+    let source = match (&store, &arguments.model) {
+        (Some(store), model) => super::learn::model_of(store, model.as_deref())?,
+        (None, Some(model)) => Source::open(model)?,
+        (None, None) => return Err(Error::input("no model is named", "give --model, or --memory of a model that learned")),
+    };
+    let adapter = match arguments.adapter.is_empty() {
+        true => Adapter::default(),
+        false => export::load(&arguments.adapter, &Base::of(&source)?)?,
+    };
+    let host = source.load()?;
+    let empty = || Error::input("this memory is empty", "learn something first, or leave --memory out");
+    let learned = match store {
+        Some(store) => Keeper::new(store, &host, |_| Err(empty()))?.learner.adapter()?,
+        None => Adapter::default(),
+    };
+    let prompt = host.begin(&arguments.prompt)?;
     let mut text = host.tokenizer.stream(&prompt);
     let mut failed = None;
-    let ending = host.generate(&prompt, arguments.tokens, &mut sampler, &mut (), |token| match text.push(token) {
+    let ending = host.generate(&prompt, arguments.tokens, &mut sampler, &mut (&adapter, &learned), |token| match text.push(token) {
         Ok(piece) => {
             print(&piece);
             ControlFlow::Continue(())

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// A key of which less than this part is new cannot be told from those before it.
 pub const NOVEL: f32 = 0.01;
+/// Keys with a cosine above this are one.
+const SAME: f32 = 0.99;
 /// A guard of which less than this part is new is guarded already.
 const GUARDED: f32 = 1e-3;
 /// A fact's ridge, in units of its key's whitened energy.
@@ -214,6 +216,12 @@ impl LinearMemory {
         self.terms.iter().enumerate().map(|(i, t)| (i, cosine(&t.key))).max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
+    /// The fact that was written at this very key.
+    pub fn twin(&self, reading: &Reading) -> Option<usize> {
+        let near = (reading.novelty < NOVEL).then(|| self.nearest(&reading.whitened)).flatten();
+        near.filter(|(i, cosine)| *cosine > SAME && dot(&self.terms[*i].dual, &reading.whitened) > 0.5).map(|(i, _)| i)
+    }
+
     /// From now on no fact changes the output at this key; those written so far are turned away from it.
     /// The key comes whitened. Guards take at most half of all directions; beyond that, none is added.
     pub fn guard(&mut self, whitened: Vec<f32>) {
@@ -225,14 +233,25 @@ impl LinearMemory {
         }
     }
 
-    /// Writes a fact: afterwards dW k is `value` (but for a ridge of a thousandth), and dW k of every fact before is what it was.
-    /// `trace` is the presynaptic trace that stands for what is new in the key, such as spikes coded it; None: that itself.
+    /// Writes a fact: afterwards dW k is `value` (but for a ridge of a thousandth), and dW k of every other fact is what it was.
+    /// `trace` is the presynaptic trace that stands for what is new in the key, such as spikes coded it; None: that itself. At the
+    /// key of an earlier fact, what is missing there is added along that fact's direction.
     ///
     /// # Errors
-    /// Less than [`NOVEL`] of the key is new, or something is no number; nothing is changed then.
+    /// Less than [`NOVEL`] of the key is new and it is no earlier fact's, or something is no number; nothing is changed then.
     pub fn write(&mut self, reading: &Reading, trace: Option<&[f32]>, value: &[f32]) -> Result<()> {
         assert_eq!(value.len(), self.outputs, "a value has the layer's outputs");
         let Reading { whitened, new, novelty } = reading;
+        if let Some(twin) = self.twin(reading)
+            && value.iter().all(|v| v.is_finite())
+        {
+            let known = self.recall(whitened);
+            let missing = value.iter().zip(&known).map(|(v, k)| v - k).collect();
+            let there = dot(&self.terms[twin].dual, whitened);
+            let dual = scaled(&self.terms[twin].dual, 1.0 / there);
+            self.terms.push(Term { dual, value: missing, key: whitened.clone() });
+            return Ok(());
+        }
         let mut direction = trace.unwrap_or(new).to_vec();
         self.project(&mut direction);
         let along = dot(&direction, whitened);
@@ -405,11 +424,20 @@ mod tests {
     }
 
     #[test]
-    fn the_same_key_twice_is_refused() {
+    fn the_same_key_again_changes_what_is_there_and_a_mixture_is_refused() {
         let (mut memory, keys, values) = taught(3);
+        let taken = memory.taken();
         let reading = memory.read(&keys[1]);
         assert!(reading.novelty < 1e-4);
-        assert_eq!(memory.nearest(&reading.whitened).unwrap().0, 1);
+        assert_eq!(memory.twin(&reading), Some(1));
+        memory.write(&reading, None, &values[0]).unwrap();
+        assert_eq!((memory.terms().len(), memory.taken()), (4, taken));
+        near(&product(&memory, &keys[1]), &values[0], 1e-2);
+        near(&product(&memory, &keys[2]), &values[2], 1e-2);
+        memory.remove(3);
+        near(&product(&memory, &keys[1]), &values[1], 1e-2);
+        let mixture: Vec<f32> = keys[0].iter().zip(&keys[1]).map(|(a, b)| a + b).collect();
+        let reading = memory.read(&mixture);
         assert!(memory.write(&reading, None, &values[0]).unwrap_err().to_string().contains("new"));
         let fresh = memory.read(&normals(INPUTS, 77));
         assert!(memory.write(&fresh, None, &[f32::NAN; OUTPUTS]).is_err());

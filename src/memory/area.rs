@@ -4,7 +4,7 @@ use super::Engram;
 use super::hippocampus::Hippocampus;
 use crate::bridge::hooks::{LowRank, Site};
 use crate::error::Result;
-use crate::learning::associative::{LinearMemory, NOVEL, Prior, Reading};
+use crate::learning::associative::{LinearMemory, Prior, Reading};
 use std::sync::Arc;
 
 /// A layer that learns.
@@ -25,8 +25,9 @@ pub struct Fact<'a> {
     pub experience: &'a str,
     /// Input of the layer: inputs.
     pub key: &'a [f32],
-    /// Change of its output that is wanted: outputs.
+    /// Change of its output that is wanted: outputs. Where `adds`, on top of what is there.
     pub value: &'a [f32],
+    pub adds: bool,
     /// Keys whose outputs should not change: any number x inputs.
     pub guards: &'a [f32],
 }
@@ -36,17 +37,12 @@ pub struct Fact<'a> {
 pub struct Recall {
     /// How new the key is, 0 to 1.
     pub novelty: f32,
+    /// It was written before.
+    pub again: bool,
     /// Change of the output there: outputs.
     pub value: Vec<f32>,
     /// The experience whose key is most like it.
     pub nearest: Option<String>,
-}
-
-impl Recall {
-    /// Whether the key can be told from those before it.
-    pub fn is_new(&self) -> bool {
-        self.novelty >= NOVEL
-    }
 }
 
 impl Area {
@@ -79,7 +75,7 @@ impl Area {
         let reading = self.memory.read(key);
         let value = self.memory.recall(&reading.whitened);
         let nearest = self.memory.nearest(&reading.whitened).map(|(i, _)| self.engrams[i].experience.clone());
-        Recall { novelty: reading.novelty, value, nearest }
+        Recall { novelty: reading.novelty, again: self.memory.twin(&reading).is_some(), value, nearest }
     }
 
     /// Writes a fact, through spikes where a layer of them is given, in so many presentations.
@@ -88,11 +84,16 @@ impl Area {
     /// The key cannot be told from an earlier one, or a number is none; nothing is changed then.
     pub fn write(&mut self, fact: Fact, spikes: Option<(&mut Hippocampus, usize)>) -> Result<Engram> {
         let reading = self.face(fact.guards, fact.key);
+        let known = if fact.adds { self.memory.recall(&reading.whitened) } else { vec![0.0; self.outputs] };
+        let value: Vec<f32> = fact.value.iter().zip(&known).map(|(v, k)| v + k).collect();
         let coded = match spikes {
-            None => Ok((Vec::new(), fact.value.to_vec())),
-            Some((layer, presentations)) => layer.learn(&self.memory, &reading, fact.value, presentations),
+            None => Ok((Vec::new(), value)),
+            Some((layer, presentations)) => layer.learn(&self.memory, &reading, &value, presentations),
         };
-        let written = coded.and_then(|(trace, value)| put(&mut self.memory, &reading, &trace, &value).map(|()| (trace, value)));
+        let written = coded.and_then(|(trace, value)| {
+            put(&mut self.memory, &reading, &trace, &value)?;
+            Ok((trace, value.iter().zip(&known).map(|(v, k)| v - k).collect::<Vec<f32>>()))
+        });
         match written {
             Ok((trace, value)) => {
                 let engram = Engram {
@@ -101,6 +102,7 @@ impl Area {
                     key: fact.key.to_vec(),
                     trace,
                     value,
+                    adds: fact.adds,
                     guards: fact.guards.to_vec(),
                 };
                 self.engrams.push(engram.clone());
@@ -126,7 +128,9 @@ impl Area {
     pub fn restore(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
         engrams.into_iter().try_for_each(|engram| {
             let reading = self.face(&engram.guards, &engram.key);
-            put(&mut self.memory, &reading, &engram.trace, &engram.value)?;
+            let known = if engram.adds { self.memory.recall(&reading.whitened) } else { vec![0.0; self.outputs] };
+            let value: Vec<f32> = engram.value.iter().zip(&known).map(|(v, k)| v + k).collect();
+            put(&mut self.memory, &reading, &engram.trace, &value)?;
             self.engrams.push(engram);
             Ok(())
         })

@@ -35,8 +35,10 @@ pub struct Engram {
     pub key: Vec<f32>,
     /// The presynaptic trace as spikes coded it, in whitened coordinates: inputs; empty where the key itself counts.
     pub trace: Vec<f32>,
-    /// Change of the layer's output at the key: outputs.
+    /// What the layer's output should change by at the key: outputs. Where `adds`, on top of what engrams before give there.
     pub value: Vec<f32>,
+    /// A failure pushes away from what is there; a success says what should be there.
+    pub adds: bool,
     /// Further keys whose outputs it must not change: any number x inputs.
     pub guards: Vec<f32>,
 }

@@ -30,6 +30,7 @@ pub fn engram(engram: &Engram) -> Vec<u8> {
     for numbers in [&engram.key, &engram.trace, &engram.value, &engram.guards] {
         record.numbers(numbers);
     }
+    record.numbers(&[f32::from(engram.adds)]);
     record.sealed()
 }
 
@@ -38,8 +39,13 @@ pub fn from_engram(bytes: &[u8]) -> Result<Engram, String> {
     let (experience, site) = (record.text()?, record.site()?);
     let (key, trace) = (record.numbers()?, record.numbers()?);
     let (value, guards) = (record.numbers()?, record.numbers()?);
+    let adds = match record.numbers()?[..] {
+        [0.0] => false,
+        [1.0] => true,
+        _ => return Err("it does not say whether its value adds".into()),
+    };
     record.done()?;
-    Ok(Engram { experience, site, key, trace, value, guards })
+    Ok(Engram { experience, site, key, trace, value, adds, guards })
 }
 
 /// A part of the statistics of a site, at most `CHUNK` numbers.
@@ -188,7 +194,7 @@ mod tests {
         fn engrams_come_back_bit_for_bit(
             experience: String, site in site(), key in numbers(), trace in numbers(), value in numbers(), guards in numbers()
         ) {
-            let before = Engram { experience, site, key, trace, value, guards };
+            let before = Engram { experience, site, key, trace, value, adds: false, guards };
             let after = from_engram(&engram(&before)).unwrap();
             prop_assert_eq!(&after.experience, &before.experience);
             prop_assert_eq!(after.site, before.site);
@@ -209,7 +215,7 @@ mod tests {
         fn a_changed_byte_is_noticed(at: prop::sample::Index, by in 1..=255u8, cut: prop::sample::Index) {
             let site = Site { layer: 3, linear: Linear::Down };
             let (key, value) = (vec![1.0, -0.0, 2.5], vec![0.5; 4]);
-            let whole = engram(&Engram { experience: "a".into(), site, key, trace: vec![], value, guards: vec![] });
+            let whole = engram(&Engram { experience: "a".into(), site, key, trace: vec![], value, adds: true, guards: vec![] });
             let mut bytes = whole.clone();
             bytes[at.index(whole.len())] ^= by;
             prop_assert!(from_engram(&bytes).is_err());

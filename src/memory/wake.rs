@@ -60,14 +60,15 @@ pub fn learn(
     let signals = Signals { dopamine: reward.max(0.0), noradrenaline: (-reward).max(0.0), surprise: first.surprise };
     let mut lesson = Lesson { signals, engrams: Vec::new(), novelty: 1.0, write_s: 0.0, note: None };
     let punished = signals.noradrenaline > 0.0;
+    let known = area.recall(&first.key).value;
     let wanted: Vec<(&Contrast, Vec<f32>)> = if punished {
-        let enough = first.surprise + signals.noradrenaline * settings.aversion.ln();
-        vec![(first, sized(host, kept, &sight, &FAILURE, |surprise| surprise >= enough)?)]
+        let fall = signals.noradrenaline * settings.aversion.ln();
+        vec![(first, sized(host, kept, &sight, &known, &FAILURE, |before, surprise| surprise >= before + fall)?)]
     } else {
         let unknown = sight.tokens.iter().enumerate().filter(|(_, t)| t.surprise > settings.known && signals.dopamine > 0.0);
         let enough = -settings.sure.ln();
         let value = |(i, token): (usize, &'_ Contrast)| match i {
-            0 => sized(host, kept, &sight, &SUCCESS, |surprise| surprise <= enough),
+            0 => sized(host, kept, &sight, &vec![0.0; known.len()], &SUCCESS, |_, surprise| surprise <= enough),
             _ => Ok(token.value.clone()),
         };
         let values = unknown.clone().map(value).collect::<Result<Vec<_>>>()?;
@@ -80,15 +81,17 @@ pub fn learn(
     let mut guards = &sight.others[..];
     for (token, value) in wanted {
         let known = area.recall(&token.key);
-        if !known.is_new() {
+        if known.again && !punished {
             let apart: f32 = known.value.iter().zip(&value).map(|(a, b)| (a - b).powi(2)).sum();
             let size: f32 = value.iter().map(|v| v * v).sum();
+            let nearest = known.nearest.clone().unwrap_or_default();
             if apart < 0.05 * size {
-                lesson.note = Some(format!("known already from `{}`", known.nearest.unwrap_or_default()));
+                lesson.note = Some(format!("known already from `{nearest}`"));
                 continue;
             }
+            lesson.note = Some(format!("it takes the place of what `{nearest}` taught for the same prompt"));
         }
-        let fact = Fact { experience: &experience.id, key: &token.key, value: &value, guards };
+        let fact = Fact { experience: &experience.id, key: &token.key, value: &value, adds: punished, guards };
         let layer = spikes.as_deref_mut().map(|layer| (layer, settings.presentations));
         let started = Instant::now();
         let written = area.write(fact, layer);
@@ -107,12 +110,23 @@ pub fn learn(
 }
 
 /// The value for the first token in the smallest size that brings its surprise where it should be, else in the size that brings it
-/// nearest. One pass over the layers above, for all sizes together.
-fn sized(host: &Host, kept: impl Hooks, sight: &Sight, sizes: &[f32], enough: impl Fn(f32) -> bool) -> Result<Vec<f32>> {
-    let values: Vec<Vec<f32>> = sizes.iter().map(|size| sight.tokens[0].value.iter().map(|v| size * v).collect()).collect();
-    let surprises = sight.surprises(host, kept, &values)?;
+/// nearest; on top of what is `known`. One pass over the layers above, for all sizes together. `enough` is told the surprise that
+/// there is without, and with.
+fn sized(
+    host: &Host,
+    kept: impl Hooks,
+    sight: &Sight,
+    known: &[f32],
+    sizes: &[f32],
+    enough: impl Fn(f32, f32) -> bool,
+) -> Result<Vec<f32>> {
+    let scaled = |size: f32| sight.tokens[0].value.iter().map(|v| size * v).collect::<Vec<f32>>();
+    let on_top = |size: f32| scaled(size).iter().zip(known).map(|(v, k)| v + k).collect();
+    let tried: Vec<Vec<f32>> = std::iter::once(0.0).chain(sizes.iter().copied()).map(on_top).collect();
+    let surprises = sight.surprises(host, kept, &tried)?;
+    let (before, with) = (surprises[0], &surprises[1..]);
     let sign = sizes[0].signum();
-    let nearest = || (0..sizes.len()).min_by(|a, b| (sign * surprises[*a]).total_cmp(&(sign * surprises[*b])));
-    let best = surprises.iter().position(|s| enough(*s)).or_else(nearest);
-    Ok(values[best.unwrap_or(0)].clone())
+    let nearest = || (0..sizes.len()).min_by(|a, b| (sign * with[*a]).total_cmp(&(sign * with[*b])));
+    let best = with.iter().position(|s| enough(before, *s)).or_else(nearest);
+    Ok(scaled(sizes[best.unwrap_or(0)]))
 }

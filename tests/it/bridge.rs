@@ -39,7 +39,7 @@ pub fn largest(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
 
-fn plain(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
+pub fn plain(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
     decoder.forward(&mut [decoder.cache()], &[tokens], Logits::All, &mut ()).unwrap_or_else(|e| panic!("{e}")).logits
 }
 
@@ -345,8 +345,8 @@ fn a_recorder_sees_inputs_and_outputs_that_fit_the_weights() {
 
 /// A small random model, as files and for the naive forward.
 pub struct Tiny {
-    config: Value,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub config: Value,
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
 pub fn tiny(model_type: &str, changes: Value) -> Tiny {
@@ -398,7 +398,7 @@ impl Tiny {
         Tensor::from_vec(values.clone(), shape.clone(), &Device::Cpu).unwrap().to_dtype(kind).unwrap()
     }
 
-    fn write(&self, folder: &Path, kind: DType) {
+    pub fn write(&self, folder: &Path, kind: DType) {
         std::fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
         std::fs::write(folder.join("tokenizer.json"), TOKENIZER).unwrap();
         let all: HashMap<String, Tensor> = self.tensors.keys().map(|n| (n.clone(), self.tensor(n, kind))).collect();
@@ -507,7 +507,7 @@ impl Tiny {
     }
 
     /// As llama.cpp would write it: its names, and the rows of q and k of llama as neighbouring pairs.
-    fn write_gguf(&self, path: &Path, kind: GgmlDType, more: &[(&str, Meta)]) {
+    pub fn write_gguf(&self, path: &Path, kind: GgmlDType, more: &[(&str, Meta)]) {
         let name = self.config["model_type"].as_str().unwrap();
         let key = |what: &str| format!("{name}.{what}");
         let n = |key: &str| Meta::U32(self.number(key) as u32);
@@ -565,7 +565,7 @@ impl Tiny {
     }
 }
 
-const TOKENS: [u32; 12] = [3, 41, 7, 7, 0, 22, 49, 13, 5, 30, 31, 2];
+pub const TOKENS: [u32; 12] = [3, 41, 7, 7, 0, 22, 49, 13, 5, 30, 31, 2];
 
 #[test]
 fn every_architecture_equals_the_naive_forward() {
@@ -850,7 +850,7 @@ fn prompts_that_cannot_be_computed_are_refused() {
     assert_eq!((ending.unwrap(), n), (Ending::Context, 3));
 }
 
-fn sharpwave(arguments: &[&str]) -> (String, String, i32) {
+pub fn sharpwave(arguments: &[&str]) -> (String, String, i32) {
     let output = Command::new(env!("CARGO_BIN_EXE_sharpwave")).args(arguments).env("NO_COLOR", "1").output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr), output.status.code().unwrap())

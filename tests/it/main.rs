@@ -5,6 +5,7 @@ mod cli;
 mod common;
 mod cpu;
 mod digits;
+mod export;
 mod golden;
 #[cfg(feature = "gpu")]
 mod gpu;

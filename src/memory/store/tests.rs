@@ -46,7 +46,7 @@ fn trail(id: &str, site: Site, seed: f32) -> Engram {
     let (inputs, outputs) = if site.linear == Linear::Down { (24, 8) } else { (8, 24) };
     let numbers = |n: usize, shift: f32| (0..n).map(|i| (seed + shift + i as f32).sin()).collect::<Vec<f32>>();
     let (key, trace, value) = (numbers(inputs, 0.0), numbers(inputs, 0.1), numbers(outputs, 0.2));
-    Engram { experience: id.into(), site, key, trace, value, guards: numbers(2 * inputs, 0.3) }
+    Engram { experience: id.into(), site, key, trace, value, adds: seed > 1.0, guards: numbers(2 * inputs, 0.3) }
 }
 
 fn learned(id: &str) -> Change {
