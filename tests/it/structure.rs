@@ -66,6 +66,11 @@ fn the_transformer_libraries_are_named_only_by_the_bridge() {
 }
 
 #[test]
+fn the_network_is_spoken_to_in_one_place() {
+    assert_eq!(code_lines_with("ureq::", |f| f == "fetch.rs"), Vec::<String>::new());
+}
+
+#[test]
 fn every_source_file_opens_with_what_it_promises() {
     for (file, text) in sources() {
         assert!(text.starts_with("//!"), "src/{file} does not open with //!");
