@@ -268,12 +268,13 @@ fn receive(
     mut have: u64,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> std::result::Result<(), Ended> {
-    if have == remote.size {
-        return progress(have).map_err(Ended::Stopped);
-    }
-    if have > remote.size {
+    // Without a checksum nobody could tell that a part is of another file: such files are small, and begin anew.
+    if have > remote.size || remote.sha256.is_none() {
         part.set_len(0).map_err(Ended::Disk)?;
         have = 0;
+    }
+    if have == remote.size {
+        return progress(have).map_err(Ended::Stopped);
     }
     let bearer = remote.token.as_ref().map(|token| format!("Bearer {token}"));
     let headers: Vec<(&str, &str)> = bearer.iter().map(|b| ("Authorization", b.as_str())).collect();
