@@ -190,16 +190,16 @@ pub fn file(remote: &Remote, path: &Path, replace: bool, progress: &mut dyn FnMu
         // A file system without locks: two processes at once are found by the checksum.
         Err(TryLockError::Error(_)) | Ok(()) => (),
     }
-    let mut received = false;
-    let mut failures = 0;
+    let (mut received, mut anew, mut failures) = (false, false, 0);
     loop {
         let before = part.metadata().map_err(disk)?.len();
         let trouble = match receive(remote, &mut part, before, progress) {
             Ok(()) => match remote.differs_from(&mut part).map_err(disk)? {
                 None => break,
                 // What was there before may be of another file: once more, from the beginning.
-                Some(_) if before > 0 => {
+                Some(_) if before > 0 && !anew => {
                     part.set_len(0).map_err(disk)?;
+                    anew = true;
                     continue;
                 }
                 Some(why) => {
@@ -268,12 +268,13 @@ fn receive(
     mut have: u64,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> std::result::Result<(), Ended> {
-    if have == remote.size {
-        return progress(have).map_err(Ended::Stopped);
-    }
-    if have > remote.size {
+    // Without a checksum nobody could tell that a part is of another file: such files are small, and begin anew.
+    if have > remote.size || remote.sha256.is_none() {
         part.set_len(0).map_err(Ended::Disk)?;
         have = 0;
+    }
+    if have == remote.size {
+        return progress(have).map_err(Ended::Stopped);
     }
     let bearer = remote.token.as_ref().map(|token| format!("Bearer {token}"));
     let headers: Vec<(&str, &str)> = bearer.iter().map(|b| ("Authorization", b.as_str())).collect();

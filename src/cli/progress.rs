@@ -66,11 +66,11 @@ impl Download {
     /// Of `file`; `done` of `total` bytes of all files are there.
     pub fn show(&self, file: &str, done: u64, total: u64) {
         let started = self.0.length().is_some();
+        self.0.set_length(total);
+        self.0.set_position(done);
         if self.0.message() != file {
             self.0.set_message(file.to_string());
         }
-        self.0.set_length(total);
-        self.0.set_position(done);
         if !started {
             // What an earlier download left was not fetched now.
             self.0.reset_eta();

@@ -2,14 +2,14 @@
 
 use super::progress::Download;
 use clap::Args;
-use sharpwave::bridge::pull::{Model, Servers, pull as get};
+use sharpwave::bridge::pull::{Model, Servers, names, pull as get};
 use sharpwave::bridge::{BUILT_IN, Source};
 use sharpwave::error::{Error, Result};
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct PullArguments {
-    /// smollm2-135m, smollm2-360m, smollm2-1.7b, qwen2.5-0.5b, qwen3-0.6b, or a repository of the hub: OWNER/NAME
+    #[arg(help = format!("{}, or a repository of the hub: OWNER/NAME", names()))]
     model: String,
     /// Folder for its files (default: models/NAME in $SHARPWAVE_DATA, else in sharpwave in the user's data folder)
     #[arg(long, value_name = "DIR")]

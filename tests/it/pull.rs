@@ -208,17 +208,21 @@ fn a_later_call_goes_on_with_the_part() {
 
 #[test]
 fn a_wrong_content_never_gets_the_name() {
-    let (address, _) = serve(|path, _| match (hub(path), path) {
-        (Reply::Body(mut body), WEIGHTS) => {
-            body[500_000] ^= 1;
-            Reply::Body(body)
-        }
-        (reply, _) => reply,
-    });
-    let folder = tempfile::tempdir().unwrap();
-    let error = get(&address, folder.path(), false).unwrap_err();
-    assert!(error.to_string().contains("SHA-256") && error.to_string().contains("model.safetensors"), "{error}");
-    assert_eq!(names(folder.path()), ["config.json", "generation_config.json", "tokenizer.json"]);
+    for breaks in [false, true] {
+        let (address, asked) = serve(move |path, before| match (hub(path), path) {
+            (Reply::Body(mut body), WEIGHTS) => {
+                body[500_000] ^= 1;
+                if breaks && before % 2 == 0 { Reply::Cut(body, 700_000) } else { Reply::Body(body) }
+            }
+            (reply, _) => reply,
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let error = get(&address, folder.path(), false).unwrap_err();
+        assert!(error.to_string().contains("SHA-256") && error.to_string().contains("model.safetensors"), "{error}");
+        assert_eq!(names(folder.path()), ["config.json", "generation_config.json", "tokenizer.json"]);
+        // A download that was broken off is tried once more from the beginning.
+        assert_eq!(asked_for(&asked, WEIGHTS), if breaks { vec![0, 700_000, 0, 700_000] } else { vec![0] });
+    }
 }
 
 #[test]

