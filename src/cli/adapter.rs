@@ -121,7 +121,10 @@ fn convert(arguments: &ConvertArguments) -> Result<()> {
 pub fn written(report: &Report) {
     out!("{}", report.path.display());
     out!("  format        {}, rank {}", report.format.name(), report.rank);
-    out!("  read again    logits within {:.1e} of the largest", report.difference);
+    match report.difference {
+        0.0 => out!("  read again    the same logits"),
+        difference => out!("  read again    logits within {difference:.1e} of the largest"),
+    }
     let width = report.sites.iter().map(|s| s.site.len()).max().unwrap_or(0);
     for site in &report.sites {
         out!("  {:<width$}  {} of {} terms, {:.2} % of the energy", site.site, site.rank, site.terms, 100.0 * site.energy);
