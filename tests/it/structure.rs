@@ -68,6 +68,9 @@ fn the_transformer_libraries_are_named_only_by_the_bridge() {
 #[test]
 fn the_database_is_named_only_by_the_store() {
     assert_eq!(code_lines_with("redb::", |f| f.starts_with("memory/store/")), Vec::<String>::new());
+}
+
+#[test]
 fn the_network_is_spoken_to_in_one_place() {
     assert_eq!(code_lines_with("ureq::", |f| f == "fetch.rs"), Vec::<String>::new());
 }
