@@ -47,7 +47,7 @@ struct Asked {
     #[arg(long, value_name = "FILE")]
     protect: Option<PathBuf>,
     /// Of these, as many from the start
-    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(long, value_name = "N", default_value_t = 3000)]
     protected: usize,
     /// Facts to teach; 40, or 200 in a sequence
     #[arg(long, value_name = "N")]

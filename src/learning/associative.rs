@@ -9,6 +9,7 @@
 
 use super::projection::Basis;
 use crate::error::{Error, Result};
+use crate::model::vector::{for_every_level, level};
 use nalgebra::{Cholesky, DMatrix};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub const NOVEL: f32 = 0.01;
 /// Keys with a cosine above this are one.
 const SAME: f32 = 0.99;
 /// A guard of which less than this part is new is guarded already.
-const GUARDED: f32 = 1e-3;
+const GUARDED: f32 = 1e-6;
 /// A fact's ridge, in units of its key's whitened energy.
 const RIDGE: f32 = 1e-3;
 
@@ -121,8 +122,9 @@ fn inverse_lower(lower: &DMatrix<f64>) -> Vec<f32> {
     rows
 }
 
-/// Sum of products, in sixteen lanes.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// Sum of products, in sixteen lanes: the same at every level of vector instructions.
+#[inline(always)]
+fn lanes(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 16];
     let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
     let rest: f32 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
@@ -132,9 +134,26 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
+for_every_level! {
+    fn dot_at(a: &[f32], b: &[f32]) -> f32 {
+        lanes(a, b)
+    }
+}
+
+for_every_level! {
+    fn add_at(y: &mut [f32], scale: f32, x: &[f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += scale * x);
+    }
+}
+
+/// Sum of products.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    dot_at(level(), a, b)
+}
+
 /// y += scale x.
-fn add(y: &mut [f32], scale: f32, x: &[f32]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += scale * x);
+pub(crate) fn add(y: &mut [f32], scale: f32, x: &[f32]) {
+    add_at(level(), y, scale, x);
 }
 
 /// A key as the memory sees it before writing.
@@ -189,18 +208,15 @@ impl LinearMemory {
     }
 
     /// The same for a key that is whitened already.
-    pub fn read_whitened(&self, whitened: Vec<f32>) -> Reading {
+    fn read_whitened(&self, whitened: Vec<f32>) -> Reading {
         let mut new = whitened.clone();
-        self.project(&mut new);
-        let energy = dot(&whitened, &whitened).max(f32::MIN_POSITIVE);
-        let novelty = dot(&new, &new) / energy;
+        let novelty = self.part_new(&whitened, &mut new, 0);
         Reading { whitened, new, novelty }
     }
 
     /// Leaves of a whitened trace what no earlier key has.
     pub fn project(&self, trace: &mut [f32]) {
-        // Twice: what one pass leaves by rounding, the next removes.
-        (0..2).for_each(|_| self.known.project_one(trace));
+        (0..2).for_each(|_| self.known.project_rows(trace, 0));
     }
 
     /// dW k, by the whitened key.
@@ -222,15 +238,37 @@ impl LinearMemory {
         near.filter(|(i, cosine)| *cosine > SAME && dot(&self.terms[*i].dual, &reading.whitened) > 0.5).map(|(i, _)| i)
     }
 
-    /// From now on no fact changes the output at this key; those written so far are turned away from it.
-    /// The key comes whitened. Guards take at most half of all directions; beyond that, none is added.
-    pub fn guard(&mut self, whitened: Vec<f32>) {
-        let Reading { whitened, new, novelty } = self.read_whitened(whitened);
-        if novelty > GUARDED && self.known.rank() < self.prior.inputs / 2 {
-            let direction = scaled(&new, 1.0 / dot(&new, &whitened));
-            self.turn(&whitened, &direction);
-            self.known.append(&new);
+    /// Reads the last of some whitened keys (rows) and guards the others: from now on no fact changes the output at a guard; those
+    /// written so far are turned away from it. Guards take at most half of all directions; beyond that, none is added.
+    pub fn face(&mut self, whitened: &[f32]) -> Reading {
+        let n = self.prior.inputs;
+        let (old, mut new) = (self.known.rank(), whitened.to_vec());
+        // Twice: what one pass leaves by rounding, the next removes.
+        (0..2).for_each(|_| self.known.project_rows(&mut new, 0));
+        let (guards, key) = whitened.split_at(whitened.len() - n);
+        let (of_guards, of_key) = new.split_at_mut(guards.len());
+        for (guard, new) in guards.chunks_exact(n).zip(of_guards.chunks_exact_mut(n)) {
+            if self.part_new(guard, new, old) > GUARDED && self.known.rank() < n / 2 {
+                let direction = scaled(new, 1.0 / dot(new, guard));
+                self.turn(guard, &direction);
+                self.known.append(new);
+            }
         }
+        let novelty = self.part_new(key, of_key, old);
+        Reading { whitened: key.to_vec(), new: of_key.to_vec(), novelty }
+    }
+
+    /// Projects `new` on what is known from direction `first` on; the part of the key's energy that is left.
+    fn part_new(&self, key: &[f32], new: &mut [f32], first: usize) -> f32 {
+        (0..2).for_each(|_| self.known.project_rows(new, first));
+        dot(new, new) / dot(key, key).max(f32::MIN_POSITIVE)
+    }
+
+    /// From now on no fact changes the output at this key.
+    pub fn guard(&mut self, key: &[f32]) {
+        let whitened = self.prior.whiten(key);
+        let again = whitened.clone();
+        self.face(&[whitened, again].concat());
     }
 
     /// Writes a fact: afterwards dW k is `value` (but for a ridge of a thousandth), and dW k of every other fact is what it was.
@@ -398,9 +436,9 @@ mod tests {
     fn guards_see_nothing_of_facts_before_and_after() {
         let (mut memory, keys, values) = taught(5);
         let guarded = normals(INPUTS, 900);
-        memory.guard(memory.prior.whiten(&guarded));
+        memory.guard(&guarded);
         let taken = memory.taken();
-        memory.guard(memory.prior.whiten(&guarded));
+        memory.guard(&guarded);
         assert_eq!(memory.taken(), taken);
         let late = normals(INPUTS, 901);
         let reading = memory.read(&late);

@@ -5,7 +5,7 @@
 //! What bypasses the projected weights has to be projected or frozen as well: give a bias to the layer as one more input that is
 //! constantly 1, and let thresholds and readouts that stay plastic stand as layers of their own.
 
-use super::associative::dot;
+use super::associative::{add, dot};
 use super::local::{times, times_transposed};
 use super::{Link, Projector, Protection, state};
 use crate::error::{Error, Result};
@@ -121,13 +121,26 @@ impl Basis {
         x.iter_mut().zip(times(&y, &self.rows, rank, n)).for_each(|(x, known)| *x -= known);
     }
 
-    /// The same for a single x (inputs), row by row.
-    pub fn project_one(&self, x: &mut [f32]) {
-        assert_eq!(x.len(), self.inputs, "one number an input");
-        let y: Vec<f32> = self.rows.chunks_exact(self.inputs.max(1)).map(|row| dot(row, x)).collect();
-        for (row, y) in self.rows.chunks_exact(self.inputs.max(1)).zip(y) {
-            x.iter_mut().zip(row).for_each(|(x, h)| *x -= y * h);
+    /// The same for a few rows of `x`, by the rows of H from `first` on; H is read twice in all.
+    pub fn project_rows(&self, x: &mut [f32], first: usize) {
+        let (n, h) = (self.inputs, &self.rows[first * self.inputs..]);
+        let (rank, count) = (h.len() / n, x.len() / n);
+        if rank == 0 || count == 0 {
+            return;
         }
+        let mut y = vec![0.0f32; rank * count];
+        let seen = &*x;
+        y.par_chunks_mut(32 * count).zip(h.par_chunks(32 * n)).for_each(|(y, h)| {
+            for (y, h) in y.chunks_exact_mut(count).zip(h.chunks_exact(n)) {
+                y.iter_mut().zip(seen.chunks_exact(n)).for_each(|(y, x)| *y = dot(h, x));
+            }
+        });
+        let share = count.div_ceil(rayon::current_num_threads());
+        x.par_chunks_mut(share * n).enumerate().for_each(|(part, x)| {
+            for (h, y) in h.chunks_exact(n).zip(y.chunks_exact(count)) {
+                x.chunks_exact_mut(n).zip(&y[part * share..]).for_each(|(x, y)| add(x, -y, h));
+            }
+        });
     }
 
     /// Add the direction of x, which must be orthogonal to the rows so far, as one more row. A zero adds none.

@@ -57,7 +57,7 @@ impl Area {
         self.memory = LinearMemory::new(self.memory.prior.clone(), self.outputs);
         self.engrams.clear();
         if !self.first.is_empty() {
-            self.memory.guard(self.memory.prior.whiten(&self.first));
+            self.memory.guard(&self.first);
         }
     }
 
@@ -118,10 +118,8 @@ impl Area {
 
     /// Puts guards in place and reads a key.
     fn face(&mut self, guards: &[f32], key: &[f32]) -> Reading {
-        let mut whitened = self.memory.prior.whiten(&[guards, key].concat());
-        let own = whitened.split_off(whitened.len() - key.len());
-        whitened.chunks_exact(key.len()).for_each(|guard| self.memory.guard(guard.to_vec()));
-        self.memory.read_whitened(own)
+        let whitened = self.memory.prior.whiten(&[guards, key].concat());
+        self.memory.face(&whitened)
     }
 
     /// Takes up engrams that were written before, in their order.

@@ -39,7 +39,7 @@ impl<'a> Learner<'a> {
         }
         let (outputs, inputs) = config.shape(site(0).linear);
         let area = |layer: usize, which: usize| {
-            Ok::<_, Error>(Area::new(site(layer), outputs, statistics.prior(which)?, &statistics.first[which]))
+            Ok::<_, Error>(Area::new(site(layer), outputs, statistics.prior(which, settings.floor)?, &statistics.first[which]))
         };
         let spikes = match settings.coding {
             Coding::Exact => None,

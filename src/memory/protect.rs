@@ -23,8 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const LAST: f32 = 100.0;
 /// Weight of the last token of a subject against one of ordinary text, at the early layer.
 const SUBJECT: f32 = 10.0;
-/// Floor of the second moment, in units of its mean diagonal.
-const FLOOR: f64 = 1e-2;
 /// Tokens of a sample, and samples drawn side by side.
 const SAMPLE: usize = 64;
 /// Subject codes that are kept.
@@ -137,11 +135,11 @@ impl Statistics {
         &self.moments[which]
     }
 
-    /// The prior of the late (0) or early (1) layer.
-    pub fn prior(&self, which: usize) -> Result<Arc<Prior>> {
+    /// The prior of the late (0) or early (1) layer; `floor` of the second moment in units of its mean diagonal.
+    pub fn prior(&self, which: usize, floor: f64) -> Result<Arc<Prior>> {
         let n = self.inputs;
         let moment = DMatrix::from_iterator(n, n, self.moments[which].iter().map(|&x| x as f64));
-        Ok(Arc::new(Prior::new(&moment, FLOOR)?))
+        Ok(Arc::new(Prior::new(&moment, floor)?))
     }
 
     /// From `samples` tokens of the model's own and from prompts. `stop` ends it with an error; `tell` hears the part done.

@@ -20,7 +20,7 @@ pub struct Settings {
     pub coding: Coding,
     /// Engine of the spike layer: cpu or gpu.
     pub engine: String,
-    /// Layer that learns awake: about 0.8 of the model's.
+    /// Layer that learns awake: about 0.8 of the model's, rounded down.
     pub wake_layer: usize,
     /// Layer that learns asleep: about 0.3.
     pub sleep_layer: usize,
@@ -35,6 +35,8 @@ pub struct Settings {
     pub known: f32,
     /// A failure lowers its action's probability at least so many times.
     pub aversion: f32,
+    /// Floor of the second moment of keys to protect, in units of its mean diagonal: a smaller one protects rare keys less.
+    pub floor: f64,
     /// Tokens of the model's own to protect.
     pub samples: usize,
     pub seed: u64,
@@ -71,7 +73,7 @@ impl Default for Exploration {
 impl Settings {
     /// Defaults for a model.
     pub fn new(config: &Config) -> Settings {
-        let layer = |part: f64| ((config.layers as f64 * part).round() as usize).min(config.layers - 1);
+        let layer = |part: f64| ((config.layers as f64 * part + 1e-9) as usize).min(config.layers - 1);
         Settings {
             coding: Coding::Spiking,
             engine: "cpu".into(),
@@ -79,9 +81,10 @@ impl Settings {
             sleep_layer: layer(0.3),
             steps: 32,
             presentations: 2,
-            sure: 0.5,
+            sure: 0.2,
             known: 0.1,
             aversion: 20.0,
+            floor: 1e-2,
             samples: 8192,
             seed: 1,
             sleep: Exploration::default(),
@@ -126,7 +129,7 @@ impl Settings {
             return refuse(format!("engine = {}", self.engine), "the spike layer runs on cpu or gpu");
         }
         let e = &self.sleep;
-        let positive = [self.sure, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
+        let positive = self.floor > 0.0 && [self.sure, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
         let counts = [self.steps, self.presentations, e.pairs, e.steps].iter().all(|n| (1..=10_000).contains(n));
         let parts = (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.sure < 1.0 && self.known >= 0.0;
         match positive && counts && parts {
