@@ -4,7 +4,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 .PHONY: help run test test-peft
 
 help:
-	@echo 'make run         install what is missing, build, simulate the quick start, draw its raster (out/quickstart/)'
+	@echo 'make run         install what is missing, build, teach the built-in language model a fact, simulate the quick start'
 	@echo 'make test        install what is missing, run every test'
 	@echo 'make test-peft   install torch, transformers and peft (pip, large) into target/peft, compare exported adapters'
 
@@ -12,6 +12,7 @@ run:
 	@scripts/setup.sh
 	@mkdir -p out
 	cargo build --release
+	cargo run --release --quiet --example teach_a_fact
 	cargo run --release --quiet -- run models/scenarios/quickstart.toml --out out/quickstart.h5 --force
 	cargo run --release --quiet -- plot out/quickstart.h5 --out out/quickstart --force
 	@ls out/quickstart/*raster* | sed 's/^/The raster: /'

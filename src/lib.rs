@@ -3,6 +3,7 @@
 //! ```text
 //! scenario (TOML) -> network (populations, projections) -> engine (cpu | event | gpu) -> recording (HDF5)
 //! transformer on disk -> bridge (decoder with hooks at every linear layer) -> tokens, logits, what the hooks saw
+//! experience (JSONL) -> memory (bridge's keys and values, spike layer, engrams) -> adapter
 //! adapter (low-rank terms on linear layers) -> export (PEFT, GGUF, MLX), and back
 //! ```
 //! Each arrow is one function with plain data on both sides; no arrow points back. Invariants that every module keeps:
@@ -13,8 +14,8 @@ pub mod bridge;
 pub mod engine;
 pub mod error;
 pub mod eval;
-pub mod fetch;
 pub mod export;
+pub mod fetch;
 pub mod learning;
 pub mod memory;
 pub mod model;

@@ -31,6 +31,8 @@ pub struct Sight {
     pub tokens: Vec<Contrast>,
     /// Keys of the prompt's other positions: any number x inputs.
     pub others: Vec<f32>,
+    /// Where the answer starts: logits of the next token.
+    logits: Vec<f32>,
     layer: usize,
     /// What was computed up to the prompt's last token, and before `layer` of that one too.
     cache: Cache,
@@ -94,7 +96,8 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answ
     });
     let [mut cache] = cache;
     cache.rewind(layer + 1, start.len() - 1)?;
-    Ok(Sight { tokens: tokens.collect(), others: record.input[..(start.len() - 1) * inputs].to_vec(), layer, cache })
+    let logits = output.row(start.len() - 1).to_vec();
+    Ok(Sight { tokens: tokens.collect(), others: record.input[..(start.len() - 1) * inputs].to_vec(), logits, layer, cache })
 }
 
 /// Input of a layer's down projection at one position of a text.
@@ -112,6 +115,30 @@ fn unseen() -> Error {
 }
 
 impl Sight {
+    /// The error that the readout itself sees at the answer's first token, as a direction of the residual, of the residual's length:
+    /// the token's row of lm_head less the mean of all rows under the model's probabilities, through the final norm's weights.
+    /// Local to the readout: nothing travels back through a layer.
+    pub fn readout_error(&self, host: &Host) -> Vec<f32> {
+        let decoder = &host.decoder;
+        let (width, head) = (decoder.config.width, &decoder.head.weight);
+        let first = &self.tokens[0];
+        let top = self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = self.logits.iter().map(|x| (x - top).exp()).sum();
+        let row = |token: usize| &head[token * width..(token + 1) * width];
+        let mut error = row(first.token as usize).to_vec();
+        for (token, logit) in self.logits.iter().enumerate() {
+            let p = (logit - top).exp() / sum;
+            if p > 1e-6 {
+                error.iter_mut().zip(row(token)).for_each(|(e, w)| *e -= p * w);
+            }
+        }
+        error.iter_mut().zip(&decoder.norm).for_each(|(e, w)| *e *= w);
+        let size = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let by = size(&first.residual) / size(&error).max(f32::MIN_POSITIVE);
+        error.iter_mut().for_each(|e| *e *= by);
+        error
+    }
+
     /// What follows the prompt when the residual there changes by each of `deltas`: the surprise of the answer's first token.
     pub fn surprises(&self, host: &Host, mut hooks: impl Hooks, deltas: &[Vec<f32>]) -> Result<Vec<f32>> {
         let first = &self.tokens[0];

@@ -1,12 +1,13 @@
 //! The spike layer that learns: a presynaptic population that codes a key, a postsynaptic one that codes what is still missing of
 //! the value there, and synapses between them under a reward-gated rule. Runs on the engines; knows no transformer.
 //!
-//! Both populations hold an ON and an OFF neuron a number (`if_soft_reset`), driven by its positive or negative part. The synapses
-//! follow `rstdp_synapse` with windows longer than an episode: each pair of spikes adds one to the eligibility, whichever came
-//! first, so that at the end it is the product of the two spike counts, and the reward signal writes its multiple into the
-//! weight. The matrix of weights is therefore kept by its factors, the traces, and never as a matrix (tests/it/hippocampus.rs
-//! lets the engine's own synapses learn and finds the same weights). The presynaptic trace is projected before it counts, so
-//! coding noise does not reach other facts; the postsynaptic population sees what is missing anew in every presentation, so
+//! Both populations hold an ON and an OFF neuron a number (`if_soft_reset`), driven by its positive or negative part: the key's first,
+//! then the value's. The synapses follow `rstdp_synapse` with windows longer than an episode: each pair of a source's spike and a
+//! later one of a target adds one to the eligibility, which at the end is the product of the two spike counts, and the reward signal
+//! writes its multiple into the weight. The matrix of weights is therefore kept by its factors, the traces, and never as a matrix
+//! (tests/it/learning.rs lets the engine's own synapses learn and finds the same weights). Neither population hears the other, so their
+//! spikes do not depend on when they are driven, and both phases are simulated at once. The presynaptic trace is projected before it
+//! counts, so coding noise does not reach other facts; the postsynaptic population sees what is missing anew in every presentation, so
 //! coding noise in the value averages out (a delta rule).
 
 use crate::engine::{Engine, Sink, Snapshot, Spike};

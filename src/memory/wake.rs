@@ -41,6 +41,8 @@ pub struct Lesson {
 /// Sizes in which a value is tried, in units of what its context would add: of a success, and of a failure, the other way.
 const SUCCESS: [f32; 6] = [1.0, 1.2, 1.4, 1.7, 2.0, 2.5];
 const FAILURE: [f32; 6] = [-0.5, -1.0, -1.5, -2.0, -3.0, -4.0];
+/// Where the context does not do (small models hardly read it), parts of the residual's length that the readout's own error adds.
+const READOUT: [f32; 7] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
 
 /// Learns from an experience. `hooks` is what the model has learned otherwise and keeps (asleep).
 ///
@@ -109,9 +111,9 @@ pub fn learn(
     Ok(lesson)
 }
 
-/// The value for the first token in the smallest size that brings its surprise where it should be, else in the size that brings it
-/// nearest; on top of what is `known`. One pass over the layers above, for all sizes together. `enough` is told the surprise that
-/// there is without, and with.
+/// The value for the first token in the smallest size that brings its surprise where it should be; on top of what is `known`. The
+/// context's value comes first, then, where that does not do in any size, its best with the readout's error added; else what comes
+/// nearest. One pass over the layers above for all sizes together. `enough` is told the surprise that there is without, and with.
 fn sized(
     host: &Host,
     kept: impl Hooks,
@@ -120,13 +122,28 @@ fn sized(
     sizes: &[f32],
     enough: impl Fn(f32, f32) -> bool,
 ) -> Result<Vec<f32>> {
-    let scaled = |size: f32| sight.tokens[0].value.iter().map(|v| size * v).collect::<Vec<f32>>();
-    let on_top = |size: f32| scaled(size).iter().zip(known).map(|(v, k)| v + k).collect();
-    let tried: Vec<Vec<f32>> = std::iter::once(0.0).chain(sizes.iter().copied()).map(on_top).collect();
-    let surprises = sight.surprises(host, kept, &tried)?;
-    let (before, with) = (surprises[0], &surprises[1..]);
+    let mut kept = kept;
     let sign = sizes[0].signum();
-    let nearest = || (0..sizes.len()).min_by(|a, b| (sign * with[*a]).total_cmp(&(sign * with[*b])));
-    let best = with.iter().position(|s| enough(before, *s)).or_else(nearest);
-    Ok(scaled(sizes[best.unwrap_or(0)]))
+    let sum = |a: &[f32], size: f32, b: &[f32]| a.iter().zip(b).map(|(a, b)| a + size * b).collect::<Vec<f32>>();
+    let context = &sight.tokens[0].value;
+    let nothing = vec![0.0; known.len()];
+    let mut tried: Vec<Vec<f32>> = std::iter::once(0.0).chain(sizes.iter().copied()).map(|s| sum(&nothing, s, context)).collect();
+    let mut told = |values: &[Vec<f32>]| {
+        let whole: Vec<Vec<f32>> = values.iter().map(|v| sum(known, 1.0, v)).collect();
+        sight.surprises(host, &mut kept, &whole)
+    };
+    let mut surprises = told(&tried)?;
+    let before = surprises[0];
+    let best = |surprises: &[f32]| {
+        let nearest = || (0..surprises.len()).min_by(|a, b| (sign * surprises[*a]).total_cmp(&(sign * surprises[*b])));
+        surprises.iter().position(|s| enough(before, *s)).or_else(nearest).unwrap_or(0)
+    };
+    let mut chosen = 1 + best(&surprises[1..]);
+    if !enough(before, surprises[chosen]) {
+        let (start, error) = (tried[chosen].clone(), sight.readout_error(host));
+        tried = std::iter::once(0.0).chain(READOUT).map(|size| sum(&start, sign * size, &error)).collect();
+        surprises = told(&tried)?;
+        chosen = best(&surprises);
+    }
+    Ok(tried.swap_remove(chosen))
 }

