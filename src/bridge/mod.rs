@@ -350,7 +350,9 @@ impl Host {
             }
         };
         match answer.trim().is_empty() || rest.is_empty() {
-            true => Err(Error::input("an empty answer: there is nothing to learn", "give the answer that should follow the prompt")),
+            true => {
+                Err(Error::input("an empty answer: there is nothing to learn", "give the answer that should follow the prompt"))
+            }
             false => Ok((start, rest)),
         }
     }

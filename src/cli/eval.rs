@@ -90,16 +90,24 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
     let statistics = statistics(&source, &host, &settings, &prompts, &bar, &stop)?;
     let mut report = Report::new(&source, &settings, &a.data, prompts.len())?;
     let bench = Bench { host: &host, settings, statistics: &statistics, stop: &stop };
-    let say = |line: String| if !a.json { bar.line(&line) };
+    let say = |line: String| {
+        if !a.json {
+            bar.line(&line)
+        }
+    };
     for &seed in &a.seed {
         if ["edits", "all"].contains(&what) {
             let n = a.n.unwrap_or(40);
             bar.phase(&format!("edits, seed {seed}"), 0.0);
-            report.edits.extend(bench.edits(&all, n, seed, &methods, &mut |row| say(format!("seed {seed}: {}", Report::line(row))))?);
+            report
+                .edits
+                .extend(bench.edits(&all, n, seed, &methods, &mut |row| say(format!("seed {seed}: {}", Report::line(row))))?);
         }
         if ["sequence", "all"].contains(&what) {
             let n = if what == "all" { 200 } else { a.n.unwrap_or(200) };
-            report.sequences.push(bench.sequence(&all, n, seed, &mut |i| bar.phase(&format!("sequence, seed {seed}"), i as f64 / n as f64))?);
+            report
+                .sequences
+                .push(bench.sequence(&all, n, seed, &mut |i| bar.phase(&format!("sequence, seed {seed}"), i as f64 / n as f64))?);
         }
         if ["forget", "all"].contains(&what) {
             bar.phase(&format!("forget, seed {seed}"), 0.0);
@@ -155,7 +163,20 @@ fn refuse_cases(cases: &[cases::Case], prompts: &[Prompt]) -> Result<()> {
 fn print(report: &Report) {
     let table = report.table();
     if !table.is_empty() {
-        out!("{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8} {:>8}  rank", "", "ES", "EA", "PS", "PA", "NS", "NK", "KL", "S", "s/fact", "ms/write");
+        out!(
+            "{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8} {:>8}  rank",
+            "",
+            "ES",
+            "EA",
+            "PS",
+            "PA",
+            "NS",
+            "NK",
+            "KL",
+            "S",
+            "s/fact",
+            "ms/write"
+        );
     }
     for (method, rows) in table {
         let of = |get: fn(&sharpwave::eval::Scores) -> f64| Spread::of(rows.iter().map(|r| get(&r.scores)));
@@ -183,19 +204,46 @@ fn print(report: &Report) {
         let (a, f) = (&s.all, &s.first);
         out!(
             "sequence of {}, seed {}: all ES {:.1} EA {:.1} PS {:.1} NS {:.1} (unedited {:.1}) KL {:.3}; first 50 ES {:.1} EA {:.1}; {} refused, {} of {} directions taken, {:.3} s a fact",
-            s.facts, s.seed, a.es, a.ea, a.ps, a.ns, s.unedited_ns, a.kl, f.es, f.ea, s.refused, s.taken.0, s.taken.1, s.seconds
+            s.facts,
+            s.seed,
+            a.es,
+            a.ea,
+            a.ps,
+            a.ns,
+            s.unedited_ns,
+            a.kl,
+            f.es,
+            f.ea,
+            s.refused,
+            s.taken.0,
+            s.taken.1,
+            s.seconds
         );
     }
     for f in &report.forgets {
         out!(
             "forget {} of {}, each alone, seed {}: others' logits change by {:.1e} at most; own logits {:.2} from unedited; EA {:.0} -> {:.0} (unedited {:.0})",
-            f.forgotten, f.facts, f.seed, f.others, f.own, f.ea[0], f.ea[1], f.ea[2]
+            f.forgotten,
+            f.facts,
+            f.seed,
+            f.others,
+            f.own,
+            f.ea[0],
+            f.ea[1],
+            f.ea[2]
         );
     }
     for f in &report.failures {
         out!(
             "failure of {} actions, seed {}: {:.1} times less likely in the median, {:.1} at least, tenfold {:.1} %; NS {:.1} -> {:.1}, KL {:.3}",
-            f.actions, f.seed, f.median, f.least, f.tenfold, f.ns[0], f.ns[1], f.kl
+            f.actions,
+            f.seed,
+            f.median,
+            f.least,
+            f.tenfold,
+            f.ns[0],
+            f.ns[1],
+            f.kl
         );
     }
     if let Some(bytes) = report.peak_bytes {

@@ -124,7 +124,10 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
     if a.strict {
         let all: Vec<_> = lines.collect();
         if let Some((_, Err(_))) = all.iter().find(|(_, line)| line.is_err()) {
-            return Err(all.into_iter().find_map(|(_, line)| line.err()).unwrap_or_else(|| Error::input("a bad line", "mend it")));
+            return Err(all
+                .into_iter()
+                .find_map(|(_, line)| line.err())
+                .unwrap_or_else(|| Error::input("a bad line", "mend it")));
         }
         lines = Box::new(all.into_iter());
     }
@@ -183,7 +186,8 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
         }
     }
     bar.clear();
-    let each = if yes > 0 { format!(", {:.0} ms each", started.elapsed().as_secs_f64() * 1e3 / f64::from(yes)) } else { String::new() };
+    let each =
+        if yes > 0 { format!(", {:.0} ms each", started.elapsed().as_secs_f64() * 1e3 / f64::from(yes)) } else { String::new() };
     out!("{yes} learned{each}; {before} known before, {refused} refused, {bad} bad lines");
     let (taken, all) = keeper.learner.late.load();
     note!("{taken} of {all} directions of layer {} are taken", keeper.learner.late.site.layer);
@@ -239,14 +243,7 @@ pub fn sleep(a: &SleepArguments) -> Result<ExitCode> {
     let bar = Bar::new(a.quiet);
     let moved = keeper.sleep(until, &stop, &mut |slept, left| {
         let e = &slept.entry;
-        out!(
-            "{}: p {:.3} -> {:.3}, {}, {:.1} s",
-            e.experience.id,
-            slept.before,
-            slept.after,
-            e.stage.name(),
-            slept.seconds
-        );
+        out!("{}: p {:.3} -> {:.3}, {}, {:.1} s", e.experience.id, slept.before, slept.after, e.stage.name(), slept.seconds);
         bar.phase(&format!("{left} to replay"), 0.0);
     })?;
     bar.clear();

@@ -109,16 +109,17 @@ fn generate(arguments: &GenerateArguments) -> Result<()> {
     let prompt = host.begin(&arguments.prompt)?;
     let mut text = host.tokenizer.stream(&prompt);
     let mut failed = None;
-    let ending = host.generate(&prompt, arguments.tokens, &mut sampler, &mut (&adapter, &learned), |token| match text.push(token) {
-        Ok(piece) => {
-            print(&piece);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
+    let ending =
+        host.generate(&prompt, arguments.tokens, &mut sampler, &mut (&adapter, &learned), |token| match text.push(token) {
+            Ok(piece) => {
+                print(&piece);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
     if let Some(error) = failed {
         return Err(error);
     }

@@ -342,8 +342,7 @@ impl<'a> Bench<'a> {
             .map(|&(i, a)| f64::from(unedited.row(i, 0)[a as usize] - answers.row(i, 0)[a as usize]).exp())
             .collect();
         times.sort_by(f64::total_cmp);
-        let (before, after) =
-            (score(self.host, &chosen, &unedited, &unedited)?, score(self.host, &chosen, &answers, &unedited)?);
+        let (before, after) = (score(self.host, &chosen, &unedited, &unedited)?, score(self.host, &chosen, &answers, &unedited)?);
         Ok(Failure {
             seed,
             actions: times.len(),

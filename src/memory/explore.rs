@@ -181,13 +181,7 @@ pub struct Found {
 }
 
 /// Looks for a value; a search that `stop` ends gives what it has.
-pub fn explore(
-    stage: &Stage,
-    mut hooks: impl Hooks,
-    noise: &mut Noise,
-    how: &Exploration,
-    stop: &AtomicBool,
-) -> Result<Found> {
+pub fn explore(stage: &Stage, mut hooks: impl Hooks, noise: &mut Noise, how: &Exploration, stop: &AtomicBool) -> Result<Found> {
     let length = norm(stage.here());
     let width = noise.width;
     let (mut value, mut velocity) = (vec![0.0f32; width], vec![0.0f32; width]);

@@ -260,9 +260,8 @@ pub fn cache_folder() -> std::path::PathBuf {
 fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gather, stop: &AtomicBool) -> Result<()> {
     let decoder = &host.decoder;
     let start = host.begin("")?.first().copied().unwrap_or(0);
-    let mut samplers = (0..sequences)
-        .map(|i| Sampler::new(1.0, seed.wrapping_add((round * SAMPLE + i) as u64)))
-        .collect::<Result<Vec<_>>>()?;
+    let mut samplers =
+        (0..sequences).map(|i| Sampler::new(1.0, seed.wrapping_add((round * SAMPLE + i) as u64))).collect::<Result<Vec<_>>>()?;
     let mut caches = vec![decoder.cache(); sequences];
     let mut tokens = vec![start; sequences];
     gather.weights.clear();

@@ -1,12 +1,12 @@
 //! Learning awake: one experience, two forwards, one write. What the experience would add to the residual if it stood in the
 //! context becomes the value that a late layer gives at the same key; outcome and surprise gate it.
 
+use super::Engram;
 use super::area::{Area, Fact};
 use super::contrast::{self, Contrast, Sight};
 use super::experience::Experience;
 use super::hippocampus::Hippocampus;
 use super::settings::Settings;
-use super::Engram;
 use crate::bridge::Host;
 use crate::bridge::hooks::{Adapter, Hooks};
 use crate::error::Result;

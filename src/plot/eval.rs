@@ -31,7 +31,8 @@ pub(super) fn figures(report: &Report) -> Result<Vec<Figure>> {
 fn scores(report: &Report) -> Result<Figure> {
     const ROW: f64 = 30.0;
     let table = report.table();
-    let note = "percent; bars are means over seeds, thin lines their 95 % confidence intervals; S is the harmonic mean of ES, PS, NS";
+    let note =
+        "percent; bars are means over seeds, thin lines their 95 % confidence intervals; S is the harmonic mean of ES, PS, NS";
     let height = 40.0 + table.len() as f64 * ROW;
     figure("scores", "Facts taught, method by method", note, height as u32 + 20, |_| {
         let (left, top) = (150.0, 92.0);
@@ -87,9 +88,12 @@ fn lasting(report: &Report) -> Result<Figure> {
             let at = |(n, ea): &(usize, f64)| {
                 (f64::from(across.start) + *n as f64 / last * width, f64::from(down.end) - ea / 100.0 * tall)
             };
-            let path = sequence.curve.iter().map(at).enumerate().fold(String::new(), |path, (i, (x, y))| {
-                path + &format!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' })
-            });
+            let path = sequence
+                .curve
+                .iter()
+                .map(at)
+                .enumerate()
+                .fold(String::new(), |path, (i, (x, y))| path + &format!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }));
             let RGBColor(r, g, b) = colour(i);
             let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"#{r:02X}{g:02X}{b:02X}\" stroke-width=\"1.8\"/>");
         }

@@ -111,8 +111,7 @@ fn stories() -> &'static (Source, Host, Statistics) {
         let settings = Settings::new(&source.config);
         let layers = [settings.wake_layer, settings.sleep_layer];
         let prompts = &built_in_prompts()[..200];
-        let statistics =
-            Statistics::collect(&host, layers, 2048, prompts, 1, &mut |_| (), &AtomicBool::new(false)).unwrap();
+        let statistics = Statistics::collect(&host, layers, 2048, prompts, 1, &mut |_| (), &AtomicBool::new(false)).unwrap();
         (source, host, statistics)
     })
 }
@@ -293,7 +292,11 @@ fn a_memory_folder_learns_sleeps_forgets_and_goes_on() {
 
     let first = run(&new);
     assert!(first.status.success(), "{}", text(&first.stderr));
-    assert!(text(&first.stdout).starts_with("3 learned") && text(&first.stdout).contains("2 bad lines"), "{}", text(&first.stdout));
+    assert!(
+        text(&first.stdout).starts_with("3 learned") && text(&first.stdout).contains("2 bad lines"),
+        "{}",
+        text(&first.stdout)
+    );
     let again = run(&["learn", "--memory", "m", "e.jsonl"]);
     assert!(text(&again.stdout).contains("0 learned; 3 known before"), "{}", text(&again.stdout));
     let other = run(&["learn", "--memory", "m", "--set", "seed=2", "e.jsonl"]);
@@ -344,6 +347,7 @@ fn the_real_model_learns_facts_it_did_not_know() {
     let forget = bench.forget(&all, 8, 3, 2).unwrap();
     assert!(forget.ea[1] <= forget.ea[2] && forget.others < 0.05, "{forget:?}");
     let chosen = cases::choose(&all, 2, 3).unwrap();
-    let (a, b) = (Answers::of(&host, (), &chosen, false).unwrap(), Answers::of(&host, &Adapter::default(), &chosen, false).unwrap());
+    let (a, b) =
+        (Answers::of(&host, (), &chosen, false).unwrap(), Answers::of(&host, &Adapter::default(), &chosen, false).unwrap());
     assert_eq!(a.row(1, 2), b.row(1, 2));
 }

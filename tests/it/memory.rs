@@ -42,8 +42,15 @@ fn learned(id: &str, text: &str) -> Change {
     let entry = Entry { stage: Stage::Awake, surprise: 4.25, note: Some(format!("about {text}")), ..Entry::new(experience) };
     let numbers = |n: usize| (0..n).map(|i| (i as f32 + text.len() as f32).cos()).collect();
     let site = Site { layer: 2, linear: Linear::Down };
-    let engram =
-        Engram { experience: id.into(), site, key: numbers(172), trace: vec![], value: numbers(64), adds: false, guards: numbers(344) };
+    let engram = Engram {
+        experience: id.into(),
+        site,
+        key: numbers(172),
+        trace: vec![],
+        value: numbers(64),
+        adds: false,
+        guards: numbers(344),
+    };
     Change { entries: vec![entry], write: vec![engram], erase: vec![] }
 }
 
