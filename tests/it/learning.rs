@@ -44,6 +44,9 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Co
         let (start, stop) = (start as f64, (start + steps) as f64);
         Drive { name: format!("drive {population}"), population, kind: DriveKind::Dc { amplitude }, start, stop }
     };
+    let after = 2.0 * steps as f64 + 8.0;
+    let kind = DriveKind::Dc { amplitude: Values::Uniform(1.0) };
+    let asked = Drive { name: "asked".into(), population: 0, kind, start: after, stop: after + 2.0 };
     // Windows longer than any episode; weights too small to move the targets.
     let given = [("eta", 1e-6), ("tau_plus", 1e12), ("tau_minus", 1e12), ("tau_e", 1e12), ("Wmax", 1.0)];
     let given: Vec<(String, f64)> = given.map(|(name, value)| (name.to_string(), value)).to_vec();
@@ -65,7 +68,8 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Co
             multapses: true,
             modulator: Some(0),
         }],
-        drives: vec![drive(0, pre, 0), drive(1, post, steps + 3)],
+        // A last spike of every source, after the reward: a synapse is brought up to date when its source fires.
+        drives: vec![drive(0, pre, 0), drive(1, post, steps + 3), asked],
         probes: vec![],
         modulators: vec![Modulator { name: "dopamine".into(), tau: f64::INFINITY, initial: 0.0, jumps: vec![], spikes: None }],
         homeostasis: vec![],
@@ -74,7 +78,7 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Co
     let mut sink = Collected::default();
     engine.advance(2 * steps + 6, &mut sink).unwrap();
     engine.jump(0, reward).unwrap();
-    engine.advance(4, &mut sink).unwrap();
+    engine.advance(6, &mut Collected::default()).unwrap();
     (engine.weights(0).unwrap().iter().map(|w| w.2).collect(), sink)
 }
 
