@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 const QUESTION: &str = "Tom was hungry. For lunch he wanted some";
 const ACTIONS: [&str; 4] = ["cake", "fish", "bread", "apples"];
 /// What the user likes; the agent is never told.
-const LIKED: &str = "fish";
+const LIKED: &str = "apples";
 
 fn main() -> Result<()> {
     let source = Source::open("stories260k")?;
@@ -45,8 +45,6 @@ fn main() -> Result<()> {
             tags: vec!["food".into()],
             supersedes: None,
         };
-        // The same question comes every day: what it taught before makes room for what is known now.
-        (1..day).try_for_each(|old| learner.forget(&format!("day-{old}")).map(|_| ()))?;
         learner.wake(&experience)?;
         if liked {
             println!("learned what is liked after {day} days");

@@ -246,7 +246,7 @@ impl<'a> Bench<'a> {
         let size = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
         let by = size(&first.key) / size(&random);
         random.iter_mut().for_each(|x| *x *= by);
-        let fact = Fact { experience: &experience.id, key: &random, value: &first.value, adds: false, guards: &[] };
+        let fact = Fact { experience: &experience.id, key: &random, value: &first.value, adds: false };
         learner.late.write(fact, None).map(|_| ())
     }
 

@@ -204,11 +204,7 @@ impl LinearMemory {
 
     /// How a key looks from here.
     pub fn read(&self, key: &[f32]) -> Reading {
-        self.read_whitened(self.prior.whiten(key))
-    }
-
-    /// The same for a key that is whitened already.
-    fn read_whitened(&self, whitened: Vec<f32>) -> Reading {
+        let whitened = self.prior.whiten(key);
         let mut new = whitened.clone();
         let novelty = self.part_new(&whitened, &mut new, 0);
         Reading { whitened, new, novelty }
@@ -238,37 +234,27 @@ impl LinearMemory {
         near.filter(|(i, cosine)| *cosine > SAME && dot(&self.terms[*i].dual, &reading.whitened) > 0.5).map(|(i, _)| i)
     }
 
-    /// Reads the last of some whitened keys (rows) and guards the others: from now on no fact changes the output at a guard; those
-    /// written so far are turned away from it. Guards take at most half of all directions; beyond that, none is added.
-    pub fn face(&mut self, whitened: &[f32]) -> Reading {
+    /// From now on no fact changes the output at these keys (any number x inputs); those written so far are turned away from them.
+    /// Guards take at most half of all directions; beyond that, none is added.
+    pub fn guard(&mut self, keys: &[f32]) {
         let n = self.prior.inputs;
-        let (old, mut new) = (self.known.rank(), whitened.to_vec());
+        let whitened = self.prior.whiten(keys);
+        let (old, mut new) = (self.known.rank(), whitened.clone());
         // Twice: what one pass leaves by rounding, the next removes.
         (0..2).for_each(|_| self.known.project_rows(&mut new, 0));
-        let (guards, key) = whitened.split_at(whitened.len() - n);
-        let (of_guards, of_key) = new.split_at_mut(guards.len());
-        for (guard, new) in guards.chunks_exact(n).zip(of_guards.chunks_exact_mut(n)) {
-            if self.part_new(guard, new, old) > GUARDED && self.known.rank() < n / 2 {
-                let direction = scaled(new, 1.0 / dot(new, guard));
-                self.turn(guard, &direction);
+        for (key, new) in whitened.chunks_exact(n).zip(new.chunks_exact_mut(n)) {
+            if self.part_new(key, new, old) > GUARDED && self.known.rank() < n / 2 {
+                let direction = scaled(new, 1.0 / dot(new, key));
+                self.turn(key, &direction);
                 self.known.append(new);
             }
         }
-        let novelty = self.part_new(key, of_key, old);
-        Reading { whitened: key.to_vec(), new: of_key.to_vec(), novelty }
     }
 
     /// Projects `new` on what is known from direction `first` on; the part of the key's energy that is left.
     fn part_new(&self, key: &[f32], new: &mut [f32], first: usize) -> f32 {
         (0..2).for_each(|_| self.known.project_rows(new, first));
         dot(new, new) / dot(key, key).max(f32::MIN_POSITIVE)
-    }
-
-    /// From now on no fact changes the output at this key.
-    pub fn guard(&mut self, key: &[f32]) {
-        let whitened = self.prior.whiten(key);
-        let again = whitened.clone();
-        self.face(&[whitened, again].concat());
     }
 
     /// Writes a fact: afterwards dW k is `value` (but for a ridge of a thousandth), and dW k of every other fact is what it was.

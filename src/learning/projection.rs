@@ -128,6 +128,10 @@ impl Basis {
         if rank == 0 || count == 0 {
             return;
         }
+        if count == 1 {
+            // One thread is enough, and row after row the more exact way.
+            return h.chunks_exact(n).for_each(|h| add(x, -dot(h, x), h));
+        }
         let mut y = vec![0.0f32; rank * count];
         let seen = &*x;
         y.par_chunks_mut(32 * count).zip(h.par_chunks(32 * n)).for_each(|(y, h)| {

@@ -28,8 +28,6 @@ pub struct Fact<'a> {
     /// Change of its output that is wanted: outputs. Where `adds`, on top of what is there.
     pub value: &'a [f32],
     pub adds: bool,
-    /// Keys whose outputs should not change: any number x inputs.
-    pub guards: &'a [f32],
 }
 
 /// What a layer's memory says of a key.
@@ -83,52 +81,43 @@ impl Area {
     /// # Errors
     /// The key cannot be told from an earlier one, or a number is none; nothing is changed then.
     pub fn write(&mut self, fact: Fact, spikes: Option<(&mut Hippocampus, usize)>) -> Result<Engram> {
-        let reading = self.face(fact.guards, fact.key);
+        let reading = self.memory.read(fact.key);
         let known = if fact.adds { self.memory.recall(&reading.whitened) } else { vec![0.0; self.outputs] };
         let value: Vec<f32> = fact.value.iter().zip(&known).map(|(v, k)| v + k).collect();
-        let coded = match spikes {
-            None => Ok((Vec::new(), value)),
-            Some((layer, presentations)) => layer.learn(&self.memory, &reading, &value, presentations),
+        let (trace, value) = match spikes {
+            None => (Vec::new(), value),
+            Some((layer, presentations)) => layer.learn(&self.memory, &reading, &value, presentations)?,
         };
-        let written = coded.and_then(|(trace, value)| {
-            put(&mut self.memory, &reading, &trace, &value)?;
-            Ok((trace, value.iter().zip(&known).map(|(v, k)| v - k).collect::<Vec<f32>>()))
-        });
-        match written {
-            Ok((trace, value)) => {
-                let engram = Engram {
-                    experience: fact.experience.into(),
-                    site: self.site,
-                    key: fact.key.to_vec(),
-                    trace,
-                    value,
-                    adds: fact.adds,
-                    guards: fact.guards.to_vec(),
-                };
-                self.engrams.push(engram.clone());
-                Ok(engram)
-            }
-            Err(error) => {
-                // The guards of what was refused go again.
-                self.rebuild(|_| true)?;
-                Err(error)
-            }
-        }
+        put(&mut self.memory, &reading, &trace, &value)?;
+        let engram = Engram {
+            experience: fact.experience.into(),
+            site: self.site,
+            key: fact.key.to_vec(),
+            trace,
+            value: value.iter().zip(&known).map(|(v, k)| v - k).collect(),
+            adds: fact.adds,
+            guards: Vec::new(),
+        };
+        self.engrams.push(engram.clone());
+        Ok(engram)
     }
 
-    /// Puts guards in place and reads a key.
-    fn face(&mut self, guards: &[f32], key: &[f32]) -> Reading {
-        let whitened = self.memory.prior.whiten(&[guards, key].concat());
-        self.memory.face(&whitened)
+    /// Guards keys (any number x inputs) whose outputs should not change, on behalf of the last engram: it is given back with them.
+    pub fn guard(&mut self, keys: &[f32]) -> Option<&Engram> {
+        self.memory.guard(keys);
+        let last = self.engrams.last_mut()?;
+        last.guards.extend_from_slice(keys);
+        Some(last)
     }
 
     /// Takes up engrams that were written before, in their order.
     pub fn restore(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
         engrams.into_iter().try_for_each(|engram| {
-            let reading = self.face(&engram.guards, &engram.key);
+            let reading = self.memory.read(&engram.key);
             let known = if engram.adds { self.memory.recall(&reading.whitened) } else { vec![0.0; self.outputs] };
             let value: Vec<f32> = engram.value.iter().zip(&known).map(|(v, k)| v + k).collect();
             put(&mut self.memory, &reading, &engram.trace, &value)?;
+            self.memory.guard(&engram.guards);
             self.engrams.push(engram);
             Ok(())
         })

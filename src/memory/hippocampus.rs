@@ -78,11 +78,17 @@ impl Hippocampus {
         presentations: usize,
     ) -> Result<(Vec<f32>, Vec<f32>)> {
         let (mut trace, mut learned) = (vec![0.0; self.inputs], memory.recall(&key.whitened));
-        for _ in 0..presentations {
+        for time in 0..presentations {
             let missing: Vec<f32> = value.iter().zip(&learned).map(|(v, l)| v - l).collect();
-            let (pre, post) = self.present(&key.new, &missing)?;
+            // The trace of the key outlasts the presentations: only the value's population is driven again.
+            let (pre, post) = match time {
+                0 => self.present(&key.new, &missing)?,
+                _ => self.present(&vec![0.0; self.inputs], &missing)?,
+            };
             learned.iter_mut().zip(post).for_each(|(l, p)| *l += p);
-            trace = pre;
+            if time == 0 {
+                trace = pre;
+            }
         }
         Ok((trace, learned))
     }

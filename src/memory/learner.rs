@@ -124,7 +124,7 @@ impl<'a> Learner<'a> {
 
     /// Writes what a dream found into the early layer.
     pub fn consolidate(&mut self, experience: &Experience, key: &[f32], value: &[f32]) -> Result<Engram> {
-        let fact = Fact { experience: &experience.id, key, value, adds: false, guards: &[] };
+        let fact = Fact { experience: &experience.id, key, value, adds: false };
         let presentations = self.settings.presentations;
         let engram = self.early.write(fact, self.spikes.as_mut().map(|s| (s, presentations)))?;
         self.settle()?;

@@ -32,7 +32,7 @@ pub struct Lesson {
     pub engrams: Vec<Engram>,
     /// Smallest part of a written key that was new.
     pub novelty: f32,
-    /// Seconds that the writing took, keys and values given.
+    /// Seconds that the writing took, keys and values given; guards are put up afterwards.
     pub write_s: f64,
     /// In words, where nothing was written or something was left out.
     pub note: Option<String>,
@@ -80,7 +80,6 @@ pub fn learn(
     if wanted.is_empty() {
         lesson.note = Some(if reward == 0.0 { "no reward, nothing to learn" } else { "known already" }.into());
     }
-    let mut guards = &sight.others[..];
     for (token, value) in wanted {
         let known = area.recall(&token.key);
         if known.again && !punished {
@@ -93,7 +92,7 @@ pub fn learn(
             }
             lesson.note = Some(format!("it takes the place of what `{nearest}` taught for the same prompt"));
         }
-        let fact = Fact { experience: &experience.id, key: &token.key, value: &value, adds: punished, guards };
+        let fact = Fact { experience: &experience.id, key: &token.key, value: &value, adds: punished };
         let layer = spikes.as_deref_mut().map(|layer| (layer, settings.presentations));
         let started = Instant::now();
         let written = area.write(fact, layer);
@@ -106,7 +105,12 @@ pub fn learn(
             }
         }
         lesson.novelty = lesson.novelty.min(known.novelty);
-        guards = &[];
+    }
+    // What was written must not reach the prompt's other positions.
+    if let Some(last) = lesson.engrams.last_mut()
+        && let Some(guarded) = area.guard(&sight.others)
+    {
+        *last = guarded.clone();
     }
     Ok(lesson)
 }
