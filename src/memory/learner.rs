@@ -109,7 +109,7 @@ impl<'a> Learner<'a> {
     /// Looks for what the early layer should say at the experience's subject, without writing it.
     ///
     /// # Errors
-    /// An experience without reward, or an answer that is empty or beyond the context.
+    /// An answer that is empty, or a text beyond the context.
     pub fn dream(&mut self, experience: &Experience, stop: &AtomicBool) -> Result<(Vec<f32>, explore::Found)> {
         let (tokens, answer) = self.host.exchange(&experience.prompt, &experience.answer)?;
         let position = match &experience.subject {
@@ -122,9 +122,10 @@ impl<'a> Learner<'a> {
         Ok((key, found))
     }
 
-    /// Writes what a dream found into the early layer.
+    /// Writes what a dream found into the early layer, on top of what is there: the dream saw that too, and two facts may share a
+    /// subject.
     pub fn consolidate(&mut self, experience: &Experience, key: &[f32], value: &[f32]) -> Result<Engram> {
-        let fact = Fact { experience: &experience.id, key, value, adds: false };
+        let fact = Fact { experience: &experience.id, key, value, adds: true };
         let presentations = self.settings.presentations;
         let engram = self.early.write(fact, self.spikes.as_mut().map(|s| (s, presentations)))?;
         self.settle()?;
