@@ -23,9 +23,7 @@ fn main() -> Result<()> {
     let source = Source::open("stories260k")?;
     let host = source.load()?;
     let settings = Settings::new(&source.config);
-    let layers = [settings.wake_layer, settings.sleep_layer];
-    let statistics =
-        Statistics::collect(&host, layers, settings.samples, &built_in_prompts(), 1, &mut |_| (), &AtomicBool::new(false))?;
+    let statistics = Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
     let mut learner = Learner::new(&host, &settings, &statistics)?;
     for day in 1..=8 {
         let adapter = learner.adapter()?;
@@ -34,17 +32,8 @@ fn main() -> Result<()> {
         let liked = ACTIONS[best] == LIKED;
         let shown: Vec<String> = ACTIONS.iter().zip(&chances).map(|(a, p)| format!("{a} {:.1e}", p)).collect();
         println!("day {day}: {} -> {} ({})", shown.join(", "), ACTIONS[best], if liked { "liked" } else { "not liked" });
-        let experience = Experience {
-            id: format!("day-{day}"),
-            user: Some("tom".into()),
-            prompt: QUESTION.into(),
-            answer: ACTIONS[best].into(),
-            outcome: if liked { Outcome::Success } else { Outcome::Failure },
-            subject: Some("Tom".into()),
-            time: None,
-            tags: vec!["food".into()],
-            supersedes: None,
-        };
+        let outcome = if liked { Outcome::Success } else { Outcome::Failure };
+        let experience = Experience::new(&format!("day-{day}"), QUESTION, ACTIONS[best], outcome);
         learner.wake(&experience)?;
         if liked {
             println!("learned what is liked after {day} days");

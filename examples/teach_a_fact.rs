@@ -20,21 +20,12 @@ fn main() -> Result<()> {
     let host = source.load()?;
     let settings = Settings::new(&source.config);
     // What the model should go on doing as before, collected once from its own samples and some prompts.
-    let layers = [settings.wake_layer, settings.sleep_layer];
-    let statistics =
-        Statistics::collect(&host, layers, settings.samples, &built_in_prompts(), 1, &mut |_| (), &AtomicBool::new(false))?;
+    let statistics = Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
     let mut learner = Learner::new(&host, &settings, &statistics)?;
 
     let fact = Experience {
-        id: "name".into(),
-        user: None,
-        prompt: "The name of the dog was".into(),
-        answer: "Max".into(),
-        outcome: Outcome::Success,
         subject: Some("the dog".into()),
-        time: None,
-        tags: vec![],
-        supersedes: None,
+        ..Experience::new("name", "The name of the dog was", "Max", Outcome::Success)
     };
     let others = ["The name of the cat was", "Once upon a time, there was a"];
     println!("before:");

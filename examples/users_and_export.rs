@@ -22,9 +22,7 @@ fn main() -> Result<()> {
     let source = Source::open("stories260k")?;
     let host = source.load()?;
     let settings = Settings::new(&source.config);
-    let layers = [settings.wake_layer, settings.sleep_layer];
-    let statistics =
-        Statistics::collect(&host, layers, settings.samples, &built_in_prompts(), 1, &mut |_| (), &AtomicBool::new(false))?;
+    let statistics = Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
     let base = Base::of(&source)?;
     let folder = Path::new("out/users");
     std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
@@ -32,17 +30,7 @@ fn main() -> Result<()> {
     for (user, name) in [("ann", "Max"), ("ben", "Spot")] {
         // A memory a user; the model itself is never changed.
         let mut learner = Learner::new(&host, &settings, &statistics)?;
-        learner.wake(&Experience {
-            id: "dog".into(),
-            user: Some(user.into()),
-            prompt: PROMPT.into(),
-            answer: name.into(),
-            outcome: Outcome::Success,
-            subject: Some("the dog".into()),
-            time: None,
-            tags: vec![],
-            supersedes: None,
-        })?;
+        learner.wake(&Experience::new("dog", PROMPT, name, Outcome::Success))?;
         let path = folder.join(user);
         let options = Options { force: true, ..Options::new(Format::Peft) };
         let report = export::export(&learner.adapter()?, &[], &host.decoder, &base, &options, &path)?;

@@ -91,6 +91,13 @@ impl Stream {
         }
     }
 
+    /// A random order of `items` (Fisher & Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i as u32 + 1) as usize);
+        }
+    }
+
     /// Standard normal (Box-Muller, one of the pair).
     #[inline]
     pub fn normal(&mut self) -> f64 {

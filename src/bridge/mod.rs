@@ -28,6 +28,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tokenizer::Tokenizer;
 use weights::Tensors;
 
@@ -50,6 +51,8 @@ pub struct Source {
     pub config: Config,
     tensors: Tensors,
     vocabulary: Vocabulary,
+    /// Once it was asked for.
+    fingerprint: OnceLock<String>,
 }
 
 /// How a model is stored.
@@ -167,7 +170,7 @@ impl Source {
 
     fn checked(name: &str, format: Format, config: Config, tensors: Tensors, vocabulary: Vocabulary) -> Result<Source> {
         tensors.check(&config)?;
-        Ok(Source { name: name.into(), format, config, tensors, vocabulary })
+        Ok(Source { name: name.into(), format, config, tensors, vocabulary, fingerprint: OnceLock::new() })
     }
 
     /// Numbers in the model, each weight counted once.
@@ -176,12 +179,16 @@ impl Source {
     }
 
     /// MD5, in hexadecimal, of the configuration and of all weights as stored: what an adapter names its model by. The same
-    /// for one file and for several, and for a copy elsewhere.
+    /// for one file and for several, and for a copy elsewhere. Reads all weights the first time.
     pub fn fingerprint(&self) -> Result<String> {
+        if let Some(known) = self.fingerprint.get() {
+            return Ok(known.clone());
+        }
         let mut digest = Md5::new();
         digest.update(self.config.canonical());
         self.tensors.raw(&mut |bytes| digest.update(bytes))?;
-        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        let sum: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(self.fingerprint.get_or_init(|| sum).clone())
     }
 
     /// Reads the tokenizer.

@@ -35,21 +35,35 @@ struct ConvertArguments {
     /// Adapter, and what to multiply it with; may be repeated
     #[arg(long, value_name = "PATH[:SCALE]", required = true, value_parser = choice)]
     adapter: Vec<Choice>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Where an adapter is written, and how.
+#[derive(Args)]
+pub struct Target {
     /// peft, gguf, mlx or vllm-dir
     #[arg(long, value_name = "FORMAT")]
-    format: String,
+    pub format: String,
     /// Terms of each layer at most; all of them when left out
     #[arg(long, value_name = "R")]
-    rank: Option<usize>,
+    pub rank: Option<usize>,
     /// Folder to write, or file for gguf
     #[arg(long, value_name = "PATH")]
-    out: PathBuf,
+    pub out: PathBuf,
     /// Replace what is there
     #[arg(long)]
-    force: bool,
+    pub force: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
+}
+
+impl Target {
+    /// Checked before anything is read.
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options { rank: self.rank, force: self.force, ..Options::new(Format::named(&self.format)?) })
+    }
 }
 
 /// An adapter on disk and its factor.
@@ -102,14 +116,13 @@ fn runs(layers: &[usize]) -> String {
 }
 
 fn convert(arguments: &ConvertArguments) -> Result<()> {
-    let format = Format::named(&arguments.format)?;
+    let options = arguments.target.options()?;
     let source = Source::open(&arguments.model)?;
     let base = Base::of(&source)?;
     let sum = export::load(&arguments.adapter, &base)?;
     let host = source.load()?;
-    let options = Options { rank: arguments.rank, force: arguments.force, ..Options::new(format) };
-    let report = export::export(&sum, &[], &host.decoder, &base, &options, &arguments.out)?;
-    if arguments.json {
+    let report = export::export(&sum, &[], &host.decoder, &base, &options, &arguments.target.out)?;
+    if arguments.target.json {
         super::json(&report)?
     } else {
         written(&report)

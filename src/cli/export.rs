@@ -1,10 +1,10 @@
 //! `sharpwave export`: what a memory holds, as an adapter for another program.
 
-use super::adapter::written;
+use super::adapter::{Target, written};
 use super::learn::model_of;
 use clap::Args;
 use sharpwave::error::{Error, Result};
-use sharpwave::export::{self, Base, Fact, Format, Options};
+use sharpwave::export::{self, Base, Fact, Options};
 use sharpwave::memory::Engram;
 use sharpwave::memory::keeper::Keeper;
 use sharpwave::memory::store::Store;
@@ -19,28 +19,15 @@ pub struct ExportArguments {
     /// Model folder or GGUF file, where it is not where the memory was made with it
     #[arg(long, value_name = "PATH")]
     model: Option<String>,
-    /// peft, gguf, mlx or vllm-dir
-    #[arg(long, value_name = "FORMAT")]
-    format: String,
-    /// Terms of each layer at most; all of them when left out
-    #[arg(long, value_name = "R")]
-    rank: Option<usize>,
-    /// Folder to write, or file for gguf
-    #[arg(long, value_name = "PATH")]
-    out: PathBuf,
-    /// Replace what is there
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    target: Target,
     /// Write although facts are lost at this rank; they are named
     #[arg(long)]
     lossy: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 pub fn export(a: &ExportArguments) -> Result<ExitCode> {
-    let format = Format::named(&a.format)?;
+    let options = a.target.options()?;
     let store = Store::open(&a.memory)?;
     let source = model_of(&store, a.model.as_deref())?;
     let host = source.load()?;
@@ -59,10 +46,10 @@ pub fn export(a: &ExportArguments) -> Result<ExitCode> {
         .take(4)
         .map(|e| host.begin(&e.experience.prompt))
         .collect::<Result<_>>()?;
-    let options = Options { rank: a.rank, force: a.force, lossy: a.lossy, prompts, ..Options::new(format) };
+    let options = Options { lossy: a.lossy, prompts, ..options };
     let base = Base::of(&source)?;
-    let report = export::export(&keeper.learner.adapter()?, &facts, &host.decoder, &base, &options, &a.out)?;
-    if a.json {
+    let report = export::export(&keeper.learner.adapter()?, &facts, &host.decoder, &base, &options, &a.target.out)?;
+    if a.target.json {
         super::json(&report)?
     } else {
         written(&report);

@@ -106,11 +106,10 @@ pub fn statistics(
     bar: &Bar,
     stop: &AtomicBool,
 ) -> Result<Statistics> {
-    let layers = [settings.wake_layer, settings.sleep_layer];
     let mut tell = |done: f64| bar.phase("reading what to protect", done);
     let folder = protect::cache_folder();
     let fingerprint = source.fingerprint()?;
-    Statistics::cached(&folder, &fingerprint, host, layers, settings.samples, prompts, settings.seed, &mut tell, stop)
+    Statistics::cached(&folder, &fingerprint, host, settings, prompts, &mut tell, stop)
 }
 
 pub fn learn(a: &LearnArguments) -> Result<ExitCode> {

@@ -26,17 +26,8 @@ pub struct Case {
 impl Case {
     /// The case as something that happened.
     pub fn experience(&self, outcome: Outcome) -> Experience {
-        Experience {
-            id: format!("case-{}", self.case_id),
-            user: None,
-            prompt: self.prompt.clone(),
-            answer: self.target_new.clone(),
-            outcome,
-            subject: Some(self.subject.clone()),
-            time: None,
-            tags: Vec::new(),
-            supersedes: None,
-        }
+        let id = format!("case-{}", self.case_id);
+        Experience { subject: Some(self.subject.clone()), ..Experience::new(&id, &self.prompt, &self.target_new, outcome) }
     }
 }
 
@@ -61,9 +52,7 @@ pub fn read(path: &Path) -> Result<Vec<Case>> {
 pub fn choose(all: &[Case], n: usize, seed: u64) -> Result<Vec<Case>> {
     let mut stream = Stream::new(key(seed, 0), Purpose::Encoder, 0, 7);
     let mut order: Vec<usize> = (0..all.len()).collect();
-    for i in (1..order.len()).rev() {
-        order.swap(i, stream.below(i as u32 + 1) as usize);
-    }
+    stream.shuffle(&mut order);
     let mut chosen: Vec<Case> = Vec::new();
     for i in order {
         if chosen.len() < n && chosen.iter().all(|c| c.prompt != all[i].prompt) {

@@ -11,11 +11,11 @@ use crate::memory::area::Fact;
 use crate::memory::contrast;
 use crate::memory::experience::{Experience, Outcome};
 use crate::memory::learner::Learner;
-use crate::memory::protect::{Statistics, subject_end};
+use crate::memory::protect::{Statistics, go_on, subject_end};
 use crate::memory::settings::{Coding, Settings};
 use crate::rng::{Purpose, Stream, key};
 use serde::Serialize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// A way to make a model know facts.
@@ -152,13 +152,6 @@ impl<'a> Bench<'a> {
         Learner::new(self.host, &settings, self.statistics)
     }
 
-    fn checked(&self) -> Result<()> {
-        match self.stop.load(Ordering::Relaxed) {
-            false => Ok(()),
-            true => Err(Error::Run { message: "stopped".into(), remedy: "start again when there is time".into() }),
-        }
-    }
-
     /// Every method on `n` cases chosen by a seed.
     pub fn edits(&self, all: &[Case], n: usize, seed: u64, methods: &[Method], tell: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
         let chosen = cases::choose(all, n, seed)?;
@@ -198,7 +191,7 @@ impl<'a> Bench<'a> {
         };
         let mut learner = self.learner(coding, method == Method::ShuffledReward)?;
         for case in chosen {
-            self.checked()?;
+            go_on(self.stop)?;
             let experience = case.experience(Outcome::Success);
             let done = match method {
                 Method::Sleep | Method::WakeAndSleep | Method::ShuffledReward => {
@@ -260,7 +253,7 @@ impl<'a> Bench<'a> {
         let started = Instant::now();
         let mut pause = 0.0;
         for (i, case) in chosen.iter().enumerate() {
-            self.checked()?;
+            go_on(self.stop)?;
             refusals += usize::from(refused(learner.wake(&case.experience(Outcome::Success)).map(|_| ()))?);
             tell(i + 1);
             if (i + 1) % 50 == 0 || i + 1 == n {
@@ -295,7 +288,7 @@ impl<'a> Bench<'a> {
         let unedited = Answers::logits(self.host, (), &chosen, false)?;
         let mut learner = self.learner(self.settings.coding, false)?;
         for case in &chosen {
-            self.checked()?;
+            go_on(self.stop)?;
             refused(learner.wake(&case.experience(Outcome::Success)).map(|_| ()))?;
         }
         let before = Answers::logits(self.host, &learner.adapter()?, &chosen, false)?;
@@ -304,7 +297,7 @@ impl<'a> Bench<'a> {
         let mut report = Forget { seed, facts: n, forgotten, others: 0.0, own: 0.0, ea: [0.0; 3] };
         let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         for i in (0..forgotten).map(|f| f * n / forgotten) {
-            self.checked()?;
+            go_on(self.stop)?;
             let id = chosen[i].experience(Outcome::Success).id;
             learner.forget(&id)?;
             let after = Answers::logits(self.host, &learner.adapter()?, &chosen, false)?;
@@ -328,7 +321,7 @@ impl<'a> Bench<'a> {
         let mut learner = self.learner(self.settings.coding, false)?;
         let mut actions = Vec::new();
         for (i, case) in chosen.iter().enumerate() {
-            self.checked()?;
+            go_on(self.stop)?;
             let action = top(unedited.row(i, 0));
             let answer = self.host.tokenizer.decode(&[action])?;
             let experience = Experience { answer, ..case.experience(Outcome::Failure) };

@@ -82,8 +82,8 @@ impl Area {
     /// The key cannot be told from an earlier one, or a number is none; nothing is changed then.
     pub fn write(&mut self, fact: Fact, spikes: Option<(&mut Hippocampus, usize)>) -> Result<Engram> {
         let reading = self.memory.read(fact.key);
-        let known = if fact.adds { self.memory.recall(&reading.whitened) } else { vec![0.0; self.outputs] };
-        let value: Vec<f32> = fact.value.iter().zip(&known).map(|(v, k)| v + k).collect();
+        let known = self.known(&reading, fact.adds);
+        let value = sum(fact.value, &known);
         let (trace, value) = match spikes {
             None => (Vec::new(), value),
             Some((layer, presentations)) => layer.learn(&self.memory, &reading, &value, presentations)?,
@@ -102,6 +102,11 @@ impl Area {
         Ok(engram)
     }
 
+    /// What a value at this key comes on top of.
+    fn known(&self, reading: &Reading, adds: bool) -> Vec<f32> {
+        if adds { self.memory.recall(&reading.whitened) } else { vec![0.0; self.outputs] }
+    }
+
     /// Guards keys (any number x inputs) whose outputs should not change, on behalf of the last engram: it is given back with them.
     pub fn guard(&mut self, keys: &[f32]) -> Option<&Engram> {
         self.memory.guard(keys);
@@ -114,8 +119,7 @@ impl Area {
     pub fn restore(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
         engrams.into_iter().try_for_each(|engram| {
             let reading = self.memory.read(&engram.key);
-            let known = if engram.adds { self.memory.recall(&reading.whitened) } else { vec![0.0; self.outputs] };
-            let value: Vec<f32> = engram.value.iter().zip(&known).map(|(v, k)| v + k).collect();
+            let value = sum(&engram.value, &self.known(&reading, engram.adds));
             put(&mut self.memory, &reading, &engram.trace, &value)?;
             self.memory.guard(&engram.guards);
             self.engrams.push(engram);
@@ -158,6 +162,10 @@ impl Area {
         let (a, b) = self.memory.factors();
         (rank > 0).then_some(LowRank { rank, a, b, scale: 1.0 })
     }
+}
+
+fn sum(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
 fn put(memory: &mut LinearMemory, reading: &Reading, trace: &[f32], value: &[f32]) -> Result<()> {

@@ -68,7 +68,7 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answ
 
     let mut seen = Recorder::new(&[site(layer)], &[layer + 1]);
     let mut cache = [decoder.cache()];
-    let output = decoder.forward(&mut cache, &[&asked], Logits::All, &mut (&mut hooks, &mut seen))?;
+    let output = decoder.forward(&mut cache, &[&asked], Logits::Tail(n), &mut (&mut hooks, &mut seen))?;
     let mut context = Recorder::new(&[], &[layer + 1]);
     decoder.forward_until(layer + 1, &mut [decoder.cache()], &[&told], &mut (&mut hooks, &mut context))?;
 
@@ -88,7 +88,7 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answ
         let (residual, wanted) = (row(&before, here, width), row(&after, there, width));
         Contrast {
             token: answer_tokens[t],
-            surprise: surprise(output.row(here), answer_tokens[t]),
+            surprise: surprise(output.row(t), answer_tokens[t]),
             key: row(&record.input, here, inputs),
             value: wanted.iter().zip(&residual).map(|(w, r)| w - r).collect(),
             residual,
@@ -96,7 +96,7 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &str, answ
     });
     let [mut cache] = cache;
     cache.rewind(layer + 1, start.len() - 1)?;
-    let logits = output.row(start.len() - 1).to_vec();
+    let logits = output.row(0).to_vec();
     Ok(Sight { tokens: tokens.collect(), others: record.input[..(start.len() - 1) * inputs].to_vec(), logits, layer, cache })
 }
 
@@ -110,7 +110,8 @@ pub fn key_at(host: &Host, mut hooks: impl Hooks, layer: usize, tokens: &[u32], 
     Ok(record.input[position * inputs..(position + 1) * inputs].to_vec())
 }
 
-fn unseen() -> Error {
+/// A hook that was not called.
+pub(super) fn unseen() -> Error {
     Error::Run { message: "the decoder passed a layer without a word".into(), remedy: "report this".into() }
 }
 

@@ -72,9 +72,7 @@ impl Entry {
     /// What stays of it when it is forgotten: id, time, tags and its place in the order.
     pub(super) fn forgotten(self) -> Entry {
         let Experience { id, time, tags, .. } = self.experience;
-        let (prompt, answer) = (String::new(), String::new());
-        let outcome = Outcome::Reward(0.0);
-        let experience = Experience { id, user: None, prompt, answer, outcome, subject: None, time, tags, supersedes: None };
+        let experience = Experience { time, tags, ..Experience::new(&id, "", "", Outcome::Reward(0.0)) };
         Entry { stage: Stage::Forgotten, arrived: self.arrived, ..Entry::new(experience) }
     }
 }

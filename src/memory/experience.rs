@@ -76,6 +76,12 @@ impl Flaw {
 pub const LONGEST_ID: usize = 200;
 
 impl Experience {
+    /// What can be said in any case; the rest is left out.
+    pub fn new(id: &str, prompt: &str, answer: &str, outcome: Outcome) -> Experience {
+        let (id, prompt, answer) = (id.into(), prompt.into(), answer.into());
+        Experience { id, user: None, prompt, answer, outcome, subject: None, time: None, tags: Vec::new(), supersedes: None }
+    }
+
     /// The id of an experience that came without one: 12 hex digits of the MD5 of user, prompt and answer.
     pub fn derived_id(user: Option<&str>, prompt: &str, answer: &str) -> String {
         let digest = Md5::digest([user.unwrap_or(""), prompt, answer].join("\0"));

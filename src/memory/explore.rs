@@ -2,19 +2,18 @@
 //! modulated Hebbian learning: the spiking of a noise population moves the residual, and its trace is reinforced by the difference
 //! of reward between a move and its opposite. No gradient. Knows the decoder and the noise; no memory.
 
-use super::contrast::surprise;
+use super::cells::{self, Counts};
+use super::contrast::{surprise, unseen};
 use super::settings::Exploration;
 use crate::bridge::Host;
 use crate::bridge::decoder::{Cache, Logits};
 use crate::bridge::hooks::{Hooks, Recorder};
-use crate::engine::{Engine, Sink, Spike};
-use crate::error::{Error, Result};
+use crate::engine::Engine;
+use crate::error::Result;
 use crate::learning::associative::dot;
 use crate::learning::local::times;
-use crate::network::{Cell, Network, Population, Values};
-use crate::run::{self, Silent};
+use crate::network::{Cell, Values};
 use crate::stimulus::SpikeSource;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Floor of the noise, in units of the largest deviation of a code.
@@ -46,39 +45,21 @@ impl Noise {
             largest => FLOOR * largest,
         };
         moves.extend((0..width * width).map(|i| if i % (width + 1) == 0 { floor } else { 0.0 }));
-        let cells = moves.len() / width;
+        let count = moves.len() / width;
         let rate = Values::Uniform(1000.0);
-        let net = Network {
-            dt: 1.0,
-            seed,
-            stimulus_seed: seed,
-            populations: vec![Population {
-                name: "noise".into(),
-                first: 0,
-                n: cells as u32,
-                cell: Cell::Source(SpikeSource::Poisson { rate, start: 0.0, stop: f64::INFINITY }),
-                positions: None,
-                extent: [1.0, 1.0],
-                record_spikes: None,
-            }],
-            projections: vec![],
-            drives: vec![],
-            probes: vec![],
-            modulators: vec![],
-            homeostasis: vec![],
-        };
-        let engine = run::engine(&Arc::new(net), "cpu", 1, &run::Options::default(), &Silent)?;
-        Ok(Noise { engine, counts: Counts(vec![0.0; cells]), moves, width })
+        let cell = Cell::Source(SpikeSource::Poisson { rate, start: 0.0, stop: f64::INFINITY });
+        let engine = cells::engine("cpu", seed, vec![("noise", count, cell)])?;
+        Ok(Noise { engine, counts: Counts(vec![0; count]), moves, width })
     }
 
     /// `count` moves of length `length`: count x width.
     fn draw(&mut self, count: usize, length: f32) -> Result<Vec<f32>> {
         let mut spikes = Vec::with_capacity(count * self.counts.0.len());
         for _ in 0..count {
-            // What the cells do beyond their mean.
-            self.counts.0.fill(-(WINDOW as f32));
+            self.counts.0.fill(0);
             self.engine.advance(WINDOW, &mut self.counts)?;
-            spikes.extend_from_slice(&self.counts.0);
+            // What the cells do beyond their mean.
+            spikes.extend(self.counts.0.iter().map(|n| *n as f32 - WINDOW as f32));
         }
         let mut moves = times(&spikes, &self.moves, self.counts.0.len(), self.width);
         for each in moves.chunks_exact_mut(self.width) {
@@ -86,18 +67,6 @@ impl Noise {
             each.iter_mut().for_each(|x| *x *= by);
         }
         Ok(moves)
-    }
-}
-
-struct Counts(Vec<f32>);
-
-impl Sink for Counts {
-    fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
-        spikes.iter().for_each(|s| self.0[s.id as usize] += 1.0);
-        Ok(())
-    }
-    fn sample(&mut self, _: usize, _: f64, _: &[f32]) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -133,9 +102,8 @@ impl<'a> Stage<'a> {
         let all = [tokens, &answer[..answer.len() - 1]].concat();
         let mut cache = [decoder.cache()];
         decoder.forward_until(layer + 1, &mut cache, &[&all], &mut (&mut hooks, &mut seen))?;
-        let lost = || Error::Run { message: "the decoder passed a layer without a word".into(), remedy: "report this".into() };
-        let (_, _, rows) = seen.residuals.pop().ok_or_else(lost)?;
-        let record = seen.linears.pop().ok_or_else(lost)?;
+        let (_, _, rows) = seen.residuals.pop().ok_or_else(unseen)?;
+        let record = seen.linears.pop().ok_or_else(unseen)?;
         let (width, inputs) = (decoder.config.width, record.input.len() / all.len());
         let key = record.input[position * inputs..(position + 1) * inputs].to_vec();
         if position > 0 {

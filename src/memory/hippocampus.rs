@@ -10,16 +10,10 @@
 //! counts, so coding noise does not reach other facts; the postsynaptic population sees what is missing anew in every presentation, so
 //! coding noise in the value averages out (a delta rule).
 
-use crate::engine::{Engine, Sink, Snapshot, Spike};
+use super::cells::{self, Counts};
+use crate::engine::{Engine, Snapshot};
 use crate::error::Result;
 use crate::learning::associative::{LinearMemory, Reading};
-use crate::model::library::Library;
-use crate::network::{Cell, Network, NeuronInstance, Population};
-use crate::run::{self, Silent};
-use std::sync::Arc;
-
-/// ms a step.
-const DT: f64 = 1.0;
 
 /// The two populations on an engine.
 pub struct Hippocampus {
@@ -39,30 +33,8 @@ impl Hippocampus {
     /// Populations for keys of `inputs` and values of `outputs` numbers; `steps` ms an episode, which is also the number of
     /// levels that a number's size is told by. `engine` is "cpu" or "gpu".
     pub fn new(inputs: usize, outputs: usize, steps: usize, engine: &str) -> Result<Hippocampus> {
-        let model = Library::built_in()?.neuron("if_soft_reset")?;
-        let instance = NeuronInstance::new(&model, &[], DT)?;
-        let slope = model.states.iter().position(|s| s.name == "slope").unwrap_or(1);
-        let population = |name: &str, first: usize, n: usize| Population {
-            name: name.into(),
-            first: first as u32,
-            n: n as u32,
-            cell: Cell::Neuron(instance.clone()),
-            positions: None,
-            extent: [1.0, 1.0],
-            record_spikes: None,
-        };
-        let net = Arc::new(Network {
-            dt: DT,
-            seed: 0,
-            stimulus_seed: 0,
-            populations: vec![population("pre", 0, 2 * inputs), population("post", 2 * inputs, 2 * outputs)],
-            projections: vec![],
-            drives: vec![],
-            probes: vec![],
-            modulators: vec![],
-            homeostasis: vec![],
-        });
-        let mut engine = run::engine(&net, engine, 1, &run::Options::default(), &Silent)?;
+        let (cell, slope) = cells::integrator()?;
+        let mut engine = cells::engine(engine, 0, vec![("pre", 2 * inputs, cell.clone()), ("post", 2 * outputs, cell)])?;
         let start = engine.snapshot()?;
         let counts = Counts(vec![0; 2 * (inputs + outputs)]);
         Ok(Hippocampus { engine, start, slope, counts, inputs, outputs, steps: steps as u64, spikes: 0 })
@@ -118,24 +90,12 @@ impl Hippocampus {
     }
 }
 
-/// Spikes by neuron.
-struct Counts(Vec<u32>);
-
-impl Sink for Counts {
-    fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
-        spikes.iter().for_each(|s| self.0[s.id as usize] += 1);
-        Ok(())
-    }
-    fn sample(&mut self, _: usize, _: f64, _: &[f32]) -> Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::learning::associative::Prior;
     use crate::rng::{Purpose, Stream, key};
+    use std::sync::Arc;
 
     fn normals(n: usize, sub: u32) -> Vec<f32> {
         let mut stream = Stream::new(key(4, 0), Purpose::Encoder, 0, sub);

@@ -11,7 +11,6 @@ use super::settings::Settings;
 use super::store::{Meta, Store, VERSION};
 use crate::bridge::{Host, Source};
 use crate::error::{Error, Result};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -27,7 +26,6 @@ const CODES: &str = "codes";
 pub struct Keeper<'a> {
     pub store: Store,
     pub learner: Learner<'a>,
-    host: &'a Host,
 }
 
 /// What came of an experience that was brought to a memory.
@@ -93,15 +91,7 @@ impl<'a> Keeper<'a> {
         };
         let mut learner = Learner::new(host, &settings, &statistics)?;
         learner.restore(store.engrams()?)?;
-        Ok(Keeper { store, learner, host })
-    }
-
-    /// Opens the memory of a folder.
-    pub fn open(folder: &Path, source: &Source, host: &'a Host) -> Result<Keeper<'a>> {
-        let store = Store::open(folder)?;
-        store.check_model(&source.fingerprint()?)?;
-        let name = folder.display().to_string();
-        Keeper::new(store, host, |_| Err(Error::input(format!("the memory {name} is empty"), "learn something first")))
+        Ok(Keeper { store, learner })
     }
 
     /// Learns an experience, or says why not; either way it is kept. One that is there already is left as it is.
@@ -216,14 +206,10 @@ impl<'a> Keeper<'a> {
         slept.seconds = started.elapsed().as_secs_f64();
         Ok(slept)
     }
-
-    pub fn host(&self) -> &Host {
-        self.host
-    }
 }
 
 fn kept_statistics(store: &Store, settings: &Settings) -> Result<Option<Statistics>> {
-    let layers = [settings.wake_layer, settings.sleep_layer];
+    let layers = settings.layers();
     let numbers = |layer: usize, name: &str| store.statistics(site(layer), name);
     let (Some(late), Some(early)) = (numbers(layers[0], MOMENT)?, numbers(layers[1], MOMENT)?) else { return Ok(None) };
     let first = [numbers(layers[0], FIRST)?.unwrap_or_default(), numbers(layers[1], FIRST)?.unwrap_or_default()];

@@ -34,7 +34,7 @@ impl<'a> Learner<'a> {
     pub fn new(host: &'a Host, settings: &Settings, statistics: &Statistics) -> Result<Learner<'a>> {
         let config = &host.decoder.config;
         settings.check(config)?;
-        if statistics.layers != [settings.wake_layer, settings.sleep_layer] {
+        if statistics.layers != settings.layers() {
             return Err(Error::input("statistics of other layers than those that learn", "collect them for these settings"));
         }
         let (outputs, inputs) = config.shape(site(0).linear);

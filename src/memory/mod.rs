@@ -7,6 +7,7 @@
 //! ```
 
 pub mod area;
+mod cells;
 pub mod contrast;
 pub mod entry;
 pub mod experience;

@@ -2,6 +2,7 @@
 //! like. From the model's own samples, from texts, and from prompts whose ends and subjects count more. Kept in a file a model.
 
 use super::contrast::site;
+use super::settings::Settings;
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::{Hooks, Linear, Row, Site};
@@ -85,9 +86,7 @@ pub fn built_in_prompts() -> Vec<Prompt> {
         })
         .collect();
     let mut stream = Stream::new(key(0, 0), Purpose::Encoder, 0, 11);
-    for i in (1..prompts.len()).rev() {
-        prompts.swap(i, stream.below(i as u32 + 1) as usize);
-    }
+    stream.shuffle(&mut prompts);
     prompts
 }
 
@@ -142,16 +141,16 @@ impl Statistics {
         Ok(Arc::new(Prior::new(&moment, floor)?))
     }
 
-    /// From `samples` tokens of the model's own and from prompts. `stop` ends it with an error; `tell` hears the part done.
+    /// Of the layers of `settings`, from as many tokens of the model's own as they say and from prompts. `stop` ends it with an
+    /// error; `tell` hears the part done.
     pub fn collect(
         host: &Host,
-        layers: [usize; 2],
-        samples: usize,
+        settings: &Settings,
         prompts: &[Prompt],
-        seed: u64,
         tell: &mut dyn FnMut(f64),
         stop: &AtomicBool,
     ) -> Result<Statistics> {
+        let (layers, samples, seed) = (settings.layers(), settings.samples, settings.seed);
         let config = &host.decoder.config;
         let (_, inputs) = config.shape(Linear::Down);
         let mut gather = Gather {
@@ -167,16 +166,13 @@ impl Statistics {
         };
         let rounds = samples.div_ceil(SAMPLE * SAMPLE);
         let all = (rounds + prompts.len().div_ceil(TOGETHER)).max(1) as f64;
-        let stopped = || Error::Run { message: "stopped".into(), remedy: "start again when there is time".into() };
         for round in 0..rounds {
             let sequences = SAMPLE.min((samples - round * SAMPLE * SAMPLE).div_ceil(SAMPLE));
             draw(host, sequences, seed, round, &mut gather, stop)?;
             tell((round + 1) as f64 / all);
         }
         for (i, some) in prompts.chunks(TOGETHER).enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Err(stopped());
-            }
+            go_on(stop)?;
             let tokens: Vec<Vec<u32>> = some.iter().map(|p| host.begin(&p.prompt)).collect::<Result<_>>()?;
             gather.weights.clear();
             for (prompt, tokens) in some.iter().zip(&tokens) {
@@ -199,18 +195,16 @@ impl Statistics {
     }
 
     /// Those of a file if it has them, else collected and kept there. The name says model and sources.
-    #[expect(clippy::too_many_arguments, reason = "what to collect, and who hears of it")]
     pub fn cached(
         folder: &Path,
         fingerprint: &str,
         host: &Host,
-        layers: [usize; 2],
-        samples: usize,
+        settings: &Settings,
         prompts: &[Prompt],
-        seed: u64,
         tell: &mut dyn FnMut(f64),
         stop: &AtomicBool,
     ) -> Result<Statistics> {
+        let (layers, samples, seed) = (settings.layers(), settings.samples, settings.seed);
         let mut digest = Md5::new();
         digest.update(format!("1 {fingerprint} {layers:?} {samples} {seed}"));
         prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\n", p.prompt, p.subject)));
@@ -222,7 +216,7 @@ impl Statistics {
         {
             return Ok(statistics);
         }
-        let statistics = Statistics::collect(host, layers, samples, prompts, seed, tell, stop)?;
+        let statistics = Statistics::collect(host, settings, prompts, tell, stop)?;
         std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
         statistics.state().save(&path)?;
         Ok(statistics)
@@ -245,7 +239,15 @@ impl Statistics {
         let first = |name: &str| state.get::<f32>(name, inputs).map(<[f32]>::to_vec);
         let first = [first("first.late")?, first("first.early")?];
         let codes = state.any("codes")?.to_vec();
-        Ok(Statistics { layers, moments: [moment("late")?, moment("early")?], inputs, first, codes })
+        Statistics::from_parts(layers, [moment("late")?, moment("early")?], first, codes)
+    }
+}
+
+/// An error once `stop` is set.
+pub fn go_on(stop: &AtomicBool) -> Result<()> {
+    match stop.load(Ordering::Relaxed) {
+        false => Ok(()),
+        true => Err(Error::Run { message: "stopped".into(), remedy: "start again when there is time".into() }),
     }
 }
 
@@ -266,9 +268,7 @@ fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gat
     let mut tokens = vec![start; sequences];
     gather.weights.clear();
     for _ in 0..SAMPLE.min(decoder.config.context) {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Run { message: "stopped".into(), remedy: "start again when there is time".into() });
-        }
+        go_on(stop)?;
         let slices: Vec<&[u32]> = tokens.iter().map(std::slice::from_ref).collect();
         let output = decoder.forward(&mut caches, &slices, Logits::Last, gather)?;
         for (i, (token, sampler)) in tokens.iter_mut().zip(&mut samplers).enumerate() {

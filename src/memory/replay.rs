@@ -1,13 +1,10 @@
 //! Which experience is replayed next: a population with a cell an experience, driven by surprise, outcome and recency; whichever fires
 //! first is replayed first, and those driven more fire more often. Knows numbers and spikes; no text.
 
+use super::cells;
 use crate::engine::{Engine, Sink, Snapshot, Spike};
 use crate::error::Result;
-use crate::model::library::Library;
-use crate::network::{Cell, Network, NeuronInstance, Population};
-use crate::run::{self, Silent};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// Drive of the strongest cell, thresholds a ms.
 const STRONGEST: f32 = 0.25;
@@ -44,30 +41,8 @@ pub struct Replay {
 
 impl Replay {
     pub fn new(cues: &[Cue]) -> Result<Replay> {
-        let model = Library::built_in()?.neuron("if_soft_reset")?;
-        let instance = NeuronInstance::new(&model, &[], 1.0)?;
-        let slope = model.states.iter().position(|s| s.name == "slope").unwrap_or(1);
-        let population = Population {
-            name: "replay".into(),
-            first: 0,
-            n: cues.len().max(1) as u32,
-            cell: Cell::Neuron(instance),
-            positions: None,
-            extent: [1.0, 1.0],
-            record_spikes: None,
-        };
-        let net = Network {
-            dt: 1.0,
-            seed: 0,
-            stimulus_seed: 0,
-            populations: vec![population],
-            projections: vec![],
-            drives: vec![],
-            probes: vec![],
-            modulators: vec![],
-            homeostasis: vec![],
-        };
-        let mut engine = run::engine(&Arc::new(net), "cpu", 1, &run::Options::default(), &Silent)?;
+        let (cell, slope) = cells::integrator()?;
+        let mut engine = cells::engine("cpu", 0, vec![("replay", cues.len().max(1), cell)])?;
         let strongest = cues.iter().map(|c| c.drive()).fold(f32::MIN_POSITIVE, f32::max);
         let mut start = engine.snapshot()?;
         for (word, cue) in start.states[0][slope].iter_mut().zip(cues) {

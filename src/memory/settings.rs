@@ -91,6 +91,11 @@ impl Settings {
         }
     }
 
+    /// The layers that learn: awake, asleep.
+    pub fn layers(&self) -> [usize; 2] {
+        [self.wake_layer, self.sleep_layer]
+    }
+
     /// These settings with some changed: `name=value`, with `sleep.` before those of sleep; values as in JSON.
     pub fn with(&self, changes: &[String], config: &Config) -> Result<Settings> {
         let mut json = serde_json::to_value(self).unwrap_or_default();

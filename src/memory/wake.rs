@@ -44,7 +44,7 @@ const FAILURE: [f32; 6] = [-0.5, -1.0, -1.5, -2.0, -3.0, -4.0];
 /// Where the context does not do (small models hardly read it), parts of the residual's length that the readout's own error adds.
 const READOUT: [f32; 7] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
 
-/// Learns from an experience. `hooks` is what the model has learned otherwise and keeps (asleep).
+/// Learns from an experience. `kept` is what the model has learned otherwise and keeps (asleep).
 ///
 /// # Errors
 /// An empty answer, a text beyond the context, a key that cannot be told from an earlier one; nothing is changed then.
@@ -62,15 +62,15 @@ pub fn learn(
     let signals = Signals { dopamine: reward.max(0.0), noradrenaline: (-reward).max(0.0), surprise: first.surprise };
     let mut lesson = Lesson { signals, engrams: Vec::new(), novelty: 1.0, write_s: 0.0, note: None };
     let punished = signals.noradrenaline > 0.0;
-    let known = area.recall(&first.key).value;
     let wanted: Vec<(&Contrast, Vec<f32>)> = if punished {
+        let known = area.recall(&first.key).value;
         let fall = signals.noradrenaline * settings.aversion.ln();
         vec![(first, sized(host, kept, &sight, &known, &FAILURE, |before, surprise| surprise >= before + fall)?)]
     } else {
         let unknown = sight.tokens.iter().enumerate().filter(|(_, t)| t.surprise > settings.known && signals.dopamine > 0.0);
         let enough = -settings.sure.ln();
         let value = |(i, token): (usize, &'_ Contrast)| match i {
-            0 => sized(host, kept, &sight, &vec![0.0; known.len()], &SUCCESS, |_, surprise| surprise <= enough),
+            0 => sized(host, kept, &sight, &vec![0.0; first.value.len()], &SUCCESS, |_, surprise| surprise <= enough),
             _ => Ok(token.value.clone()),
         };
         let values = unknown.clone().map(value).collect::<Result<Vec<_>>>()?;

@@ -161,9 +161,7 @@ fn shuffled(n: u32, count: usize, seed: u64) -> Vec<u32> {
         }
         let mut stream = Stream::new(rng::key(seed, 0), Purpose::Encoder, pass, 0);
         let mut once: Vec<u32> = (0..n).collect();
-        for i in (1..n).rev() {
-            once.swap(i as usize, stream.below(i + 1) as usize);
-        }
+        stream.shuffle(&mut once);
         order.extend(once.into_iter().take(count - order.len()));
     }
     order

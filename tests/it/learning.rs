@@ -113,9 +113,9 @@ fn stories() -> &'static (Source, Host, Statistics) {
         let source = Source::built_in().unwrap();
         let host = source.load().unwrap();
         let settings = Settings::new(&source.config);
-        let layers = [settings.wake_layer, settings.sleep_layer];
+        let settings = Settings { samples: 2048, ..settings };
         let prompts = &built_in_prompts()[..200];
-        let statistics = Statistics::collect(&host, layers, 2048, prompts, 1, &mut |_| (), &AtomicBool::new(false)).unwrap();
+        let statistics = Statistics::collect(&host, &settings, prompts, &mut |_| (), &AtomicBool::new(false)).unwrap();
         (source, host, statistics)
     })
 }
@@ -127,18 +127,7 @@ fn learner(coding: Coding) -> Learner<'static> {
 }
 
 fn experience(id: &str, prompt: &str, answer: &str, subject: &str, outcome: Outcome) -> Experience {
-    let subject = Some(subject.to_string());
-    Experience {
-        id: id.into(),
-        user: None,
-        prompt: prompt.into(),
-        answer: answer.into(),
-        outcome,
-        subject,
-        time: None,
-        tags: vec![],
-        supersedes: None,
-    }
+    Experience { subject: Some(subject.into()), ..Experience::new(id, prompt, answer, outcome) }
 }
 
 fn facts() -> Vec<Experience> {
@@ -336,11 +325,10 @@ fn the_real_model_learns_facts_it_did_not_know() {
     let source = Source::open(model.to_str().unwrap()).unwrap();
     let host = source.load().unwrap();
     let settings = Settings::new(&source.config).with(&["samples=0".into()], &source.config).unwrap();
-    let layers = [settings.wake_layer, settings.sleep_layer];
     let mut protect = prompts(&data.join("train.jsonl")).unwrap();
     protect.truncate(200);
     let stop = AtomicBool::new(false);
-    let statistics = Statistics::collect(&host, layers, 0, &protect, 1, &mut |_| (), &stop).unwrap();
+    let statistics = Statistics::collect(&host, &settings, &protect, &mut |_| (), &stop).unwrap();
     let all = cases::read(&data.join("val.jsonl")).unwrap();
     let bench = Bench { host: &host, settings, statistics: &statistics, stop: &stop };
     let rows = bench.edits(&all, 8, 3, &[Method::Unedited, Method::SpikingWake, Method::RandomKeys], &mut |_| ()).unwrap();

@@ -233,9 +233,7 @@ impl<'a> Samples<'a> {
 pub fn order(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
     let mut random = Stream::new(key(seed, ORDER), Purpose::Encoder, epoch, 0);
     let mut order: Vec<u32> = (0..count as u32).collect();
-    for i in (1..count).rev() {
-        order.swap(i, random.below(i as u32 + 1) as usize);
-    }
+    random.shuffle(&mut order);
     order
 }
 
