@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use sharpwave::bridge::Source;
 use sharpwave::error::Result;
-use sharpwave::export::{self, Base, Format, Info, Options, Report};
+use sharpwave::export::{self, Base, Budget, Format, Info, Options, Report};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,9 +45,10 @@ pub struct Target {
     /// peft, gguf, mlx or vllm-dir
     #[arg(long, value_name = "FORMAT")]
     pub format: String,
-    /// Terms of each layer at most; all of them when left out
-    #[arg(long, value_name = "R")]
-    pub rank: Option<usize>,
+    /// Terms of each layer at most: a number, `all` (the default), `enough` (as few as lose no fact); or of one layer, such as
+    /// layers.3.down_proj=8; may be repeated
+    #[arg(long, value_name = "[LAYER=]R")]
+    pub rank: Vec<String>,
     /// Folder to write, or file for gguf
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
@@ -62,7 +63,8 @@ pub struct Target {
 impl Target {
     /// Checked before anything is read.
     pub fn options(&self) -> Result<Options> {
-        Ok(Options { rank: self.rank, force: self.force, ..Options::new(Format::named(&self.format)?) })
+        let budget = Budget::from_words(&self.rank)?;
+        Ok(Options { budget, force: self.force, ..Options::new(Format::named(&self.format)?) })
     }
 }
 

@@ -6,6 +6,7 @@
 //! PATH -> Loaded (terms as stored) -> Adapter that fits a base model
 //! ```
 
+mod budget;
 mod gguf;
 mod mlx;
 mod peft;
@@ -19,6 +20,7 @@ use crate::bridge::factor::{Factors, combined};
 use crate::bridge::hooks::{Adapter, Linear, LowRank, Site};
 use crate::bridge::weights::halves;
 use crate::error::{Error, Result, nearest};
+pub use budget::{Budget, Rank};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -136,8 +138,8 @@ pub struct Fact<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub format: Format,
-    /// The most that a layer may have; None keeps every layer's terms as they are.
-    pub rank: Option<usize>,
+    /// How many terms each layer keeps.
+    pub budget: Budget,
     /// Replace what is at the path.
     pub force: bool,
     /// Write although facts are lost at this rank.
@@ -149,7 +151,7 @@ pub struct Options {
 impl Options {
     /// All terms, nothing replaced, nothing lost.
     pub fn new(format: Format) -> Options {
-        Options { format, rank: None, force: false, lossy: false, prompts: Vec::new() }
+        Options { format, budget: Budget::default(), force: false, lossy: false, prompts: Vec::new() }
     }
 }
 
@@ -164,6 +166,8 @@ pub struct Fitted {
     pub rank: usize,
     /// Part of the sum of squares of the change that is left, from 0 to 1.
     pub energy: f64,
+    /// The smallest rank that loses none of the facts there; 0 without facts.
+    pub sufficient: usize,
 }
 
 /// A fact whose output is off by more than `LOST`.
@@ -199,12 +203,10 @@ pub struct Report {
     pub difference: f32,
 }
 
-/// The adapter with at most `rank` terms a layer (None: as it is), and which facts that loses. Refuses rank 0 and keys that
-/// do not fit the model.
-pub fn fit(config: &Config, adapter: &Adapter, facts: &[Fact], rank: Option<usize>) -> Result<Fit> {
-    if rank == Some(0) {
-        return Err(Error::input("an adapter of rank 0 changes nothing", "ask for a rank of at least 1"));
-    }
+/// The adapter with as many terms a layer as its budget allows, and which facts that loses. Refuses rank 0, layers in the budget that
+/// the adapter does not change, and keys that do not fit the model.
+pub fn fit(config: &Config, adapter: &Adapter, facts: &[Fact], budget: &Budget) -> Result<Fit> {
+    budget.fits(&adapter.terms().map(|(site, _)| site).collect::<Vec<_>>())?;
     if let Some(fact) = facts.iter().find(|f| f.key.len() != config.shape(f.site.linear).1) {
         let (has, needs) = (fact.key.len(), config.shape(fact.site.linear).1);
         let what = format!("the key of `{}` has {has} numbers, {} takes {needs}", fact.name, fact.site);
@@ -212,15 +214,17 @@ pub fn fit(config: &Config, adapter: &Adapter, facts: &[Fact], rank: Option<usiz
     }
     let mut fit = Fit { adapter: Adapter::default(), sites: Vec::new(), lost: Vec::new(), sufficient: 0 };
     for (site, term) in adapter.terms() {
-        let rank = rank.unwrap_or(term.rank);
         let factors = Factors::new(term)?;
-        let near = factors.to_rank(rank);
-        fit.sites.push(Fitted { site: site.to_string(), terms: term.rank, rank: near.rank, energy: factors.energy(rank) });
         let here: Vec<&Fact> = facts.iter().filter(|f| f.site == site).collect();
         let keys: Vec<f32> = here.iter().flat_map(|f| f.key).copied().collect();
+        let rank = budget.at(site, &factors, term.rank, &keys, LOST);
+        let near = factors.to_rank(rank);
+        let sufficient = factors.sufficient(&keys, LOST);
+        let energy = factors.energy(rank);
+        fit.sites.push(Fitted { site: site.to_string(), terms: term.rank, rank: near.rank, energy, sufficient });
         let lost = here.iter().zip(factors.errors(rank, &keys)).filter(|(_, error)| *error > LOST);
         fit.lost.extend(lost.map(|(f, error)| Lost { name: f.name.into(), site: site.to_string(), error }));
-        fit.sufficient = fit.sufficient.max(factors.sufficient(&keys, LOST));
+        fit.sufficient = fit.sufficient.max(sufficient);
         fit.adapter.insert(config, site, near)?;
     }
     Ok(fit)
@@ -236,7 +240,7 @@ pub fn export(
     options: &Options,
     out: &Path,
 ) -> Result<Report> {
-    let fit = fit(&base.config, adapter, facts, options.rank)?;
+    let fit = fit(&base.config, adapter, facts, &options.budget)?;
     let largest = fit.adapter.terms().map(|(_, term)| term.rank).max().unwrap_or(0);
     if fit.adapter.terms().all(|(_, term)| term.b.iter().all(|x| x * term.scale == 0.0)) {
         return Err(Error::input("the adapter changes nothing", "export an adapter that has learned something"));
@@ -269,9 +273,15 @@ fn refusal(fit: &Fit, facts: usize, rank: usize) -> Error {
     if fit.lost.len() > SHOWN {
         names.push(format!("{} more", fit.lost.len() - SHOWN));
     }
+    let cut = fit.sites.iter().filter(|s| s.rank < s.sufficient);
+    let needs: Vec<String> = cut.map(|s| format!("{} needs {}", s.site, s.sufficient)).collect();
     Error::input(
         format!("rank {rank} would lose {} of {facts} facts: {}", fit.lost.len(), names.join(", ")),
-        format!("ask for rank {} or more, which keeps them all, or say that facts may be lost", fit.sufficient),
+        format!(
+            "ask for rank {} or more, which keeps them all ({}), or say that facts may be lost",
+            fit.sufficient,
+            needs.join(", ")
+        ),
     )
 }
 

@@ -12,7 +12,7 @@ use sharpwave::bridge::factor::{self, combined};
 use sharpwave::bridge::hooks::{Adapter, Linear, LowRank, Recorder, Site};
 use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
-use sharpwave::export::{self, Base, Fact, Format, Options, Report};
+use sharpwave::export::{self, Budget, Rank, Base, Fact, Format, Options, Report};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -284,9 +284,50 @@ fn adapters_add_up() {
     assert!(largest(&both, &logits(&host.decoder, &sum, &tokens)) < 1e-4);
     // The sum of two opposites is nothing, at any rank.
     let nothing = combined(config, &[(&first, 1.0), (&first, -1.0)]).unwrap();
-    let fit = export::fit(config, &nothing, &[], Some(1)).unwrap();
+    let fit = export::fit(config, &nothing, &[], &most(1)).unwrap();
     assert!(largest(&plain(&host.decoder, &tokens), &logits(&host.decoder, &fit.adapter, &tokens)) < 1e-3);
     assert!(combined(config, &[(&first, f32::NAN)]).is_err());
+}
+
+fn most(rank: usize) -> Budget {
+    Budget::same(Rank::Most(rank))
+}
+
+/// A layer with many facts and one with few: each gets the rank it is given, or what its facts need, in one file.
+#[test]
+fn layers_have_ranks_of_their_own() {
+    let host = stories();
+    let config = &host.decoder.config;
+    let (late, early) = (Site { layer: 3, linear: Linear::Down }, Site { layer: 1, linear: Linear::Down });
+    let mut adapter = Adapter::default();
+    let (keys, few) = (drawn(12 * 172, 1.0, 31), drawn(2 * 172, 1.0, 32));
+    adapter.insert(config, late, factor::events(172, 64, &keys, &drawn(12 * 64, 1.0, 33)).unwrap()).unwrap();
+    adapter.insert(config, early, factor::events(172, 64, &few, &drawn(2 * 64, 1.0, 34)).unwrap()).unwrap();
+    let at = |site, keys: &'static str| move |key: &'_ [f32]| (keys, site, key.to_vec());
+    let all: Vec<(&str, Site, Vec<f32>)> =
+        keys.chunks(172).map(at(late, "late")).chain(few.chunks(172).map(at(early, "early"))).collect();
+    let facts: Vec<Fact> = all.iter().map(|(name, site, key)| Fact { name, site: *site, key }).collect();
+
+    let fit = |words: &[&str]| export::fit(config, &adapter, &facts, &Budget::from_words(words).unwrap());
+    let ranks = |words: &[&str]| fit(words).unwrap().sites.iter().map(|s| s.rank).collect::<Vec<_>>();
+    let (early_needs, late_needs) = (fit(&["all"]).unwrap().sites[0].sufficient, fit(&["all"]).unwrap().sites[1].sufficient);
+    assert!(early_needs <= 2 && late_needs > 5 && late_needs < 12, "{early_needs} {late_needs}");
+    assert_eq!(ranks(&["all"]), [2, 12]);
+    assert_eq!(ranks(&["enough"]), [early_needs, late_needs]);
+    assert_eq!(fit(&["enough"]).unwrap().lost, []);
+    assert_eq!(ranks(&["1", "layers.3.down_proj=11"]), [1, 11]);
+    assert_eq!(ranks(&["enough", "layers.1.down_proj=2"]), [2, late_needs]);
+    refused(fit(&["layers.2.down_proj=4"]), &["layers.2.down_proj", "layers.1.down_proj, layers.3.down_proj"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    for (format, name) in [(Format::Gguf, "a.gguf"), (Format::Peft, "b")] {
+        let options = |words: &[&str]| Options { budget: Budget::from_words(words).unwrap(), ..Options::new(format) };
+        let export = |words| export::export(&adapter, &facts, &host.decoder, &base(&host), &options(words), &folder.path().join(name));
+        refused(export(&["all", "layers.3.down_proj=1"]), &["would lose", &format!("layers.3.down_proj needs {late_needs}")]);
+        let report = export(&["enough"]).unwrap();
+        assert_eq!((report.rank, report.lost.len()), (late_needs, 0));
+        assert_eq!(reread(&host, &folder.path().join(name)).unwrap().terms().count(), 2);
+    }
 }
 
 /// Twelve facts in one layer, three of them weak: rank 9 loses these three, says so, and names the rank that keeps all.
@@ -310,7 +351,7 @@ fn facts_that_a_rank_would_lose_are_named() {
     let facts: Vec<Fact> =
         names.iter().zip(keys.chunks(inputs)).map(|(name, key)| Fact { name: name.as_str(), site, key }).collect();
     // What the rank-9 change gives at each key, by the sum written out.
-    let fit = export::fit(config, &adapter, &facts, Some(9)).unwrap();
+    let fit = export::fit(config, &adapter, &facts, &most(9)).unwrap();
     let output = |adapter: &Adapter, key: &[f32]| -> Vec<f64> {
         let (_, t) = adapter.terms().next().unwrap();
         let inner = |r: usize| key.iter().zip(&t.a[r * inputs..]).map(|(x, y)| *x as f64 * *y as f64).sum::<f64>();
@@ -329,13 +370,13 @@ fn facts_that_a_rank_would_lose_are_named() {
     assert!(!lost.is_empty());
     assert_eq!(fit.lost.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), lost);
     assert!(fit.sites[0].energy > 0.95 && fit.sites[0].energy < 1.0 && (fit.sites[0].terms, fit.sites[0].rank) == (12, 9));
-    assert!(fit.sufficient > 9 && export::fit(config, &adapter, &facts, Some(fit.sufficient)).unwrap().lost.is_empty());
-    assert!(!export::fit(config, &adapter, &facts, Some(fit.sufficient - 1)).unwrap().lost.is_empty());
+    assert!(fit.sufficient > 9 && export::fit(config, &adapter, &facts, &most(fit.sufficient)).unwrap().lost.is_empty());
+    assert!(!export::fit(config, &adapter, &facts, &most(fit.sufficient - 1)).unwrap().lost.is_empty());
 
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("memory");
     let export = |rank: usize, lossy: bool, facts: &[Fact]| {
-        let options = Options { rank: Some(rank), lossy, ..Options::new(Format::Peft) };
+        let options = Options { budget: most(rank), lossy, ..Options::new(Format::Peft) };
         export::export(&adapter, facts, &host.decoder, &base(&host), &options, &out)
     };
     let words =
@@ -360,7 +401,7 @@ fn ranks_that_vllm_allows() {
     }
     let large = one(&host, Linear::V, 513, 7);
     refused(write(&host, &large, &Options::new(Format::VllmDir), &folder.path().join("no")), &["513", "at most 512"]);
-    let cut = Options { rank: Some(32), ..Options::new(Format::VllmDir) };
+    let cut = Options { budget: most(32), ..Options::new(Format::VllmDir) };
     assert_eq!(write(&host, &large, &cut, &folder.path().join("cut")).unwrap().rank, 32);
     refused(Format::named("pefd"), &["pefd", "did you mean `peft`"]);
     refused(Format::named("onnx"), &["peft, gguf, mlx, vllm-dir"]);
