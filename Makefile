@@ -1,11 +1,14 @@
 # What a newcomer needs; everything else is cargo and the sharpwave command.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help run test test-peft
+.PHONY: help run test test-peft bench bench-peers bench-gpu-bundle
 
 help:
 	@echo 'make run         install what is missing, build, teach the built-in language model a fact, simulate the quick start'
 	@echo 'make test        install what is missing, run every test'
+	@echo 'make bench       build, measure every engine and device here; QUICK=1 ends in two minutes'
+	@echo 'make bench-peers install NEST and Brian2 (pip) into target/peers, measure them and sharpwave in turn'
+	@echo 'make bench-gpu-bundle  build target/bundle/sharpwave, which runs the suite on a bare Linux machine with a GPU driver'
 	@echo 'make test-peft   install torch, transformers and peft (pip, large) into target/peft, compare exported adapters'
 
 run:
@@ -27,3 +30,18 @@ test-peft:
 	@test -x target/peft/bin/python || python3 -m venv target/peft
 	@target/peft/bin/pip install --quiet torch transformers peft gguf accelerate
 	SHARPWAVE_PYTHON=target/peft/bin/python cargo test --test it peft_gives_the_same_logits -- --nocapture
+
+bench:
+	@scripts/setup.sh
+	cargo build --release
+	target/release/sharpwave bench $(if $(QUICK),--quick) --force --json out/bench.json --markdown out/bench.md
+
+bench-peers:
+	@scripts/setup.sh
+	cargo build --release
+	@test -x target/peers/bin/python || python3 -m venv target/peers
+	@target/peers/bin/pip install --quiet --requirement benches/peers/requirements.txt
+	target/peers/bin/python benches/peers/compare.py --json out/peers.json
+
+bench-gpu-bundle:
+	@scripts/bundle.sh

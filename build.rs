@@ -1,5 +1,5 @@
 //! Lists the model files of models/neurons, models/synapses and models/modifiers, and the protocols of models/scenarios/learning, so
-//! that a new file there is all that a new model or protocol takes.
+//! that a new file there is all that a new model or protocol takes; and the scenarios, which the benchmark suite carries along.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 fn main() {
     write("models.rs", "FILES", &["models/neurons", "models/synapses", "models/modifiers"]);
     write("protocols.rs", "PROTOCOLS", &["models/scenarios/learning"]);
+    write("scenarios.rs", "SCENARIOS", &["models/scenarios"]);
 }
 
 fn write(file: &str, constant: &str, folders: &[&str]) {

@@ -10,6 +10,7 @@
 //! the same scenario and seed give the same spikes for any number of threads; random numbers are functions of
 //! (seed, owner, element, time); synaptic input is summed in integers; quantities are in ms, mV, pA, pF, nS, Hz.
 
+pub mod bench;
 pub mod bridge;
 pub mod engine;
 pub mod error;

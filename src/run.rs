@@ -235,6 +235,14 @@ pub fn peak_memory() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// Lets `peak_memory` start anew from what is in use now, where the system can do that.
+pub(crate) fn reset_peak_memory() {
+    if cfg!(target_os = "linux") {
+        // Without permission the peak stays that of the whole process, which is said wherever it is told.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+    }
+}
+
 /// Processor time this process has used, all threads together.
 pub(crate) fn cpu_seconds() -> Option<f64> {
     #[cfg(unix)]
@@ -287,11 +295,11 @@ fn choose_engine(plan: &Plan, options: &Options, net: &Network) -> Result<&'stat
 }
 
 #[cfg(feature = "gpu")]
-fn real_gpu() -> bool {
+pub(crate) fn real_gpu() -> bool {
     crate::engine::gpu::devices().iter().any(|d| d.real && d.usable.is_ok())
 }
 #[cfg(not(feature = "gpu"))]
-fn real_gpu() -> bool {
+pub(crate) fn real_gpu() -> bool {
     false
 }
 

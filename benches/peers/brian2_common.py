@@ -1,6 +1,7 @@
 """Brian2 as C++ standalone on one thread. The binary itself writes the CPU and wall clock before and after the measured run, so
 that construction and compilation do not count. NEST's refractory period of n steps is Brian2's of n + 1: the scripts add a step."""
 
+import atexit
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,8 +17,10 @@ CLOCKS = r"""
 
 def start(args):
     directory = Path(tempfile.mkdtemp(prefix="brian2_"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     set_device("cpp_standalone", directory=str(directory), build_on_run=False)
     prefs.devices.cpp_standalone.openmp_threads = 0
+    prefs.devices.cpp_standalone.extra_make_args_unix = ["-j2"]
     prefs.codegen.cpp.headers += ["<ctime>", "<cstdio>"]
     defaultclock.dt = 0.1 * ms
     brian2.seed(args.seed)
@@ -37,7 +40,6 @@ def simulate(args, directory, objects, monitor, populations):
     (cpu0, wall0), (cpu1, wall1) = lines
     late = monitor.i[monitor.t >= args.warmup * ms]
     rates = {k: ((late >= a) & (late < a + n)).sum() / n / args.time * 1000.0 for k, (a, n) in populations.items()}
-    shutil.rmtree(directory, ignore_errors=True)
     return wall1 - wall0, cpu1 - cpu0, rates
 
 

@@ -1,12 +1,12 @@
-"""CUBA, 4,000 neurons, on Brian2 (C++ standalone): python brian2_cuba.py"""
+"""CUBA, 4,000 neurons times a size, on Brian2 (C++ standalone): python brian2_cuba.py [--size 10]"""
 
 import brian2_common
 import numpy as np
 from brian2 import NeuronGroup, SpikeMonitor, Synapses, ms, mV, pA, pF
-from networks import Cuba as net
-from networks import options, report
+from networks import Cuba, options, report
 
-args = options()
+args = options(size=1)
+net = Cuba(args.size)
 directory = brian2_common.start(args)
 rng = np.random.default_rng(args.seed)
 n = net.n_exc + net.n_inh
@@ -18,14 +18,12 @@ dI_ex/dt = -I_ex/tau_ex : amp
 dI_in/dt = -I_in/tau_in : amp""", threshold="v >= V_th", reset="v = V_reset", refractory=(net.t_ref + 0.1) * ms, method="exact",
                     namespace=namespace)
 cells.v = rng.uniform(net.V_low, net.V_high, n) * mV
-pairs = rng.random((n, n)) < net.p
-np.fill_diagonal(pairs, False)
-source, target = np.nonzero(pairs)
-excitatory = source < net.n_exc
-exc = Synapses(cells, cells, on_pre="I_ex_post += w_exc", delay=net.delay * ms, namespace=namespace)
-exc.connect(i=source[excitatory], j=target[excitatory])
-inh = Synapses(cells, cells, on_pre="I_in_post += w_inh", delay=net.delay * ms, namespace=namespace)
-inh.connect(i=source[~excitatory], j=target[~excitatory])
+source, target = net.pairs(rng)
+groups = []
+for chosen, effect in ((source < net.n_exc, "I_ex_post += w_exc"), (source >= net.n_exc, "I_in_post += w_inh")):
+    s = Synapses(cells, cells, on_pre=effect, delay=net.delay * ms, namespace=namespace)
+    s.connect(i=source[chosen], j=target[chosen])
+    groups.append(s)
 spikes = SpikeMonitor(cells)
-wall, cpu, rates = brian2_common.simulate(args, directory, [cells, exc, inh], spikes, {"E": (0, net.n_exc), "I": (net.n_exc, net.n_inh)})
-report("Brian2 C++ standalone", brian2_common.version(), "vogels_abbott_cuba", args, n, len(source), wall, cpu, rates)
+wall, cpu, rates = brian2_common.simulate(args, directory, [cells, *groups], spikes, {"E": (0, net.n_exc), "I": (net.n_exc, net.n_inh)})
+report("Brian2 C++ standalone", brian2_common.version(), f"vogels_abbott_cuba x {args.size}", args, n, len(source), wall, cpu, rates)

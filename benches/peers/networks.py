@@ -1,4 +1,4 @@
-"""Numbers of the three networks that every peer's script builds, and how each script reports: the same networks as models/scenarios.
+"""Numbers of the networks that every peer's script builds, each once: the same networks as models/scenarios; how a script reports.
 
 Report: one JSON line with CPU and wall seconds of the simulation alone (no construction, no compilation) per second of model time.
 """
@@ -13,20 +13,24 @@ POPULATIONS = ["L23E", "L23I", "L4E", "L4I", "L5E", "L5I", "L6E", "L6I"]
 
 def options(**defaults):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--time", type=float, default=defaults.pop("time", 1000.0), help="ms of model time that are measured")
+    parser.add_argument("--time", type=float, default=1000.0, help="ms of model time that are measured")
     parser.add_argument("--warmup", type=float, default=100.0, help="ms before them")
     parser.add_argument("--seed", type=int, default=1)
     for name, value in defaults.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
+        kind = {"action": "store_true"} if value is False else {"type": type(value), "default": value}
+        parser.add_argument("--" + name.replace("_", "-"), **kind)
     return parser.parse_args()
 
 
-def report(simulator, version, network, args, neurons, synapses, wall, cpu, rates):
+def report(simulator, version, network, args, neurons, synapses, wall, cpu, rates, weights=None):
+    """`weights`: the plastic weights at the end (mV), of which mean and standard deviation are given."""
     seconds = args.time / 1000.0
+    plastic = {} if weights is None else {
+        "weights_mv": {"n": len(weights), "mean": round(float(weights.mean()), 5), "sd": round(float(weights.std()), 5)}}
     print(json.dumps({
-        "simulator": simulator, "version": version, "network": network, "threads": 1, "model_s": seconds, "neurons": neurons,
+        "simulator": simulator, "version": version, "network": network, "threads": 1, "model_s": seconds, "neurons": int(neurons),
         "synapses": int(synapses), "cpu_s": round(cpu, 4), "wall_s": round(wall, 4), "cpu_s_per_model_s": round(cpu / seconds, 4),
-        "wall_s_per_model_s": round(wall / seconds, 4), "rates_hz": {k: round(v, 3) for k, v in rates.items()},
+        "wall_s_per_model_s": round(wall / seconds, 4), "rates_hz": {k: round(float(v), 3) for k, v in rates.items()}, **plastic,
         "load": round(os.getloadavg()[0], 2)}), flush=True)
 
 
@@ -73,20 +77,54 @@ class PD14:
 
 
 class Brunel:
-    """Brunel 2000, doi 10.1023/A:1008925309027, asynchronous irregular regime; in-degree a tenth of the network."""
+    """Brunel 2000, doi 10.1023/A:1008925309027, asynchronous irregular regime; in-degree a tenth of the network. With plastic synapses
+    among excitatory neurons their weights start at J and follow van Rossum, Bi & Turrigiano 2000, doi
+    10.1523/JNEUROSCI.20-23-08812.2000 (NEST's stdp_synapse, mu_plus 0, mu_minus 1), all pairs: a spike of the target adds rate * W_max
+    * trace of the source, a spike of the source takes alpha * rate * weight * trace of the target; both keep to 0 ... W_max."""
 
-    def __init__(self, n_exc=9016, n_inh=2254):
+    def __init__(self, n_exc=9016, n_inh=2254, plastic=False):
+        self.name = "brunel_stdp" if plastic else "brunel_2000 AI"
         self.n_exc, self.n_inh = n_exc, n_inh
         self.k_exc, self.k_inh = n_exc // 10, n_inh // 10
         self.J, self.g, self.eta = 0.1, 5.0, 2.0
         self.tau_m, self.V_th, self.V_reset, self.t_ref, self.delay = 20.0, 20.0, 10.0, 2.0, 1.5
         self.rate_ext = self.eta * 1000.0 * self.V_th / (self.J * self.tau_m)  # Hz, all external synapses of a neuron
+        self.rate, self.alpha, self.W_max, self.tau_plus, self.tau_minus = 0.01, 2.0, 2.0 * self.J, 20.0, 20.0
 
 
-class Cuba:
+class VogelsAbbott:
+    """4,000 neurons times `size`, each with the same 80 inputs on average whatever the size."""
+
+    t_ref, V_th, V_reset, V_low, V_high, delay = 5.0, -50.0, -60.0, -60.0, -50.0, 0.1
+    C_m, tau_ex, tau_in = 200.0, 5.0, 10.0
+
+    def __init__(self, size=1):
+        self.n_exc, self.n_inh, self.p = 3200 * size, 800 * size, 0.02 / size
+
+    def pairs(self, rng):
+        """Source and target of every synapse: each pair of two neurons with probability p, drawn by the gaps between them."""
+        n = self.n_exc + self.n_inh
+        possible = n * (n - 1)
+        expected = possible * self.p
+        place = rng.geometric(self.p, int(expected + 10.0 * math.sqrt(expected))).cumsum() - 1
+        source, target = divmod(place[place < possible], n - 1)
+        return source, target + (target >= source)
+
+
+class Cuba(VogelsAbbott):
     """Vogels & Abbott 2005, benchmark 2 of Brette et al. 2007, doi 10.1007/s10827-007-0038-6."""
 
-    n_exc, n_inh, p = 3200, 800, 0.02
-    C_m, tau_m, tau_ex, tau_in, t_ref = 200.0, 20.0, 5.0, 10.0, 5.0
-    E_L, V_th, V_reset, V_low, V_high, delay = -49.0, -50.0, -60.0, -60.0, -50.0, 0.1
+    tau_m, E_L = 20.0, -49.0
     w_exc, w_inh = 0.27 * 60.0, -4.5 * 20.0  # pA
+
+
+class Coba(VogelsAbbott):
+    """Benchmark 1 of the same review; stimulus as in NEST's coba.py, 50 sources (times `size`) of one synapse each."""
+
+    g_L, E_L, E_ex, E_in = 10.0, -60.0, 0.0, -80.0
+    w_exc, w_inh = 6.0, -67.0  # nS
+    rate_stimulus, start, stop = 300.0, 1.0, 51.0
+
+    def __init__(self, size=1):
+        super().__init__(size)
+        self.n_stimulus = 50 * size

@@ -11,6 +11,7 @@ macro_rules! note {
 }
 
 mod adapter;
+mod bench;
 mod data;
 mod devices;
 mod eval;
@@ -69,6 +70,8 @@ enum Command {
     Export(export::ExportArguments),
     /// Measure how well a model learns facts
     Eval(eval::EvalArguments),
+    /// Measure what the engines cost on this machine
+    Bench(bench::BenchArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
 }
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Sleep(sleep) => learn::sleep(sleep),
         Command::Export(export) => export::export(export),
         Command::Eval(eval) => eval::eval(eval),
+        Command::Bench(bench) => bench::bench(bench),
         Command::Plot(plot) => plot::plot(plot),
     };
     match done {

@@ -13,9 +13,11 @@ pub mod cpu;
 pub mod event;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod phases;
 
 use crate::error::{Error, Result};
 use crate::network::{Cell, Network};
+use phases::Phases;
 
 /// A spike of neuron `id` (global) at `time` ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,6 +129,9 @@ pub struct Counters {
     pub neuron_updates: u64,
     pub synapses: u64,
     pub synapse_bytes: u64,
+    /// Kernels started on a device, and command buffers handed to it.
+    pub dispatches: u64,
+    pub submissions: u64,
 }
 
 pub trait Engine {
@@ -139,6 +144,14 @@ pub trait Engine {
     /// Weights of a projection in canonical edge order: (source global id, target global id, weight).
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
     fn counters(&self) -> Counters;
+
+    /// Start to time phases, or stop.
+    fn time_phases(&mut self, _on: bool) {}
+
+    /// Seconds by phase since timing started; empty while it is off, and where an engine has no phases.
+    fn phases(&self) -> Phases {
+        Vec::new()
+    }
 
     /// Let a signal (index into `Network::modulators`) jump by `amount` now: spikes emitted from the next step on see it.
     ///

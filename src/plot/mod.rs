@@ -225,7 +225,7 @@ mod tests {
             synaptic_events: 1_234_567_890,
             synapses: 298_880_941,
             synapse_bytes: 1_195_523_764,
-            neuron_updates: 0,
+            ..Default::default()
         };
         recorder.finish(true, &counters, 61.2).unwrap();
     }

@@ -289,6 +289,7 @@ fn read_ending(store: &Store) -> Result<Ending> {
             neuron_updates: count("neuron_updates")?,
             synapses: count("synapses")?,
             synapse_bytes: count("synapse_bytes")?,
+            ..Default::default()
         })
     };
     let again = store.members(at).into_iter().filter(|m| m.starts_with("resumed"));

@@ -1,5 +1,6 @@
 //! The integration tests, one binary: one module a topic.
 
+mod bench;
 mod bridge;
 mod cli;
 mod common;

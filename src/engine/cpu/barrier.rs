@@ -54,6 +54,20 @@ impl Drop for Guard<'_> {
     }
 }
 
+/// Seconds that one meeting of so many threads takes, over `meetings`.
+pub fn barrier_wait(threads: usize, meetings: usize) -> f64 {
+    let barrier = Barrier::new(threads);
+    let meet = || (0..meetings).for_each(|_| barrier.wait());
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(meet);
+        }
+        let begin = std::time::Instant::now();
+        meet();
+        begin.elapsed().as_secs_f64() / meetings as f64
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
 //! The recent spikes of the targets of plastic synapses, with their traces. Promises that what some synapse may still ask for is kept, and
-//! little more. Knows steps and neurons; no rule.
+//! little more, and that what nearly all ask for, a neuron's latest spikes, stands side by side. Knows steps and neurons; no rule.
 
 use std::ops::Range;
 
@@ -25,6 +25,29 @@ impl Past {
     }
 }
 
+/// Spikes of a neuron that are kept side by side as well.
+const SIDE: usize = 3;
+
+/// The latest spikes of a neuron, in half a cache line: a synapse asks for those since its source's last spike, which are seldom more.
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+struct Side {
+    /// The latest first; 0 where there is none.
+    stamps: [u64; SIDE],
+    /// Spikes of the neuron that are kept.
+    kept: u32,
+}
+
+/// Which of a neuron's kept spikes lie in a stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found {
+    /// Kept spikes up to the stretch's begin, and up to its end.
+    pub next: u32,
+    pub end: u32,
+    /// The last of these is stamped with the end.
+    pub at_end: bool,
+}
+
 /// Recent spikes (or other events) of the owned neurons of a population onto which plastic synapses of one projection project.
 #[derive(Clone, Default)]
 pub struct History {
@@ -37,6 +60,9 @@ pub struct History {
     /// synapses ask for no other.
     pub latest: Vec<f64>,
     pub latest_after: Vec<Vec<f32>>,
+    side: Vec<Side>,
+    /// For each neuron the values of the spikes in `side`, in its order.
+    side_after: Vec<f32>,
 }
 
 impl History {
@@ -47,6 +73,8 @@ impl History {
             neurons: vec![Past::default(); neurons],
             latest: vec![f64::NEG_INFINITY; neurons],
             latest_after: vec![vec![0.0; neurons]; taus.len()],
+            side: vec![Side { stamps: [0; SIDE], kept: 0 }; neurons],
+            side_after: vec![0.0; neurons * SIDE * width],
             taus,
         }
     }
@@ -65,9 +93,61 @@ impl History {
         self.latest(local);
     }
 
-    /// Take over the latest spike of a neuron.
+    /// The kept spikes of a neuron stamped after `from` and at `until` at the latest.
+    #[inline]
+    pub fn find(&self, local: u32, from: u64, until: u64) -> Found {
+        let side = &self.side[local as usize];
+        let kept = side.kept;
+        let there = kept.min(SIDE as u32);
+        let after = |stamp: u64| side.stamps.iter().filter(|s| **s > stamp).count() as u32;
+        let (newer, later) = (after(from), after(until));
+        if newer == there && kept > there || later == SIDE as u32 {
+            return self.find_among_all(local, from, until);
+        }
+        Found { next: kept - newer, end: kept - later, at_end: later < there && side.stamps[later as usize] == until }
+    }
+
+    #[cold]
+    fn find_among_all(&self, local: u32, from: u64, until: u64) -> Found {
+        let past = &self.neurons[local as usize];
+        let end = past.until(until);
+        Found { next: past.until(from) as u32, end: end as u32, at_end: end > 0 && past.stamps[end - 1] == until }
+    }
+
+    /// Stamp of the kept spike `index` of a neuron.
+    #[inline]
+    pub fn stamp(&self, local: u32, index: u32) -> u64 {
+        let side = &self.side[local as usize];
+        match side.stamps.get((side.kept - 1 - index) as usize) {
+            Some(stamp) => *stamp,
+            None => self.neurons[local as usize].stamps[index as usize],
+        }
+    }
+
+    /// Value `slot` (a trace, or a state after the traces) of the kept spike `index` of a neuron.
+    #[inline]
+    pub fn after(&self, local: u32, index: u32, slot: usize) -> f32 {
+        let back = (self.side[local as usize].kept - 1 - index) as usize;
+        match back < SIDE {
+            true => self.side_after[(local as usize * SIDE + back) * self.width + slot],
+            false => self.neurons[local as usize].after[index as usize * self.width + slot],
+        }
+    }
+
+    /// Take over the latest spikes of a neuron.
     fn latest(&mut self, local: usize) {
         let past = &self.neurons[local];
+        let side = &mut self.side[local];
+        side.kept = past.stamps.len() as u32;
+        for back in 0..SIDE {
+            let Some(index) = past.stamps.len().checked_sub(1 + back) else {
+                side.stamps[back] = 0;
+                continue;
+            };
+            side.stamps[back] = past.stamps[index];
+            let values = &past.after[index * self.width..(index + 1) * self.width];
+            self.side_after[(local * SIDE + back) * self.width..][..self.width].copy_from_slice(values);
+        }
         self.latest[local] = past.stamps.last().map_or(f64::NEG_INFINITY, |stamp| *stamp as f64);
         let at = past.after.len().saturating_sub(self.width);
         for (t, row) in self.latest_after.iter_mut().enumerate() {
@@ -81,6 +161,10 @@ impl History {
             let gone = past.until(last).saturating_sub(1);
             past.stamps.drain(..gone);
             past.after.drain(..gone * self.width);
+        }
+        for (side, past) in self.side.iter_mut().zip(&self.neurons) {
+            side.kept = past.stamps.len() as u32;
+            side.stamps[past.stamps.len().min(SIDE)..].fill(0);
         }
     }
 
@@ -153,6 +237,31 @@ mod tests {
         let past = Past { stamps: (1..40).map(|k| 3 * k).collect(), after: vec![] };
         for last in 0..130 {
             assert_eq!(past.until(last), past.stamps.iter().filter(|s| **s <= last).count(), "{last}");
+        }
+    }
+
+    /// Among the latest side by side, and among all where these do not reach.
+    #[test]
+    fn spikes_of_a_stretch_of_time_are_found() {
+        let mut history = history();
+        for k in 0..12u64 {
+            let past = &history.neurons[0];
+            for from in 0..45 {
+                for until in from..45 {
+                    let (next, end) = (past.until(from), past.until(until));
+                    let at_end = end > 0 && past.stamps[end - 1] == until;
+                    assert_eq!(history.find(0, from, until), Found { next: next as u32, end: end as u32, at_end }, "{from} {until}");
+                }
+            }
+            for (index, stamp) in (0..).zip(&past.stamps) {
+                assert_eq!(history.stamp(0, index), *stamp);
+                assert_eq!(history.after(0, index, 0), past.after[index as usize]);
+            }
+            history.push(0, 3 * k + 2, [].into_iter());
+            if k == 8 {
+                history.forget(24);
+                assert!(history.neurons[0].stamps.len() < SIDE);
+            }
         }
     }
 

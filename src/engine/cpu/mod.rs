@@ -9,6 +9,7 @@ pub(super) mod plastic;
 mod signals;
 mod worker;
 
+use super::phases::Phases;
 use super::{Counters, Engine, Sink, Snapshot, Spike, beyond_bound, since_last};
 use crate::error::{Error, Result};
 use crate::network::quantum::multiplicity;
@@ -16,6 +17,7 @@ use crate::network::rules::Rows;
 use crate::network::table::{Table, Tables};
 use crate::network::{Cell, Network, Probe};
 use barrier::Barrier;
+pub use barrier::barrier_wait;
 use deliver::SynapseCode;
 use plastic::{PERIOD, PlasticKernel, Served};
 use rayon::prelude::*;
@@ -23,7 +25,7 @@ use std::cell::UnsafeCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use worker::{Outbox, Worker};
+use worker::{EXCHANGE, Outbox, PHASES, RECORD, WAIT, Worker};
 
 /// Part of a snapshot that belongs to plastic synapses: spikes of their targets, and since when they do not learn.
 const POST_SPIKES: &str = "post_spikes";
@@ -284,6 +286,7 @@ struct Shared {
 fn run_worker(shared: &Shared, index: usize, worker: &mut Worker, table: &mut Table, mut lead: Option<&mut Lead>) {
     let _guard = shared.barrier.guard();
     let (mut now, mut parity) = (shared.start, 0);
+    worker.watch.start();
     // A failure noted after one barrier takes effect after the next, when everybody is sure to see it.
     while now < shared.stop.load(Ordering::Acquire) {
         let end = (now + shared.interval).min(shared.stop.load(Ordering::Acquire));
@@ -297,12 +300,14 @@ fn run_worker(shared: &Shared, index: usize, worker: &mut Worker, table: &mut Ta
             }
         }
         shared.barrier.wait();
+        worker.watch.lap(WAIT);
         for mail in &shared.mail {
             // SAFETY: written before the barrier; its next writing comes after the next barrier but one.
             let spikes = unsafe { &(*mail.0[parity].get()).spikes };
             worker.receive(table, spikes, end);
         }
         worker.settle(end);
+        worker.watch.lap(EXCHANGE);
         if worker.failed() {
             shared.stop.fetch_min(end + shared.interval, Ordering::AcqRel);
         }
@@ -316,6 +321,7 @@ fn run_worker(shared: &Shared, index: usize, worker: &mut Worker, table: &mut Ta
                 let stop = (end + shared.interval).min(shared.stop.load(Ordering::Relaxed));
                 shared.stop.store(stop, Ordering::Release);
             }
+            worker.watch.lap(RECORD);
         }
         parity ^= 1;
         now = end;
@@ -476,6 +482,20 @@ impl Engine for CpuEngine {
             neuron_updates: self.workers.iter().map(|w| w.updates).sum(),
             synapses: self.tables.tables.iter().map(|t| t.synapses).sum(),
             synapse_bytes: self.tables.bytes(),
+            ..Default::default()
         }
+    }
+
+    fn time_phases(&mut self, on: bool) {
+        self.workers.iter_mut().for_each(|w| w.watch.switch(on));
+    }
+
+    fn phases(&self) -> Phases {
+        let mut sums = self.workers[0].watch.phases();
+        for worker in &self.workers[1..] {
+            sums.iter_mut().zip(worker.watch.phases()).for_each(|(sum, own)| sum.1 += own.1);
+        }
+        debug_assert!(sums.is_empty() || sums.len() == PHASES.len());
+        sums
     }
 }

@@ -3,7 +3,7 @@
 //! in order of time: modulate, potentiate; then depress, transmit; the whole delay is dendritic), and bits that do not depend on how targets are divided among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
-use super::history::{History, Past};
+use super::history::{Found, History};
 use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
@@ -168,8 +168,8 @@ struct Moment {
     /// On the synapse's clock.
     time: u64,
     /// Spikes of the target that traces hold, and that were events of the synapse before this one.
-    before: usize,
-    prior: usize,
+    before: u32,
+    prior: u32,
 }
 
 /// The code of one projection's plastic synapses, with its constants and scratch.
@@ -493,7 +493,7 @@ impl PlasticKernel {
         self.inputs[Plasticity::ELAPSED][..n].fill(if last == u64::MAX { f32::INFINITY } else { since_pre });
         self.inputs[Plasticity::SINCE_PRE][..n].fill(since_pre);
         let spans = std::mem::take(&mut self.spans);
-        let moment = |s: &Span, _: &Past| Moment { time: stamp, before: s.before as usize, prior: s.end as usize };
+        let moment = |s: &Span, _: &History| Moment { time: stamp, before: s.before, prior: s.end };
         if self.brief {
             if self.wants[0].past {
                 self.latest(targets, stamp.saturating_sub(delay), &spans);
@@ -536,10 +536,8 @@ impl PlasticKernel {
         let from = last.max(self.flushed).saturating_sub(delay);
         self.spans.clear();
         let mut add = |lane: usize, local: u32, history: &History| {
-            let past = &history.neurons[local as usize];
-            let end = past.until(stamp.saturating_sub(delay)) as u32;
-            let at_once = end > 0 && past.stamps[end as usize - 1] + delay == stamp;
-            let (next, before) = (past.until(from) as u32, end - at_once as u32);
+            let Found { next, end, at_end } = history.find(local, from, stamp.saturating_sub(delay));
+            let before = end - (at_end && stamp >= delay) as u32;
             self.spans.push(Span { index: self.spans.len() as u32, lane: lane as u32, local, next, end, before });
         };
         if !self.brief {
@@ -566,9 +564,8 @@ impl PlasticKernel {
         let since = &mut head[Plasticity::SINCE_POST][..n];
         lanes::since(level, of_targets(level, &history.latest, targets, self.base, &mut self.stamps), at as f64, self.dt, since);
         for span in spans {
-            let (past, before) = (&history.neurons[span.local as usize], span.before as usize);
-            let past_since = |before: usize| ((at - past.stamps[before - 1]) as f64 * self.dt) as f32;
-            since[span.lane as usize] = if before == 0 { f32::INFINITY } else { past_since(before) };
+            let past_since = |index: u32| ((at - history.stamp(span.local, index)) as f64 * self.dt) as f32;
+            since[span.lane as usize] = span.before.checked_sub(1).map_or(f32::INFINITY, past_since);
         }
         let wanted = columns.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
         for ((column, read), _) in wanted {
@@ -582,9 +579,8 @@ impl PlasticKernel {
                         column.iter_mut().zip(targets).for_each(|(x, t)| *x = row[(t - self.base) as usize]);
                     }
                     for span in spans {
-                        let (past, before) = (&history.neurons[span.local as usize], span.before as usize);
-                        let after = |before: usize| past.after[(before - 1) * history.width + slot];
-                        column[span.lane as usize] = if before == 0 { 0.0 } else { after(before) };
+                        let after = |index: u32| history.after(span.local, index, slot);
+                        column[span.lane as usize] = span.before.checked_sub(1).map_or(0.0, after);
                     }
                 }
             }
@@ -623,8 +619,9 @@ impl PlasticKernel {
             self.inputs[input][..n].fill(value);
         }
         let spans = std::mem::take(&mut self.spans);
-        self.look_back(2, &spans, delay, last, |_, past| {
-            let earlier = if jump.stamp > delay { past.until(jump.stamp - delay - 1) } else { 0 };
+        self.look_back(2, &spans, delay, last, |span, history| {
+            let until = jump.stamp.checked_sub(delay + 1);
+            let earlier = until.map_or(0, |until| history.find(span.local, until, until).end);
             Moment { time: jump.stamp, before: earlier, prior: earlier }
         });
         self.spans = spans;
@@ -638,7 +635,7 @@ impl PlasticKernel {
         let mut active = std::mem::take(&mut self.active);
         let due = |span: &Span, history: &History| {
             span.next < span.end
-                && (limit == u64::MAX || history.neurons[span.local as usize].stamps[span.next as usize] + delay < limit)
+                && (limit == u64::MAX || history.stamp(span.local, span.next) + delay < limit)
         };
         active.clear();
         active.extend(self.spans.iter().filter(|s| due(s, &self.history)));
@@ -648,18 +645,18 @@ impl PlasticKernel {
                 some.iter_mut().zip(&active).for_each(|(x, span)| *x = all[span.lane as usize]);
             }
             for (k, span) in active.iter().enumerate() {
-                let at = self.history.neurons[span.local as usize].stamps[span.next as usize];
+                let at = self.history.stamp(span.local, span.next);
                 self.inputs[Plasticity::SINCE_PRE][k] = self.ms(at + delay - last);
             }
-            self.look_back(1, &active, delay, last, |span, past| {
-                let next = span.next as usize;
-                Moment { time: past.stamps[next] + delay, before: next, prior: next }
+            self.look_back(1, &active, delay, last, |span, history| {
+                let next = span.next;
+                Moment { time: history.stamp(span.local, next) + delay, before: next, prior: next }
             });
             if self.wants[1].states {
-                let (width, taus, first) = (self.history.width, self.history.taus.len(), HEAD + self.reads.len());
+                let (taus, first) = (self.history.taus.len(), HEAD + self.reads.len());
                 for (k, column) in self.inputs[first..].iter_mut().enumerate() {
                     for (x, span) in column.iter_mut().zip(&active) {
-                        *x = self.history.neurons[span.local as usize].after[span.next as usize * width + taus + k];
+                        *x = self.history.after(span.local, span.next, taus + k);
                     }
                 }
             }
@@ -677,7 +674,7 @@ impl PlasticKernel {
     }
 
     /// What a code (`part`: 0 `on_pre`, 1 `on_post`, 2 `on_modulator`) reads of each lane's past at an event.
-    fn look_back(&mut self, part: usize, spans: &[Span], delay: u64, last: u64, moment: impl Fn(&Span, &Past) -> Moment) {
+    fn look_back(&mut self, part: usize, spans: &[Span], delay: u64, last: u64, moment: impl Fn(&Span, &History) -> Moment) {
         let wants = self.wants[part];
         if wants.past {
             self.traces(wants.traces, spans, delay, &moment);
@@ -687,9 +684,8 @@ impl PlasticKernel {
         }
         let (mut known, mut signal) = (u64::MAX, 0.0);
         for (k, span) in spans.iter().enumerate() {
-            let past = &self.history.neurons[span.local as usize];
-            let Moment { time, prior, .. } = moment(span, past);
-            let target = (self.on_post.is_some() && prior > 0).then(|| past.stamps[prior - 1] + delay);
+            let Moment { time, prior, .. } = moment(span, &self.history);
+            let target = (self.on_post.is_some() && prior > 0).then(|| self.history.stamp(span.local, prior - 1) + delay);
             let jump = match (&self.jumps, &self.on_modulator) {
                 (Some(jumps), Some(_)) => jumps.last_event(time - (part == 2) as u64),
                 _ => None,
@@ -710,7 +706,7 @@ impl PlasticKernel {
     }
 
     /// `since_post` and the traces that are wanted.
-    fn traces(&mut self, wanted: [bool; MAX_TRACES], spans: &[Span], delay: u64, moment: &impl Fn(&Span, &Past) -> Moment) {
+    fn traces(&mut self, wanted: [bool; MAX_TRACES], spans: &[Span], delay: u64, moment: &impl Fn(&Span, &History) -> Moment) {
         let (n, history) = (spans.len(), &self.history);
         let (head, columns) = self.inputs.split_at_mut(HEAD);
         let since = &mut head[Plasticity::SINCE_POST][..n];
@@ -718,16 +714,15 @@ impl PlasticKernel {
         let mut traces: [Option<(&mut [f32], Read)>; MAX_TRACES] =
             std::array::from_fn(|_| traces.next().map(|((column, read), _)| (&mut column[..n], *read)));
         for (k, span) in spans.iter().enumerate() {
-            let past = &history.neurons[span.local as usize];
-            let Moment { time, before, .. } = moment(span, past);
+            let Moment { time, before, .. } = moment(span, history);
             let Some(at) = before.checked_sub(1) else {
                 since[k] = f32::INFINITY;
                 traces.iter_mut().flatten().for_each(|(column, _)| column[k] = 0.0);
                 continue;
             };
-            since[k] = ((time - delay - past.stamps[at]) as f64 * self.dt) as f32;
+            since[k] = ((time - delay - history.stamp(span.local, at)) as f64 * self.dt) as f32;
             for (column, read) in traces.iter_mut().flatten() {
-                column[k] = read.slot.map_or(1.0, |slot| past.after[at * history.width + slot]);
+                column[k] = read.slot.map_or(1.0, |slot| history.after(span.local, at, slot));
             }
         }
         traces.into_iter().flatten().for_each(|(column, read)| lanes::decay(self.level, column, since, read.rate));

@@ -5,6 +5,7 @@ use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, Synapse
 use super::lanes::{for_spikes, take_sums};
 use super::plastic::PlasticKernel;
 use super::signals::Signals;
+use crate::engine::phases::Stopwatch;
 use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
@@ -17,6 +18,15 @@ use std::sync::Arc;
 
 /// Most inputs a neuron model may have: ports and the current.
 const MAX_INPUTS: usize = 16;
+
+/// Phases of a step, by index into `PHASES`.
+pub const PHASES: [&str; 6] = ["deliver", "update", "sources", "record", "wait", "exchange"];
+const DELIVER: usize = 0;
+const UPDATE: usize = 1;
+const SOURCES: usize = 2;
+pub const RECORD: usize = 3;
+pub const WAIT: usize = 4;
+pub const EXCHANGE: usize = 5;
 
 /// What a worker hands to the others at the end of an interval.
 #[derive(Default)]
@@ -50,6 +60,7 @@ pub struct Worker {
     emitted: Vec<u32>,
     pub events: u64,
     pub updates: u64,
+    pub watch: Stopwatch,
 }
 
 /// The part of a neuron population that a worker owns.
@@ -151,12 +162,14 @@ impl Worker {
             emitted: Vec::new(),
             events: 0,
             updates: 0,
+            watch: Stopwatch::new(&PHASES),
         })
     }
 
     /// The step that ends at stamp `end` (in steps). Spikes and samples go to `out`.
     pub fn step(&mut self, table: &mut Table, end: u64, out: &mut Outbox) {
         self.events += self.calendar.serve(table, &mut self.codes, &mut self.acc, end);
+        self.watch.lap(DELIVER);
         let from = out.spikes.len();
         for group in &mut self.populations {
             self.updates += group.range.len() as u64;
@@ -167,6 +180,7 @@ impl Worker {
                 kernel.observe(end, &group.states, out.spikes[before..].iter().map(|s| (s.1 - first) as usize));
             }
         }
+        self.watch.lap(UPDATE);
         for source in &mut self.sources {
             self.emitted.clear();
             source.emitter.emit(end - 1, &mut self.emitted);
@@ -174,6 +188,7 @@ impl Worker {
         }
         if !self.sources.is_empty() {
             out.spikes[from..].sort_unstable();
+            self.watch.lap(SOURCES);
         }
         for probe in &self.probes {
             if end % probe.interval == 0 {
@@ -188,6 +203,9 @@ impl Worker {
                 }
                 out.samples.push(Sample { stamp: end, probe: probe.probe, values });
             }
+        }
+        if !self.probes.is_empty() {
+            self.watch.lap(RECORD);
         }
     }
 

@@ -170,6 +170,7 @@ impl Device {
         let limits = adapter.limits();
         let wanted = wgpu::DeviceDescriptor {
             label: Some("sharpwave"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -425,6 +426,53 @@ impl Device {
             ));
         }
         Ok((counted != ASKED).then_some(counted))
+    }
+}
+
+/// The device's own clock at the begin and the end of a pass.
+pub struct PassClock {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+}
+
+impl PassClock {
+    /// None where the device has no clock that we could read.
+    pub fn new(device: &Device) -> Option<PassClock> {
+        if !device.raw.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return None;
+        }
+        let set = device.raw.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("pass clock"),
+            ty: wgpu::QueryType::Timestamp,
+            count: 2,
+        });
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        Some(PassClock { set, resolved: device.buffer("pass clock", 16, usage).ok()? })
+    }
+
+    /// Where a pass writes its times.
+    pub fn writes(&self) -> wgpu::ComputePassTimestampWrites<'_> {
+        wgpu::ComputePassTimestampWrites {
+            query_set: &self.set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        }
+    }
+
+    /// After the pass, in its command buffer.
+    pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.set, 0..2, &self.resolved, 0);
+    }
+
+    /// What `Device::read` takes to read the times of the last pass.
+    pub fn words(&self) -> (&wgpu::Buffer, u64, u64) {
+        (&self.resolved, 0, 4)
+    }
+
+    /// How long that pass took, from what was read.
+    pub fn seconds(device: &Device, words: &[u32]) -> f64 {
+        let time = |k: usize| u64::from(words[k]) | u64::from(words[k + 1]) << 32;
+        time(2).saturating_sub(time(0)) as f64 * f64::from(device.queue.get_timestamp_period()) * 1e-9
     }
 }
 

@@ -7,13 +7,16 @@ mod batch;
 mod device;
 mod layout;
 mod learning;
+mod measure;
 mod plastic;
 mod shader;
 
 pub use device::{DeviceInfo, devices};
+pub use measure::{Latency, copy_bandwidth, latency};
 pub use learning::{GpuNetwork, Projections};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
+use crate::engine::phases::{Phases, Stopwatch};
 use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
@@ -25,7 +28,7 @@ use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
-use device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error};
+use device::{Binding, Device, Kernel, PassClock, MOST_ITERATIONS, device_error};
 use layout::{Directory, Teams};
 use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
 use std::collections::{BTreeMap, VecDeque};
@@ -47,6 +50,17 @@ const MOST_DELAY: u32 = 60_000;
 const PLASTIC_BUFFERS: u32 = 10;
 /// Words of a `Mark` in shaders/record.wgsl; the workgroup counts stand at word 2.
 const MARK_WORDS: usize = 5;
+
+/// Phases of a batch, by index into `PHASES`: what the host does, and (where the device has clocks) how long the device computed, which
+/// passes while the host waits.
+const PHASES: [&str; 7] = ["plan", "upload", "record", "submit", "wait", "report", "device"];
+const PLAN: usize = 0;
+const UPLOAD: usize = 1;
+const RECORD: usize = 2;
+const SUBMIT: usize = 3;
+const WAIT: usize = 4;
+const REPORT: usize = 5;
+const DEVICE: usize = 6;
 
 /// How to run; the default is right but for `device`.
 #[derive(Clone, Debug, Default)]
@@ -145,6 +159,9 @@ pub struct GpuEngine {
     /// Stamp of the last spike by global id (u64::MAX: none), kept where synapses have dynamics.
     last_spike: Vec<u64>,
     counters: Counters,
+    watch: Stopwatch,
+    /// Times the passes while phases are timed.
+    pass_clock: Option<PassClock>,
 }
 
 impl GpuEngine {
@@ -459,6 +476,8 @@ impl GpuEngine {
             recent: VecDeque::new(),
             last_spike,
             counters,
+            watch: Stopwatch::new(&PHASES),
+            pass_clock: None,
             device,
             net: shared_net,
             rows,
@@ -571,10 +590,16 @@ impl GpuEngine {
             self.flush()?;
         }
         let end = end.min(self.step.saturating_add(self.clock.room(self.step)));
+        self.watch.start();
         let batch = self.planner.plan(self.step, end, self.patience, &mut self.emitters);
+        self.watch.lap(PLAN);
         self.upload(&batch)?;
+        self.watch.lap(UPLOAD);
         let begin = Instant::now();
-        self.submit(&batch);
+        let commands = self.record(&batch);
+        self.watch.lap(RECORD);
+        self.device.queue.submit([commands]);
+        self.watch.lap(SUBMIT);
         let marks_words = (batch.windows.len() * MARK_WORDS) as u64;
         let faults = (&self.marks, (MOST_WINDOWS * MARK_WORDS) as u64, 2);
         let expected = self.expected.min(u64::from(self.capacity));
@@ -582,7 +607,9 @@ impl GpuEngine {
             vec![(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), faults];
         let plastic = || self.dynamics.iter().filter(|d| d.part.rule.is_some());
         wanted.extend(plastic().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
+        wanted.extend(self.pass_clock.iter().map(PassClock::words));
         let mut read = self.device.read(&wanted)?;
+        let times = self.pass_clock.as_ref().and_then(|_| read.pop());
         let failed = plastic().zip(read.split_off(4)).any(|(_, word)| word[0] != 0);
         let took = begin.elapsed();
         self.patience = match took {
@@ -597,8 +624,13 @@ impl GpuEngine {
             entries.extend(self.device.read(&[(&self.list, 2 * expected, 2 * (total - expected))])?.remove(0));
         }
         entries.truncate(2 * total as usize);
+        self.watch.lap(WAIT);
+        if let Some(times) = times {
+            self.watch.add(DEVICE, PassClock::seconds(&self.device, &times));
+        }
         self.expected = (total + total / 4 + 1024).max(self.expected / 2);
         self.report(&batch, done, &entries, &samples, sink)?;
+        self.watch.lap(REPORT);
         self.clock.pressure = self.clock.pressure.max(faults[1]);
         match faults[0] {
             _ if failed => Err(self.beyond_bound()?),
@@ -747,10 +779,12 @@ impl GpuEngine {
         grid(groups, self.dispatch_width)
     }
 
-    fn submit(&self, batch: &Batch) {
+    fn record(&mut self, batch: &Batch) -> wgpu::CommandBuffer {
         let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+        let mut dispatches = 0;
         {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let timestamp_writes = self.pass_clock.as_ref().map(PassClock::writes);
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
             let mut samples = batch.samples.iter().enumerate().peekable();
             for (i, window) in batch.windows.iter().enumerate() {
                 let offset = [(i as u64 * self.window_stride) as u32];
@@ -759,35 +793,46 @@ impl GpuEngine {
                     pass.set_pipeline(&source.kernel.pipeline);
                     pass.set_bind_group(0, &source.group, &offset);
                     pass.dispatch_workgroups(x, y, 1);
+                    dispatches += 1;
                 }
                 for model in &self.models {
                     let (x, y) = self.grid(model.teams);
                     pass.set_pipeline(&model.kernel.pipeline);
                     pass.set_bind_group(0, &model.group, &offset);
                     pass.dispatch_workgroups(x, y, 1);
+                    dispatches += 1;
                 }
                 for (kernel, group) in &self.signals.counters {
                     pass.set_pipeline(&kernel.pipeline);
                     pass.set_bind_group(0, group, &offset);
                     pass.dispatch_workgroups(4, 1, 1);
+                    dispatches += 1;
                 }
                 for rule in self.dynamics.iter().filter_map(|d| d.part.rule.as_ref()) {
                     let ((kernel, group), (x, y)) = (rule.remember(), self.grid(rule.groups));
                     pass.set_pipeline(&kernel.pipeline);
                     pass.set_bind_group(0, group, &offset);
                     pass.dispatch_workgroups(x, y, 1);
+                    dispatches += 1;
                 }
                 self.deliver(&mut pass, i);
+                dispatches += self.deliveries.len() as u64;
                 while let Some((k, sample)) = samples.next_if(|(_, s)| s.window == i) {
                     let probe = &self.probes[sample.probe];
                     let (x, y) = self.grid(probe.groups);
                     pass.set_pipeline(&probe.kernel.pipeline);
                     pass.set_bind_group(0, &probe.group, &[((MOST_WINDOWS + k) as u64 * self.window_stride) as u32]);
                     pass.dispatch_workgroups(x, y, 1);
+                    dispatches += 1;
                 }
             }
         }
-        self.device.queue.submit([encoder.finish()]);
+        if let Some(clock) = &self.pass_clock {
+            clock.resolve(&mut encoder);
+        }
+        self.counters.dispatches += dispatches;
+        self.counters.submissions += 1;
+        encoder.finish()
     }
 
     fn deliver(&self, pass: &mut wgpu::ComputePass, window: usize) {
@@ -1114,6 +1159,15 @@ impl Engine for GpuEngine {
         self.dynamics[d].part.set_learning(&self.device, on, self.step, &self.last_spike)?;
         // Before a long pause ends, what was left to do is done.
         if on { self.flush() } else { Ok(()) }
+    }
+
+    fn time_phases(&mut self, on: bool) {
+        self.watch.switch(on);
+        self.pass_clock = if on { PassClock::new(&self.device) } else { None };
+    }
+
+    fn phases(&self) -> Phases {
+        self.watch.phases()
     }
 
     fn counters(&self) -> Counters {

@@ -1,0 +1,109 @@
+//! The benchmark suite: what the engines cost on this machine, from a single kernel to published networks. Promises that every network
+//! is checked (its rates against those of long runs, which agree with NEST's) before its time is told, that a time is a median with its
+//! spread, and that two reports can be compared row by row.
+//!
+//! ```text
+//! suite (which rows there are) -> network, parts (build, check, time) -> Row -> report (tables, JSON, comparison)
+//! ```
+
+pub mod machine;
+mod network;
+pub mod parts;
+pub mod report;
+mod suite;
+
+use crate::error::{Error, Result};
+use machine::Machine;
+use report::{Report, Row};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How to run the suite.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Fewer rows and shorter stretches: two minutes in all.
+    pub quick: bool,
+    /// Timed stretches a row; the median is told.
+    pub runs: usize,
+    /// Only rows whose part or name contains one of these; all when empty.
+    pub only: Vec<String>,
+    /// "cpu", "event", "gpu"; those that make sense here when empty (a software GPU driver does not).
+    pub engines: Vec<String>,
+    /// Threads of the cpu engine beside one; all cores when absent.
+    pub threads: Option<usize>,
+    /// GPU, as `sharpwave devices` lists it.
+    pub device: Option<String>,
+    /// Time the phases of a step.
+    pub profile: bool,
+    pub seed: u64,
+}
+
+/// Told what goes on: the row that begins, its number among all, and a row that is done.
+pub trait Progress {
+    fn begins(&self, name: &str, number: usize, of: usize);
+    fn ended(&self, row: &Row);
+}
+
+/// Where a row runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    Cpu(usize),
+    Event,
+    Gpu(Option<String>),
+}
+
+impl Place {
+    /// As `run::engine` calls it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Place::Cpu(_) => "cpu",
+            Place::Event => "event",
+            Place::Gpu(_) => "gpu",
+        }
+    }
+}
+
+/// The engines and devices of this machine that rows run on.
+fn places(options: &Options) -> Result<Vec<Place>> {
+    if let Some(other) = options.engines.iter().find(|e| !["cpu", "event", "gpu"].contains(&e.as_str())) {
+        return Err(Error::input(format!("there is no engine `{other}` to measure"), "choose among cpu, event and gpu"));
+    }
+    let wanted = |engine: &str| options.engines.is_empty() || options.engines.iter().any(|e| e == engine);
+    let mut places = Vec::new();
+    if wanted("cpu") {
+        places.push(Place::Cpu(1));
+        let cores = options.threads.unwrap_or_else(machine::cores);
+        if cores > 1 {
+            places.push(Place::Cpu(cores));
+        }
+    }
+    if wanted("event") {
+        places.push(Place::Event);
+    }
+    // Times on a driver that computes on the processor say nothing; they are taken only where somebody asks for them.
+    let asked = options.device.is_some() || options.engines.iter().any(|e| e == "gpu");
+    if wanted("gpu") && (asked || crate::run::real_gpu()) {
+        places.push(Place::Gpu(options.device.clone()));
+    }
+    Ok(places)
+}
+
+/// Runs the suite. `stop` ends it after the row at hand; what is done is in the report.
+///
+/// # Errors
+/// Options that name no row or no engine. A row that fails is in the report with its reason, and the others go on.
+pub fn run(options: &Options, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report> {
+    let rows = suite::rows(options, &places(options)?)?;
+    let mut report = Report::new(Machine::here(options.device.as_deref()), options);
+    let of = rows.len();
+    for (number, row) in rows.into_iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            report.interrupted = true;
+            break;
+        }
+        progress.begins(&row.name(), number + 1, of);
+        let done = row.measure(options, &report.machine);
+        progress.ended(&done);
+        report.rows.push(done);
+    }
+    Ok(report)
+}

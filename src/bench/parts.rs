@@ -1,0 +1,236 @@
+//! The parts of a step on their own, and what learning costs: kernels, delivery, barriers and launches, projection, posterior, the
+//! three-factor rule, and an experience written into a language model.
+
+use super::Place;
+use super::machine::Machine;
+use super::report::{Figures, Row, Spread};
+use crate::bridge::Source;
+use crate::engine::cpu::barrier_wait;
+use crate::error::{Error, Result};
+use crate::learning::Layer;
+use crate::learning::local::{Network, Settings as LocalSettings};
+use crate::learning::posterior::{Gaussian, Rule};
+use crate::learning::projection::Basis;
+use crate::memory::experience::{Experience, Outcome};
+use crate::memory::learner::Learner;
+use crate::memory::protect::{Statistics, built_in_prompts};
+use crate::memory::settings::Settings;
+use crate::model::{NeuronModel, Words};
+use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::network::NeuronInstance;
+use crate::rng::{Purpose, Stream, key};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Something to time alone.
+#[derive(Clone, Debug)]
+pub enum Single {
+    /// One update of a neuron of this model by its compiled kernel.
+    Update(Arc<NeuronModel>),
+    /// A meeting of so many threads, or a dispatch.
+    Latency(Place),
+    Learning(Learning),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Learning {
+    /// x - H'(Hx), 100 rows, 784 inputs.
+    Projection,
+    /// Metaplasticity from uncertainty, 784 x 800 weights.
+    Posterior,
+    /// 784-800-800-10, 20 steps, local rule.
+    ThreeFactor,
+    /// An experience into the built-in language model: everything, and the writing alone.
+    Wake,
+    WakeWrite,
+}
+
+/// Presentations in a batch.
+const BATCH: usize = 64;
+
+impl Single {
+    pub fn name(&self) -> String {
+        match self {
+            Single::Update(model) => model.name.clone(),
+            Single::Latency(Place::Gpu(_)) => "dispatch and barrier".into(),
+            Single::Latency(_) => "barrier".into(),
+            Single::Learning(Learning::Projection) => "orthogonal projection, rank 100 of 784".into(),
+            Single::Learning(Learning::Posterior) => "Bayesian update, 784 x 800".into(),
+            Single::Learning(Learning::ThreeFactor) => "three-factor learning, 784-800-800-10".into(),
+            Single::Learning(Learning::Wake) => "an experience, stories260k".into(),
+            Single::Learning(Learning::WakeWrite) => "its adapter update, stories260k".into(),
+        }
+    }
+
+    fn part(&self) -> &'static str {
+        match self {
+            Single::Update(_) => "update",
+            Single::Latency(_) => "latency",
+            Single::Learning(_) => "learning",
+        }
+    }
+
+    pub fn measure(&self, runs: usize, machine: &Machine) -> Row {
+        let mut row = Row { part: self.part().into(), name: self.name(), runs, engine: "cpu".into(), ..Default::default() };
+        match self.times(runs, machine, &mut row) {
+            Ok(times) => row.time = Spread::of(times),
+            Err(error) => row.reason = Some(error.to_string()),
+        }
+        row
+    }
+
+    fn times(&self, runs: usize, machine: &Machine, row: &mut Row) -> Result<Vec<f64>> {
+        let mut unit = |unit: &str| row.unit = unit.into();
+        match self {
+            Single::Update(model) => {
+                unit("ns per update");
+                row.engine = format!("cpu, {}", model.kernel().describe());
+                let mut cells = Cells::new(model, model.kernel())?;
+                let ns = |seconds: f64| seconds * 1e9 / BLOCK as f64;
+                let times: Vec<f64> = repeat(runs, 1000, || Ok(cells.step()))?.into_iter().map(ns).collect();
+                // A block stays in the nearest cache: what is moved says how far that is from memory's pace.
+                let words = 2 * (model.states.len() + model.ports.len());
+                let bandwidth = Spread::of(times.clone()).map(|t| 4.0 * words as f64 / (t.median * 1e-9));
+                let of_copy = bandwidth.map(|b| b / machine.copy_bandwidth_one);
+                row.figures = Figures { bandwidth, of_copy, ..Default::default() };
+                Ok(times)
+            }
+            Single::Latency(Place::Cpu(threads)) => {
+                unit("us");
+                row.engine = format!("cpu, {threads} threads");
+                Ok((0..runs).map(|_| barrier_wait(*threads, 20_000) * 1e6).collect())
+            }
+            #[cfg(feature = "gpu")]
+            Single::Latency(Place::Gpu(device)) => {
+                unit("us");
+                row.engine = machine.gpu.as_ref().map_or("gpu".into(), |g| format!("gpu: {}", g.name));
+                let all = (0..runs).map(|_| crate::engine::gpu::latency(device.as_deref())).collect::<Result<Vec<_>>>()?;
+                row.figures.record_us_per_step = all.iter().map(|l| l.record * 1e6).reduce(f64::min);
+                row.figures.us_per_step = all.iter().map(|l| l.round_trip * 1e6).reduce(f64::min);
+                Ok(all.iter().map(|l| l.dispatch * 1e6).collect())
+            }
+            Single::Latency(_) => Err(Error::input("this engine has no such latency", "measure it on cpu or gpu")),
+            Single::Learning(what) => what.times(runs, &mut unit),
+        }
+    }
+}
+
+/// Neurons of one model with some input, ready to be updated again and again.
+pub struct Cells {
+    kernel: Arc<dyn Kernel>,
+    instance: NeuronInstance,
+    constants: Vec<Words>,
+    states: Vec<Vec<u32>>,
+    inputs: Vec<Vec<f32>>,
+    output: Vec<u32>,
+    scratch: Scratch,
+}
+
+impl Cells {
+    /// A block of neurons with default parameters; `kernel` is the model's, compiled or interpreted.
+    ///
+    /// # Errors
+    /// Default parameters that the model refuses.
+    pub fn new(model: &Arc<NeuronModel>, kernel: Arc<dyn Kernel>) -> Result<Cells> {
+        let instance = NeuronInstance::new(model, &[], 0.1)?;
+        let states = instance.initial_words().iter().map(|w| (0..BLOCK).map(|i| w.get(i)).collect()).collect();
+        let input = |port: usize| (0..BLOCK).map(|i| if port == 0 { (i % 7) as f32 } else { 0.0 }).collect();
+        let inputs = (0..model.ports.len() + model.current.is_some() as usize).map(input).collect();
+        let constants = instance.constants();
+        Ok(Cells { kernel, instance, constants, states, inputs, output: vec![0; BLOCK], scratch: Scratch::default() })
+    }
+
+    /// One step of all of them.
+    pub fn step(&mut self) {
+        let constants: Vec<Operand> = self.constants.iter().map(|c| c.operand(0..BLOCK)).collect();
+        let mut states: Vec<&mut [u32]> = self.states.iter_mut().map(Vec::as_mut_slice).collect();
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let output = &mut self.output;
+        let mut lanes = Lanes { n: BLOCK, constants: &constants, states: &mut states, inputs: &inputs, output };
+        self.kernel.run(&mut lanes, self.instance.substeps, &mut self.scratch);
+    }
+}
+
+impl Learning {
+    fn times(self, runs: usize, unit: &mut impl FnMut(&str)) -> Result<Vec<f64>> {
+        let mut stream = Stream::new(key(1, 0), Purpose::Weight, 0, 0);
+        let mut drawn = |n: usize| (0..n).map(|_| stream.normal() as f32).collect::<Vec<f32>>();
+        let us_a_sample = |seconds: f64| seconds * 1e6 / BATCH as f64;
+        match self {
+            Learning::Projection => {
+                unit("us per sample");
+                let mut basis = Basis::new(784);
+                for _ in 0..100 {
+                    let mut row = drawn(784);
+                    basis.project(&mut row);
+                    basis.append(&row);
+                }
+                let batch = drawn(BATCH * 784);
+                Ok(repeat(runs, 20, || Ok(basis.project(&mut batch.clone())))?.into_iter().map(us_a_sample).collect())
+            }
+            Learning::Posterior => {
+                unit("us per sample");
+                let layer = Layer { inputs: 784, outputs: 800, weight: drawn(784 * 800).iter().map(|x| 0.05 * x).collect() };
+                let mut posterior = Gaussian::new(&layer, 0.05, 0.1)?;
+                let gradient: Vec<f64> = drawn(784 * 800).iter().map(|x| 1e-3 * f64::from(*x)).collect();
+                let mut weight = vec![0.0; layer.weight.len()];
+                let mut presentation = 0;
+                // One update and one draw a batch.
+                let once = || {
+                    posterior.update(&Rule::mesu(1e5), None, &gradient, &gradient);
+                    posterior.sample(1, 0, presentation, &mut weight);
+                    presentation += 1;
+                    Ok(())
+                };
+                Ok(repeat(runs, 5, once)?.into_iter().map(us_a_sample).collect())
+            }
+            Learning::ThreeFactor => {
+                unit("us per sample");
+                let mut network = Network::new(LocalSettings::new(vec![784, 800, 800, 10], 1))?;
+                let inputs: Vec<f32> = drawn(BATCH * 784).iter().map(|x| 0.3 * x.abs()).collect();
+                let labels: Vec<u8> = (0..BATCH).map(|i| (i % 10) as u8).collect();
+                Ok(repeat(runs, 5, || network.learn(&inputs, &labels, None))?.into_iter().map(us_a_sample).collect())
+            }
+            Learning::Wake | Learning::WakeWrite => {
+                unit("ms per experience");
+                let source = Source::open("stories260k")?;
+                let host = source.load()?;
+                let settings = Settings::new(&source.config);
+                let statistics =
+                    Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
+                let mut learner = Learner::new(&host, &settings, &statistics)?;
+                let animals = ["dog", "cat", "bird", "fish", "bear", "frog", "duck", "lion", "mouse", "rabbit", "fox", "cow"];
+                let mut times = Vec::new();
+                for animal in animals.iter().cycle().take(runs.max(5).min(animals.len())) {
+                    let prompt = format!("The name of the {animal} was");
+                    let fact = Experience::new(animal, &prompt, "Max", Outcome::Success);
+                    let begin = Instant::now();
+                    let lesson = learner.wake(&fact)?;
+                    let whole = begin.elapsed().as_secs_f64();
+                    if !lesson.engrams.is_empty() {
+                        times.push(1e3 * if self == Learning::Wake { whole } else { lesson.write_s });
+                    }
+                }
+                match times.is_empty() {
+                    true => Err(Error::Run { message: "no experience was written".into(), remedy: "report this".into() }),
+                    false => Ok(times),
+                }
+            }
+        }
+    }
+}
+
+/// Seconds of one call, run by run, each over `calls`; one call before, which is not counted.
+fn repeat<T>(runs: usize, calls: usize, mut call: impl FnMut() -> Result<T>) -> Result<Vec<f64>> {
+    call()?;
+    (0..runs)
+        .map(|_| {
+            let begin = Instant::now();
+            for _ in 0..calls {
+                std::hint::black_box(call()?);
+            }
+            Ok(begin.elapsed().as_secs_f64() / calls as f64)
+        })
+        .collect()
+}
