@@ -17,6 +17,11 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// All times a factor, as in another unit.
+    pub fn scaled(self, factor: f64) -> Spread {
+        Spread { least: self.least * factor, median: self.median * factor, greatest: self.greatest * factor }
+    }
+
     /// None of nothing.
     pub fn of(mut values: Vec<f64>) -> Option<Spread> {
         values.sort_by(f64::total_cmp);
@@ -197,8 +202,8 @@ impl Report {
     /// The rows as cells, a heading first.
     fn cells(&self) -> Vec<Vec<String>> {
         let heading = [
-            "row", "engine", "least", "median", "greatest", "unit", "CPU s", "build s", "ns/update", "events/s", "B/synapse", "peak",
-            "GB/s", "of copy", "dispatches", "us/step",
+            "row", "least", "median", "greatest", "unit", "CPU s", "build s", "ns/update", "events/s", "B/synapse", "peak",
+            "GB/s", "of copy", "us/step", "dispatches/step", "recording us/step",
         ];
         let mut all = vec![heading.map(String::from).to_vec()];
         for row in &self.rows {
@@ -206,8 +211,7 @@ impl Report {
             let time = |get: fn(&Spread) -> f64| row.time.as_ref().map_or("-".into(), |t| number(get(t)));
             let some = |x: Option<f64>| x.map_or(String::new(), number);
             all.push(vec![
-                row.name.clone(),
-                row.engine.clone(),
+                format!("{}, {}", row.name, row.engine),
                 time(|t| t.least),
                 time(|t| t.median),
                 time(|t| t.greatest),
@@ -220,8 +224,9 @@ impl Report {
                 f.peak_bytes.map_or(String::new(), |b| format!("{:.2} GB", b as f64 * 1e-9)),
                 some(f.bandwidth.map(|b| b * 1e-9)),
                 f.of_copy.map_or(String::new(), |x| format!("{:.0} %", 100.0 * x)),
-                some(f.dispatches_per_step),
                 some(f.us_per_step),
+                some(f.dispatches_per_step),
+                some(f.record_us_per_step),
             ]);
         }
         // Columns that say nothing are left out.

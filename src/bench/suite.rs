@@ -20,6 +20,8 @@ pub struct Job {
 
 enum Kind {
     Network(Case),
+    /// Many neurons of one model without synapses, where no kernel can be timed alone.
+    Updates(Case),
     /// Alone: the time of the phase "deliver" where the engine tells it, over the synaptic events.
     Delivery(Case),
     Single(Single),
@@ -28,7 +30,7 @@ enum Kind {
 impl Job {
     pub fn name(&self) -> String {
         match &self.kind {
-            Kind::Network(case) | Kind::Delivery(case) => case.name.clone(),
+            Kind::Network(case) | Kind::Updates(case) | Kind::Delivery(case) => case.name.clone(),
             Kind::Single(single) => single.name(),
         }
     }
@@ -37,7 +39,7 @@ impl Job {
         match &self.kind {
             Kind::Network(_) => "network",
             Kind::Delivery(_) => "delivery",
-            Kind::Single(Single::Update(_)) => "update",
+            Kind::Updates(_) | Kind::Single(Single::Update(_)) => "update",
             Kind::Single(Single::Latency(_)) => "latency",
             Kind::Single(Single::Learning(_)) => "learning",
         }
@@ -46,6 +48,7 @@ impl Job {
     pub fn measure(&self, options: &Options, machine: &Machine) -> Row {
         match &self.kind {
             Kind::Network(case) => case.measure(&self.place, options, machine),
+            Kind::Updates(case) => updates(case, &self.place, options, machine),
             Kind::Delivery(case) => delivery(case, &self.place, options, machine),
             Kind::Single(single) => single.measure(options.runs, machine),
         }
@@ -69,6 +72,11 @@ pub fn rows(options: &Options, places: &[Place]) -> Result<Vec<Job>> {
     for place in here(one) {
         for model in Library::built_in()?.neurons() {
             add(Kind::Single(Single::Update(model.clone())), place);
+        }
+    }
+    for place in here(|p| matches!(p, Place::Gpu(_))) {
+        for model in Library::built_in()?.neurons() {
+            add(Kind::Updates(crowd(&model.name)), place);
         }
     }
     for (fan_out, rate) in [(100, 100.0), (1000, 10.0), (1000, 100.0), (10_000, 1.0), (10_000, 10.0)] {
@@ -156,8 +164,35 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
         (Case { variant: Some("DC"), ..case("Potjans-Diesmann at full scale, DC input", pd, &[], 200.0, 300.0, &[]) }, false, ON_A_GRID),
         (brunel_case("Brunel with STDP, 127 M synapses", "brunel_stdp", [28_510, 7130], 50.0, 30.0, &[("E", 36.5, 5.0), ("I", 37.5, 5.0)]), false, ON_A_GRID),
         (brunel_case("Brunel with STDP, 0.5 G synapses", "brunel_stdp", [56_570, 14_140], 30.0, 10.0, &[("E", 36.5, 6.0), ("I", 37.5, 6.0)]), false, ON_A_GRID),
+        (case("CUBA, 12.5 M neurons, 1 G synapses", "vogels_abbott_cuba", &["variables.size=3125"], 20.0, 20.0, &[("E", 5.0, 1.0), ("I", 5.0, 1.0)]), false, ON_A_GRID),
+        (case("COBA, 12.5 M neurons, 1 G synapses", "vogels_abbott_coba", &["variables.size=3125"], 20.0, 20.0, &[("E", 19.0, 4.0), ("I", 19.0, 4.0)]), false, ON_A_GRID),
         (brunel_case("Brunel, 1 G synapses", "brunel_2000", [80_000, 20_000], 30.0, 20.0, &[("E", 40.4, 4.0), ("I", 40.4, 4.0)]), false, ON_A_GRID),
     ]
+}
+
+/// A million neurons of a model, with nothing but themselves.
+fn crowd(model: &str) -> Case {
+    let text = format!(
+        r#"title = "crowd"
+[simulation]
+dt = "0.1 ms"
+duration = "1 s"
+[populations.C]
+model = "{model}"
+n = 1000000
+"#
+    );
+    let scenario = ("crowd.toml".into(), text);
+    Case { name: model.into(), scenario, variant: None, set: vec![], warmup: 5.0, stretch: 20.0, rates: vec![] }
+}
+
+fn updates(case: &Case, place: &Place, options: &Options, machine: &Machine) -> Row {
+    let mut row = case.measure(place, options, machine);
+    (row.part, row.unit) = ("update".into(), "ns per update".into());
+    if let (Some(time), Some(ns)) = (row.time, row.figures.ns_per_update.take()) {
+        row.time = Some(time.scaled(ns / time.median));
+    }
+    row
 }
 
 /// Poisson sources that spike onto neurons which stay silent.
@@ -212,11 +247,7 @@ fn delivery(case: &Case, place: &Place, options: &Options, machine: &Machine) ->
     let (Some(part), Some(events)) = (part, row.figures.events_per_s) else { return row };
     // Time a second of model time to time an event, of the part that is delivery.
     let scale = part * 1e9 / events / time.median;
-    row.time = Some(super::report::Spread {
-        least: time.least * scale,
-        median: time.median * scale,
-        greatest: time.greatest * scale,
-    });
+    row.time = Some(time.scaled(scale));
     let f = &mut row.figures;
     let bytes = f.bytes_per_synapse.unwrap_or(4.0);
     f.bandwidth = row.time.map(|t| bytes / (t.median * 1e-9));

@@ -147,18 +147,16 @@ pub fn tan(x: f32) -> f32 {
 }
 
 /// `x^y = exp(y log x)`; NaN for negative x, as WGSL leaves it; 1 for y = 0.
-///
-/// Exponents 0 and 1, which rules use to switch a dependence off or to make it linear, cost nothing where all lanes have the same one: a
-/// loop over lanes then asks once, before it begins.
 #[inline(always)]
 pub fn pow(x: f32, y: f32) -> f32 {
-    if y == 0.0 {
-        1.0
-    } else if y == 1.0 {
-        if x >= 0.0 { x + 0.0 } else { f32::NAN }
-    } else {
-        power(x, y)
-    }
+    if y == 0.0 || y == 1.0 { plain_pow(x, y) } else { power(x, y) }
+}
+
+/// The same for exponents 0 and 1 alone, which rules use to switch a dependence off or to make it linear.
+#[inline(always)]
+pub fn plain_pow(x: f32, y: f32) -> f32 {
+    let first = if x >= 0.0 { x + 0.0 } else { f32::NAN };
+    if y == 0.0 { 1.0 } else { first }
 }
 
 #[inline(always)]

@@ -41,6 +41,20 @@ pub trait Source: Copy {
 #[derive(Clone, Copy)]
 pub struct Uniform(pub u32);
 
+impl Uniform {
+    /// As a number 0 or 1: an exponent that needs no logarithm.
+    pub fn is_plain(self) -> bool {
+        let x = f32::from_bits(self.0);
+        x == 0.0 || x == 1.0
+    }
+}
+
+/// `x^y`; where PLAIN, y is known to be 0 or 1.
+#[inline(always)]
+pub fn f_pow_by<const PLAIN: bool>(x: f32, y: f32) -> f32 {
+    if PLAIN { math::plain_pow(x, y) } else { math::pow(x, y) }
+}
+
 impl Source for Uniform {
     #[inline(always)]
     fn holds(self, _: usize) -> bool {

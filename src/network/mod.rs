@@ -4,6 +4,7 @@
 pub mod draw;
 mod edges;
 pub mod memory;
+mod pages;
 pub mod quantum;
 pub mod rules;
 pub mod table;

@@ -15,6 +15,7 @@
 //! neuron in one step stays below 2^31: an accumulator cannot overflow. Constant and given weights keep 1e-6 relative (else
 //! the row is wide); weights drawn from a distribution are drawn on the 16-bit grid, and clipped at 8 standard deviations.
 
+use super::pages;
 use super::quantum::{is_dynamic, ports, quanta, reachable};
 use super::rules::Rows;
 use super::{Cell, Edge, Network, Rule, SynapseInstance};
@@ -603,7 +604,9 @@ impl Table {
             let row = &piece.words[from as usize..to];
             if self.shards.last().is_none_or(|s| s.len() + row.len() > SHARD_WORDS) {
                 let left = room - self.shards.iter().map(Vec::len).sum::<usize>() as f64;
-                self.shards.push(Vec::with_capacity(row.len().max((left.max(0.0) as usize).min(SHARD_WORDS))));
+                let shard = Vec::with_capacity(row.len().max((left.max(0.0) as usize).min(SHARD_WORDS)));
+                pages::ask(&shard);
+                self.shards.push(shard);
             }
             let index = self.shards.len() - 1;
             let shard = &mut self.shards[index];
@@ -646,6 +649,8 @@ impl Table {
                 };
                 dynamic.states.push(vec![word; n]);
             }
+            dynamic.states.iter().for_each(pages::gather);
+            pages::gather(&dynamic.weight);
         }
         Ok(())
     }

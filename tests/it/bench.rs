@@ -31,7 +31,7 @@ fn a_report_is_written_and_compared() {
     for told in ["iaf_psc_exp", "fan-out 100, 100 Hz", "ns per event", "median", "GB/s"] {
         assert!(table.contains(told), "{told} missing in\n{table}");
     }
-    assert!(std::fs::read_to_string(at.join("out/first.md")).unwrap().contains("| iaf_psc_exp |"));
+    assert!(std::fs::read_to_string(at.join("out/first.md")).unwrap().contains("| iaf_psc_exp, cpu"));
     let mut report: Value = serde_json::from_str(&std::fs::read_to_string(at.join("first.json")).unwrap()).unwrap();
     assert_eq!((report["rows"].as_array().unwrap().len(), &report["rows"][1]["part"]), (2, &"delivery".into()));
     assert!(report["rows"][0]["time"]["least"].as_f64().unwrap() > 0.0 && report["machine"]["cores"].as_u64().unwrap() >= 1);

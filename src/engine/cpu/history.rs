@@ -27,16 +27,17 @@ impl Past {
 
 /// Spikes of a neuron that are kept side by side as well.
 const SIDE: usize = 3;
+/// Beyond so many steps the low 32 bits of stamps are not compared.
+const FAR: u64 = 1 << 30;
+/// Flag beside the number of kept spikes: the low bits of this neuron's stamps do not tell their order.
+const LONG_AGO: u32 = 1 << 31;
 
-/// The latest spikes of a neuron, in half a cache line: a synapse asks for those since its source's last spike, which are seldom more.
-#[derive(Clone, Copy)]
-#[repr(align(32))]
-struct Side {
-    /// The latest first; 0 where there is none.
-    stamps: [u64; SIDE],
-    /// Spikes of the neuron that are kept.
-    kept: u32,
-}
+/// The latest spikes of a neuron: how many are kept, the low 32 bits of the stamps of the last [`SIDE`] (the latest first), then the values
+/// of each. With one value a spike all of it lies in half a cache line, and a synapse asks for the spikes since its source's last one, which
+/// are seldom more.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(32))]
+struct Line([u32; 8]);
 
 /// Which of a neuron's kept spikes lie in a stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +47,19 @@ pub struct Found {
     pub end: u32,
     /// The last of these is stamped with the end.
     pub at_end: bool,
+}
+
+/// What a spike of a source finds at one target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Visit {
+    /// Kept spikes up to the stretch's begin, up to its end, and before its end.
+    pub next: u32,
+    pub end: u32,
+    pub before: u32,
+    /// Steps from the last of these to the end; infinite where there is none.
+    pub age: f64,
+    /// Where its values stand in `values`; None: among those of all kept spikes.
+    pub place: Option<u32>,
 }
 
 /// Recent spikes (or other events) of the owned neurons of a population onto which plastic synapses of one projection project.
@@ -60,21 +74,23 @@ pub struct History {
     /// synapses ask for no other.
     pub latest: Vec<f64>,
     pub latest_after: Vec<Vec<f32>>,
-    side: Vec<Side>,
-    /// For each neuron the values of the spikes in `side`, in its order.
-    side_after: Vec<f32>,
+    /// After the neurons' a record of nothing.
+    side: Vec<Line>,
+    /// Lines of a neuron in it.
+    lines: usize,
 }
 
 impl History {
     /// Of so many neurons, none of which has spiked; `width` values are kept of each spike, the traces first.
     pub fn new(taus: Vec<f64>, width: usize, neurons: usize) -> Self {
+        let lines = (1 + SIDE * (1 + width)).div_ceil(8);
         History {
             width,
             neurons: vec![Past::default(); neurons],
             latest: vec![f64::NEG_INFINITY; neurons],
             latest_after: vec![vec![0.0; neurons]; taus.len()],
-            side: vec![Side { stamps: [0; SIDE], kept: 0 }; neurons],
-            side_after: vec![0.0; neurons * SIDE * width],
+            side: vec![Line([0; 8]); (neurons + 1) * lines],
+            lines,
             taus,
         }
     }
@@ -93,18 +109,39 @@ impl History {
         self.latest(local);
     }
 
+    #[inline(always)]
+    fn record(&self, local: u32) -> &[u32] {
+        let first = local as usize * self.lines;
+        bytemuck::cast_slice(&self.side[first..first + self.lines])
+    }
+
+    /// Has what `find` reads of a neuron brought near.
+    #[inline(always)]
+    pub fn prefetch(&self, local: u32) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(line) = self.side.get(local as usize * self.lines) {
+            // SAFETY: a prefetch of an address inside the slice has no effect but on the cache.
+            unsafe { std::arch::x86_64::_mm_prefetch(line as *const Line as *const i8, std::arch::x86_64::_MM_HINT_T0) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = local;
+    }
+
     /// The kept spikes of a neuron stamped after `from` and at `until` at the latest.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, local: u32, from: u64, until: u64) -> Found {
-        let side = &self.side[local as usize];
-        let kept = side.kept;
-        let there = kept.min(SIDE as u32);
-        let after = |stamp: u64| side.stamps.iter().filter(|s| **s > stamp).count() as u32;
-        let (newer, later) = (after(from), after(until));
-        if newer == there && kept > there || later == SIDE as u32 {
+        let record = self.record(local);
+        let kept = record[0];
+        if kept & LONG_AGO != 0 || until.wrapping_sub(from) > FAR {
             return self.find_among_all(local, from, until);
         }
-        Found { next: kept - newer, end: kept - later, at_end: later < there && side.stamps[later as usize] == until }
+        let after = |stamp: u64| record[1..1 + SIDE].iter().filter(|own| own.wrapping_sub(stamp as u32) as i32 > 0).count() as u32;
+        let (newer, later) = (after(from), after(until));
+        if newer == SIDE as u32 && kept > SIDE as u32 {
+            return self.find_among_all(local, from, until);
+        }
+        let at_end = later < kept.min(SIDE as u32) && record[1 + later as usize] == until as u32;
+        Found { next: kept - newer, end: kept - later, at_end }
     }
 
     #[cold]
@@ -114,40 +151,109 @@ impl History {
         Found { next: past.until(from) as u32, end: end as u32, at_end: end > 0 && past.stamps[end - 1] == until }
     }
 
-    /// Stamp of the kept spike `index` of a neuron.
-    #[inline]
-    pub fn stamp(&self, local: u32, index: u32) -> u64 {
-        let side = &self.side[local as usize];
-        match side.stamps.get((side.kept - 1 - index) as usize) {
-            Some(stamp) => *stamp,
-            None => self.neurons[local as usize].stamps[index as usize],
+    /// Calls `each` with the lane, the local id and what is found there of the spikes stamped after `from` and at `until` at the latest;
+    /// one stamped `until` counts as before the end unless `ends` says that the end is there.
+    #[inline(always)]
+    pub fn visit(&self, targets: &[u32], base: u32, from: u64, until: u64, ends: bool, mut each: impl FnMut(usize, u32, Visit)) {
+        const AHEAD: usize = 12;
+        let (words, stride, width) = (self.words(), self.lines * 8, self.width as u32);
+        let (nothing, far) = ((words.len() - stride) as u32, until.wrapping_sub(from) > FAR);
+        let ends = ends && until > 0;
+        for (lane, &target) in targets.iter().enumerate() {
+            if let Some(ahead) = targets.get(lane + AHEAD) {
+                self.prefetch(ahead - base);
+            }
+            let local = target - base;
+            let place = local as usize * stride;
+            let [kept, a, b, c]: [u32; 4] = words[place..place + 4].try_into().expect("four words");
+            let after = |stamp: u64| {
+                let later = |own: u32| (own.wrapping_sub(stamp as u32) as i32 > 0) as u32;
+                later(a) + later(b) + later(c)
+            };
+            let (newer, later) = (after(from), after(until));
+            let at_end = (a == until as u32) | (b == until as u32) | (c == until as u32);
+            let back = later + (at_end & ends) as u32;
+            // More than stand side by side are asked for, or these cannot be told apart by their low bits.
+            if far | (kept > SIDE as u32) & (kept & LONG_AGO != 0 || newer.max(back) >= SIDE as u32) {
+                each(lane, local, self.visit_all(local, from, until, ends));
+                continue;
+            }
+            let stamp = if back == 0 { a } else if back == 1 { b } else { c };
+            let some = back < kept;
+            each(
+                lane,
+                local,
+                Visit {
+                    next: kept - newer,
+                    end: kept - later,
+                    before: kept - back,
+                    age: if some { f64::from((until as u32).wrapping_sub(stamp)) } else { f64::INFINITY },
+                    place: Some(if some { place as u32 + 1 + SIDE as u32 + back * width } else { nothing }),
+                },
+            );
+        }
+    }
+
+    #[cold]
+    fn visit_all(&self, local: u32, from: u64, until: u64, ends: bool) -> Visit {
+        let Found { next, end, at_end } = self.find_among_all(local, from, until);
+        let before = end - (at_end && ends) as u32;
+        let stamp = before.checked_sub(1).map(|index| self.neurons[local as usize].stamps[index as usize]);
+        Visit { next, end, before, age: stamp.map_or(f64::INFINITY, |stamp| (until - stamp) as f64), place: None }
+    }
+
+    /// What `Visit::place` points into: the values of a spike, slot by slot, as bits.
+    pub fn words(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.side)
+    }
+
+    /// Stamp of the kept spike `index` of a neuron, which is `near` at the latest.
+    #[inline(always)]
+    pub fn stamp(&self, local: u32, index: u32, near: u64) -> u64 {
+        let record = self.record(local);
+        let back = record[0].wrapping_sub(1 + index) as usize;
+        match back < SIDE {
+            true => near - u64::from((near as u32).wrapping_sub(record[1 + back])),
+            false => self.neurons[local as usize].stamps[index as usize],
         }
     }
 
     /// Value `slot` (a trace, or a state after the traces) of the kept spike `index` of a neuron.
-    #[inline]
+    #[inline(always)]
     pub fn after(&self, local: u32, index: u32, slot: usize) -> f32 {
-        let back = (self.side[local as usize].kept - 1 - index) as usize;
+        let record = self.record(local);
+        let back = record[0].wrapping_sub(1 + index) as usize;
         match back < SIDE {
-            true => self.side_after[(local as usize * SIDE + back) * self.width + slot],
+            true => f32::from_bits(record[1 + SIDE + back * self.width + slot]),
             false => self.neurons[local as usize].after[index as usize * self.width + slot],
         }
     }
 
-    /// Take over the latest spikes of a neuron.
+    /// Take over the latest spikes of a neuron into what stands side by side; nothing that is asked for is stamped after `now` + [`FAR`].
+    fn put_aside(&mut self, local: usize, now: u64) {
+        let (past, width) = (&self.neurons[local], self.width);
+        let record: &mut [u32] = bytemuck::cast_slice_mut(&mut self.side[local * self.lines..(local + 1) * self.lines]);
+        let kept = past.stamps.len();
+        record[0] = kept as u32;
+        for back in 0..SIDE {
+            // Where there is none, as at the beginning of time.
+            let index = kept.checked_sub(1 + back);
+            let stamp = index.map_or(0, |index| past.stamps[index]);
+            record[1 + back] = stamp as u32;
+            if stamp + FAR < now {
+                record[0] |= LONG_AGO;
+            }
+            let values = index.map_or(&[][..], |index| &past.after[index * width..(index + 1) * width]).iter();
+            record[1 + SIDE + back * width..].iter_mut().zip(values).for_each(|(word, x)| *word = x.to_bits());
+        }
+    }
+
+    /// Take over the latest spike of a neuron.
     fn latest(&mut self, local: usize) {
         let past = &self.neurons[local];
-        let side = &mut self.side[local];
-        side.kept = past.stamps.len() as u32;
-        for back in 0..SIDE {
-            let Some(index) = past.stamps.len().checked_sub(1 + back) else {
-                side.stamps[back] = 0;
-                continue;
-            };
-            side.stamps[back] = past.stamps[index];
-            let values = &past.after[index * self.width..(index + 1) * self.width];
-            self.side_after[(local * SIDE + back) * self.width..][..self.width].copy_from_slice(values);
-        }
+        let newest = past.stamps.last().copied().unwrap_or(0);
+        self.put_aside(local, newest);
+        let past = &self.neurons[local];
         self.latest[local] = past.stamps.last().map_or(f64::NEG_INFINITY, |stamp| *stamp as f64);
         let at = past.after.len().saturating_sub(self.width);
         for (t, row) in self.latest_after.iter_mut().enumerate() {
@@ -162,10 +268,12 @@ impl History {
             past.stamps.drain(..gone);
             past.after.drain(..gone * self.width);
         }
-        for (side, past) in self.side.iter_mut().zip(&self.neurons) {
-            side.kept = past.stamps.len() as u32;
-            side.stamps[past.stamps.len().min(SIDE)..].fill(0);
-        }
+        self.renew(last);
+    }
+
+    /// It is `now`: which spikes are of long ago is seen anew.
+    pub fn renew(&mut self, now: u64) {
+        (0..self.neurons.len()).for_each(|local| self.put_aside(local, now));
     }
 
     /// For each owned neuron the number of its spikes, and of each the stamp and the traces.
@@ -251,18 +359,47 @@ mod tests {
                     let (next, end) = (past.until(from), past.until(until));
                     let at_end = end > 0 && past.stamps[end - 1] == until;
                     assert_eq!(history.find(0, from, until), Found { next: next as u32, end: end as u32, at_end }, "{from} {until}");
+                    for ends in [true, false] {
+                        let before = end - (ends && at_end) as usize;
+                        let age = if before == 0 { f64::INFINITY } else { (until - past.stamps[before - 1]) as f64 };
+                        history.visit(&[7], 7, from, until, ends, |lane, local, visit| {
+                            assert_eq!((lane, local, visit.next, visit.end), (0, 0, next as u32, end as u32), "{from} {until}");
+                            assert_eq!((visit.before, visit.age), (before as u32, age), "{from} {until} {ends}");
+                            let value = if before == 0 { 0.0 } else { past.after[before - 1] };
+                            assert!(visit.place.is_none_or(|place| history.words()[place as usize] == value.to_bits()));
+                        });
+                    }
                 }
             }
             for (index, stamp) in (0..).zip(&past.stamps) {
-                assert_eq!(history.stamp(0, index), *stamp);
+                assert_eq!(history.stamp(0, index, *stamp + 7), *stamp);
                 assert_eq!(history.after(0, index, 0), past.after[index as usize]);
             }
             history.push(0, 3 * k + 2, [].into_iter());
             if k == 8 {
                 history.forget(24);
-                assert!(history.neurons[0].stamps.len() < SIDE);
+                assert!(history.neurons[0].stamps.len() <= SIDE);
             }
         }
+    }
+
+    /// Beyond what the low bits of stamps tell apart: a spike of long ago, and a stretch from long ago.
+    #[test]
+    fn spikes_of_long_ago_are_found_as_well() {
+        let mut history = history();
+        let long = 5 << 30;
+        for stamp in [7, 9, long + 3, long + 4, long + 8] {
+            history.push(0, stamp, [].into_iter());
+            let past = &history.neurons[0];
+            for (from, until) in [(0, 8), (8, long + 3), (0, long + 9), (long + 1, long + 9), (long + 3, long + 4), (long, long + 2)] {
+                let (next, end) = (past.until(from) as u32, past.until(until) as u32);
+                let found = history.find(0, from, until);
+                assert_eq!((found.next, found.end), (next, end), "{from} to {until} after {stamp}");
+            }
+        }
+        history.forget(9);
+        history.forget(3 * long);
+        assert_eq!(history.find(0, 3 * long, 3 * long + 5), Found { next: 1, end: 1, at_end: false });
     }
 
     #[test]

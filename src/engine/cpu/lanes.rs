@@ -55,6 +55,15 @@ for_every_level! {
 }
 
 for_every_level! {
+    /// `since = steps * dt`.
+    pub fn in_ms(steps: &[f64], dt: f64, since: &mut [f32]) {
+        for (since, steps) in since.iter_mut().zip(steps) {
+            *since = (steps * dt) as f32;
+        }
+    }
+}
+
+for_every_level! {
     /// `trace *= exp(-since * rate)`.
     pub fn decay(trace: &mut [f32], since: &[f32], rate: f32) {
         for (trace, since) in trace.iter_mut().zip(since) {

@@ -3,7 +3,7 @@
 //! in order of time: modulate, potentiate; then depress, transmit; the whole delay is dendritic), and bits that do not depend on how targets are divided among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
-use super::history::{Found, History};
+use super::history::{Found, History, Visit};
 use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
@@ -16,6 +16,7 @@ use crate::network::quantum::reachable;
 use crate::network::table::{Block, Dynamic, Table};
 use crate::network::{Network, SynapseInstance};
 use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -211,8 +212,14 @@ pub struct PlasticKernel {
     /// Of all lanes, or where it is brief of the others.
     spans: Vec<Span>,
     active: Vec<Span>,
-    /// Of each lane's target the stamp of its latest spike, where the lanes' targets are scattered.
-    stamps: Vec<f64>,
+    /// Where the lanes' targets are scattered, these were looked up together with the spans: of each lane's target the steps since the
+    /// spike that `since_post` counts from, where its values stand, and the traces just after it, trace by trace.
+    gathered: bool,
+    ages: Vec<f64>,
+    places: Vec<u32>,
+    after: Vec<Vec<f32>>,
+    /// Lanes whose spike is not among those side by side: lane, target, spikes before the event.
+    odd: Vec<(u32, u32, u32)>,
     /// What the lanes transmit, in quanta.
     amounts: Vec<i32>,
     /// Those of [`Plasticity::INPUTS`], then the traces, then the states of the target.
@@ -293,7 +300,11 @@ impl PlasticKernel {
             failed: false,
             level: level(),
             brief,
-            stamps: vec![0.0; BLOCK],
+            gathered: false,
+            ages: vec![0.0; BLOCK],
+            places: vec![0; BLOCK],
+            after: vec![vec![0.0; BLOCK]; rule.traces.len()],
+            odd: Vec::new(),
             amounts: vec![0; BLOCK],
             spans: Vec::with_capacity(BLOCK),
             active: Vec::with_capacity(BLOCK),
@@ -394,6 +405,7 @@ impl PlasticKernel {
     pub fn set_learning(&mut self, on: bool, table: &Table, entry: u32, served: &Served) {
         if on && !self.learns() {
             self.pause.end = served.now;
+            self.history.renew(served.now);
         } else if !on && self.learns() {
             let mut last = Vec::new();
             let pause = &self.pause;
@@ -496,7 +508,8 @@ impl PlasticKernel {
         let moment = |s: &Span, _: &History| Moment { time: stamp, before: s.before, prior: s.end };
         if self.brief {
             if self.wants[0].past {
-                self.latest(targets, stamp.saturating_sub(delay), &spans);
+                let at = stamp.saturating_sub(delay);
+                if self.gathered { self.decay_gathered(n) } else { self.latest(targets, at, &spans) }
             }
         } else {
             self.look_back(0, &spans, delay, start, moment);
@@ -544,11 +557,15 @@ impl PlasticKernel {
             targets.iter().enumerate().for_each(|(lane, target)| add(lane, target - self.base, &self.history));
             return;
         }
+        self.gathered = !lanes::contiguous(self.level, targets);
+        if self.gathered {
+            return self.gather(targets, delay, from, stamp);
+        }
         // What happened before `stamp` and is seen already; a source that spikes at the start has nothing behind it.
         let old = from.min(stamp.saturating_sub(delay + 1)) as f64;
         const GROUP: usize = 64;
-        let stamps = of_targets(self.level, &self.history.latest, targets, self.base, &mut self.stamps);
-        for (group, stamps) in stamps.chunks(GROUP).enumerate() {
+        let start = targets.first().map_or(0, |t| (t - self.base) as usize);
+        for (group, stamps) in self.history.latest[start..start + targets.len()].chunks(GROUP).enumerate() {
             if lanes::any_above(self.level, stamps, old) {
                 let recent = stamps.iter().enumerate().filter(|(_, stamp)| **stamp > old);
                 recent.map(|(k, _)| group * GROUP + k).for_each(|lane| add(lane, targets[lane] - self.base, &self.history));
@@ -556,15 +573,63 @@ impl PlasticKernel {
         }
     }
 
+    /// The same where the targets are scattered: one visit to each target's latest spikes gives its span, if there is anything in it, and
+    /// the spike that `on_pre` counts from.
+    fn gather(&mut self, targets: &[u32], delay: u64, from: u64, stamp: u64) {
+        let (history, until, ends) = (&self.history, stamp.saturating_sub(delay), stamp >= delay);
+        self.spans.reserve(targets.len() + 1);
+        let (spare, mut found) = (self.spans.spare_capacity_mut(), 0);
+        let (ages, places) = (&mut self.ages[..targets.len()], &mut self.places[..targets.len()]);
+        self.odd.clear();
+        history.visit(targets, self.base, from, until, ends, |lane, local, visit| {
+            let Visit { next, end, before, age, place } = visit;
+            // Whether there is a span is a toss-up: it is written in any case, and kept or written over.
+            spare[found] = MaybeUninit::new(Span { index: found as u32, lane: lane as u32, local, next, end, before });
+            found += (next < end) as usize;
+            ages[lane] = age;
+            places[lane] = place.unwrap_or(0);
+            if place.is_none() {
+                self.odd.push((lane as u32, local, before));
+            }
+        });
+        // SAFETY: the vector was empty, and the first `found` of its spare places were written.
+        unsafe { self.spans.set_len(found) };
+        let wanted = self.after.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
+        for ((column, read), _) in wanted {
+            let Some(slot) = read.slot else {
+                column[..targets.len()].fill(1.0);
+                continue;
+            };
+            let values = &history.words()[slot..];
+            column.iter_mut().zip(&*places).for_each(|(x, place)| *x = f32::from_bits(values[*place as usize]));
+            for &(lane, local, before) in &self.odd {
+                column[lane as usize] = before.checked_sub(1).map_or(0.0, |index| history.after(local, index, slot));
+            }
+        }
+    }
+
+    /// `since_post` and the traces of the lanes that were gathered.
+    fn decay_gathered(&mut self, n: usize) {
+        let (head, columns) = self.inputs.split_at_mut(HEAD);
+        let since = &mut head[Plasticity::SINCE_POST][..n];
+        lanes::in_ms(self.level, &self.ages[..n], self.dt, since);
+        let wanted = columns.iter_mut().zip(&self.after).zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
+        for (((column, after), read), _) in wanted {
+            column[..n].copy_from_slice(&after[..n]);
+            lanes::decay(self.level, &mut column[..n], since, read.rate);
+        }
+    }
+
     /// `since_post` and the traces of every lane at `at` on the target's clock, from the target's latest spike or, for the lanes in
     /// `spans`, from the one before the event.
     fn latest(&mut self, targets: &[u32], at: u64, spans: &[Span]) {
         let (n, level, history) = (targets.len(), self.level, &self.history);
+        let start = targets.first().map_or(0, |t| (t - self.base) as usize);
         let (head, columns) = self.inputs.split_at_mut(HEAD);
         let since = &mut head[Plasticity::SINCE_POST][..n];
-        lanes::since(level, of_targets(level, &history.latest, targets, self.base, &mut self.stamps), at as f64, self.dt, since);
+        lanes::since(level, &history.latest[start..start + n], at as f64, self.dt, since);
         for span in spans {
-            let past_since = |index: u32| ((at - history.stamp(span.local, index)) as f64 * self.dt) as f32;
+            let past_since = |index: u32| ((at - history.stamp(span.local, index, at)) as f64 * self.dt) as f32;
             since[span.lane as usize] = span.before.checked_sub(1).map_or(f32::INFINITY, past_since);
         }
         let wanted = columns.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
@@ -573,11 +638,7 @@ impl PlasticKernel {
                 None => column[..n].fill(1.0),
                 Some(slot) => {
                     let row = &history.latest_after[slot];
-                    if lanes::contiguous(level, targets) {
-                        column[..n].copy_from_slice(&row[(targets[0] - self.base) as usize..][..n]);
-                    } else {
-                        column.iter_mut().zip(targets).for_each(|(x, t)| *x = row[(t - self.base) as usize]);
-                    }
+                    column[..n].copy_from_slice(&row[start..start + n]);
                     for span in spans {
                         let after = |index: u32| history.after(span.local, index, slot);
                         column[span.lane as usize] = span.before.checked_sub(1).map_or(0.0, after);
@@ -601,12 +662,12 @@ impl PlasticKernel {
             for at in due {
                 let Some((jump, before)) = self.jumps.as_ref().map(|j| (j.get(at), j.before(at))) else { break };
                 if jump.counts {
-                    self.potentiate(delay, last, jump.stamp);
+                    self.potentiate(delay, last, jump.stamp, stamp);
                     self.modulated(&*on_modulator, jump, before, delay, last);
                 }
             }
         }
-        self.potentiate(delay, last, u64::MAX);
+        self.potentiate(delay, last, u64::MAX, stamp);
     }
 
     /// `on_modulator` for one jump of the signal, which was `before`.
@@ -628,14 +689,14 @@ impl PlasticKernel {
         run(on_modulator, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
     }
 
-    /// `on_post` for every spike of the targets in their spans that is seen before `limit`: the first of all lanes that have one,
+    /// `on_post` for every spike of the targets in their spans (none after `now`) that is seen before `limit`: the first of all lanes that have one,
     /// then the second, ...
-    fn potentiate(&mut self, delay: u64, last: u64, limit: u64) {
+    fn potentiate(&mut self, delay: u64, last: u64, limit: u64, now: u64) {
         let Some(on_post) = self.on_post.clone() else { return };
         let mut active = std::mem::take(&mut self.active);
         let due = |span: &Span, history: &History| {
             span.next < span.end
-                && (limit == u64::MAX || history.stamp(span.local, span.next) + delay < limit)
+                && (limit == u64::MAX || history.stamp(span.local, span.next, now) + delay < limit)
         };
         active.clear();
         active.extend(self.spans.iter().filter(|s| due(s, &self.history)));
@@ -645,12 +706,12 @@ impl PlasticKernel {
                 some.iter_mut().zip(&active).for_each(|(x, span)| *x = all[span.lane as usize]);
             }
             for (k, span) in active.iter().enumerate() {
-                let at = self.history.stamp(span.local, span.next);
+                let at = self.history.stamp(span.local, span.next, now);
                 self.inputs[Plasticity::SINCE_PRE][k] = self.ms(at + delay - last);
             }
             self.look_back(1, &active, delay, last, |span, history| {
                 let next = span.next;
-                Moment { time: history.stamp(span.local, next) + delay, before: next, prior: next }
+                Moment { time: history.stamp(span.local, next, now) + delay, before: next, prior: next }
             });
             if self.wants[1].states {
                 let (taus, first) = (self.history.taus.len(), HEAD + self.reads.len());
@@ -664,11 +725,16 @@ impl PlasticKernel {
             for (some, all) in self.packed.iter().zip(&mut self.states) {
                 some.iter().zip(&active).for_each(|(x, span)| all[span.lane as usize] = *x);
             }
-            for span in &mut active {
-                span.next += 1;
-                self.spans[span.index as usize].next = span.next;
+            let mut left = 0;
+            for k in 0..m {
+                let span = Span { next: active[k].next + 1, ..active[k] };
+                if limit != u64::MAX {
+                    self.spans[span.index as usize].next = span.next;
+                }
+                active[left] = span;
+                left += due(&span, &self.history) as usize;
             }
-            active.retain(|s| due(s, &self.history));
+            active.truncate(left);
         }
         self.active = active;
     }
@@ -685,7 +751,7 @@ impl PlasticKernel {
         let (mut known, mut signal) = (u64::MAX, 0.0);
         for (k, span) in spans.iter().enumerate() {
             let Moment { time, prior, .. } = moment(span, &self.history);
-            let target = (self.on_post.is_some() && prior > 0).then(|| self.history.stamp(span.local, prior - 1) + delay);
+            let target = (self.on_post.is_some() && prior > 0).then(|| self.history.stamp(span.local, prior - 1, time) + delay);
             let jump = match (&self.jumps, &self.on_modulator) {
                 (Some(jumps), Some(_)) => jumps.last_event(time - (part == 2) as u64),
                 _ => None,
@@ -720,24 +786,13 @@ impl PlasticKernel {
                 traces.iter_mut().flatten().for_each(|(column, _)| column[k] = 0.0);
                 continue;
             };
-            since[k] = ((time - delay - history.stamp(span.local, at)) as f64 * self.dt) as f32;
+            since[k] = ((time - delay - history.stamp(span.local, at, time)) as f64 * self.dt) as f32;
             for (column, read) in traces.iter_mut().flatten() {
                 column[k] = read.slot.map_or(1.0, |slot| history.after(span.local, at, slot));
             }
         }
         traces.into_iter().flatten().for_each(|(column, read)| lanes::decay(self.level, column, since, read.rate));
     }
-}
-
-/// Values of the targets of some lanes: a part of them where the targets stand side by side, else gathered.
-fn of_targets<'a>(level: Level, values: &'a [f64], targets: &[u32], base: u32, gathered: &'a mut [f64]) -> &'a [f64] {
-    let n = targets.len();
-    if lanes::contiguous(level, targets) {
-        let start = targets.first().map_or(0, |t| (t - base) as usize);
-        return &values[start..start + n];
-    }
-    gathered.iter_mut().zip(targets).for_each(|(x, t)| *x = values[(t - base) as usize]);
-    &gathered[..n]
 }
 
 /// A source starts as if it had spiked at 0, as in NEST.

@@ -1,6 +1,7 @@
 //! A program as the Rust source of a file in generated/.
 
 use crate::model::Ty;
+use crate::model::ops::Bin;
 use crate::model::program::{Op, Part, Program, Slot, Value};
 use std::fmt::Write;
 
@@ -19,10 +20,11 @@ pub fn source(model: &str, file: &str, program: &Program) -> String {
     let inputs: Vec<String> = (0..program.inputs).map(|i| format!("x{i}")).collect();
     write!(
         text,
-        "crate::model::compiled::kernel! {{\n    {model:?}, 0x{:016x}, integrate: {},\n    constants: ({}),\n    states: ({}),\n    inputs: ({}),\n    output: out: {} = {}\n}}\n",
+        "crate::model::compiled::kernel! {{\n    {model:?}, 0x{:016x}, integrate: {},\n    constants: ({}),\n    exponents: ({}),\n    states: ({}),\n    inputs: ({}),\n    output: out: {} = {}\n}}\n",
         program.hash(),
         !program.integrate.stores.is_empty(),
         list(&program.constants, "c").join(", "),
+        exponents(program).join(", "),
         states.join(", "),
         inputs.join(", "),
         program.slot_type(Slot::Output).wgsl(),
@@ -30,6 +32,19 @@ pub fn source(model: &str, file: &str, program: &Program) -> String {
     )
     .expect("writing to a string");
     text
+}
+
+/// Constants that something is raised to.
+fn exponents(program: &Program) -> Vec<String> {
+    let of = |part: &Part| {
+        let raised = part.ops.iter().filter_map(|op| if let Op::Bin(Bin::FPow, [_, y]) = op { Some(*y as usize) } else { None });
+        let constants = raised.filter_map(|y| if let Op::Constant(k) = part.ops[y] { Some(k) } else { None });
+        constants.collect::<Vec<_>>()
+    };
+    let mut all = [of(&program.integrate), of(&program.update)].concat();
+    all.sort_unstable();
+    all.dedup();
+    all.iter().map(|k| format!("c{k}")).collect()
 }
 
 fn function(text: &mut String, name: &str, program: &Program, part: &Part) {
@@ -55,6 +70,7 @@ fn function(text: &mut String, name: &str, program: &Program, part: &Part) {
     for (i, op) in part.ops.iter().enumerate() {
         let function = match op {
             Op::Un(op, _) => op.name(),
+            Op::Bin(Bin::FPow, [_, y]) if matches!(part.ops[*y as usize], Op::Constant(_)) => "f_pow_by::<PLAIN>",
             Op::Bin(op, _) => op.name(),
             Op::Tri(op, _) => op.name(),
             _ => continue,
@@ -68,7 +84,7 @@ fn function(text: &mut String, name: &str, program: &Program, part: &Part) {
     let comma = if last.len() == 1 { "," } else { "" };
     write!(
         text,
-        "#[inline(always)]\nfn {name}({}) -> ({}{comma}) {{\n{body}    ({}{comma})\n}}\n\n",
+        "#[inline(always)]\nfn {name}<const PLAIN: bool>({}) -> ({}{comma}) {{\n{body}    ({}{comma})\n}}\n\n",
         arguments.join(", "),
         results.join(", "),
         last.join(", ")

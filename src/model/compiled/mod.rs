@@ -63,10 +63,10 @@ fn spread<'a, const N: usize>(constants: &[Operand<'a>], n: usize, room: &'a mut
 
 /// Loops over lanes around a generated file's `integrate` and `update`, built for every level of vector instructions.
 macro_rules! kernel {
-    ($model:literal, $hash:literal, integrate: $integrates:literal, constants: ($($c:ident: $ct:ty),*),
+    ($model:literal, $hash:literal, integrate: $integrates:literal, constants: ($($c:ident: $ct:ty),*), exponents: ($($e:ident),*),
      states: ($($s:ident: $st:ty = $si:tt),*), inputs: ($($x:ident),*), output: $out:ident: $ot:ty = $oi:tt) => {
         use crate::model::kernel::{Kernel, Lanes, Scratch};
-        use crate::model::ops::{Source, Word};
+        use crate::model::ops::{Source, Uniform, Word};
         use crate::model::vector::Level;
 
         pub const ENTRY: crate::model::compiled::Entry =
@@ -77,7 +77,7 @@ macro_rules! kernel {
         }
 
         #[inline(always)]
-        fn sweep<C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
+        fn sweep<const PLAIN: bool, C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
             let n = $out.len();
             $(let $s = &mut $s[..n];)*
             $(let $x = &$x[..n];)*
@@ -88,7 +88,7 @@ macro_rules! kernel {
                     for i in 0..n {
                         // SAFETY: i is below n, which the constants hold.
                         let next = unsafe {
-                            integrate($(<$ct>::from_word($c.at(i)),)* $(<$st>::from_word($s[i]),)* $($x[i],)* <$ot>::from_word($out[i]))
+                            integrate::<PLAIN>($(<$ct>::from_word($c.at(i)),)* $(<$st>::from_word($s[i]),)* $($x[i],)* <$ot>::from_word($out[i]))
                         };
                         $($s[i] = next.$si.word();)*
                         $out[i] = next.$oi.word();
@@ -98,7 +98,7 @@ macro_rules! kernel {
             for i in 0..n {
                 // SAFETY: i is below n, which the constants hold.
                 let next = unsafe {
-                    update($(<$ct>::from_word($c.at(i)),)* $(<$st>::from_word($s[i]),)* $($x[i],)* <$ot>::from_word($out[i]))
+                    update::<PLAIN>($(<$ct>::from_word($c.at(i)),)* $(<$st>::from_word($s[i]),)* $($x[i],)* <$ot>::from_word($out[i]))
                 };
                 $($s[i] = next.$si.word();)*
                 $out[i] = next.$oi.word();
@@ -108,31 +108,31 @@ macro_rules! kernel {
         // The arrays are arguments of their own so that the compiler knows that they do not overlap.
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        fn sweep_avx512<C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
-            sweep($($c,)* $($s,)* $($x,)* $out, substeps);
+        fn sweep_avx512<const PLAIN: bool, C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
+            sweep::<PLAIN, C>($($c,)* $($s,)* $($x,)* $out, substeps);
         }
 
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
-        fn sweep_avx2<C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
-            sweep($($c,)* $($s,)* $($x,)* $out, substeps);
+        fn sweep_avx2<const PLAIN: bool, C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
+            sweep::<PLAIN, C>($($c,)* $($s,)* $($x,)* $out, substeps);
         }
 
         #[inline(never)]
-        fn sweep_portable<C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
-            sweep($($c,)* $($s,)* $($x,)* $out, substeps);
+        fn sweep_portable<const PLAIN: bool, C: Source>($($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
+            sweep::<PLAIN, C>($($c,)* $($s,)* $($x,)* $out, substeps);
         }
 
         impl Compiled {
-            fn at_level<C: Source>(&self, $($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
+            fn at_level<const PLAIN: bool, C: Source>(&self, $($c: C,)* $($s: &mut [u32],)* $($x: &[f32],)* $out: &mut [u32], substeps: u32) {
                 match self.level {
                     // SAFETY: the level was detected on this processor.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { sweep_avx512($($c,)* $($s,)* $($x,)* $out, substeps) },
+                    Level::Avx512 => unsafe { sweep_avx512::<PLAIN, C>($($c,)* $($s,)* $($x,)* $out, substeps) },
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { sweep_avx2($($c,)* $($s,)* $($x,)* $out, substeps) },
-                    Level::Portable => sweep_portable($($c,)* $($s,)* $($x,)* $out, substeps),
+                    Level::Avx2 => unsafe { sweep_avx2::<PLAIN, C>($($c,)* $($s,)* $($x,)* $out, substeps) },
+                    Level::Portable => sweep_portable::<PLAIN, C>($($c,)* $($s,)* $($x,)* $out, substeps),
                 }
             }
         }
@@ -144,10 +144,18 @@ macro_rules! kernel {
                 let [$($x),*] = *lanes.inputs else { panic!("{} takes other inputs", $model) };
                 let $out = &mut lanes.output[..n];
                 match crate::model::compiled::uniform(constants) {
-                    Some([$($c),*]) => self.at_level($($c,)* $($s,)* $($x,)* $out, substeps),
+                    Some([$($c),*]) => {
+                        // Only where the code has exponents is the second form built at all.
+                        const EXPONENTS: &[&str] = &[$(stringify!($e)),*];
+                        if !EXPONENTS.is_empty() && [$($e),*].iter().all(|e: &Uniform| e.is_plain()) {
+                            self.at_level::<true, _>($($c,)* $($s,)* $($x,)* $out, substeps);
+                        } else {
+                            self.at_level::<false, _>($($c,)* $($s,)* $($x,)* $out, substeps);
+                        }
+                    }
                     None => {
                         let [$($c),*] = crate::model::compiled::spread(constants, n, &mut scratch.words);
-                        self.at_level($($c,)* $($s,)* $($x,)* $out, substeps);
+                        self.at_level::<false, _>($($c,)* $($s,)* $($x,)* $out, substeps);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: f32, c24: f32, c25: f32, c26: f32, c27: f32, c28: f32, c29: f32, c30: f32, c31: f32, c32: f32, c33: f32, c34: f32, c35: f32, c36: f32, c37: i32, c38: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: i32, s8: i32, s9: f32, s10: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, i32, i32, f32, f32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: f32, c24: f32, c25: f32, c26: f32, c27: f32, c28: f32, c29: f32, c30: f32, c31: f32, c32: f32, c33: f32, c34: f32, c35: f32, c36: f32, c37: i32, c38: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: i32, s8: i32, s9: f32, s10: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, i32, i32, f32, f32, bool) {
     let v12 = f_add(x1, c5);
     let v14 = i_eq(s7, 0_i32);
     let v15 = i_eq(s8, 0_i32);
@@ -203,7 +203,7 @@ fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: 
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: f32, c24: f32, c25: f32, c26: f32, c27: f32, c28: f32, c29: f32, c30: f32, c31: f32, c32: f32, c33: f32, c34: f32, c35: f32, c36: f32, c37: i32, c38: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: i32, s8: i32, s9: f32, s10: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, i32, i32, f32, f32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: f32, c24: f32, c25: f32, c26: f32, c27: f32, c28: f32, c29: f32, c30: f32, c31: f32, c32: f32, c33: f32, c34: f32, c35: f32, c36: f32, c37: i32, c38: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: i32, s8: i32, s9: f32, s10: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, i32, i32, f32, f32, bool) {
     let v11 = i_lt(1_i32, s7);
     let v12 = i_sub(s7, 1_i32);
     let v13 = i_eq(s7, 1_i32);
@@ -259,6 +259,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32
 crate::model::compiled::kernel! {
     "aeif_psc_delta_clopath", 0x413b8f05ccb8d0dd, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: f32, c24: f32, c25: f32, c26: f32, c27: f32, c28: f32, c29: f32, c30: f32, c31: f32, c32: f32, c33: f32, c34: f32, c35: f32, c36: f32, c37: i32, c38: i32),
+    exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: f32 = 5, s6: f32 = 6, s7: i32 = 7, s8: i32 = 8, s9: f32 = 9, s10: f32 = 10),
     inputs: (x0, x1),
     output: out: bool = 11

@@ -3,12 +3,12 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: i32, s0: f32, s1: f32, s2: i32, x0: f32, x1: f32, out: bool) -> (f32, f32, i32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: i32, s0: f32, s1: f32, s2: i32, x0: f32, x1: f32, out: bool) -> (f32, f32, i32, bool) {
     (s0, s1, s2, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: i32, s0: f32, s1: f32, s2: i32, x0: f32, x1: f32, out: bool) -> (f32, f32, i32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: i32, s0: f32, s1: f32, s2: i32, x0: f32, x1: f32, out: bool) -> (f32, f32, i32, bool) {
     let v4 = f_mul(s0, c4);
     let v7 = f_add(x1, c1);
     let v9 = f_mul(v7, c5);
@@ -36,6 +36,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32
 crate::model::compiled::kernel! {
     "alif", 0x3a08b6f33d22d9bf, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: i32),
+    exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: i32 = 2),
     inputs: (x0, x1),
     output: out: bool = 3

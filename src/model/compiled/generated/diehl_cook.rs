@@ -3,7 +3,7 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, c15: f32, c16: f32, c17: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: i32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, i32, i32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, c15: f32, c16: f32, c17: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: i32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, i32, i32, bool) {
     let v5 = f_mul(s1, c9);
     let v7 = f_mul(s2, c10);
     let v9 = f_mul(s1, c7);
@@ -94,7 +94,7 @@ fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: 
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, c15: f32, c16: f32, c17: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: i32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, i32, i32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, c15: f32, c16: f32, c17: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: i32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, i32, i32, bool) {
     let v7 = i_lt(0_i32, s5);
     let v9 = i_sub(s5, 1_i32);
     let v10 = i_select(v7, v9, s5);
@@ -123,6 +123,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32
 crate::model::compiled::kernel! {
     "diehl_cook", 0x270fa6d48b706c0d, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, c15: f32, c16: f32, c17: i32),
+    exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: i32 = 4, s5: i32 = 5),
     inputs: (x0, x1, x2),
     output: out: bool = 6

@@ -3,7 +3,7 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
     let v5 = f_mul(s1, c12);
     let v7 = f_mul(s2, c13);
     let v9 = f_mul(s1, c10);
@@ -63,7 +63,7 @@ fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: 
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
     let v5 = i_lt(0_i32, s3);
     let v7 = i_sub(s3, 1_i32);
     let v8 = i_select(v5, v7, s3);
@@ -78,6 +78,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32
 crate::model::compiled::kernel! {
     "iaf_cond_exp", 0xf6519232e35b76e2, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32),
+    exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),
     inputs: (x0, x1, x2),
     output: out: bool = 4

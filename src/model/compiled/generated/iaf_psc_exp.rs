@@ -3,12 +3,12 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
     (s0, s1, s2, s3, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32, s0: f32, s1: f32, s2: f32, s3: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, i32, bool) {
     let v5 = i_eq(s3, 0_i32);
     let v7 = f_mul(s0, c3);
     let v9 = f_mul(s1, c7);
@@ -37,6 +37,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32
 crate::model::compiled::kernel! {
     "iaf_psc_exp", 0x85497a79b92cc015, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32),
+    exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),
     inputs: (x0, x1, x2),
     output: out: bool = 4

@@ -3,12 +3,12 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
     (s0, s1, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
     let v4 = f_add(x1, c3);
     let v5 = f_sub(v4, s1);
     let v8 = f_lt(0.5_f32, c2);
@@ -48,6 +48,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32
 crate::model::compiled::kernel! {
     "izhikevich", 0x145876a7d59beb3d, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32),
+    exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),
     inputs: (x0, x1),
     output: out: bool = 2

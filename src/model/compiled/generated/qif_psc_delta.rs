@@ -3,12 +3,12 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i32, s0: f32, s1: i32, x0: f32, x1: f32, out: bool) -> (f32, i32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i32, s0: f32, s1: i32, x0: f32, x1: f32, out: bool) -> (f32, i32, bool) {
     (s0, s1, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i32, s0: f32, s1: i32, x0: f32, x1: f32, out: bool) -> (f32, i32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i32, s0: f32, s1: i32, x0: f32, x1: f32, out: bool) -> (f32, i32, bool) {
     let v3 = i_eq(s1, 0_i32);
     let v7 = f_mul(x1, c0);
     let v8 = f_add(c1, v7);
@@ -59,6 +59,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i32, s0: f32, s1: i32
 crate::model::compiled::kernel! {
     "qif_psc_delta", 0x69e05021d1dfbe17, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i32),
+    exponents: (),
     states: (s0: f32 = 0, s1: i32 = 1),
     inputs: (x0, x1),
     output: out: bool = 2

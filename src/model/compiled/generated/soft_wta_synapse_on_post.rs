@@ -3,12 +3,12 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: u32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, out: f32) -> (f32, u32, f32) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: u32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, out: f32) -> (f32, u32, f32) {
     (s0, s1, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: u32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, out: f32) -> (f32, u32, f32) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: u32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, out: f32) -> (f32, u32, f32) {
     let v3 = u_eq(s1, 1_u32);
     let v6 = f_le(x1, c0);
     let v7 = b_and(v3, v6);
@@ -28,6 +28,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f32, s1: u32, x0: f32
 crate::model::compiled::kernel! {
     "soft_wta_synapse_on_post", 0x22baf7dbe03ef5bd, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
+    exponents: (),
     states: (s0: f32 = 0, s1: u32 = 1),
     inputs: (x0, x1, x2, x3, x4, x5, x6),
     output: out: f32 = 2

@@ -3,15 +3,15 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, s0: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, out: f32) -> (f32, f32) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, s0: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, out: f32) -> (f32, f32) {
     (s0, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, s0: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, out: f32) -> (f32, f32) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, s0: f32, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, x5: f32, x6: f32, x7: f32, out: f32) -> (f32, f32) {
     let v4 = f_mul(s0, c6);
     let v6 = f_max(v4, 0.0_f32);
-    let v8 = f_pow(v6, c1);
+    let v8 = f_pow_by::<PLAIN>(v6, c1);
     let v9 = f_mul(c5, v8);
     let v10 = f_mul(v9, x7);
     let v11 = f_sub(s0, v10);
@@ -24,6 +24,7 @@ fn update(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, s0: f32
 crate::model::compiled::kernel! {
     "stdp_nn_symm_synapse", 0x69df4691c2cc8e5a, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
+    exponents: (c1),
     states: (s0: f32 = 0),
     inputs: (x0, x1, x2, x3, x4, x5, x6, x7),
     output: out: f32 = 1

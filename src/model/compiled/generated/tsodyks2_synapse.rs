@@ -3,12 +3,12 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: f32) -> (f32, f32, f32) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: f32) -> (f32, f32, f32) {
     (s0, s1, out)
 }
 
 #[inline(always)]
-fn update(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: f32) -> (f32, f32, f32) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: f32) -> (f32, f32, f32) {
     let v5 = f_lt(x1, 1e30_f32);
     let v6 = f_mul(s1, s0);
     let v7 = f_sub(s1, v6);
@@ -34,6 +34,7 @@ fn update(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: f3
 crate::model::compiled::kernel! {
     "tsodyks2_synapse", 0x4c0f1c0a3c7675ce, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32),
+    exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),
     inputs: (x0, x1),
     output: out: f32 = 2
