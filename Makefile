@@ -41,6 +41,7 @@ bench-peers:
 	cargo build --release
 	@test -x target/peers/bin/python || python3 -m venv target/peers
 	@target/peers/bin/pip install --quiet --requirement benches/peers/requirements.txt
+	@mkdir -p out
 	target/peers/bin/python benches/peers/compare.py --json out/peers.json
 
 bench-gpu-bundle:

@@ -14,9 +14,10 @@ if ! new_enough cmake; then
     PATH="$PWD/$tools/bin:$PATH"
 fi
 
-CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --features hdf5-static --target-dir target/bundle-build
+cargo build --release --features hdf5-static
 mkdir -p target/bundle
-cp target/bundle-build/release/sharpwave target/bundle/sharpwave
+cp target/release/sharpwave target/bundle/sharpwave
+strip target/bundle/sharpwave
 
 bytes=$(stat -c %s target/bundle/sharpwave)
 needs=$(ldd target/bundle/sharpwave | awk '{ print $1 }' | grep -v 'linux-vdso\|ld-linux' | tr '\n' ' ')

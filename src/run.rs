@@ -64,6 +64,8 @@ pub struct Outcome {
     pub simulate_s: f64,
     /// Processor seconds of simulation, all threads together (None where the system does not tell).
     pub cpu_s: Option<f64>,
+    /// The same after the warm-up.
+    pub cpu_counted_s: Option<f64>,
     /// ms simulated in this call.
     pub simulated: f64,
     pub out: Option<PathBuf>,
@@ -172,7 +174,8 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let every = options.checkpoint_every.map(|ms| steps(ms).max(1));
     let mut weights = WeightSchedule::new(&net, from);
     let (mut now, mut wall, mut slice) = (from, 0.0, steps(1.0).max(1));
-    let mut cpu = Some(0.0);
+    let (mut cpu, mut cpu_counted) = (Some(0.0), Some(0.0));
+    let warm = steps(plan.warmup);
     let mut saved = None;
     if from == 0 {
         weights.due(&net, 0, engine.as_mut(), recorder.as_mut())?;
@@ -182,6 +185,9 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         if let Some(every) = every {
             until = until.min((now / every + 1) * every);
         }
+        if now < warm {
+            until = until.min(warm);
+        }
         let (clock, cpu_before) = (Instant::now(), cpu_seconds());
         match &mut recorder {
             Some(recorder) => engine.advance(until - now, &mut Tee(&mut [recorder, &mut summary, &mut balance]))?,
@@ -189,7 +195,11 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         }
         let took = clock.elapsed();
         wall += took.as_secs_f64();
-        cpu = cpu.zip(cpu_before).zip(cpu_seconds()).map(|((sum, before), after)| sum + after - before);
+        let used = cpu_before.zip(cpu_seconds()).map(|(before, after)| after - before);
+        cpu = cpu.zip(used).map(|(sum, used)| sum + used);
+        if now >= warm {
+            cpu_counted = cpu_counted.zip(used).map(|(sum, used)| sum + used);
+        }
         slice = next_slice(until - now, took);
         now = until;
         if let Some(recorder) = &mut recorder {
@@ -221,6 +231,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         build_s,
         simulate_s: wall,
         cpu_s: cpu,
+        cpu_counted_s: cpu_counted,
         simulated: (now - from) as f64 * net.dt,
         out: options.out.clone(),
         checkpoint: saved,

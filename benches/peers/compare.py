@@ -1,10 +1,9 @@
 """sharpwave, Brian2 (C++ standalone) and NEST on the same networks, one thread, in turn: python compare.py [--rounds 3] [--json FILE].
 
 Prints the machine and the versions, then for each network the rates of every simulator's populations, a warning where they differ by more
-than 10 % and 0.5 Hz, and in the end one table: processor seconds per second of model time (construction and compilation left out;
-sharpwave's over warm-up and measured time, the peers' over the measured time), medians over the rounds, and the ratio peer / sharpwave
-round by round as median and extremes, beside the goal. What fails is printed and left out of further rounds of that network; the rest
-goes on, and the exit code is 1. Needs a release build of sharpwave and, in the Python that runs it, requirements.txt. Quote it from a
+than 10 % and 0.5 Hz, and in the end one table: processor seconds per second of model time (construction, compilation and warm-up left
+out), medians over the rounds, and the ratio peer / sharpwave round by round as median and extremes, beside the goal. What fails is printed
+and left out of further rounds of that network; the rest goes on, and the exit code is 1. Needs a release build of sharpwave and, in the Python that runs it, requirements.txt. Quote it from a
 quiet machine only.
 """
 
@@ -62,7 +61,7 @@ def ours(binary, network, times):
                      "--seed", times["seed"], "--set", f"simulation.duration={times['time']} ms",
                      "--set", f"simulation.warmup={times['warmup']} ms"])
     rates = {p["name"]: round(p["rate"], 3) for p in run["statistics"]["populations"] if not p["source"]}
-    return {"cpu_s_per_model_s": run["cpu_s"] / run["simulated_ms"] * 1e3, "rates_hz": rates, "synapses": run["synapses"],
+    return {"cpu_s_per_model_s": run["cpu_counted_s"] / times["time"] * 1e3, "rates_hz": rates, "synapses": run["synapses"],
             "bytes_per_synapse": run["synapse_bytes"] / max(run["synapses"], 1)}
 
 

@@ -60,6 +60,7 @@ pub fn json(plan: &Plan, outcome: &Outcome) -> String {
         "engine": outcome.engine, "interrupted": outcome.interrupted,
         "neurons": plan.network.neurons(), "synapses": c.synapses, "synapse_bytes": c.synapse_bytes,
         "simulated_ms": outcome.simulated, "build_s": outcome.build_s, "simulate_s": outcome.simulate_s, "cpu_s": outcome.cpu_s,
+        "cpu_counted_s": outcome.cpu_counted_s,
         "real_time_factor": outcome.real_time_factor(),
         "spikes": c.spikes, "synaptic_events": c.synaptic_events, "neuron_updates": c.neuron_updates,
         "statistics": outcome.statistics, "published": published,

@@ -28,7 +28,7 @@ impl Past {
 /// Spikes of a neuron that are kept side by side as well.
 const SIDE: usize = 3;
 /// Beyond so many steps the low 32 bits of stamps are not compared.
-const FAR: u64 = 1 << 30;
+pub const FAR: u64 = 1 << 30;
 /// Flag beside the number of kept spikes: the low bits of this neuron's stamps do not tell their order.
 const LONG_AGO: u32 = 1 << 31;
 
@@ -58,7 +58,9 @@ pub struct Visit {
     pub before: u32,
     /// Steps from the last of these to the end; infinite where there is none.
     pub age: f64,
-    /// Where its values stand in `values`; None: among those of all kept spikes.
+    /// Low 32 bits of the stamp of the first spike in the stretch, where there is one.
+    pub first: u32,
+    /// Where the values of the spike that `age` counts from stand in `History::words`; None: among those of all kept spikes.
     pub place: Option<u32>,
 }
 
@@ -178,8 +180,8 @@ impl History {
                 each(lane, local, self.visit_all(local, from, until, ends));
                 continue;
             }
-            let stamp = if back == 0 { a } else if back == 1 { b } else { c };
-            let some = back < kept;
+            let of = |back: u32| if back == 0 { a } else if back == 1 { b } else { c };
+            let (stamp, some) = (of(back), back < kept);
             each(
                 lane,
                 local,
@@ -188,6 +190,7 @@ impl History {
                     end: kept - later,
                     before: kept - back,
                     age: if some { f64::from((until as u32).wrapping_sub(stamp)) } else { f64::INFINITY },
+                    first: of(newer.wrapping_sub(1)),
                     place: Some(if some { place as u32 + 1 + SIDE as u32 + back * width } else { nothing }),
                 },
             );
@@ -198,8 +201,10 @@ impl History {
     fn visit_all(&self, local: u32, from: u64, until: u64, ends: bool) -> Visit {
         let Found { next, end, at_end } = self.find_among_all(local, from, until);
         let before = end - (at_end && ends) as u32;
-        let stamp = before.checked_sub(1).map(|index| self.neurons[local as usize].stamps[index as usize]);
-        Visit { next, end, before, age: stamp.map_or(f64::INFINITY, |stamp| (until - stamp) as f64), place: None }
+        let stamps = &self.neurons[local as usize].stamps;
+        let stamp = before.checked_sub(1).map(|index| stamps[index as usize]);
+        let age = stamp.map_or(f64::INFINITY, |stamp| (until - stamp) as f64);
+        Visit { next, end, before, age, first: stamps.get(next as usize).map_or(0, |s| *s as u32), place: None }
     }
 
     /// What `Visit::place` points into: the values of a spike, slot by slot, as bits.
@@ -365,6 +370,7 @@ mod tests {
                         history.visit(&[7], 7, from, until, ends, |lane, local, visit| {
                             assert_eq!((lane, local, visit.next, visit.end), (0, 0, next as u32, end as u32), "{from} {until}");
                             assert_eq!((visit.before, visit.age), (before as u32, age), "{from} {until} {ends}");
+                            assert!(next == end || visit.first == past.stamps[next] as u32, "{from} {until}");
                             let value = if before == 0 { 0.0 } else { past.after[before - 1] };
                             assert!(visit.place.is_none_or(|place| history.words()[place as usize] == value.to_bits()));
                         });

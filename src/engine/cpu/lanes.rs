@@ -64,6 +64,15 @@ for_every_level! {
 }
 
 for_every_level! {
+    /// `since = (stamp - from) * dt`, of low 32 bits, the difference below 2^31.
+    pub fn since_low(stamps: &[u32], from: u32, dt: f64, since: &mut [f32]) {
+        for (since, stamp) in since.iter_mut().zip(stamps) {
+            *since = (stamp.wrapping_sub(from) as i32 as f64 * dt) as f32;
+        }
+    }
+}
+
+for_every_level! {
     /// `trace *= exp(-since * rate)`.
     pub fn decay(trace: &mut [f32], since: &[f32], rate: f32) {
         for (trace, since) in trace.iter_mut().zip(since) {

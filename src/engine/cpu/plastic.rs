@@ -3,7 +3,7 @@
 //! in order of time: modulate, potentiate; then depress, transmit; the whole delay is dendritic), and bits that do not depend on how targets are divided among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
-use super::history::{Found, History, Visit};
+use super::history::{FAR, Found, History, Visit};
 use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
@@ -144,6 +144,11 @@ struct Wants {
 }
 
 impl Wants {
+    /// Nothing but `elapsed` and `since_pre`.
+    fn is_nothing(self) -> bool {
+        !self.past && !self.needs_every_event() && !self.states
+    }
+
     /// When the synapse's previous event was, or the signal then.
     fn needs_every_event(self) -> bool {
         self.since_event || self.modulator || self.modulator_start
@@ -218,6 +223,9 @@ pub struct PlasticKernel {
     ages: Vec<f64>,
     places: Vec<u32>,
     after: Vec<Vec<f32>>,
+    /// Of each span its lane, and the low 32 bits of the stamp of its first spike.
+    lanes_of_spans: Vec<u32>,
+    firsts: Vec<u32>,
     /// Lanes whose spike is not among those side by side: lane, target, spikes before the event.
     odd: Vec<(u32, u32, u32)>,
     /// What the lanes transmit, in quanta.
@@ -304,6 +312,8 @@ impl PlasticKernel {
             ages: vec![0.0; BLOCK],
             places: vec![0; BLOCK],
             after: vec![vec![0.0; BLOCK]; rule.traces.len()],
+            lanes_of_spans: vec![0; BLOCK + 1],
+            firsts: vec![0; BLOCK + 1],
             odd: Vec::new(),
             amounts: vec![0; BLOCK],
             spans: Vec::with_capacity(BLOCK),
@@ -366,6 +376,7 @@ impl PlasticKernel {
         }
         let owned = owned.start as u64..owned.end as u64;
         self.history.restore(words, n, owned.clone())?;
+        self.history.renew(self.flushed);
         self.recent.restore(words, n, owned)
     }
 
@@ -554,6 +565,7 @@ impl PlasticKernel {
             self.spans.push(Span { index: self.spans.len() as u32, lane: lane as u32, local, next, end, before });
         };
         if !self.brief {
+            self.gathered = false;
             targets.iter().enumerate().for_each(|(lane, target)| add(lane, target - self.base, &self.history));
             return;
         }
@@ -580,11 +592,13 @@ impl PlasticKernel {
         self.spans.reserve(targets.len() + 1);
         let (spare, mut found) = (self.spans.spare_capacity_mut(), 0);
         let (ages, places) = (&mut self.ages[..targets.len()], &mut self.places[..targets.len()]);
+        let (lanes, firsts) = (&mut self.lanes_of_spans[..targets.len() + 1], &mut self.firsts[..targets.len() + 1]);
         self.odd.clear();
         history.visit(targets, self.base, from, until, ends, |lane, local, visit| {
-            let Visit { next, end, before, age, place } = visit;
+            let Visit { next, end, before, age, first, place } = visit;
             // Whether there is a span is a toss-up: it is written in any case, and kept or written over.
             spare[found] = MaybeUninit::new(Span { index: found as u32, lane: lane as u32, local, next, end, before });
+            (lanes[found], firsts[found]) = (lane as u32, first);
             found += (next < end) as usize;
             ages[lane] = age;
             places[lane] = place.unwrap_or(0);
@@ -699,7 +713,13 @@ impl PlasticKernel {
                 && (limit == u64::MAX || history.stamp(span.local, span.next, now) + delay < limit)
         };
         active.clear();
-        active.extend(self.spans.iter().filter(|s| due(s, &self.history)));
+        if self.gathered && limit == u64::MAX && self.wants[1].is_nothing() && now - last <= FAR {
+            self.potentiate_first(&*on_post, delay, last);
+            let next = |span: &Span| Span { next: span.next + 1, ..*span };
+            active.extend(self.spans.iter().map(next).filter(|s| due(s, &self.history)));
+        } else {
+            active.extend(self.spans.iter().filter(|s| due(s, &self.history)));
+        }
         while !active.is_empty() {
             let m = active.len();
             for (some, all) in self.packed.iter_mut().zip(&self.states) {
@@ -737,6 +757,20 @@ impl PlasticKernel {
             active.truncate(left);
         }
         self.active = active;
+    }
+
+    /// `on_post` for the first spike of every span, of a code that reads nothing but `since_pre`, where the lanes were gathered.
+    fn potentiate_first(&mut self, on_post: &dyn Kernel, delay: u64, last: u64) {
+        let m = self.spans.len();
+        let (lanes, firsts) = (&self.lanes_of_spans[..m], &self.firsts[..m]);
+        for (some, all) in self.packed.iter_mut().zip(&self.states) {
+            some.iter_mut().zip(lanes).for_each(|(x, lane)| *x = all[*lane as usize]);
+        }
+        lanes::since_low(self.level, firsts, last.wrapping_sub(delay) as u32, self.dt, &mut self.inputs[Plasticity::SINCE_PRE][..m]);
+        run(on_post, m, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
+        for (some, all) in self.packed.iter().zip(&mut self.states) {
+            some.iter().zip(lanes).for_each(|(x, lane)| all[*lane as usize] = *x);
+        }
     }
 
     /// What a code (`part`: 0 `on_pre`, 1 `on_post`, 2 `on_modulator`) reads of each lane's past at an event.
