@@ -176,24 +176,21 @@ impl History {
             let at_end = (a == until as u32) | (b == until as u32) | (c == until as u32);
             let back = later + (at_end & ends) as u32;
             // More than stand side by side are asked for, or these cannot be told apart by their low bits.
-            if far | (kept > SIDE as u32) & (kept & LONG_AGO != 0 || newer.max(back) >= SIDE as u32) {
-                each(lane, local, self.visit_all(local, from, until, ends));
-                continue;
-            }
-            let of = |back: u32| if back == 0 { a } else if back == 1 { b } else { c };
-            let (stamp, some) = (of(back), back < kept);
-            each(
-                lane,
-                local,
+            let visit = if far | (kept > SIDE as u32) & (kept & LONG_AGO != 0 || newer.max(back) >= SIDE as u32) {
+                self.visit_all(local, from, until, ends)
+            } else {
+                let of = |back: u32| if back == 0 { a } else if back == 1 { b } else { c };
+                let some = back < kept;
                 Visit {
                     next: kept - newer,
                     end: kept - later,
                     before: kept - back,
-                    age: if some { f64::from((until as u32).wrapping_sub(stamp)) } else { f64::INFINITY },
+                    age: if some { f64::from((until as u32).wrapping_sub(of(back))) } else { f64::INFINITY },
                     first: of(newer.wrapping_sub(1)),
                     place: Some(if some { place as u32 + 1 + SIDE as u32 + back * width } else { nothing }),
-                },
-            );
+                }
+            };
+            each(lane, local, visit);
         }
     }
 
