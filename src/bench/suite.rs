@@ -163,7 +163,7 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
         (case("Potjans-Diesmann at full scale", pd, &[], 200.0, 300.0, &full), false, ON_A_GRID),
         (Case { variant: Some("DC"), ..case("Potjans-Diesmann at full scale, DC input", pd, &[], 200.0, 300.0, &[]) }, false, ON_A_GRID),
         (brunel_case("Brunel with STDP, 127 M synapses", "brunel_stdp", [28_510, 7130], 50.0, 30.0, &[("E", 36.5, 5.0), ("I", 37.5, 5.0)]), false, ON_A_GRID),
-        (brunel_case("Brunel with STDP, 0.5 G synapses", "brunel_stdp", [56_570, 14_140], 30.0, 10.0, &[("E", 36.5, 6.0), ("I", 37.5, 6.0)]), false, ON_A_GRID),
+        (brunel_case("Brunel with STDP, 0.5 G synapses", "brunel_stdp", [56_570, 14_140], 60.0, 15.0, &[("E", 36.5, 6.0), ("I", 37.5, 6.0)]), false, ON_A_GRID),
         (case("CUBA, 12.5 M neurons, 1 G synapses", "vogels_abbott_cuba", &["variables.size=3125"], 20.0, 20.0, &[("E", 5.0, 1.0), ("I", 5.0, 1.0)]), false, ON_A_GRID),
         (case("COBA, 12.5 M neurons, 1 G synapses", "vogels_abbott_coba", &["variables.size=3125"], 20.0, 20.0, &[("E", 19.0, 4.0), ("I", 19.0, 4.0)]), false, ON_A_GRID),
         (brunel_case("Brunel, 1 G synapses", "brunel_2000", [80_000, 20_000], 30.0, 20.0, &[("E", 40.4, 4.0), ("I", 40.4, 4.0)]), false, ON_A_GRID),
