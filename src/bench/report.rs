@@ -202,8 +202,22 @@ impl Report {
     /// The rows as cells, a heading first.
     fn cells(&self) -> Vec<Vec<String>> {
         let heading = [
-            "row", "least", "median", "greatest", "unit", "CPU s", "build s", "ns/update", "events/s", "B/synapse", "peak",
-            "GB/s", "of copy", "us/step", "dispatches/step", "recording us/step",
+            "row",
+            "least",
+            "median",
+            "greatest",
+            "unit",
+            "CPU s",
+            "build s",
+            "ns/update",
+            "events/s",
+            "B/synapse",
+            "peak",
+            "GB/s",
+            "of copy",
+            "us/step",
+            "dispatches/step",
+            "recording us/step",
         ];
         let mut all = vec![heading.map(String::from).to_vec()];
         for row in &self.rows {
@@ -239,7 +253,8 @@ impl Report {
     fn notes(&self) -> Vec<String> {
         let reason = |row: &Row| Some(format!("{}, {}: {}", row.name, row.engine, row.reason.as_ref()?));
         let phases = |row: &Row| {
-            let parts: Vec<String> = row.figures.phases.iter().map(|(name, part)| format!("{name} {:.0} %", 100.0 * part)).collect();
+            let parts: Vec<String> =
+                row.figures.phases.iter().map(|(name, part)| format!("{name} {:.0} %", 100.0 * part)).collect();
             (!parts.is_empty()).then(|| format!("{}, {}: {}", row.name, row.engine, parts.join(", ")))
         };
         self.rows.iter().filter_map(reason).chain(self.rows.iter().filter_map(phases)).collect()
@@ -299,8 +314,18 @@ mod tests {
     /// Only a median that grew beyond what is allowed, with no overlap of the runs, is a regression.
     #[test]
     fn regressions_are_told_from_noise() {
-        let then = report(vec![row("same", &[1.0, 1.1, 1.2]), row("slow", &[1.0, 1.1, 1.2]), row("noisy", &[1.0, 1.1, 2.0]), row("gone", &[1.0])]);
-        let now = report(vec![row("same", &[1.0, 1.2, 1.3]), row("slow", &[1.3, 1.4, 1.5]), row("noisy", &[1.5, 1.6, 1.7]), row("new", &[9.0])]);
+        let then = report(vec![
+            row("same", &[1.0, 1.1, 1.2]),
+            row("slow", &[1.0, 1.1, 1.2]),
+            row("noisy", &[1.0, 1.1, 2.0]),
+            row("gone", &[1.0]),
+        ]);
+        let now = report(vec![
+            row("same", &[1.0, 1.2, 1.3]),
+            row("slow", &[1.3, 1.4, 1.5]),
+            row("noisy", &[1.5, 1.6, 1.7]),
+            row("new", &[9.0]),
+        ]);
         let changes = now.changes(&then, 0.15);
         let told: Vec<(&str, bool)> = changes.iter().map(|c| (c.row.as_str(), c.regressed)).collect();
         assert_eq!(told, [("same, cpu", false), ("slow, cpu", true), ("noisy, cpu", false)]);

@@ -106,9 +106,8 @@ pub fn rows(options: &Options, places: &[Place]) -> Result<Vec<Job>> {
         parts.dedup();
         return Err(Error::input(format!("no row is called `{word}`"), format!("there are: {}", parts.join("; "))));
     }
-    let wanted = |name: &String| {
-        options.only.is_empty() || options.only.iter().any(|w| name.to_lowercase().contains(&w.to_lowercase()))
-    };
+    let wanted =
+        |name: &String| options.only.is_empty() || options.only.iter().any(|w| name.to_lowercase().contains(&w.to_lowercase()));
     Ok(jobs.into_iter().zip(names).filter(|(_, name)| wanted(name)).map(|(job, _)| job).collect())
 }
 
@@ -135,9 +134,39 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
         rates: rates.to_vec(),
     };
     let pd = "potjans_diesmann_2014";
-    let tenth = [("L23E", 0.468, 0.15), ("L23I", 2.107, 0.4), ("L4E", 3.981, 0.4), ("L4I", 5.011, 0.4), ("L5E", 6.653, 1.2), ("L5I", 7.797, 0.8), ("L6E", 0.843, 0.25), ("L6I", 7.007, 0.5)];
-    let full = [("L23E", 0.903, 0.2), ("L23I", 2.968, 0.3), ("L4E", 4.382, 0.4), ("L4I", 5.873, 0.4), ("L5E", 7.585, 1.2), ("L5I", 8.624, 0.8), ("L6E", 1.107, 0.2), ("L6I", 7.833, 0.5)];
-    let brunel = |n: [u32; 2], j: f64| vec![format!("variables.N_E={}", n[0]), format!("variables.N_I={}", n[1]), format!("variables.J=\"{j} mV\"")];
+    let tenth = [
+        ("L23E", 0.468, 0.15),
+        ("L23I", 2.107, 0.4),
+        ("L4E", 3.981, 0.4),
+        ("L4I", 5.011, 0.4),
+        ("L5E", 6.653, 1.2),
+        ("L5I", 7.797, 0.8),
+        ("L6E", 0.843, 0.25),
+        ("L6I", 7.007, 0.5),
+    ];
+    let full = [
+        ("L23E", 0.903, 0.2),
+        ("L23I", 2.968, 0.3),
+        ("L4E", 4.382, 0.4),
+        ("L4I", 5.873, 0.4),
+        ("L5E", 7.585, 1.2),
+        ("L5I", 8.624, 0.8),
+        ("L6E", 1.107, 0.2),
+        ("L6I", 7.833, 0.5),
+    ];
+    let constant = [
+        ("L23E", 0.93, 0.2),
+        ("L23I", 2.95, 0.3),
+        ("L4E", 4.19, 0.4),
+        ("L4I", 5.70, 0.4),
+        ("L5E", 7.95, 1.2),
+        ("L5I", 8.43, 0.8),
+        ("L6E", 1.10, 0.2),
+        ("L6I", 7.65, 0.5),
+    ];
+    let brunel = |n: [u32; 2], j: f64| {
+        vec![format!("variables.N_E={}", n[0]), format!("variables.N_I={}", n[1]), format!("variables.J=\"{j} mV\"")]
+    };
     let brunel_case = |name: &str, file: &str, n: [u32; 2], warmup: f64, stretch: f64, rates: &[(&'static str, f64, f64)]| Case {
         set: brunel(n, 0.1 * (901.0 / f64::from(n[0] / 10)).min(1.0)),
         ..case(name, file, &[], warmup, stretch, rates)
@@ -146,27 +175,145 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
         let slack = 0.05 * rate + 0.01;
         Case {
             rates: vec![("cells", rate, slack)],
-            ..case(&format!("100,000 neurons at {rate} Hz"), "sparse_firing", &[&format!("variables.rate={rate}")], 200.0, 400.0, &[])
+            ..case(
+                &format!("100,000 neurons at {rate} Hz"),
+                "sparse_firing",
+                &[&format!("variables.rate={rate}")],
+                200.0,
+                400.0,
+                &[],
+            )
         }
     };
     vec![
-        (case("CUBA, 4,000 neurons", "vogels_abbott_cuba", &[], 200.0, 1000.0, &[("E", 5.6, 1.0), ("I", 5.6, 1.2)]), true, EVERYWHERE),
-        (case("COBA, 4,000 neurons", "vogels_abbott_coba", &[], 200.0, 1000.0, &[("E", 18.5, 6.0), ("I", 18.5, 6.0)]), true, ON_A_GRID),
-        (case("CUBA, 40,000 neurons", "vogels_abbott_cuba", &["variables.size=10"], 200.0, 500.0, &[("E", 5.6, 0.5), ("I", 5.6, 0.6)]), true, ON_A_GRID),
-        (case("COBA, 40,000 neurons", "vogels_abbott_coba", &["variables.size=10"], 200.0, 500.0, &[("E", 18.5, 4.0), ("I", 18.5, 4.0)]), false, ON_A_GRID),
+        (
+            case("CUBA, 4,000 neurons", "vogels_abbott_cuba", &[], 200.0, 1000.0, &[("E", 5.6, 1.0), ("I", 5.6, 1.2)]),
+            true,
+            EVERYWHERE,
+        ),
+        (
+            case("COBA, 4,000 neurons", "vogels_abbott_coba", &[], 200.0, 1000.0, &[("E", 18.5, 6.0), ("I", 18.5, 6.0)]),
+            true,
+            ON_A_GRID,
+        ),
+        (
+            case(
+                "CUBA, 40,000 neurons",
+                "vogels_abbott_cuba",
+                &["variables.size=10"],
+                200.0,
+                500.0,
+                &[("E", 5.6, 0.5), ("I", 5.6, 0.6)],
+            ),
+            true,
+            ON_A_GRID,
+        ),
+        (
+            case(
+                "COBA, 40,000 neurons",
+                "vogels_abbott_coba",
+                &["variables.size=10"],
+                200.0,
+                500.0,
+                &[("E", 18.5, 4.0), ("I", 18.5, 4.0)],
+            ),
+            false,
+            ON_A_GRID,
+        ),
         (sparse(0.1), true, EVERYWHERE),
         (sparse(0.5), false, EVERYWHERE),
         (sparse(1.0), true, EVERYWHERE),
         (case("Potjans-Diesmann at 0.1", pd, &["scale.n=0.1", "scale.k=0.1"], 200.0, 1000.0, &tenth), true, ON_A_GRID),
-        (brunel_case("Brunel, 12.7 M synapses", "brunel_2000", [9016, 2254], 100.0, 200.0, &[("E", 40.4, 2.0), ("I", 40.4, 2.0)]), true, ON_A_GRID),
-        (brunel_case("Brunel with STDP, 12.7 M synapses", "brunel_stdp", [9016, 2254], 100.0, 100.0, &[("E", 36.5, 3.0), ("I", 37.5, 3.0)]), true, ON_A_GRID),
+        (
+            brunel_case(
+                "Brunel, 12.7 M synapses",
+                "brunel_2000",
+                [9016, 2254],
+                100.0,
+                200.0,
+                &[("E", 40.4, 2.0), ("I", 40.4, 2.0)],
+            ),
+            true,
+            ON_A_GRID,
+        ),
+        (
+            brunel_case(
+                "Brunel with STDP, 12.7 M synapses",
+                "brunel_stdp",
+                [9016, 2254],
+                100.0,
+                100.0,
+                &[("E", 36.5, 3.0), ("I", 37.5, 3.0)],
+            ),
+            true,
+            ON_A_GRID,
+        ),
         (case("Potjans-Diesmann at full scale", pd, &[], 200.0, 300.0, &full), false, ON_A_GRID),
-        (Case { variant: Some("DC"), ..case("Potjans-Diesmann at full scale, DC input", pd, &[], 200.0, 300.0, &[]) }, false, ON_A_GRID),
-        (brunel_case("Brunel with STDP, 127 M synapses", "brunel_stdp", [28_510, 7130], 50.0, 30.0, &[("E", 36.5, 5.0), ("I", 37.5, 5.0)]), false, ON_A_GRID),
-        (brunel_case("Brunel with STDP, 0.5 G synapses", "brunel_stdp", [56_570, 14_140], 60.0, 15.0, &[("E", 36.5, 6.0), ("I", 37.5, 6.0)]), false, ON_A_GRID),
-        (case("CUBA, 12.5 M neurons, 1 G synapses", "vogels_abbott_cuba", &["variables.size=3125"], 20.0, 20.0, &[("E", 5.0, 1.0), ("I", 5.0, 1.0)]), false, ON_A_GRID),
-        (case("COBA, 12.5 M neurons, 1 G synapses", "vogels_abbott_coba", &["variables.size=3125"], 20.0, 20.0, &[("E", 19.0, 4.0), ("I", 19.0, 4.0)]), false, ON_A_GRID),
-        (brunel_case("Brunel, 1 G synapses", "brunel_2000", [80_000, 20_000], 30.0, 20.0, &[("E", 40.4, 4.0), ("I", 40.4, 4.0)]), false, ON_A_GRID),
+        (
+            Case { variant: Some("DC"), ..case("Potjans-Diesmann at full scale, DC input", pd, &[], 200.0, 300.0, &constant) },
+            false,
+            ON_A_GRID,
+        ),
+        (
+            brunel_case(
+                "Brunel with STDP, 127 M synapses",
+                "brunel_stdp",
+                [28_510, 7130],
+                50.0,
+                30.0,
+                &[("E", 36.5, 5.0), ("I", 37.5, 5.0)],
+            ),
+            false,
+            ON_A_GRID,
+        ),
+        (
+            brunel_case(
+                "Brunel with STDP, 0.5 G synapses",
+                "brunel_stdp",
+                [56_570, 14_140],
+                60.0,
+                15.0,
+                &[("E", 36.5, 6.0), ("I", 37.5, 6.0)],
+            ),
+            false,
+            ON_A_GRID,
+        ),
+        (
+            case(
+                "CUBA, 12.5 M neurons, 1 G synapses",
+                "vogels_abbott_cuba",
+                &["variables.size=3125"],
+                20.0,
+                20.0,
+                &[("E", 5.0, 1.0), ("I", 5.0, 1.0)],
+            ),
+            false,
+            ON_A_GRID,
+        ),
+        (
+            case(
+                "COBA, 12.5 M neurons, 1 G synapses",
+                "vogels_abbott_coba",
+                &["variables.size=3125"],
+                20.0,
+                20.0,
+                &[("E", 19.0, 4.0), ("I", 19.0, 4.0)],
+            ),
+            false,
+            ON_A_GRID,
+        ),
+        (
+            brunel_case(
+                "Brunel, 1 G synapses",
+                "brunel_2000",
+                [80_000, 20_000],
+                30.0,
+                20.0,
+                &[("E", 40.4, 4.0), ("I", 40.4, 4.0)],
+            ),
+            false,
+            ON_A_GRID,
+        ),
     ]
 }
 

@@ -104,7 +104,13 @@ mod tests {
         assert_eq!(Budget::from_words(&["8", "enough"]).unwrap(), Budget::same(Rank::Enough));
         let budget = Budget::from_words(&["16", "layers.3.down_proj=all"]).unwrap();
         assert_eq!((budget.general, budget.own.get(&site)), (Rank::Most(16), Some(&Rank::All)));
-        let bad = [("0", "rank 0"), ("layers.3.down_proj=0", "rank 0"), ("many", "no rank"), ("layers.3.mlp=4", "down_proj"), ("3=4", "layers.")];
+        let bad = [
+            ("0", "rank 0"),
+            ("layers.3.down_proj=0", "rank 0"),
+            ("many", "no rank"),
+            ("layers.3.mlp=4", "down_proj"),
+            ("3=4", "layers."),
+        ];
         for (word, said) in bad {
             let error = Budget::from_words(&[word]).unwrap_err();
             assert!(error.exit_code() == 2 && format!("{error} {:?}", error.remedy()).contains(said), "{word}: {error}");

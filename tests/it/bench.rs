@@ -67,7 +67,11 @@ fn what_cannot_be_measured_is_refused_before_anything_is() {
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_sharpwave")).arg("bench").args(arguments).current_dir(at).output().unwrap();
         let errors = text(&output.stderr);
-        assert!(output.status.code() == Some(code) && errors.contains(said), "{arguments:?}: {:?} {errors}", output.status.code());
+        assert!(
+            output.status.code() == Some(code) && errors.contains(said),
+            "{arguments:?}: {:?} {errors}",
+            output.status.code()
+        );
         assert_eq!(std::fs::read_to_string(at.join("there.json")).unwrap(), "{}");
     }
 }
@@ -134,9 +138,12 @@ fn timing_phases_changes_no_spike() {
         Some((found.0, phases.iter().filter(|p| p.1 > 0.0).map(|p| p.0).collect()))
     };
     for (kind, threads) in [("cpu", 1), ("cpu", 2), ("gpu", 1)] {
-        let (Some((plain, none)), Some((timed, phases))) = (run(kind, threads, false), run(kind, threads, true)) else { continue };
+        let (Some((plain, none)), Some((timed, phases))) = (run(kind, threads, false), run(kind, threads, true)) else {
+            continue;
+        };
         assert!(plain.len() > 300 && plain == timed, "{kind}: {} and {} spikes", plain.len(), timed.len());
-        let wanted: &[&str] = if kind == "cpu" { &["deliver", "update", "sources", "record", "exchange"] } else { &["record", "submit", "wait"] };
+        let wanted: &[&str] =
+            if kind == "cpu" { &["deliver", "update", "sources", "record", "exchange"] } else { &["record", "submit", "wait"] };
         assert!(none.is_empty() && wanted.iter().all(|w| phases.contains(w)), "{kind}: {phases:?}");
     }
 }

@@ -12,7 +12,7 @@ use sharpwave::bridge::factor::{self, combined};
 use sharpwave::bridge::hooks::{Adapter, Linear, LowRank, Recorder, Site};
 use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
-use sharpwave::export::{self, Budget, Rank, Base, Fact, Format, Options, Report};
+use sharpwave::export::{self, Base, Budget, Fact, Format, Options, Rank, Report};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -322,7 +322,8 @@ fn layers_have_ranks_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     for (format, name) in [(Format::Gguf, "a.gguf"), (Format::Peft, "b")] {
         let options = |words: &[&str]| Options { budget: Budget::from_words(words).unwrap(), ..Options::new(format) };
-        let export = |words| export::export(&adapter, &facts, &host.decoder, &base(&host), &options(words), &folder.path().join(name));
+        let export =
+            |words| export::export(&adapter, &facts, &host.decoder, &base(&host), &options(words), &folder.path().join(name));
         refused(export(&["all", "layers.3.down_proj=1"]), &["would lose", &format!("layers.3.down_proj needs {late_needs}")]);
         let report = export(&["enough"]).unwrap();
         assert_eq!((report.rank, report.lost.len()), (late_needs, 0));

@@ -137,7 +137,8 @@ impl History {
         if kept & LONG_AGO != 0 || until.wrapping_sub(from) > FAR {
             return self.find_among_all(local, from, until);
         }
-        let after = |stamp: u64| record[1..1 + SIDE].iter().filter(|own| own.wrapping_sub(stamp as u32) as i32 > 0).count() as u32;
+        let after =
+            |stamp: u64| record[1..1 + SIDE].iter().filter(|own| own.wrapping_sub(stamp as u32) as i32 > 0).count() as u32;
         let (newer, later) = (after(from), after(until));
         if newer == SIDE as u32 && kept > SIDE as u32 {
             return self.find_among_all(local, from, until);
@@ -179,7 +180,15 @@ impl History {
             let visit = if far | (kept > SIDE as u32) & (kept & LONG_AGO != 0 || newer.max(back) >= SIDE as u32) {
                 self.visit_all(local, from, until, ends)
             } else {
-                let of = |back: u32| if back == 0 { a } else if back == 1 { b } else { c };
+                let of = |back: u32| {
+                    if back == 0 {
+                        a
+                    } else if back == 1 {
+                        b
+                    } else {
+                        c
+                    }
+                };
                 let some = back < kept;
                 Visit {
                     next: kept - newer,
@@ -360,7 +369,11 @@ mod tests {
                 for until in from..45 {
                     let (next, end) = (past.until(from), past.until(until));
                     let at_end = end > 0 && past.stamps[end - 1] == until;
-                    assert_eq!(history.find(0, from, until), Found { next: next as u32, end: end as u32, at_end }, "{from} {until}");
+                    assert_eq!(
+                        history.find(0, from, until),
+                        Found { next: next as u32, end: end as u32, at_end },
+                        "{from} {until}"
+                    );
                     for ends in [true, false] {
                         let before = end - (ends && at_end) as usize;
                         let age = if before == 0 { f64::INFINITY } else { (until - past.stamps[before - 1]) as f64 };
@@ -394,7 +407,9 @@ mod tests {
         for stamp in [7, 9, long + 3, long + 4, long + 8] {
             history.push(0, stamp, [].into_iter());
             let past = &history.neurons[0];
-            for (from, until) in [(0, 8), (8, long + 3), (0, long + 9), (long + 1, long + 9), (long + 3, long + 4), (long, long + 2)] {
+            for (from, until) in
+                [(0, 8), (8, long + 3), (0, long + 9), (long + 1, long + 9), (long + 3, long + 4), (long, long + 2)]
+            {
                 let (next, end) = (past.until(from) as u32, past.until(until) as u32);
                 let found = history.find(0, from, until);
                 assert_eq!((found.next, found.end), (next, end), "{from} to {until} after {stamp}");

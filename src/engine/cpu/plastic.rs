@@ -709,8 +709,7 @@ impl PlasticKernel {
         let Some(on_post) = self.on_post.clone() else { return };
         let mut active = std::mem::take(&mut self.active);
         let due = |span: &Span, history: &History| {
-            span.next < span.end
-                && (limit == u64::MAX || history.stamp(span.local, span.next, now) + delay < limit)
+            span.next < span.end && (limit == u64::MAX || history.stamp(span.local, span.next, now) + delay < limit)
         };
         active.clear();
         if self.gathered && limit == u64::MAX && self.wants[1].is_nothing() && now - last <= FAR {
@@ -766,7 +765,13 @@ impl PlasticKernel {
         for (some, all) in self.packed.iter_mut().zip(&self.states) {
             some.iter_mut().zip(lanes).for_each(|(x, lane)| *x = all[*lane as usize]);
         }
-        lanes::since_low(self.level, firsts, last.wrapping_sub(delay) as u32, self.dt, &mut self.inputs[Plasticity::SINCE_PRE][..m]);
+        lanes::since_low(
+            self.level,
+            firsts,
+            last.wrapping_sub(delay) as u32,
+            self.dt,
+            &mut self.inputs[Plasticity::SINCE_PRE][..m],
+        );
         run(on_post, m, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
         for (some, all) in self.packed.iter().zip(&mut self.states) {
             some.iter().zip(lanes).for_each(|(x, lane)| all[*lane as usize] = *x);

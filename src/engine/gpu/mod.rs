@@ -12,8 +12,8 @@ mod plastic;
 mod shader;
 
 pub use device::{DeviceInfo, devices};
-pub use measure::{Latency, copy_bandwidth, latency};
 pub use learning::{GpuNetwork, Projections};
+pub use measure::{Latency, copy_bandwidth, latency};
 pub use shader::{deliver_shader, source_shader, update_shader};
 
 use crate::engine::phases::{Phases, Stopwatch};
@@ -28,7 +28,7 @@ use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
-use device::{Binding, Device, Kernel, PassClock, MOST_ITERATIONS, device_error};
+use device::{Binding, Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
 use layout::{Directory, Teams};
 use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
 use std::collections::{BTreeMap, VecDeque};
