@@ -174,10 +174,11 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
     let sparse = |rate: f64| {
         let slack = 0.05 * rate + 0.01;
         Case {
+            scenario: ("sparse_firing.toml".into(), include_str!("sparse_firing.toml").into()),
             rates: vec![("cells", rate, slack)],
             ..case(
                 &format!("100,000 neurons at {rate} Hz"),
-                "sparse_firing",
+                "",
                 &[&format!("variables.rate={rate}")],
                 200.0,
                 400.0,
