@@ -42,8 +42,8 @@ pub fn cores() -> usize {
 }
 
 impl Machine {
-    /// This one; `device` chooses the GPU that is described.
-    pub fn here(device: Option<&str>) -> Machine {
+    /// This one, with a GPU (the one named, or the best) where rows run on it.
+    pub fn here(gpu_rows: Option<Option<&str>>) -> Machine {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let field = |path: &str, name: &str| {
             let found = text(path).lines().find_map(|l| Some(l.strip_prefix(name)?.split_once(':')?.1.trim().to_string()));
@@ -64,7 +64,7 @@ impl Machine {
             system: format!("{} {}", std::env::consts::OS, text("/proc/sys/kernel/osrelease").trim()).trim().into(),
             copy_bandwidth,
             copy_bandwidth_one,
-            gpu: gpu(device),
+            gpu: gpu_rows.and_then(gpu),
             load,
             date: crate::memory::experience::now(),
             version: env!("CARGO_PKG_VERSION").into(),

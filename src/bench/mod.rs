@@ -92,8 +92,10 @@ fn places(options: &Options) -> Result<Vec<Place>> {
 /// # Errors
 /// Options that name no row or no engine. A row that fails is in the report with its reason, and the others go on.
 pub fn run(options: &Options, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report> {
-    let rows = suite::rows(options, &places(options)?)?;
-    let mut report = Report::new(Machine::here(options.device.as_deref()), options);
+    let places = places(options)?;
+    let rows = suite::rows(options, &places)?;
+    let on_gpu = places.iter().any(|p| matches!(p, Place::Gpu(_)));
+    let mut report = Report::new(Machine::here(on_gpu.then_some(options.device.as_deref())), options);
     let of = rows.len();
     for (number, row) in rows.into_iter().enumerate() {
         if stop.load(Ordering::Relaxed) {
