@@ -22,11 +22,7 @@ dg_in/dt = -g_in/tau_in : siemens""", threshold="v >= V_th", reset="v = V_reset"
                     method="exponential_euler", namespace=namespace)
 cells.v = rng.uniform(net.V_low, net.V_high, n) * mV
 source, target = net.pairs(rng)
-groups = []
-for chosen, effect in ((source < net.n_exc, "g_ex_post += w_exc"), (source >= net.n_exc, "g_in_post += w_inh")):
-    s = Synapses(cells, cells, on_pre=effect, delay=net.delay * ms, namespace=namespace)
-    s.connect(i=source[chosen], j=target[chosen])
-    groups.append(s)
+groups = brian2_common.connect(cells, net, source, target, ("g_ex_post += w_exc", "g_in_post += w_inh"), namespace)
 stimulus = PoissonGroup(net.n_stimulus, "rate*int(t >= start)*int(t < stop)", namespace=namespace)
 s = Synapses(stimulus, cells, on_pre="g_ex_post += w_exc", delay=net.delay * ms, namespace=namespace)
 s.connect(i=np.arange(net.n_stimulus), j=rng.integers(0, net.n_exc, net.n_stimulus))

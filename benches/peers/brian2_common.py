@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import brian2
-from brian2 import Network, defaultclock, device, ms, prefs, set_device
+from brian2 import Network, Synapses, defaultclock, device, ms, prefs, set_device
 
 CLOCKS = r"""
 { struct timespec c, w; clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c); clock_gettime(CLOCK_MONOTONIC, &w);
@@ -25,6 +25,16 @@ def start(args):
     defaultclock.dt = 0.1 * ms
     brian2.seed(args.seed)
     return directory
+
+
+def connect(cells, net, source, target, effects, namespace):
+    """Two groups of synapses, from the first n_exc cells and from the others, with what a spike does in each."""
+    groups = []
+    for chosen, effect in zip((source < net.n_exc, source >= net.n_exc), effects):
+        s = Synapses(cells, cells, on_pre=effect, delay=net.delay * ms, namespace=namespace)
+        s.connect(i=source[chosen], j=target[chosen])
+        groups.append(s)
+    return groups
 
 
 def simulate(args, directory, objects, monitor, populations):

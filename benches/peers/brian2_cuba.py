@@ -2,7 +2,7 @@
 
 import brian2_common
 import numpy as np
-from brian2 import NeuronGroup, SpikeMonitor, Synapses, ms, mV, pA, pF
+from brian2 import NeuronGroup, SpikeMonitor, ms, mV, pA, pF
 from networks import Cuba, options, report
 
 args = options(size=1)
@@ -19,11 +19,7 @@ dI_in/dt = -I_in/tau_in : amp""", threshold="v >= V_th", reset="v = V_reset", re
                     namespace=namespace)
 cells.v = rng.uniform(net.V_low, net.V_high, n) * mV
 source, target = net.pairs(rng)
-groups = []
-for chosen, effect in ((source < net.n_exc, "I_ex_post += w_exc"), (source >= net.n_exc, "I_in_post += w_inh")):
-    s = Synapses(cells, cells, on_pre=effect, delay=net.delay * ms, namespace=namespace)
-    s.connect(i=source[chosen], j=target[chosen])
-    groups.append(s)
+groups = brian2_common.connect(cells, net, source, target, ("I_ex_post += w_exc", "I_in_post += w_inh"), namespace)
 spikes = SpikeMonitor(cells)
 wall, cpu, rates = brian2_common.simulate(args, directory, [cells, *groups], spikes, {"E": (0, net.n_exc), "I": (net.n_exc, net.n_inh)})
 report("Brian2 C++ standalone", brian2_common.version(), f"vogels_abbott_cuba x {args.size}", args, n, len(source), wall, cpu, rates)

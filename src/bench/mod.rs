@@ -1,5 +1,5 @@
 //! The benchmark suite: what the engines cost on this machine, from a single kernel to published networks. Promises that every network
-//! is checked (its rates against those of long runs, which agree with NEST's) before its time is told, that a time is a median with its
+//! is checked (its rates against known ones, see suite.rs) before its time is told, that a time is a median with its
 //! spread, and that two reports can be compared row by row.
 //!
 //! ```text

@@ -121,8 +121,9 @@ fn scenario(name: &str) -> (String, String) {
 const ON_A_GRID: &[&str] = &["cpu", "gpu"];
 const EVERYWHERE: &[&str] = &["cpu", "gpu", "event"];
 
-/// The published networks: whether the quick suite has them, and the engines that they are for. Rates: the mean over stretches of a long
-/// run on the cpu engine with several seeds; the microcircuit's are the table in the README, which NEST shares.
+/// The published networks: whether the quick suite has them, and the engines that they are for. Rates: the
+/// microcircuit's under Poisson input are those of the tables in the README, which NEST shares; the others are those of runs on the cpu engine
+/// with seed 1, at the smallest size where there are several, and the peers' scripts give nearly the same.
 fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
     let case = |name: &str, file: &str, set: &[&str], warmup: f64, stretch: f64, rates: &[(&'static str, f64, f64)]| Case {
         name: name.into(),
