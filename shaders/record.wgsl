@@ -3,20 +3,18 @@
 // goes on from there. The order within a step is arbitrary (the host sorts).
 //
 // An entry is (step in the batch | multiplicity << 16, global id). Marks: where the window's spikes begin, how many they are, and
-// the workgroups of the delivery that follows.
+// the workgroups of a delivery that follows.
 
 struct Mark {
     begin: atomic<u32>,
     count: atomic<u32>,
     groups_x: atomic<u32>,
     groups_y: atomic<u32>,
-    groups_z: u32,
+    groups_z: u32,              // parts of a row; where neurons are owned, spikes that the window itself has gathered
 }
 
 @group(0) @binding(1) var<storage, read_write> spike_list: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read_write> marks: array<Mark>;
-// (previous, latest) spike step of every neuron and source, low words; one element when no synapse asks for it.
-@group(0) @binding(3) var<storage, read_write> latest: array<vec2<u32>>;
 
 // Where this window's spikes begin. All kernels of the window find the same value, whoever of them wrote it first.
 fn window_begin() -> u32 {
@@ -39,12 +37,27 @@ fn window_fits(leader: bool) -> bool {
     return fits;
 }
 
-fn record_spike(step: u32, id: u32, multiplicity: u32) {
+fn enter_spike(step: u32, id: u32, multiplicity: u32) -> u32 {
     let at = atomicAdd(&marks[window.number].count, 1u);
     spike_list[window_begin() + at] = vec2<u32>(window.first + step | multiplicity << 16u, id);
-    atomicMax(&marks[window.number].groups_x, min(at + 1u, 65535u));
-    atomicMax(&marks[window.number].groups_y, at / 65535u + 1u);
-    if id < arrayLength(&latest) {
-        latest[id] = vec2<u32>(latest[id].y, step_number(step).x + 1u);
+    return at;
+}
+
+// First and end in the list of the spikes of the window before that are still to be gathered; none in a batch's first window, nor
+// when the one before was left out.
+fn spikes_before() -> vec2<u32> {
+    var found = vec2<u32>(0u, 0u);
+    if window.number > 0u {
+        let begin = atomicLoad(&marks[window.number - 1u].begin);
+        if begin != 0xffffffffu {
+            let count = atomicLoad(&marks[window.number - 1u].count);
+            found = vec2<u32>(begin + marks[window.number - 1u].groups_z, begin + count);
+        }
     }
+    return found;
+}
+
+// Where the spikes that this window has entered so far end.
+fn spikes_end() -> u32 {
+    return window_begin() + atomicLoad(&marks[window.number].count);
 }

@@ -1,16 +1,18 @@
-// One dispatch a neuron model: every neuron of every population with that model takes the steps of this window. Promises the
-// schedule of src/engine/mod.rs: arrived input and drives are summed as integers, currents are added, `integrate` runs
-// `substeps` times, then `update`; spikes go to the list. A workgroup holds neurons of one population only.
+// The neurons of one model, one invocation each. Promises the schedule of src/engine/mod.rs: arrived input and drives are summed as
+// integers, currents are added, `integrate` runs `substeps` times, then `update`; spikes go to the list. The frame that ends in
+// `step_neurons` (shared.wgsl or owned.wgsl) says which neurons an invocation takes, and in which words their input arrives.
 
 override ring_slots: u32;
 override ring_stride: u32;      // accumulators of one slot
 override port_stride: u32;      // accumulators of one port
-override team_count: u32;       // workgroups that have neurons
+override team_count: u32;       // teams of 64 neurons, each of one population
+override population_words: u32; // in `table_words`: where the populations stand, and the drives
+override drive_words: u32;
 
 struct Population {
     size: u32,
     first_id: u32,              // global id of its first neuron
-    first_accumulator: u32,
+    first_accumulator: u32,     // where workgroups share the accumulators
     first_state: u32,           // in `state_words`; one array a state variable
     operands: u32,              // in `table_words`: (base, stride) of each constant
     quanta: u32,                // in `table_words`: weight of one integer unit, for each port
@@ -37,17 +39,15 @@ struct Drive {
     stop: vec2<u32>,
 }
 
-@group(0) @binding(4) var<storage, read_write> ring: array<i32>;
-@group(0) @binding(5) var<storage, read_write> state_words: array<u32>;
-@group(0) @binding(6) var<storage, read> populations: array<Population>;
-@group(0) @binding(7) var<storage, read> drives: array<Drive>;
-// Begins with (population, first neuron) of every workgroup.
-@group(0) @binding(8) var<storage, read> table_words: array<u32>;
+// (population, first neuron) of every team, then what constants and drives refer to, populations and drives.
+@group(0) @binding(5) var<storage, read> table_words: array<u32>;
+@group(0) @binding(6) var<storage, read_write> state_words: array<u32>;
 // Currents that are the same for all neurons of a population, step by step.
-@group(0) @binding(9) var<storage, read> currents: array<f32>;
+@group(0) @binding(7) var<storage, read> currents: array<f32>;
 
-var<private> own_population: u32;
+var<private> own_population: Population;
 var<private> own_neuron: u32;
+var<private> own_accumulator: u32;
 var<private> own_step: u32;
 
 // ---- the model, as its file gives it -------------------------------------------------------------------------------------
@@ -56,13 +56,37 @@ var<private> own_step: u32;
 //{access}
 // --------------------------------------------------------------------------------------------------------------------------
 
+// Takes the neuron of that lane of a team; false: there is none.
+fn find_neuron(team: u32, lane: u32) -> bool {
+    if team >= team_count {
+        return false;
+    }
+    let at = population_words + 10u * table_words[2u * team];
+    own_neuron = table_words[2u * team + 1u] + lane;
+    own_population = Population(
+        table_words[at], table_words[at + 1u], table_words[at + 2u], table_words[at + 3u], table_words[at + 4u],
+        table_words[at + 5u], table_words[at + 6u], table_words[at + 7u], table_words[at + 8u], table_words[at + 9u],
+    );
+    return own_neuron < own_population.size;
+}
+
+fn drive_at(which: u32) -> Drive {
+    let at = drive_words + 14u * which;
+    return Drive(
+        table_words[at], table_words[at + 1u], bitcast<i32>(table_words[at + 2u]), table_words[at + 3u], table_words[at + 4u],
+        table_words[at + 5u], bitcast<f32>(table_words[at + 6u]), bitcast<f32>(table_words[at + 7u]),
+        vec2<u32>(table_words[at + 8u], table_words[at + 9u]), vec2<u32>(table_words[at + 10u], table_words[at + 11u]),
+        vec2<u32>(table_words[at + 12u], table_words[at + 13u]),
+    );
+}
+
 fn constant_word(which: u32) -> u32 {
-    let operand = populations[own_population].operands + 2u * which;
+    let operand = own_population.operands + 2u * which;
     return table_words[table_words[operand] + table_words[operand + 1u] * own_neuron];
 }
 
 fn state_address(which: u32) -> u32 {
-    return populations[own_population].first_state + which * populations[own_population].size + own_neuron;
+    return own_population.first_state + which * own_population.size + own_neuron;
 }
 
 fn state_word(which: u32) -> u32 {
@@ -78,42 +102,41 @@ fn set_state_float(which: u32, value: f32) {
     let word = bitcast<u32>(value);
     set_state_word(which, word);
     if (word & 0x7fffffffu) > 0x7f800000u {
-        atomicMax(&marks[arrayLength(&marks) - 1u].begin, 0xffffffffu - populations[own_population].first_id - own_neuron);
+        atomicMax(&marks[arrayLength(&marks) - 1u].begin, 0xffffffffu - own_population.first_id - own_neuron);
     }
 }
 
-fn drive_active(drive: u32) -> bool {
+fn drive_active(drive: Drive) -> bool {
     let step = step_number(own_step);
-    return !step_before(step, drives[drive].start) && step_before(step, drives[drive].stop);
+    return !step_before(step, drive.start) && step_before(step, drive.stop);
 }
 
 // Events of a Poisson drive in this step.
-fn poisson_count(drive: u32) -> u32 {
+fn poisson_count(drive: Drive) -> u32 {
     let step = step_number(own_step);
-    let block = philox(vec4<u32>(own_neuron >> 2u, step.x, step.y, 7u), drives[drive].key);
+    let block = philox(vec4<u32>(own_neuron >> 2u, step.x, step.y, 7u), drive.key);
     var row = 0u;
-    if drives[drive].rows != 0xffffffffu {
-        row = table_words[drives[drive].rows + own_neuron];
+    if drive.rows != 0xffffffffu {
+        row = table_words[drive.rows + own_neuron];
     }
-    return thresholds_reached(drives[drive].table + row * drives[drive].width, drives[drive].width, block[own_neuron & 3u]);
+    return thresholds_reached(drive.table + row * drive.width, drive.width, block[own_neuron & 3u]);
 }
 
 // The integer sum that arrives at a port in this step; the slot is left empty for a later step.
 fn port_units(port: u32) -> i32 {
     let slot = (window.slot + own_step) % ring_slots;
-    let address = slot * ring_stride + port * port_stride + populations[own_population].first_accumulator + own_neuron;
-    var units = ring[address];
-    ring[address] = 0;
-    for (var d = populations[own_population].first_drive; d < populations[own_population].end_drive; d++) {
-        if drives[d].kind == 0u && drives[d].port == port && drive_active(d) {
-            units += i32(poisson_count(d)) * drives[d].amount;
+    var units = take_units(slot * ring_stride + port * port_stride + own_accumulator);
+    for (var d = own_population.first_drive; d < own_population.end_drive; d++) {
+        let drive = drive_at(d);
+        if drive.kind == 0u && drive.port == port && drive_active(drive) {
+            units += i32(poisson_count(drive)) * drive.amount;
         }
     }
     return units;
 }
 
 fn port_quantum(port: u32) -> f32 {
-    return bitcast<f32>(table_words[populations[own_population].quanta + port]);
+    return bitcast<f32>(table_words[own_population.quanta + port]);
 }
 
 // A step number by an interval: quotient, low and high word (schoolbook division by halves of 16 bits; divisor below 65,536).
@@ -125,54 +148,43 @@ fn step_quotient(step: vec2<u32>, divisor: u32) -> vec2<u32> {
 }
 
 // Box-Muller, see src/stimulus/current.rs.
-fn noise_current(drive: u32) -> f32 {
+fn noise_current(drive: Drive) -> f32 {
     let step = step_number(own_step);
-    let start = drives[drive].start;
-    let since = vec2<u32>(step.x - start.x, step.y - start.y - select(0u, 1u, step.x < start.x));
-    let interval = step_quotient(since, drives[drive].width);
-    let block = philox(vec4<u32>(own_neuron >> 2u, interval.x, interval.y, 9u), drives[drive].key);
+    let since = vec2<u32>(step.x - drive.start.x, step.y - drive.start.y - select(0u, 1u, step.x < drive.start.x));
+    let interval = step_quotient(since, drive.width);
+    let block = philox(vec4<u32>(own_neuron >> 2u, interval.x, interval.y, 9u), drive.key);
     let j = own_neuron & 2u;
     let radius = sqrt(-2.0 * log((f32(block[j]) + 0.5) * 0x1p-32f));
     let angle = 6.283185307179586 * (f32(block[j + 1u]) * 0x1p-32f);
-    return drives[drive].offset + drives[drive].scale * radius * select(cos(angle), sin(angle), (own_neuron & 1u) == 1u);
+    return drive.offset + drive.scale * radius * select(cos(angle), sin(angle), (own_neuron & 1u) == 1u);
 }
 
 fn current_sum() -> f32 {
-    var sum = currents[populations[own_population].current_row * window.batch_steps + window.first + own_step];
-    for (var d = populations[own_population].first_drive; d < populations[own_population].end_drive; d++) {
-        if drives[d].kind == 1u && drive_active(d) {
-            sum += bitcast<f32>(table_words[drives[d].table + own_neuron]);
-        } else if drives[d].kind == 2u && drive_active(d) {
-            sum += noise_current(d);
+    var sum = currents[own_population.current_row * window.batch_steps + window.first + own_step];
+    for (var d = own_population.first_drive; d < own_population.end_drive; d++) {
+        let drive = drive_at(d);
+        if drive.kind == 1u && drive_active(drive) {
+            sum += bitcast<f32>(table_words[drive.table + own_neuron]);
+        } else if drive.kind == 2u && drive_active(drive) {
+            sum += noise_current(drive);
         }
     }
     return sum;
 }
 
-@compute @workgroup_size(64)
-fn step_neurons(
-    @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,
-) {
-    let team = group.x + group.y * groups.x;
-    if !window_fits(team == 0u && lane == 0u) || team >= team_count {
-        return;
-    }
-    own_population = table_words[2u * team];
-    own_neuron = table_words[2u * team + 1u] + lane;
-    if own_neuron >= populations[own_population].size {
-        return;
-    }
+// Steps of this window, from one on and before another.
+fn advance_neuron(from_step: u32, end_step: u32) {
     load_constants();
     load_states();
-    for (own_step = 0u; own_step < window.steps; own_step++) {
+    for (own_step = from_step; own_step < end_step; own_step++) {
         load_inputs();
         spike = false;          // a substep may set it
-        for (var substep = 0u; substep < populations[own_population].substeps; substep++) {
+        for (var substep = 0u; substep < own_population.substeps; substep++) {
             integrate();
         }
         update();
         if spike {
-            record_spike(own_step, populations[own_population].first_id + own_neuron, 1u);
+            record_spike(own_step, own_population.first_id + own_neuron, 1u);
         }
     }
     store_states();

@@ -273,9 +273,13 @@ fn next_slice(steps: u64, took: Duration) -> u64 {
     ((steps as f64 * ratio.clamp(0.25, 4.0)) as u64).max(1)
 }
 
+/// Threads that this machine runs at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
 fn threads(plan: &Plan, options: &Options) -> Result<usize> {
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let useful = cores.min(plan.network.neurons() as usize / NEURONS_A_THREAD).max(1);
+    let useful = cores().min(plan.network.neurons() as usize / NEURONS_A_THREAD).max(1);
     match options.threads.or(plan.threads).unwrap_or(useful) {
         0 => {
             Err(Error::input("0 threads cannot simulate anything", "give --threads 1 or more, or leave it out to use every core"))

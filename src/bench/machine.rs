@@ -1,7 +1,9 @@
 //! The machine that figures are taken on: what it is, and how fast its memory copies, which is the floor of everything that streams
 //! synapses. Knows no network.
 
+use super::Place;
 use crate::model::vector;
+use crate::run::cores;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -37,10 +39,6 @@ pub struct Gpu {
     pub copy_bandwidth: Option<f64>,
 }
 
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get())
-}
-
 impl Machine {
     /// This one, with a GPU (the one named, or the best) where rows run on it.
     pub fn here(gpu_rows: Option<Option<&str>>) -> Machine {
@@ -72,6 +70,18 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// What memory copies there, bytes read and written a second; the event engine is held against no copy.
+    pub fn copies(&self, place: &Place) -> Option<f64> {
+        match place {
+            Place::Cpu(1) => Some(self.copy_bandwidth_one),
+            Place::Cpu(_) => Some(self.copy_bandwidth),
+            Place::Gpu(_) => self.gpu.as_ref().and_then(|g| g.copy_bandwidth),
+            Place::Event => None,
+        }
+    }
+}
+
 /// Bytes read and written a second when so many threads copy; the best of some tries.
 fn copy_bandwidth(threads: usize) -> f64 {
     let share = COPY / threads;
@@ -93,12 +103,8 @@ fn copy_bandwidth(threads: usize) -> f64 {
 fn gpu(device: Option<&str>) -> Option<Gpu> {
     use crate::engine::gpu::{copy_bandwidth, devices};
     let all = devices();
-    let named = |wanted: &str| {
-        let lower = wanted.trim().to_lowercase();
-        all.iter().find(|d| d.index.to_string() == lower || d.name.to_lowercase().contains(&lower))
-    };
     let info = match device {
-        Some(wanted) => named(wanted),
+        Some(wanted) => all.iter().find(|d| d.is(wanted)),
         None => all.iter().find(|d| d.real && d.usable.is_ok()).or(all.first()),
     }?;
     Some(Gpu {

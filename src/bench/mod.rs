@@ -71,7 +71,7 @@ fn places(options: &Options) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     if wanted("cpu") {
         places.push(Place::Cpu(1));
-        let cores = options.threads.unwrap_or_else(machine::cores);
+        let cores = options.threads.unwrap_or_else(crate::run::cores);
         if cores > 1 {
             places.push(Place::Cpu(cores));
         }

@@ -25,6 +25,8 @@ pub struct Case {
     /// ms before the first stretch, and of a stretch.
     pub warmup: f64,
     pub stretch: f64,
+    /// A step of it is shorter than a meeting of threads.
+    pub one_thread: bool,
     /// Rates that the populations have in long runs, and how far they may be off in so short a time, Hz.
     pub rates: Vec<(&'static str, f64, f64)>,
 }
@@ -122,12 +124,6 @@ impl Case {
         let moved = (*place != Place::Event).then(|| {
             done.synaptic_events as f64 * bytes_per_synapse.unwrap_or(0.0) + done.neuron_updates as f64 * bytes_per_update(&net)
         });
-        let copies = match place {
-            Place::Cpu(1) => Some(machine.copy_bandwidth_one),
-            Place::Cpu(_) => Some(machine.copy_bandwidth),
-            Place::Gpu(_) => machine.gpu.as_ref().and_then(|g| g.copy_bandwidth),
-            Place::Event => None,
-        };
         let bandwidth = moved.map(|bytes| bytes / wall);
         let model_times = |seconds: Vec<f64>| seconds.iter().map(|s| s / (self.stretch * 1e-3)).collect::<Vec<f64>>();
         let figures = Figures {
@@ -140,7 +136,7 @@ impl Case {
             bytes_per_synapse,
             peak_bytes: run::peak_memory(),
             bandwidth,
-            of_copy: bandwidth.zip(copies).map(|(own, copy)| own / copy),
+            of_copy: bandwidth.zip(machine.copies(place)).map(|(own, copy)| own / copy),
             dispatches_per_step: (done.dispatches > 0).then(|| done.dispatches as f64 / n as f64),
             us_per_step: (*place != Place::Event).then(|| wall * 1e6 / n as f64),
             record_us_per_step: recording.map(|(_, s)| s * 1e6 / n as f64),
@@ -221,7 +217,16 @@ rate = "10 Hz"
 weight = "4000 pA"
 "#;
         let scenario = ("small.toml".to_string(), text.to_string());
-        Case { name: "small".into(), scenario, variant: None, set: vec![], warmup: 50.0, stretch: 500.0, rates }
+        Case {
+            name: "small".into(),
+            scenario,
+            variant: None,
+            set: vec![],
+            warmup: 50.0,
+            stretch: 500.0,
+            one_thread: false,
+            rates,
+        }
     }
 
     /// On every engine the same network is timed; with rates that it does not have, it is not.

@@ -90,10 +90,8 @@ pub fn rows(options: &Options, places: &[Place]) -> Result<Vec<Job>> {
         }
     }
     for (case, quick, engines) in networks(options.quick) {
-        let small = case.name.contains("CUBA, 4,000") || case.name.contains("COBA, 4,000");
         for place in places.iter().filter(|p| engines.contains(&p.kind())).filter(|_| quick || !options.quick) {
-            // A step of the smallest networks is shorter than a meeting of threads.
-            if small && matches!(place, Place::Cpu(n) if *n > 1) {
+            if case.one_thread && matches!(place, Place::Cpu(n) if *n > 1) {
                 continue;
             }
             add(Kind::Network(case.clone()), place);
@@ -132,6 +130,7 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
         set: set.iter().map(|s| s.to_string()).collect(),
         warmup,
         stretch: if quick { stretch / 4.0 } else { stretch },
+        one_thread: false,
         rates: rates.to_vec(),
     };
     let pd = "potjans_diesmann_2014";
@@ -177,24 +176,23 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
         Case {
             scenario: ("sparse_firing.toml".into(), include_str!("sparse_firing.toml").into()),
             rates: vec![("cells", rate, slack)],
-            ..case(
-                &format!("100,000 neurons at {rate} Hz"),
-                "",
-                &[&format!("variables.rate={rate}")],
-                200.0,
-                400.0,
-                &[],
-            )
+            ..case(&format!("100,000 neurons at {rate} Hz"), "", &[&format!("variables.rate={rate}")], 200.0, 400.0, &[])
         }
     };
     vec![
         (
-            case("CUBA, 4,000 neurons", "vogels_abbott_cuba", &[], 200.0, 1000.0, &[("E", 5.6, 1.0), ("I", 5.6, 1.2)]),
+            Case {
+                one_thread: true,
+                ..case("CUBA, 4,000 neurons", "vogels_abbott_cuba", &[], 200.0, 1000.0, &[("E", 5.6, 1.0), ("I", 5.6, 1.2)])
+            },
             true,
             EVERYWHERE,
         ),
         (
-            case("COBA, 4,000 neurons", "vogels_abbott_coba", &[], 200.0, 1000.0, &[("E", 18.5, 6.0), ("I", 18.5, 6.0)]),
+            Case {
+                one_thread: true,
+                ..case("COBA, 4,000 neurons", "vogels_abbott_coba", &[], 200.0, 1000.0, &[("E", 18.5, 6.0), ("I", 18.5, 6.0)])
+            },
             true,
             ON_A_GRID,
         ),
@@ -332,7 +330,16 @@ n = 1000000
 "#
     );
     let scenario = ("crowd.toml".into(), text);
-    Case { name: model.into(), scenario, variant: None, set: vec![], warmup: 5.0, stretch: 20.0, rates: vec![] }
+    Case {
+        name: model.into(),
+        scenario,
+        variant: None,
+        set: vec![],
+        warmup: 5.0,
+        stretch: 20.0,
+        one_thread: false,
+        rates: vec![],
+    }
 }
 
 fn updates(case: &Case, place: &Place, options: &Options, machine: &Machine) -> Row {
@@ -373,6 +380,7 @@ delay = "1.5 ms"
         set: vec![],
         warmup: 20.0,
         stretch: 200.0,
+        one_thread: false,
         rates: vec![("S", rate, 0.1 * rate), ("T", 0.0, 0.0)],
     }
 }
@@ -400,8 +408,7 @@ fn delivery(case: &Case, place: &Place, options: &Options, machine: &Machine) ->
     let f = &mut row.figures;
     let bytes = f.bytes_per_synapse.unwrap_or(4.0);
     f.bandwidth = row.time.map(|t| bytes / (t.median * 1e-9));
-    let copies = if let Place::Cpu(1) = place { machine.copy_bandwidth_one } else { machine.copy_bandwidth };
-    f.of_copy = f.bandwidth.filter(|_| matches!(place, Place::Cpu(_))).map(|b| b / copies);
+    f.of_copy = f.bandwidth.zip(machine.copies(place)).map(|(own, copies)| own / copies);
     (f.ns_per_update, f.cpu_s, f.us_per_step) = (None, None, None);
     f.phases.clear();
     row

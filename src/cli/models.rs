@@ -76,7 +76,7 @@ fn show(library: &Library, name: &str, wgsl: bool) -> Result<()> {
 
 #[cfg(feature = "gpu")]
 fn neuron_shader(model: &NeuronModel) -> Result<String> {
-    Ok(sharpwave::engine::gpu::update_shader(model))
+    Ok(sharpwave::engine::gpu::update_shader(model, true))
 }
 #[cfg(feature = "gpu")]
 fn synapse_shader(model: &SynapseModel) -> Result<String> {

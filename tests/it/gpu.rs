@@ -2,7 +2,7 @@
 //! The test network is integer throughout, so every spike must agree.
 
 use sharpwave::engine::cpu::CpuEngine;
-use sharpwave::engine::gpu::{GpuEngine, GpuOptions, devices};
+use sharpwave::engine::gpu::{Accumulators, GpuEngine, GpuOptions, devices};
 use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
@@ -364,6 +364,13 @@ fn engine(net: &Network, tables: Tables, options: GpuOptions) -> Result<GpuEngin
     GpuEngine::new(Arc::new(net.clone()), Arc::new(rows), tables, options)
 }
 
+/// The same from neurons that workgroups share and own, in several sizes.
+fn assert_all_agree(net: &Network, synapses: &[Synapse], steps: &[u64]) {
+    for accumulators in [Accumulators::Shared, Accumulators::Owned(64), Accumulators::Owned(128), Accumulators::Owned(u32::MAX)] {
+        assert_agrees(net, synapses, GpuOptions { accumulators, ..Default::default() }, steps);
+    }
+}
+
 fn assert_agrees(net: &Network, synapses: &[Synapse], options: GpuOptions, steps: &[u64]) -> Collect {
     let mut reference = Reference::new(net, synapses);
     let mut engine = engine(net, tables(net, synapses), options).unwrap();
@@ -388,7 +395,7 @@ fn spikes_are_those_of_the_schedule() {
         return;
     }
     let net = busy_network();
-    assert_agrees(&net, &random_synapses(&net, 3000, 1..=20, 1), GpuOptions::default(), &[1, 2, 197, 100]);
+    assert_all_agree(&net, &random_synapses(&net, 3000, 1..=20, 1), &[1, 2, 197, 100]);
 }
 
 #[test]
@@ -397,7 +404,46 @@ fn windows_of_several_steps_give_the_same() {
         return;
     }
     let net = busy_network();
-    assert_agrees(&net, &random_synapses(&net, 3000, 3..=20, 2), GpuOptions::default(), &[2, 198, 100]);
+    assert_all_agree(&net, &random_synapses(&net, 3000, 3..=20, 2), &[2, 198, 100]);
+}
+
+/// Without sources and with one model, a workgroup that owns all neurons takes many steps in a dispatch.
+#[test]
+fn one_workgroup_takes_many_steps() {
+    if !device_there() {
+        return;
+    }
+    let mut net = network(vec![neurons(70, Values::Uniform(9.0), 1.0, 1), neurons(130, Values::Uniform(12.0), 1.0, 2)]);
+    let drive = |population, kind, start, stop| Drive { name: "d".into(), population, kind, start, stop };
+    net.drives = vec![
+        drive(0, DriveKind::Poisson { rate: Values::Uniform(5000.0), weight: 1.0, port: 0 }, 0.0, 1e12),
+        drive(1, DriveKind::Poisson { rate: Values::Uniform(7000.0), weight: 1.0, port: 0 }, 5.0, 1e12),
+        drive(1, DriveKind::Step { changes: vec![(20.0, 1.0), (40.0, -1.0), (70.0, 2.0)] }, 0.0, 1e12),
+    ];
+    net.probes = vec![Probe::State { population: 1, variables: vec!["fired".into()], neurons: vec![7], interval: 12.5 }];
+    for (delays, seed) in [(1..=20, 11), (3..=20, 12), (1..=1, 13)] {
+        let synapses = random_synapses(&net, 3000, delays, seed);
+        assert_all_agree(&net, &synapses, &[1, 2, 197, 100]);
+        let mut one = engine(&net, tables(&net, &synapses), GpuOptions::default()).unwrap();
+        one.advance(300, &mut Collect::default()).unwrap();
+        // Windows end at samples, every 25 steps; a window ends each of the submissions.
+        let counters = one.counters();
+        assert!(counters.dispatches - counters.submissions <= 2 * 12 + counters.submissions, "{counters:?}");
+    }
+}
+
+/// Weights beyond 16 bits: eight bytes a synapse, also where neurons are owned.
+#[test]
+fn weights_beyond_16_bits() {
+    if !device_there() {
+        return;
+    }
+    let net = busy_network();
+    let mut synapses = random_synapses(&net, 1000, 1..=20, 14);
+    for synapse in synapses.iter_mut().step_by(97) {
+        (synapse.weight, synapse.form) = (40_000, Form::Wide);
+    }
+    assert_all_agree(&net, &synapses, &[200]);
 }
 
 #[test]
@@ -408,7 +454,7 @@ fn delays_beyond_a_segment_step() {
     let net = busy_network();
     let mut synapses = random_synapses(&net, 300, 1..=5, 3);
     synapses.extend(random_synapses(&net, 300, 1020..=2300, 4));
-    assert_agrees(&net, &synapses, GpuOptions::default(), &[2400]);
+    assert_all_agree(&net, &synapses, &[2400]);
 }
 
 #[test]
@@ -417,7 +463,7 @@ fn tables_in_many_shards() {
         return;
     }
     let net = busy_network();
-    let options = GpuOptions { shard_bytes: Some(4096), ..Default::default() };
+    let options = GpuOptions { shard_bytes: Some(4096), accumulators: Accumulators::Shared, ..Default::default() };
     assert_agrees(&net, &random_synapses(&net, 3000, 1..=20, 5), options, &[200]);
     let small = GpuOptions { shard_bytes: Some(64), ..Default::default() };
     let refused = engine(&net, tables(&net, &random_synapses(&net, 3000, 1..=20, 5)), small).err().unwrap();
@@ -431,10 +477,12 @@ fn a_full_list_of_spikes_loses_none() {
         return;
     }
     let net = busy_network();
-    let options = GpuOptions { spike_capacity: Some(1), ..Default::default() };
-    assert_agrees(&net, &random_synapses(&net, 2000, 4..=20, 6), options.clone(), &[150]);
-    let options = GpuOptions { spike_capacity: Some(700), ..options };
-    assert_agrees(&net, &random_synapses(&net, 2000, 4..=20, 6), options, &[150]);
+    for (capacity, accumulators) in
+        [(1, Accumulators::Shared), (700, Accumulators::Shared), (1, Accumulators::Owned(128)), (700, Accumulators::Owned(128))]
+    {
+        let options = GpuOptions { spike_capacity: Some(capacity), accumulators, ..Default::default() };
+        assert_agrees(&net, &random_synapses(&net, 2000, 4..=20, 6), options, &[150]);
+    }
 }
 
 #[test]
@@ -455,7 +503,9 @@ fn probes_sample_states_on_their_grid() {
         probe(0, &["fired"], &[69], 1.0),
     ];
     let synapses = random_synapses(&net, 2000, 4..=20, 7);
+    let shared = GpuOptions { accumulators: Accumulators::Shared, ..Default::default() };
     let sampled = assert_agrees(&net, &synapses, GpuOptions::default(), &[3, 197]).samples;
+    assert_eq!(sampled, assert_agrees(&net, &synapses, shared, &[3, 197]).samples);
     let mut reference = Reference::new(&net, &synapses);
     let mut expected = Vec::new();
     for step in 1..=200u64 {
@@ -480,9 +530,11 @@ fn a_resumed_run_equals_the_uninterrupted() {
     }
     let net = busy_network();
     let synapses = random_synapses(&net, 3000, 2..=20, 8);
-    let new = || engine(&net, tables(&net, &synapses), GpuOptions::default()).unwrap();
+    let by = |accumulators| engine(&net, tables(&net, &synapses), GpuOptions { accumulators, ..Default::default() }).unwrap();
+    // What one way of the device began, the other goes on with.
+    let new = || by(Accumulators::Shared);
     let mut whole = Collect::default();
-    let mut first = new();
+    let mut first = by(Accumulators::Owned(64));
     first.advance(103, &mut whole).unwrap();
     let snapshot = first.snapshot().unwrap();
     assert_eq!(snapshot.step, 103);
@@ -497,6 +549,11 @@ fn a_resumed_run_equals_the_uninterrupted() {
     second.advance(97, &mut resumed).unwrap();
     assert_eq!(resumed.spikes, rest.spikes);
     assert_eq!(second.snapshot().unwrap(), first.snapshot().unwrap());
+    let mut third = by(Accumulators::Owned(u32::MAX));
+    let mut resumed = Collect::default();
+    third.restore(&snapshot).unwrap();
+    third.advance(97, &mut resumed).unwrap();
+    assert_eq!(resumed.spikes, rest.spikes);
     let mut other = snapshot.clone();
     other.states[0][0].pop();
     assert!(matches!(second.restore(&other), Err(Error::Input(_))));

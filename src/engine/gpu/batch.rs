@@ -6,7 +6,8 @@ use std::ops::Range;
 
 /// Words of `Window` in shaders/window.wgsl, padded to a multiple of 16 bytes.
 pub const WINDOW_WORDS: usize = 12;
-/// Places of `first` and `pending` among them.
+/// Places of `number`, `first` and `pending` among them.
+pub const NUMBER: usize = 0;
 pub const FIRST: usize = 2;
 pub const PENDING: usize = 10;
 
@@ -27,6 +28,8 @@ pub struct Planner {
     pub sources_per_step: u32,
     pub neurons: u32,
     pub ring_slots: u32,
+    /// A window of no steps ends every batch: neurons that are owned gather what the last one's spikes bring.
+    pub closes: bool,
     pub most_windows: usize,
     pub most_steps: u64,
     /// Entries of the list of spikes.
@@ -95,6 +98,18 @@ impl Window {
 }
 
 impl Planner {
+    /// The next window of a batch, from step `at` on, with what was given from `given` on.
+    fn window(&self, batch: &Batch, at: u64, steps: u32, given: usize) -> Window {
+        Window {
+            number: batch.windows.len() as u32,
+            step: at,
+            steps,
+            slot: (at % u64::from(self.ring_slots)) as u32,
+            most_spikes: (self.neurons + self.sources_per_step) * steps + (batch.given.len() - given) as u32,
+            given: given..batch.given.len(),
+        }
+    }
+
     /// The windows from step `first` on, not beyond step `end`; at least one when `first < end`.
     pub fn plan(&self, first: u64, end: u64, windows: usize, emitters: &mut [(u32, SourceEmitter)]) -> Batch {
         let mut batch = Batch { first, ..Default::default() };
@@ -133,18 +148,13 @@ impl Planner {
                 batch.samples.push(Sample { window: batch.windows.len(), probe: k, first: batch.sample_words as u32 });
                 batch.sample_words += u64::from(self.sizes[k].words);
             }
-            let steps = (stop - at) as u32;
-            batch.windows.push(Window {
-                number: batch.windows.len() as u32,
-                step: at,
-                steps,
-                slot: (at % u64::from(self.ring_slots)) as u32,
-                most_spikes: (self.neurons + self.sources_per_step) * steps + (batch.given.len() - given) as u32,
-                given: given..batch.given.len(),
-            });
+            batch.windows.push(self.window(&batch, at, (stop - at) as u32, given));
             at = stop;
         }
         batch.steps = (at - first) as u32;
+        if self.closes {
+            batch.windows.push(self.window(&batch, at, 0, batch.given.len()));
+        }
         batch
     }
 }

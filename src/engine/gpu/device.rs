@@ -36,6 +36,19 @@ pub struct DeviceInfo {
     pub usable: Result<(), String>,
 }
 
+/// Does `wanted`, a number or a part of a name, mean the device of that number and name?
+fn is_meant(wanted: &str, index: usize, name: &str) -> bool {
+    let wanted = wanted.trim().to_lowercase();
+    wanted.parse::<usize>().map_or_else(|_| name.to_lowercase().contains(&wanted), |number| number == index)
+}
+
+impl DeviceInfo {
+    /// Whether `--device wanted` may mean this one.
+    pub fn is(&self, wanted: &str) -> bool {
+        is_meant(wanted, self.index, &self.name)
+    }
+}
+
 fn kind(device_type: wgpu::DeviceType) -> &'static str {
     match device_type {
         wgpu::DeviceType::DiscreteGpu => "discrete",
@@ -139,12 +152,8 @@ impl Device {
             return Err(Error::Device { message, remedy });
         }
         if let Some(wanted) = wanted {
-            let lower = wanted.trim().to_lowercase();
             let names: Vec<String> = adapters.iter().map(|(i, a)| format!("{i}: {}", a.get_info().name)).collect();
-            match lower.parse::<usize>() {
-                Ok(index) => adapters.retain(|(i, _)| *i == index),
-                Err(_) => adapters.retain(|(_, a)| a.get_info().name.to_lowercase().contains(&lower)),
-            }
+            adapters.retain(|(i, a)| is_meant(wanted, *i, &a.get_info().name));
             if adapters.is_empty() {
                 let message = format!("no device is called `{wanted}`; there are: {}", names.join(", "));
                 return Err(Error::Device { message, remedy: "give --device the number or a part of the name".to_string() });

@@ -281,10 +281,10 @@ impl Shard {
 }
 
 /// One stretch of a row: what (None: fixed, else index of the dynamics), words.
-type Found = (Option<usize>, [u32; 4]);
+pub type Found = (Option<usize>, [u32; 4]);
 
 /// Reads the row at `start` of a stream; returns the word after its end.
-fn read_row(stream: &[u32], start: usize, tables: &Tables, longest: u32, found: &mut Vec<Found>) -> usize {
+pub fn read_row(stream: &[u32], start: usize, tables: &Tables, longest: u32, found: &mut Vec<Found>) -> usize {
     let (mut at, mut delay) = (start, 0);
     loop {
         let (count, group, step) = split(stream[at]);

@@ -8,12 +8,14 @@ mod device;
 mod layout;
 mod learning;
 mod measure;
+mod owned;
 mod plastic;
 mod shader;
 
 pub use device::{DeviceInfo, devices};
 pub use learning::{GpuNetwork, Projections};
 pub use measure::{Latency, copy_bandwidth, latency};
+pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
 use crate::engine::phases::{Phases, Stopwatch};
@@ -22,14 +24,15 @@ use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
-use crate::network::table::Tables;
+use crate::network::table::{Block, Tables};
 use crate::network::{Cell, Network, Probe, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
-use layout::{Directory, Teams};
+use layout::{Directory, ModelLayout, Teams};
+use owned::{Demand, Owned};
 use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -73,12 +76,14 @@ pub struct GpuOptions {
     pub spike_capacity: Option<u32>,
     /// Spikes of a neuron between two passes over all plastic synapses, at least; default: a thousand where memory allows.
     pub history_room: Option<u32>,
+    /// Whether each workgroup owns what its neurons receive.
+    pub accumulators: Accumulators,
 }
 
 struct ModelPart {
     kernel: Kernel,
     group: wgpu::BindGroup,
-    teams: u32,
+    workgroups: u32,
     states: wgpu::Buffer,
     /// Index in the network, first word in `states`.
     populations: Vec<(usize, u32)>,
@@ -146,7 +151,8 @@ pub struct GpuEngine {
     list: wgpu::Buffer,
     marks: wgpu::Buffer,
     latest: wgpu::Buffer,
-    ring: wgpu::Buffer,
+    /// What arrives later: one for all, or one for each model whose neurons are owned.
+    rings: Vec<wgpu::Buffer>,
     current_words: wgpu::Buffer,
     given: wgpu::Buffer,
     samples: wgpu::Buffer,
@@ -210,15 +216,29 @@ impl GpuEngine {
             })
             .collect();
         let limit = device.info.max_binding.min(device.info.max_buffer).min(options.shard_bytes.unwrap_or(u64::MAX));
-        let shards = layout::shards(&tables, all, &source_of, limit, teams.stretch)?;
+        let has_sources = net.populations.iter().any(|p| matches!(p.cell, Cell::Source(_)) && p.n > 0);
+        let demand = Demand {
+            wanted: options.accumulators,
+            real,
+            limited_loops: device.info.loop_limit.is_some(),
+            lanes: device.limits.max_compute_invocations_per_workgroup.min(device.limits.max_compute_workgroup_size_x),
+            bytes: limit,
+            ids: all,
+            has_sources,
+        };
+        let owned = Owned::plan(&tables, &model_layouts, &demand);
+        let shards = match &owned {
+            Some(_) => Vec::new(),
+            None => layout::shards(&tables, all, &source_of, limit, teams.stretch)?,
+        };
         let longest = shards.iter().flat_map(|s| std::iter::once(&s.fixed).chain(&s.dynamic)).map(Directory::longest_row).max();
         let spare = if device.info.loop_limit.is_some() { Room::Least } else { Room::Usual };
         let room = options.history_room.map_or(spare, Room::Given);
         let (depth, history_bytes) = plastic::needs(net, tables.max_delay, &room)?;
         // A search backwards and a run forwards through the spikes of a target.
         let work = if depth > 0 && device.info.loop_limit.is_some() { 2 * u64::from(depth) + 1 } else { 1 };
-        let parts = teams.parts(longest.unwrap_or(0), work, real);
-        let out_degree = out_degrees(&shards, &source_of, all);
+        let parts = if owned.is_some() { 0 } else { teams.parts(longest.unwrap_or(0), work, real) };
+        let out_degree = owned.as_ref().map_or_else(|| out_degrees(&shards, &source_of, all), |o| o.out_degree.clone());
 
         // A window: as many steps as need no delivery between them and loop seldom enough.
         let iterations = model_layouts.iter().map(|m| m.iterations).chain([source_layout.iterations]).max().unwrap_or(1).max(1);
@@ -234,16 +254,22 @@ impl GpuEngine {
             ));
         }
         let by_loops = (MOST_ITERATIONS / iterations).max(1).min(u64::from(MOST_WINDOW_STEPS)) as u32;
-        let window_steps = if table.dynamics.is_empty() { by_loops.min(tables.min_delay).max(1) } else { 1 };
+        let shared_steps = if table.dynamics.is_empty() { by_loops.min(tables.min_delay).max(1) } else { 1 };
+        let window_steps = owned.as_ref().map_or(shared_steps, |o| o.window_steps);
 
         let capacity = options.spike_capacity.unwrap_or(1 << 20).max(all).max(1);
         let state_words: u64 = model_layouts.iter().map(|m| m.states.len() as u64).sum();
         let dynamic_words = table.dynamics.iter().map(|d| d.weight.len() as u64 * (1 + d.states.len() as u64));
-        let mut needs = vec![
-            ("the list of spikes", u64::from(capacity) * 8),
-            ("the ring of synaptic input", u64::from(ring_slots) * u64::from(ring_stride) * 4),
-            ("the states of neurons", state_words * 4),
-        ];
+        let mut needs = vec![("the list of spikes", u64::from(capacity) * 8), ("the states of neurons", state_words * 4)];
+        let ring_words = match &owned {
+            Some(owned) => (0..model_layouts.len()).map(|m| u64::from(owned.blocks(m) * owned.seats * block.ports)).collect(),
+            None => vec![u64::from(ring_stride)],
+        };
+        let ring_words: Vec<u64> = ring_words.iter().map(|stride| u64::from(ring_slots) * stride).collect();
+        needs.extend(ring_words.iter().map(|words| ("the ring of synaptic input", words * 4)));
+        if let Some(own) = &owned {
+            needs.extend([("rows", own.rows.len() as u64 * 8), ("synapses", own.words.len() as u64 * 4)]);
+        }
         needs.extend(dynamic_words.map(|words| ("the states of synapses", words * 4)));
         needs.extend(history_bytes.into_iter().map(|bytes| ("the spikes of the targets of plastic synapses", bytes)));
         for shard in &shards {
@@ -271,52 +297,34 @@ impl GpuEngine {
         let marks = device.buffer("marks", ((MOST_WINDOWS + 1) * MARK_WORDS * 4) as u64, usage | Usage::INDIRECT)?;
         let latest =
             device.storage("latest spikes", &vec![NEVER; if table.dynamics.is_empty() { 2 } else { 2 * all as usize }])?;
-        let ring = device.buffer("the ring of synaptic input", u64::from(ring_slots) * u64::from(ring_stride) * 4, usage)?;
+        let rings: Vec<wgpu::Buffer> = ring_words
+            .iter()
+            .map(|words| device.buffer("the ring of synaptic input", words * 4, usage))
+            .collect::<Result<_>>()?;
         let rows_of_current = net.populations.len() as u64;
         let current_words = device.buffer("currents", rows_of_current * MOST_STEPS * 4, usage)?;
         let given = device.buffer("given spikes", 8 * 1024, usage)?;
 
+        let stage = Stage {
+            device: &device,
+            block,
+            ring_slots,
+            windows: &windows,
+            list: &list,
+            marks: &marks,
+            latest: &latest,
+            currents: &current_words,
+        };
+        let owned_synapses = match &owned {
+            Some(o) => Some((device.storage("rows", o.rows.as_flattened())?, device.storage("synapses", &o.words)?)),
+            None => None,
+        };
         let mut models = Vec::new();
-        for part in model_layouts {
-            shader::check_neuron(&part.model)?;
-            let text = update_shader(&part.model);
-            let kernel = device
-                .kernel(
-                    &part.model.name,
-                    &text,
-                    "step_neurons",
-                    &[
-                        Binding::Window(WINDOW_WORDS as u64 * 4),
-                        Binding::ReadWrite,
-                        Binding::ReadWrite,
-                        Binding::ReadWrite,
-                        Binding::ReadWrite,
-                        Binding::ReadWrite,
-                        Binding::Read,
-                        Binding::Read,
-                        Binding::Read,
-                        Binding::Read,
-                    ],
-                    &[
-                        ("ring_slots", ring_slots.into()),
-                        ("ring_stride", ring_stride.into()),
-                        ("port_stride", block.stride.into()),
-                        ("team_count", part.teams.into()),
-                    ],
-                )
-                .map_err(|error| in_model(&part.model.name, error))?;
-            let states = device.storage("states", &part.states)?;
-            let drives = if part.drive_words.is_empty() { vec![0; 14] } else { part.drive_words };
-            let [populations, drives, words] = [
-                device.storage("populations", &part.population_words)?,
-                device.storage("drives", &drives)?,
-                device.storage("model tables", &part.table_words)?,
-            ];
-            let group = device.bind(
-                &kernel,
-                &[&windows, &list, &marks, &latest, &ring, &states, &populations, &drives, &words, &current_words],
-            )?;
-            models.push(ModelPart { kernel, group, teams: part.teams, states, populations: part.populations });
+        for (m, layout) in model_layouts.into_iter().enumerate() {
+            models.push(match owned.as_ref().zip(owned_synapses.as_ref()) {
+                Some((owned, (rows, synapses))) => stage.model(layout, &rings[m], Some((owned, m, rows, synapses)))?,
+                None => stage.model(layout, &rings[0], None)?,
+            });
         }
 
         let mut emitters = Vec::new();
@@ -327,7 +335,6 @@ impl GpuEngine {
             }
             currents.push(uniform_currents(net, p)?);
         }
-        let has_sources = net.populations.iter().any(|p| matches!(p.cell, Cell::Source(_)) && p.n > 0);
         let source = has_sources.then(|| {
             let kernel = device.kernel(
                 "sources",
@@ -387,8 +394,9 @@ impl GpuEngine {
         fixed_bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
         fixed_bindings[3] = Binding::ReadWrite;
         let fixed_kernel = Arc::new(device.kernel("deliver", &deliver_shader(None), "deliver", &fixed_bindings, &overrides)?);
+        let ring = &rings[0];
         let mut deliveries = Vec::new();
-        let mut bytes = 0;
+        let mut bytes = owned.as_ref().map_or(0, Owned::bytes);
         for shard in &shards {
             let stream = device.buffer("synapses", shard.words * 4, usage)?;
             let mut at = 0;
@@ -404,7 +412,7 @@ impl GpuEngine {
             if !shard.fixed.stretches.is_empty() {
                 let (rows, stretches) = directory(&shard.fixed)?;
                 bytes += rows.size() + stretches.size();
-                let group = device.bind(&fixed_kernel, &[&windows, &list, &marks, &ring, &rows, &stretches, &stream])?;
+                let group = device.bind(&fixed_kernel, &[&windows, &list, &marks, ring, &rows, &stretches, &stream])?;
                 deliveries.push(Delivery { kernel: fixed_kernel.clone(), group });
             }
             for (d, own) in shard.dynamic.iter().enumerate().filter(|(_, own)| !own.stretches.is_empty()) {
@@ -413,7 +421,7 @@ impl GpuEngine {
                 let Dynamics { words, part, .. } = &mut dynamics[d];
                 let history = part.rule.as_ref().map(|r| r.history.clone());
                 let (constants, uniform) = (part.constants.clone(), part.uniform.clone());
-                let mut buffers = vec![&windows, &list, &marks, &ring, &rows, &stretches, &stream, &latest, &*words];
+                let mut buffers = vec![&windows, &list, &marks, ring, &rows, &stretches, &stream, &latest, &*words];
                 buffers.extend([&constants, &uniform].into_iter().chain(&history));
                 deliveries.push(Delivery { kernel: part.kernel.clone(), group: device.bind(&part.kernel, &buffers)? });
                 part.add_flush(&device, &buffers)?;
@@ -436,6 +444,7 @@ impl GpuEngine {
             sources_per_step: source_layout.elements,
             neurons: net.populations.iter().filter(|p| matches!(p.cell, Cell::Neuron(_))).map(|p| p.n).sum(),
             ring_slots,
+            closes: owned.is_some(),
             most_windows: MOST_WINDOWS,
             most_steps: MOST_STEPS,
             capacity,
@@ -466,7 +475,7 @@ impl GpuEngine {
             list,
             marks,
             latest,
-            ring,
+            rings,
             current_words,
             given,
             samples,
@@ -483,6 +492,64 @@ impl GpuEngine {
             rows,
             tables,
         })
+    }
+}
+
+/// What the kernels of all models share.
+struct Stage<'a> {
+    device: &'a Device,
+    block: &'a Block,
+    ring_slots: u32,
+    windows: &'a wgpu::Buffer,
+    list: &'a wgpu::Buffer,
+    marks: &'a wgpu::Buffer,
+    latest: &'a wgpu::Buffer,
+    currents: &'a wgpu::Buffer,
+}
+
+impl Stage<'_> {
+    /// The kernel of a model; where neurons are owned, its number among the models, and the rows and synapses of all.
+    fn model(
+        &self,
+        layout: ModelLayout,
+        ring: &wgpu::Buffer,
+        owned: Option<(&Owned, usize, &wgpu::Buffer, &wgpu::Buffer)>,
+    ) -> Result<ModelPart> {
+        let ModelLayout { model, teams, .. } = layout;
+        shader::check_neuron(&model)?;
+        let mut words = layout.table_words;
+        let population_words = words.len() as u32;
+        words.extend(&layout.population_words);
+        let drive_words = words.len() as u32;
+        words.extend(&layout.drive_words);
+        let (words, states) = (self.device.storage("model tables", &words)?, self.device.storage("states", &layout.states)?);
+        let mut values = vec![("team_count", teams), ("population_words", population_words), ("drive_words", drive_words)];
+        let mut bindings = vec![Binding::Window(WINDOW_WORDS as u64 * 4)];
+        bindings.extend([Binding::ReadWrite; 4]);
+        bindings.extend([Binding::Read, Binding::ReadWrite, Binding::Read]);
+        let mut buffers = vec![self.windows, self.list, self.marks, self.latest, ring, &words, &states, self.currents];
+        let workgroups = match owned {
+            None => {
+                let (stride, port_stride) = (self.block.accumulators() as u32, self.block.stride);
+                values.extend([("ring_slots", self.ring_slots), ("ring_stride", stride), ("port_stride", port_stride)]);
+                teams
+            }
+            Some((plan, m, rows, synapses)) => {
+                values.extend(plan.constants(m, self.block.ports, self.ring_slots));
+                (bindings[3], buffers[3]) = (Binding::Read, rows);
+                bindings.push(Binding::Read);
+                buffers.push(synapses);
+                plan.blocks(m)
+            }
+        };
+        let constants: Vec<(&str, f64)> = values.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        let text = update_shader(&model, owned.is_some());
+        let kernel = self
+            .device
+            .kernel(&model.name, &text, "step_neurons", &bindings, &constants)
+            .map_err(|error| in_model(&model.name, error))?;
+        let group = self.device.bind(&kernel, &buffers)?;
+        Ok(ModelPart { kernel, group, workgroups, states, populations: layout.populations })
     }
 }
 
@@ -788,20 +855,15 @@ impl GpuEngine {
             let mut samples = batch.samples.iter().enumerate().peekable();
             for (i, window) in batch.windows.iter().enumerate() {
                 let offset = [(i as u64 * self.window_stride) as u32];
-                if let Some(source) = &self.source {
+                if let (Some(source), true) = (&self.source, window.steps > 0) {
                     let (x, y) = self.grid(source.blocks.max(window.given.len() as u32).div_ceil(layout::WORKGROUP));
                     pass.set_pipeline(&source.kernel.pipeline);
                     pass.set_bind_group(0, &source.group, &offset);
                     pass.dispatch_workgroups(x, y, 1);
                     dispatches += 1;
                 }
-                for model in &self.models {
-                    let (x, y) = self.grid(model.teams);
-                    pass.set_pipeline(&model.kernel.pipeline);
-                    pass.set_bind_group(0, &model.group, &offset);
-                    pass.dispatch_workgroups(x, y, 1);
-                    dispatches += 1;
-                }
+                self.models.iter().for_each(|model| self.step(&mut pass, model, i));
+                dispatches += self.models.len() as u64;
                 for (kernel, group) in &self.signals.counters {
                     pass.set_pipeline(&kernel.pipeline);
                     pass.set_bind_group(0, group, &offset);
@@ -833,6 +895,13 @@ impl GpuEngine {
         self.counters.dispatches += dispatches;
         self.counters.submissions += 1;
         encoder.finish()
+    }
+
+    fn step(&self, pass: &mut wgpu::ComputePass, model: &ModelPart, window: usize) {
+        let (x, y) = self.grid(model.workgroups);
+        pass.set_pipeline(&model.kernel.pipeline);
+        pass.set_bind_group(0, &model.group, &[(window as u64 * self.window_stride) as u32]);
+        pass.dispatch_workgroups(x, y, 1);
     }
 
     fn deliver(&self, pass: &mut wgpu::ComputePass, window: usize) {
@@ -917,7 +986,7 @@ impl GpuEngine {
 
     fn read_ring(&self) -> Result<Vec<u64>> {
         let (slots, stride) = self.ring_shape();
-        let words = self.device.read(&[(&self.ring, 0, slots * stride)])?.remove(0);
+        let words = self.device.read(&[(&self.rings[0], 0, slots * stride)])?.remove(0);
         let mut kept = vec![slots, stride];
         for ahead in 0..slots {
             let slot = ((self.step + ahead) % slots * stride) as usize;
@@ -942,14 +1011,16 @@ impl GpuEngine {
             let (ahead, at) = place(pair);
             words[((self.step + ahead) % slots * stride + at) as usize] = pair[1] as u32;
         }
-        self.device.write(&self.ring, 0, &words)
+        self.device.write(&self.rings[0], 0, &words)
     }
 
     /// Fills the ring anew from the spikes on their way, stamp by stamp: arrivals up to now are left out.
     fn redeliver(&mut self) -> Result<()> {
-        let (slots, stride) = self.ring_shape();
-        for first in (0..slots * stride).step_by(1 << 22) {
-            self.device.write(&self.ring, first, &vec![0; (slots * stride - first).min(1 << 22) as usize])?;
+        for ring in &self.rings {
+            let words = ring.size() / 4;
+            for first in (0..words).step_by(1 << 22) {
+                self.device.write(ring, first, &vec![0; (words - first).min(1 << 22) as usize])?;
+            }
         }
         let longest = u64::from(self.longest_delay);
         let recent: Vec<(u64, u32, u32)> =
@@ -984,12 +1055,20 @@ impl GpuEngine {
         let mut words = batch.windows[0].words(&batch);
         words[batch::FIRST] = longest as u32;
         words[batch::PENDING] = longest as u32;
+        // Owned neurons gather the spikes of the window before.
+        words[batch::NUMBER] = u32::from(self.planner.closes);
         self.device.write(&self.windows, 0, &words)?;
         let n = entries.len() as u32;
         self.device.write(&self.marks, 0, &[0, n, n.min(65_535), n.div_ceil(65_535), self.parts])?;
         self.device.write(&self.list, 0, entries.as_flattened())?;
         let mut encoder = self.device.raw.create_command_encoder(&Default::default());
-        self.deliver(&mut encoder.begin_compute_pass(&Default::default()), 0);
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            if self.planner.closes {
+                self.models.iter().for_each(|model| self.step(&mut pass, model, 0));
+            }
+            self.deliver(&mut pass, 0);
+        }
         self.device.queue.submit([encoder.finish()]);
         self.device.wait()
     }

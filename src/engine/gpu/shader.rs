@@ -9,7 +9,10 @@ const WINDOW: &str = include_str!("../../../shaders/window.wgsl");
 const PHILOX: &str = include_str!("../../../shaders/philox.wgsl");
 const POISSON: &str = include_str!("../../../shaders/poisson.wgsl");
 const RECORD: &str = include_str!("../../../shaders/record.wgsl");
+const TELL: &str = include_str!("../../../shaders/tell.wgsl");
 const UPDATE: &str = include_str!("../../../shaders/update.wgsl");
+const SHARED: &str = include_str!("../../../shaders/shared.wgsl");
+const OWNED: &str = include_str!("../../../shaders/owned.wgsl");
 const SOURCES: &str = include_str!("../../../shaders/sources.wgsl");
 const DELIVER: &str = include_str!("../../../shaders/deliver.wgsl");
 const DELIVER_DYNAMIC: &str = include_str!("../../../shaders/deliver_dynamic.wgsl");
@@ -23,8 +26,8 @@ const REMEMBER: &str = include_str!("../../../shaders/remember.wgsl");
 /// The kernel that samples states.
 pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
 
-/// The kernel that advances all neurons of a model.
-pub fn update_shader(model: &NeuronModel) -> String {
+/// The kernel that advances all neurons of a model; `owned`: and gathers what arrives at them, as their workgroup owns them.
+pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
     let mut access = loads(&model.constants, &model.states);
     access.push_str("\nfn load_inputs() {\n");
     for (p, port) in model.ports.iter().enumerate() {
@@ -37,7 +40,8 @@ pub fn update_shader(model: &NeuronModel) -> String {
     }
     access.push_str("}\n");
     let frame = UPDATE.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end());
-    [&frame, WINDOW, RECORD, PHILOX, POISSON].join("\n")
+    let own: &[&str] = if owned { &[OWNED] } else { &[SHARED, TELL] };
+    [&[&*frame], own, &[WINDOW, RECORD, PHILOX, POISSON]].concat().join("\n")
 }
 
 /// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics. Where weights change
@@ -101,17 +105,17 @@ fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
 
 /// The kernel that keeps the events of targets of plastic synapses.
 pub fn remember_shader() -> String {
-    [REMEMBER, HISTORY, EXP, WINDOW, RECORD].join("\n")
+    [REMEMBER, HISTORY, EXP, WINDOW, RECORD, TELL].join("\n")
 }
 
 /// The kernel that counts the spikes that make a signal jump.
 pub fn count_shader() -> String {
-    [COUNT, WINDOW, RECORD].join("\n")
+    [COUNT, WINDOW, RECORD, TELL].join("\n")
 }
 
 /// The kernel that enters the spikes of source populations.
 pub fn source_shader() -> String {
-    [SOURCES, WINDOW, RECORD, PHILOX, POISSON].join("\n")
+    [SOURCES, WINDOW, RECORD, TELL, PHILOX, POISSON].join("\n")
 }
 
 /// `load_constants`, `load_states` and `store_states` of a model.
@@ -158,7 +162,7 @@ pub fn check_neuron(model: &NeuronModel) -> Result<()> {
     let states = model.states.iter().map(|s| s.name.as_str());
     let ports = model.ports.iter().map(|p| p.name.as_str());
     let names = constants.chain(states).chain(ports).chain(model.current.iter().map(|c| c.0.as_str()));
-    check_names(&model.name, &[UPDATE, WINDOW, RECORD, PHILOX, POISSON], names)
+    check_names(&model.name, &[UPDATE, SHARED, OWNED, WINDOW, RECORD, TELL, PHILOX, POISSON], names)
 }
 
 /// The same for a synapse model.
@@ -204,7 +208,7 @@ mod tests {
 
     #[test]
     fn names_of_the_frames_are_found() {
-        let names: Vec<&str> = [UPDATE, WINDOW, RECORD].iter().flat_map(|f| declared(f)).collect();
+        let names: Vec<&str> = [UPDATE, SHARED, WINDOW, RECORD, TELL].iter().flat_map(|f| declared(f)).collect();
         for expected in [
             "ring_slots",
             "Population",

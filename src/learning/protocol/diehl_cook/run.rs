@@ -439,7 +439,7 @@ fn test(
     stop: &AtomicBool,
 ) -> Result<Option<Outcome>> {
     let clock = Instant::now();
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = crate::run::cores();
     let count = data.train.labels.len() as u64;
     // The last ones learned, each once.
     let labelled: Vec<usize> =

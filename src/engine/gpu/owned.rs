@@ -1,0 +1,282 @@
+//! Neurons that belong to a workgroup, input and all (shaders/owned.wgsl): when that pays, how many a workgroup owns, and the synapses
+//! sorted by owner. Promises the synapses of the host's table, each with its units, delay and target, once; plain data, no device.
+//!
+//! A row (one source, one block) stands in one piece: words of `weight << 16 | address`, or pairs (address, weight) where those do not
+//! fit; an address is (port | delay | seat), from the highest bit on. Rows need no headers, so that blocks may be small; in return
+//! every source has a row in every block, and every block reads every spike. The rows of a source follow each other.
+
+use super::device::MOST_ITERATIONS;
+use super::layout::{Found, ModelLayout, WORKGROUP, read_row};
+use crate::network::table::{NO_ROW, Tables};
+use rayon::prelude::*;
+
+/// Neurons that one workgroup takes at most where it owns the whole network.
+const MOST_SEATS_OF_ONE: u32 = 4096;
+/// Neurons of a workgroup among others.
+const SEATS: [u32; 3] = [256, 128, 64];
+/// Synapses of a spike in a block, in the mean, from which on it pays that every block looks at every spike.
+const LEAST_MEAN_ROW: u64 = 4;
+/// Steps of a window at most where one workgroup owns all, and otherwise.
+const MOST_STEPS_OF_ONE: u32 = 256;
+const MOST_STEPS: u32 = 32;
+/// Sources whose rows are written by one thread at a time.
+const CHUNK: usize = 256;
+
+/// Whose words the accumulators of neurons are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Accumulators {
+    /// Owned where that pays.
+    #[default]
+    Chosen,
+    /// All workgroups add to them, in a dispatch of its own.
+    Shared,
+    /// Each belongs to a workgroup of that many neurons (a multiple of 64 is taken) wherever that is possible.
+    Owned(u32),
+}
+
+/// What is asked of the device.
+pub struct Demand {
+    pub wanted: Accumulators,
+    /// A GPU, not a driver that computes on the processor.
+    pub real: bool,
+    /// Loops of an invocation end early there.
+    pub limited_loops: bool,
+    /// Invocations of a workgroup at most.
+    pub lanes: u32,
+    /// Bytes of a buffer at most.
+    pub bytes: u64,
+    /// Neurons and sources, and whether there are any of the latter.
+    pub ids: u32,
+    pub has_sources: bool,
+}
+
+/// A network whose neurons are owned.
+pub struct Owned {
+    pub seats: u32,
+    pub lanes: u32,
+    /// Lanes that share the synapses of a spike.
+    pub gang: u32,
+    /// Steps between deliveries, and of a window at most.
+    pub span: u32,
+    pub window_steps: u32,
+    pub seat_bits: u32,
+    pub delay_bits: u32,
+    pub wide: bool,
+    /// First block of each model, and the number of all.
+    pub first_block: Vec<u32>,
+    /// (first word, synapses) of every block, source by source.
+    pub rows: Vec<[u32; 2]>,
+    pub words: Vec<u32>,
+    /// Synapses of each source.
+    pub out_degree: Vec<u32>,
+}
+
+/// Bits that hold the numbers 0..=most.
+fn bits(most: u32) -> u32 {
+    u32::BITS - most.leading_zeros()
+}
+
+/// A synapse as the table has it.
+struct Entry {
+    accumulator: u32,
+    delay: u32,
+    units: i32,
+}
+
+/// The segments of a source's row: position in the stream, synapses, delay, base; `wide` ones by the highest bit of the number.
+fn segments<'a>(tables: &'a Tables, source: usize, found: &mut Vec<Found>) -> &'a [u32] {
+    found.clear();
+    let table = &tables.tables[0];
+    let Some(&row) = table.row.get(source).filter(|row| **row != NO_ROW) else { return &[] };
+    let stream = &table.shards[(row >> 32) as usize];
+    let start = (row & 0xffff_ffff) as usize;
+    read_row(stream, start, tables, u32::MAX, found);
+    &stream[start..]
+}
+
+/// Every synapse of a row without dynamics.
+fn entries<'a>(row: &'a [u32], found: &'a [Found]) -> impl Iterator<Item = Entry> + 'a {
+    found.iter().flat_map(move |&(_, [position, count_and_form, delay, base])| {
+        let (wide, count) = (count_and_form >> 31 == 1, (count_and_form & 0x7fff_ffff) as usize);
+        (0..count).map(move |k| {
+            if wide {
+                let at = position as usize + 2 * k;
+                Entry { accumulator: row[at], delay, units: row[at + 1] as i32 }
+            } else {
+                let word = row[position as usize + k];
+                Entry { accumulator: base + (word & 0xffff), delay, units: word as i32 >> 16 }
+            }
+        })
+    })
+}
+
+/// Block and seat in it, by index of a neuron in the table's block.
+fn seats(tables: &Tables, layouts: &[ModelLayout], first_block: &[u32], size: u32) -> Vec<(u32, u32)> {
+    let block = &tables.blocks[0];
+    let mut seats = vec![(0, 0); block.stride as usize];
+    for (m, layout) in layouts.iter().enumerate() {
+        for (team, place) in layout.table_words.chunks_exact(2).take(layout.teams as usize).enumerate() {
+            let (p, first) = (layout.populations[place[0] as usize].0, place[1]);
+            let own = block.slices[p].end.min(first + WORKGROUP) - first;
+            for lane in 0..own {
+                let seat = team as u32 * WORKGROUP + lane;
+                seats[(block.offset[p] + first + lane) as usize] = (first_block[m] + seat / size, seat % size);
+            }
+        }
+    }
+    seats
+}
+
+impl Owned {
+    /// None where the accumulators are better shared, or have to be.
+    pub fn plan(tables: &Tables, layouts: &[ModelLayout], demand: &Demand) -> Option<Owned> {
+        let table = &tables.tables[0];
+        if !table.dynamics.is_empty() || layouts.is_empty() || demand.wanted == Accumulators::Shared {
+            return None;
+        }
+        let largest = layouts.iter().map(|l| l.teams * WORKGROUP).max()?;
+        let (delay_bits, port_bits) = (bits(tables.max_delay), bits(tables.blocks[0].ports.max(1) - 1));
+        let address_bits = |seats: u32| bits(seats - 1) + delay_bits + port_bits;
+        let alone = layouts.len() == 1 && !demand.has_sources;
+        let size = match demand.wanted {
+            Accumulators::Owned(seats) => seats.clamp(WORKGROUP, largest).next_multiple_of(WORKGROUP),
+            _ if alone && largest <= MOST_SEATS_OF_ONE => largest,
+            _ => SEATS.into_iter().find(|&seats| address_bits(seats) <= 16).unwrap_or(SEATS[0]).min(largest),
+        };
+        let mut first_block = vec![0];
+        for layout in layouts {
+            first_block.push(first_block[first_block.len() - 1] + (layout.teams * WORKGROUP).div_ceil(size));
+        }
+        let (ids, blocks) = (demand.ids as usize, first_block[layouts.len()] as usize);
+        let one = alone && blocks == 1;
+        let pays = one || demand.wanted != Accumulators::Chosen || table.synapses >= LEAST_MEAN_ROW * (ids * blocks) as u64;
+        let fits = |words: u64| words * 4 <= demand.bytes;
+        if !pays || address_bits(size) > 32 || !fits(2 * (ids * blocks) as u64) {
+            return None;
+        }
+
+        // How many synapses each source has, and whether they need two words.
+        let looked: Vec<(u32, bool)> = (0..ids)
+            .into_par_iter()
+            .map_init(Vec::new, |found, source| {
+                let row = segments(tables, source, found);
+                let wide: Vec<Found> = found.iter().copied().filter(|(_, s)| s[1] >> 31 == 1).collect();
+                let large = entries(row, &wide).any(|e| i16::try_from(e.units).is_err());
+                (found.iter().map(|(_, s)| s[1] & 0x7fff_ffff).sum(), large)
+            })
+            .collect();
+        let out_degree: Vec<u32> = looked.iter().map(|l| l.0).collect();
+        let wide = address_bits(size) > 16 || looked.iter().any(|l| l.1);
+        let words_each = if wide { 2 } else { 1 };
+        if !fits(words_each * out_degree.iter().map(|&n| u64::from(n)).sum::<u64>()) {
+            return None;
+        }
+
+        // The synapses, row by row.
+        let seat_of = seats(tables, layouts, &first_block, size);
+        let (seat_bits, stride) = (bits(size - 1), tables.blocks[0].stride);
+        let mut rows = vec![[0; 2]; ids * blocks];
+        let mut words = vec![0; words_each as usize * out_degree.iter().map(|&n| n as usize).sum::<usize>()];
+        let (mut rest, mut chunks, mut first_word) = (&mut words[..], Vec::new(), 0);
+        for (k, rows) in rows.chunks_mut(CHUNK * blocks).enumerate() {
+            let own = &out_degree[k * CHUNK..][..rows.len() / blocks];
+            let n = words_each as usize * own.iter().map(|&n| n as usize).sum::<usize>();
+            let (head, tail) = rest.split_at_mut(n);
+            chunks.push((k * CHUNK, first_word, rows, head));
+            (rest, first_word) = (tail, first_word + n as u32);
+        }
+        let longest = chunks
+            .into_par_iter()
+            .map_init(Vec::new, |found, (first_source, first_word, rows, words)| {
+                let mut end = 0;
+                for (i, rows) in rows.chunks_exact_mut(blocks).enumerate() {
+                    let row = segments(tables, first_source + i, found);
+                    let block_of = |entry: &Entry| seat_of[(entry.accumulator % stride) as usize];
+                    entries(row, found).for_each(|entry| rows[block_of(&entry).0 as usize][1] += 1);
+                    for own in rows.iter_mut() {
+                        own[0] = first_word + end;
+                        end += words_each as u32 * std::mem::take(&mut own[1]);
+                    }
+                    for entry in entries(row, found) {
+                        let (block, seat) = block_of(&entry);
+                        let port = entry.accumulator / stride;
+                        let above = port.checked_shl(seat_bits + delay_bits).unwrap_or(0);
+                        let address = above | entry.delay << seat_bits | seat;
+                        let own = &mut rows[block as usize];
+                        let at = (own[0] - first_word + words_each as u32 * own[1]) as usize;
+                        if wide {
+                            words[at..at + 2].copy_from_slice(&[address, entry.units as u32]);
+                        } else {
+                            words[at] = address | (entry.units as u32) << 16;
+                        }
+                        own[1] += 1;
+                    }
+                }
+                rows.iter().map(|row| row[1]).max().unwrap_or(0)
+            })
+            .max()
+            .unwrap_or(0);
+
+        // How lanes share the work, and how long a window may be.
+        let usual = match (demand.real, one) {
+            (true, true) => 1024,
+            (true, false) => 256,
+            (false, _) => 64,
+        };
+        let lanes = 1 << demand.lanes.min(usual).min(size.next_power_of_two()).max(1).ilog2();
+        let mean = (table.synapses / (ids * blocks).max(1) as u64).min(32) as u32;
+        let gang = mean.next_power_of_two().clamp(4, 32).min(lanes);
+        let updates = layouts.iter().map(|l| l.iterations).max()? * u64::from(size.div_ceil(lanes));
+        let spikes = u64::from(demand.ids.div_ceil(lanes / gang)) * (1 + u64::from(longest.div_ceil(gang)));
+        let by_loops = if demand.limited_loops { (MOST_ITERATIONS / (updates + spikes)) as u32 } else { u32::MAX };
+        let span = tables.min_delay.max(1).min(MOST_STEPS).min(by_loops);
+        if span == 0 {
+            return None;
+        }
+        let window_steps = if one { MOST_STEPS_OF_ONE.min(by_loops) } else { span };
+        Some(Owned {
+            seats: size,
+            lanes,
+            gang,
+            span,
+            window_steps,
+            seat_bits,
+            delay_bits,
+            wide,
+            first_block,
+            rows,
+            words,
+            out_degree,
+        })
+    }
+
+    /// Workgroups of a model.
+    pub fn blocks(&self, model: usize) -> u32 {
+        self.first_block[model + 1] - self.first_block[model]
+    }
+
+    /// Bytes of the synapses.
+    pub fn bytes(&self) -> u64 {
+        self.rows.len() as u64 * 8 + self.words.len() as u64 * 4
+    }
+
+    /// The values of the constants of shaders/owned.wgsl for one model.
+    pub fn constants(&self, model: usize, ports: u32, ring_slots: u32) -> [(&'static str, u32); 13] {
+        let seats = self.blocks(model) * self.seats;
+        [
+            ("ring_slots", ring_slots),
+            ("ring_stride", ports * seats),
+            ("port_stride", seats),
+            ("lanes", self.lanes),
+            ("gang", self.gang),
+            ("seats", self.seats),
+            ("block_count", self.blocks(model)),
+            ("first_block", self.first_block[model]),
+            ("all_blocks", self.first_block[self.first_block.len() - 1]),
+            ("span", self.span),
+            ("seat_bits", self.seat_bits),
+            ("delay_bits", self.delay_bits),
+            ("wide", u32::from(self.wide)),
+        ]
+    }
+}
