@@ -30,6 +30,8 @@ pub struct Options {
     pub engine: Option<String>,
     pub threads: Option<usize>,
     pub device: Option<String>,
+    /// Whose the accumulators are on a GPU: "chosen" (what should pay), "shared", or the number of neurons that a workgroup owns.
+    pub accumulators: Option<String>,
     pub out: Option<PathBuf>,
     pub force: bool,
     /// ms of model time between checkpoints.
@@ -335,8 +337,9 @@ pub fn engine(
         #[cfg(feature = "gpu")]
         "gpu" => {
             use crate::engine::gpu::{GpuEngine, GpuOptions};
-            let device = GpuOptions { device: options.device.clone(), ..Default::default() };
-            Ok(Box::new(GpuEngine::new(net.clone(), rows, tables, device)?))
+            let accumulators = options.accumulators.as_deref().map_or(Ok(Default::default()), str::parse)?;
+            let options = GpuOptions { device: options.device.clone(), accumulators, ..Default::default() };
+            Ok(Box::new(GpuEngine::new(net.clone(), rows, tables, options)?))
         }
         _ => {
             let _ = options;

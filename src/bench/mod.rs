@@ -32,6 +32,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// GPU, as `sharpwave devices` lists it.
     pub device: Option<String>,
+    /// Whose the accumulators of neurons are on a GPU; as [`crate::run::Options`] takes it.
+    pub accumulators: Option<String>,
     /// Time the phases of a step.
     pub profile: bool,
     pub seed: u64,

@@ -96,7 +96,8 @@ impl Case {
         run::reset_peak_memory();
         let begin = Instant::now();
         let device = if let Place::Gpu(device) = place { device.clone() } else { None };
-        let mut engine = run::engine(&net, place.kind(), blocks, &run::Options { device, ..Default::default() }, &Silent)?;
+        let how = run::Options { device, accumulators: options.accumulators.clone(), ..Default::default() };
+        let mut engine = run::engine(&net, place.kind(), blocks, &how, &Silent)?;
         let build_s = begin.elapsed().as_secs_f64();
 
         let steps = |ms: f64| ((ms / net.dt).round() as u64).max(1);

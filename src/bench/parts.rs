@@ -7,11 +7,11 @@ use super::report::{Row, Spread};
 use crate::bridge::Source;
 use crate::engine::cpu::barrier_wait;
 use crate::error::{Error, Result};
-use crate::learning::Layer;
-use crate::learning::local::{Network, Settings as LocalSettings};
-use crate::learning::posterior::{Gaussian, Rule};
-use crate::learning::projection::Basis;
-use crate::memory::experience::{Experience, Outcome};
+use crate::learning::local::{Network, Outcome, Samples, Settings as LocalSettings};
+use crate::learning::posterior::{self, Gaussian, Posterior, Rule};
+use crate::learning::projection::{self, Basis, Projection};
+use crate::learning::{Layer, Protection};
+use crate::memory::experience::{self, Experience};
 use crate::memory::learner::Learner;
 use crate::memory::protect::{Statistics, built_in_prompts};
 use crate::memory::settings::Settings;
@@ -30,7 +30,7 @@ pub enum Single {
     Update(Arc<NeuronModel>),
     /// A meeting of so many threads, or a dispatch.
     Latency(Place),
-    Learning(Learning),
+    Learning(Learning, Place),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,15 +39,25 @@ pub enum Learning {
     Projection,
     /// Metaplasticity from uncertainty, 784 x 800 weights.
     Posterior,
-    /// 784-800-800-10, 20 steps, local rule.
-    ThreeFactor,
+    /// 784-800-800-10, 20 steps, local rule; the steps as they are, or kept off old tasks.
+    ThreeFactor(Guard),
     /// An experience into the built-in language model: everything, and the writing alone.
     Wake,
     WakeWrite,
 }
 
-/// Presentations in a batch.
+/// What stands between a rule and the weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Guard {
+    Nothing,
+    /// Of rank 100 at most in every layer.
+    Projection,
+    Posterior,
+}
+
+/// Presentations in a batch, and batches that are learnt in one call.
 const BATCH: usize = 64;
+const BATCHES: usize = 8;
 
 impl Single {
     pub fn name(&self) -> String {
@@ -55,11 +65,7 @@ impl Single {
             Single::Update(model) => model.name.clone(),
             Single::Latency(Place::Gpu(_)) => "dispatch and barrier".into(),
             Single::Latency(_) => "barrier".into(),
-            Single::Learning(Learning::Projection) => "orthogonal projection, rank 100 of 784".into(),
-            Single::Learning(Learning::Posterior) => "Bayesian update, 784 x 800".into(),
-            Single::Learning(Learning::ThreeFactor) => "three-factor learning, 784-800-800-10".into(),
-            Single::Learning(Learning::Wake) => "an experience, stories260k".into(),
-            Single::Learning(Learning::WakeWrite) => "its adapter update, stories260k".into(),
+            Single::Learning(what, _) => what.name().into(),
         }
     }
 
@@ -67,7 +73,7 @@ impl Single {
         match self {
             Single::Update(_) => "update",
             Single::Latency(_) => "latency",
-            Single::Learning(_) => "learning",
+            Single::Learning(..) => "learning",
         }
     }
 
@@ -109,7 +115,14 @@ impl Single {
                 Ok(all.iter().map(|l| l.dispatch * 1e6).collect())
             }
             Single::Latency(_) => Err(Error::input("this engine has no such latency", "measure it on cpu or gpu")),
-            Single::Learning(what) => what.times(runs, &mut unit),
+            Single::Learning(what, place) => {
+                row.engine = match (place, &machine.gpu) {
+                    (Place::Gpu(_), Some(gpu)) => format!("gpu: {}", gpu.name),
+                    (Place::Gpu(_), None) => "gpu".into(),
+                    _ => "cpu".into(),
+                };
+                what.times(place, runs, &mut |unit| row.unit = unit.into())
+            }
         }
     }
 }
@@ -151,7 +164,19 @@ impl Cells {
 }
 
 impl Learning {
-    fn times(self, runs: usize, unit: &mut impl FnMut(&str)) -> Result<Vec<f64>> {
+    fn name(self) -> &'static str {
+        match self {
+            Learning::Projection => "orthogonal projection, rank 100 of 784",
+            Learning::Posterior => "Bayesian update, 784 x 800",
+            Learning::ThreeFactor(Guard::Nothing) => "three-factor learning, 784-800-800-10",
+            Learning::ThreeFactor(Guard::Projection) => "three-factor learning, 784-800-800-10, orthogonal to rank 100",
+            Learning::ThreeFactor(Guard::Posterior) => "three-factor learning, 784-800-800-10, of a Bayesian posterior",
+            Learning::Wake => "an experience, stories260k",
+            Learning::WakeWrite => "its adapter update, stories260k",
+        }
+    }
+
+    fn times(self, place: &Place, runs: usize, unit: &mut impl FnMut(&str)) -> Result<Vec<f64>> {
         let mut stream = Stream::new(key(1, 0), Purpose::Weight, 0, 0);
         let mut drawn = |n: usize| (0..n).map(|_| stream.normal() as f32).collect::<Vec<f32>>();
         let us_a_sample = |seconds: f64| seconds * 1e6 / BATCH as f64;
@@ -183,12 +208,9 @@ impl Learning {
                 };
                 Ok(repeat(runs, 5, once)?.into_iter().map(us_a_sample).collect())
             }
-            Learning::ThreeFactor => {
+            Learning::ThreeFactor(guard) => {
                 unit("us per sample");
-                let mut network = Network::new(LocalSettings::new(vec![784, 800, 800, 10], 1))?;
-                let inputs: Vec<f32> = drawn(BATCH * 784).iter().map(|x| 0.3 * x.abs()).collect();
-                let labels: Vec<u8> = (0..BATCH).map(|i| (i % 10) as u8).collect();
-                Ok(repeat(runs, 5, || network.learn(&inputs, &labels, None))?.into_iter().map(us_a_sample).collect())
+                three_factor(guard, place, runs)
             }
             Learning::Wake | Learning::WakeWrite => {
                 unit("ms per experience");
@@ -202,7 +224,7 @@ impl Learning {
                 let mut times = Vec::new();
                 for animal in animals.iter().cycle().take(runs.max(5).min(animals.len())) {
                     let prompt = format!("The name of the {animal} was");
-                    let fact = Experience::new(animal, &prompt, "Max", Outcome::Success);
+                    let fact = Experience::new(animal, &prompt, "Max", experience::Outcome::Success);
                     let begin = Instant::now();
                     let lesson = learner.wake(&fact)?;
                     let whole = begin.elapsed().as_secs_f64();
@@ -217,6 +239,46 @@ impl Learning {
             }
         }
     }
+}
+
+/// us a sample of a network of leaky neurons that learns from noise; only the work counts, which is the same whatever it sees.
+fn three_factor(guard: Guard, place: &Place, runs: usize) -> Result<Vec<f64>> {
+    const SIZES: [usize; 4] = [784, 800, 800, 10];
+    let mut stream = Stream::new(key(1, 0), Purpose::Weight, 0, 1);
+    let count = BATCH * BATCHES;
+    let pixels: Vec<u8> = (0..count * SIZES[0]).map(|_| stream.below(256) as u8).collect();
+    let labels: Vec<u8> = (0..count).map(|i| (i % SIZES[3]) as u8).collect();
+    let samples = Samples::new(&pixels, SIZES[0], &labels);
+    let order: Vec<u32> = (0..count as u32).collect();
+    let mut network = Network::new(LocalSettings::new(SIZES.to_vec(), 1))?;
+    let mut protection: Option<Box<dyn Protection>> = match guard {
+        Guard::Nothing => None,
+        Guard::Projection => {
+            let mut projection = Projection::new(&SIZES[..3], projection::Options::svd(vec![0.99]))?;
+            let old: Vec<f32> = pixels[..100 * SIZES[0]].iter().map(|&p| f32::from(p) / 255.0).collect();
+            network.end_task(&old, &mut projection)?;
+            Some(Box::new(projection))
+        }
+        Guard::Posterior => {
+            let layers = network.layers().iter().map(|l| Gaussian::new(l, 0.05, 0.1)).collect::<Result<_>>()?;
+            let posterior = Posterior::new(layers, posterior::Options::new(Rule::mesu(1e5), 0.05))?;
+            network.layers_mut().iter_mut().enumerate().for_each(|(l, layer)| posterior.draw(l, layer));
+            Some(Box::new(posterior))
+        }
+    };
+    fn own(protection: &mut Option<Box<dyn Protection>>) -> Option<&mut dyn Protection> {
+        protection.as_mut().map(|p| &mut **p as &mut dyn Protection)
+    }
+    let quiet = &mut |_: &Outcome| Ok(());
+    let seconds = match place {
+        #[cfg(feature = "gpu")]
+        Place::Gpu(device) => {
+            let mut gpu = crate::engine::gpu::GpuNetwork::new(network, device.as_deref())?;
+            repeat(runs, 1, || gpu.train(&samples, &order, BATCH, own(&mut protection), quiet))
+        }
+        _ => repeat(runs, 1, || network.train(&samples, &order, BATCH, own(&mut protection), quiet)),
+    };
+    Ok(seconds?.into_iter().map(|s| s * 1e6 / count as f64).collect())
 }
 
 /// Seconds of one call, run by run, each over `calls`; one call before, which is not counted.

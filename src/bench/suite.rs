@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use super::network::Case;
-use super::parts::{Learning, Single};
+use super::parts::{Guard, Learning, Single};
 use super::report::Row;
 use super::{Options, Place};
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ impl Job {
             Kind::Delivery(_) => "delivery",
             Kind::Updates(_) | Kind::Single(Single::Update(_)) => "update",
             Kind::Single(Single::Latency(_)) => "latency",
-            Kind::Single(Single::Learning(_)) => "learning",
+            Kind::Single(Single::Learning(..)) => "learning",
         }
     }
 
@@ -84,9 +84,16 @@ pub fn rows(options: &Options, places: &[Place]) -> Result<Vec<Job>> {
             add(Kind::Delivery(relay(fan_out, rate)), place);
         }
     }
-    for what in [Learning::Projection, Learning::Posterior, Learning::ThreeFactor, Learning::Wake, Learning::WakeWrite] {
+    let guards = [Guard::Nothing, Guard::Projection, Guard::Posterior];
+    for what in [Learning::Projection, Learning::Posterior].into_iter().chain(guards.map(Learning::ThreeFactor)) {
+        let by_network = matches!(what, Learning::ThreeFactor(_));
+        for place in places.iter().filter(|p| one(p) || (by_network && matches!(p, Place::Gpu(_)))) {
+            add(Kind::Single(Single::Learning(what, place.clone())), place);
+        }
+    }
+    for what in [Learning::Wake, Learning::WakeWrite] {
         for place in here(one) {
-            add(Kind::Single(Single::Learning(what)), place);
+            add(Kind::Single(Single::Learning(what, place.clone())), place);
         }
     }
     for (case, quick, engines) in networks(options.quick) {

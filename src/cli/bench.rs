@@ -29,6 +29,9 @@ pub struct BenchArguments {
     /// GPU to use: a number or part of a name from `sharpwave devices`; also a software driver, which is left out otherwise
     #[arg(long)]
     device: Option<String>,
+    /// On a GPU, whose the accumulators of neurons are: shared, or the number of neurons that a workgroup owns (default: what should pay)
+    #[arg(long, value_name = "HOW")]
+    accumulators: Option<String>,
     /// Tell where the time goes, phase by phase
     #[arg(long)]
     profile: bool,
@@ -80,6 +83,7 @@ pub fn bench(a: &BenchArguments) -> Result<ExitCode> {
         engines: a.engine.clone(),
         threads: a.threads,
         device: a.device.clone(),
+        accumulators: a.accumulators.clone(),
         profile: a.profile,
         seed: a.seed,
     };

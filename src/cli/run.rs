@@ -102,6 +102,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         engine: arguments.scenario.engine.clone(),
         threads: arguments.scenario.threads,
         device: arguments.device.clone(),
+        accumulators: None,
         out: arguments.out.clone(),
         force: arguments.force,
         checkpoint_every,

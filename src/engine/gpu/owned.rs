@@ -7,6 +7,7 @@
 
 use super::device::MOST_ITERATIONS;
 use super::layout::{Found, ModelLayout, WORKGROUP, read_row};
+use crate::error::{Error, Result};
 use crate::network::table::{NO_ROW, Tables};
 use rayon::prelude::*;
 
@@ -32,6 +33,23 @@ pub enum Accumulators {
     Shared,
     /// Each belongs to a workgroup of that many neurons (a multiple of 64 is taken) wherever that is possible.
     Owned(u32),
+}
+
+impl std::str::FromStr for Accumulators {
+    type Err = Error;
+
+    /// "chosen", "shared", or the number of neurons that a workgroup owns.
+    fn from_str(text: &str) -> Result<Self> {
+        match (text, text.parse()) {
+            ("chosen", _) => Ok(Accumulators::Chosen),
+            ("shared", _) => Ok(Accumulators::Shared),
+            (_, Ok(neurons)) if neurons > 0 => Ok(Accumulators::Owned(neurons)),
+            _ => Err(Error::input(
+                format!("accumulators cannot be `{text}`"),
+                "give `chosen`, `shared`, or the number of neurons that a workgroup owns",
+            )),
+        }
+    }
 }
 
 /// What is asked of the device.
@@ -219,7 +237,7 @@ impl Owned {
 
         // How lanes share the work, and how long a window may be.
         let usual = match (demand.real, one) {
-            (true, true) => 1024,
+            (true, true) => 512,
             (true, false) => 256,
             (false, _) => 64,
         };
@@ -278,5 +296,122 @@ impl Owned {
             ("delay_bits", self.delay_bits),
             ("wide", u32::from(self.wide)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::gpu::layout;
+    use crate::model::library::Library;
+    use crate::network::Network;
+    use crate::network::rules::Rows;
+    use crate::network::table;
+    use crate::scenario::Scenario;
+
+    /// Two models, a source; drawn delays and weights of both signs.
+    fn network(indegree: u32) -> Network {
+        let text = format!(
+            r#"
+[simulation]
+dt = "0.1 ms"
+duration = "1 s"
+[populations.A]
+model = "iaf_psc_exp"
+n = 300
+[populations.B]
+model = "iaf_psc_alpha"
+n = 90
+[populations.S]
+model = "poisson"
+n = 20
+rate = "5 Hz"
+[[projections]]
+source = "A"
+target = "A"
+rule = {{ name = "fixed_indegree", indegree = {indegree} }}
+weight = {{ distribution = "normal", mean = "50 pA", std = "10 pA" }}
+delay = {{ distribution = "uniform", low = "0.3 ms", high = "4 ms" }}
+[[projections]]
+source = "A"
+target = "B"
+rule = {{ name = "fixed_indegree", indegree = {indegree} }}
+weight = "-30 pA"
+delay = "0.5 ms"
+[[projections]]
+source = "S"
+target = "A"
+rule = {{ name = "fixed_indegree", indegree = 2 }}
+weight = "80 pA"
+delay = "1 ms"
+"#
+        );
+        let plan = Scenario::parse("test.toml", &text, &[], None).and_then(|s| s.plan(Library::built_in()?));
+        plan.unwrap_or_else(|e| panic!("{e}")).network
+    }
+
+    fn demand(wanted: Accumulators) -> Demand {
+        Demand { wanted, real: true, limited_loops: false, lanes: 1024, bytes: 1 << 30, ids: 410, has_sources: true }
+    }
+
+    /// Every synapse of the table is in one row of its target's block, with the same delay and units.
+    #[test]
+    fn blocks_hold_the_synapses_of_the_table() {
+        let net = network(40);
+        let rows = Rows::prepare(&net, &|_| ()).unwrap();
+        let tables = table::build(&net, &rows, 1, &|_| ()).unwrap();
+        let layouts = layout::models(&net, &tables).unwrap();
+        let block = &tables.blocks[0];
+        let mut expected = Vec::new();
+        let mut found = Vec::new();
+        for source in 0..410 {
+            let row = segments(&tables, source, &mut found);
+            expected.extend(entries(row, &found).map(|e| (source, e.accumulator, e.delay, e.units)));
+        }
+        expected.sort_unstable();
+        assert_eq!(expected.len(), 40 * 390 + 600);
+        for size in [64, 128, u32::MAX] {
+            let owned = Owned::plan(&tables, &layouts, &demand(Accumulators::Owned(size))).unwrap();
+            assert_eq!((owned.span, owned.window_steps), (3, 3));
+            let blocks = owned.first_block[2] as usize;
+            let mut got = Vec::new();
+            for (k, &[first, count]) in owned.rows.iter().enumerate() {
+                let (source, b) = (k / blocks, (k % blocks) as u32);
+                let m = if b < owned.first_block[1] { 0 } else { 1 };
+                let each = if owned.wide { 2 } else { 1 };
+                for word in owned.words[first as usize..].chunks(each).take(count as usize) {
+                    let (address, units) =
+                        if owned.wide { (word[0], word[1] as i32) } else { (word[0] & 0xffff, word[0] as i32 >> 16) };
+                    let seat = (b - owned.first_block[m]) * owned.seats + (address & ((1 << owned.seat_bits) - 1));
+                    let delay = address >> owned.seat_bits & ((1 << owned.delay_bits) - 1);
+                    let port = address >> (owned.seat_bits + owned.delay_bits);
+                    // Each model here has one population, whose teams follow each other.
+                    got.push((source, port * block.stride + block.offset[m] + seat, delay, units));
+                }
+            }
+            got.sort_unstable();
+            assert!(got == expected, "{size}");
+            assert_eq!(owned.out_degree.iter().sum::<u32>() as usize, expected.len());
+        }
+    }
+
+    #[test]
+    fn owning_is_chosen_where_it_pays() {
+        for (indegree, pays) in [(40, true), (3, false)] {
+            let net = network(indegree);
+            let rows = Rows::prepare(&net, &|_| ()).unwrap();
+            let tables = table::build(&net, &rows, 1, &|_| ()).unwrap();
+            let layouts = layout::models(&net, &tables).unwrap();
+            let plan = |demand: Demand| Owned::plan(&tables, &layouts, &demand);
+            assert_eq!(plan(demand(Accumulators::Chosen)).is_some(), pays);
+            assert!(plan(demand(Accumulators::Shared)).is_none());
+            assert!(plan(Demand { bytes: 1000, ..demand(Accumulators::Owned(64)) }).is_none());
+            // A driver that ends loops: shorter windows, or none.
+            let few = plan(Demand { limited_loops: true, real: false, ..demand(Accumulators::Owned(64)) });
+            assert!(few.is_some_and(|f| f.window_steps <= 3));
+        }
+        assert_eq!("shared".parse::<Accumulators>().unwrap(), Accumulators::Shared);
+        assert_eq!("256".parse::<Accumulators>().unwrap(), Accumulators::Owned(256));
+        assert!("0".parse::<Accumulators>().is_err() && "owned".parse::<Accumulators>().is_err());
     }
 }
