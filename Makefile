@@ -34,7 +34,7 @@ test-peft:
 bench:
 	@scripts/setup.sh
 	cargo build --release
-	target/release/sharpwave bench $(if $(QUICK),--quick) --force --json out/bench.json --markdown out/bench.md
+	target/release/sharpwave bench --profile $(if $(QUICK),--quick) --force --json out/bench.json --markdown out/bench.md
 
 bench-peers:
 	@scripts/setup.sh

@@ -68,39 +68,42 @@ fn step_neurons(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,
 ) {
     let block = group.x + group.y * groups.x;
-    if block >= block_count {
-        return;
-    }
     if lane == 0u {
-        opening = vec3<u32>(u32(window_fits(block == 0u)), spikes_before());
+        opening = vec3<u32>(0u, 0u, 0u);
+        if block < block_count {
+            opening = vec3<u32>(u32(window_fits(block == 0u)), spikes_before());
+        }
     }
+    // Barriers stand where only the window decides, as some compilers ask: what does not fit is gone through without work.
     let opened = workgroupUniformLoad(&opening);
-    gather(block, opened.y, opened.z, lane);
-    if opened.x == 0u {
-        return;
-    }
+    let fits = opened.x != 0u;
     var known = opened.z;
+    gather(block, opened.y, known, lane);
     for (var at = 0u; at < window.steps; at += span) {
         if at > 0u {
-            if lane == 0u {
+            if lane == 0u && fits {
                 reached = spikes_end();
             }
             let end = workgroupUniformLoad(&reached);
-            gather(block, known, end, lane);
-            known = end;
+            if fits {
+                gather(block, known, end, lane);
+                known = end;
+            }
         }
         storageBarrier();
         workgroupBarrier();
-        for (var seat = lane; seat < seats; seat += lanes) {
-            if find_neuron(block * (seats >> 6u) + (seat >> 6u), seat & 63u) {
-                own_accumulator = block * seats + seat;
-                advance_neuron(at, min(at + span, window.steps));
+        if fits {
+            for (var seat = lane; seat < seats; seat += lanes) {
+                if find_neuron(block * (seats >> 6u) + (seat >> 6u), seat & 63u) {
+                    own_accumulator = block * seats + seat;
+                    advance_neuron(at, min(at + span, window.steps));
+                }
             }
         }
         storageBarrier();
         workgroupBarrier();
     }
-    if block == 0u && lane == 0u {
+    if fits && block == 0u && lane == 0u {
         marks[window.number].groups_z = known - opened.z;
     }
 }

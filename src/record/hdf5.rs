@@ -15,6 +15,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Values of a row that are stored together where its width is not known when the table is made.
+const UNKNOWN_WIDTH: usize = 1 << 12;
+
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
 /// What can be an element of an array: fixed-size numbers (and [`Sorting`]).
@@ -395,14 +398,15 @@ impl Store {
         read_all(&self.path, &dataset(&self.path, &self.file, object)?)
     }
 
-    /// A new growing table of rows of `width` values (`None`: a plain column), stored in chunks of about `chunk` rows.
+    /// A new growing table of rows of `width` values (`None`: a plain column; 0: not known yet), stored in chunks of about `chunk`
+    /// rows.
     pub fn table<T: Element>(&self, object: &str, width: Option<usize>, chunk: usize) -> Result<Table<T>> {
         self.parent(object)?;
         let builder = self.file.new_dataset::<T>().fill_time(hdf5::plist::dataset_create::FillTime::Never);
         let made = match width {
             None => builder.chunk(chunk).shape(hdf5::SimpleExtents::resizable([0])).create(object),
             Some(n) => {
-                let columns = n.clamp(1, 1 << 16);
+                let columns = if n == 0 { UNKNOWN_WIDTH } else { n.min(1 << 16) };
                 builder.chunk((chunk, columns)).shape(hdf5::SimpleExtents::resizable([0, n])).create(object)
             }
         };

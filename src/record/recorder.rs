@@ -992,6 +992,26 @@ mod tests {
         assert_eq!(read.weight_row(series, 1).unwrap(), [1.5, 2.5, 3.5]);
     }
 
+    /// Many weights are stored together: hardly more bytes than 4 a weight and 16 a synapse.
+    #[test]
+    fn many_weights_take_little_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        let mut net = network(&[("E", 200), ("I", 100)]);
+        net.projections = vec![crate::record::tests::projection("E_I", 0, 1)];
+        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0) }];
+        let edges: Vec<(u32, u32, f32)> = (0..20_000).map(|k| (k / 100, 200 + k % 100, k as f32)).collect();
+        let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
+        recorder.weights(0, 0.0, &edges).unwrap();
+        recorder.weights(0, 10.0, &edges).unwrap();
+        recorder.finish(true, &Counters::default(), 0.0).unwrap();
+        let bytes = std::fs::metadata(&path).unwrap().len();
+        assert!(bytes < 2 * (2 * 4 + 16) * 20_000, "{bytes}");
+        let read = Recording::open(&path).unwrap();
+        let row = read.weight_row(&read.weights().unwrap()[0], 1).unwrap();
+        assert!(row.len() == 20_000 && row[19_999] == 19_999.0);
+    }
+
     #[test]
     fn a_continued_recording_equals_an_uninterrupted_one() {
         let dir = tempfile::tempdir().unwrap();

@@ -432,6 +432,21 @@ fn one_workgroup_takes_many_steps() {
     }
 }
 
+/// As many windows as a submission takes, again and again.
+#[test]
+fn full_batches_lose_nothing() {
+    if !device_there() {
+        return;
+    }
+    let mut net = network(vec![neurons(65, Values::Uniform(9.0), 1.0, 1)]);
+    let kind = DriveKind::Poisson { rate: Values::Uniform(5000.0), weight: 1.0, port: 0 };
+    net.drives = vec![Drive { name: "d".into(), population: 0, kind, start: 0.0, stop: 1e12 }];
+    for accumulators in [Accumulators::Shared, Accumulators::Owned(64)] {
+        let options = GpuOptions { accumulators, ..Default::default() };
+        assert_agrees(&net, &random_synapses(&net, 200, 1..=1, 15), options, &[4000]);
+    }
+}
+
 /// Weights beyond 16 bits: eight bytes a synapse, also where neurons are owned.
 #[test]
 fn weights_beyond_16_bits() {

@@ -445,7 +445,8 @@ impl GpuEngine {
             neurons: net.populations.iter().filter(|p| matches!(p.cell, Cell::Neuron(_))).map(|p| p.n).sum(),
             ring_slots,
             closes: owned.is_some(),
-            most_windows: MOST_WINDOWS,
+            // One more closes the batch.
+            most_windows: MOST_WINDOWS - usize::from(owned.is_some()),
             most_steps: MOST_STEPS,
             capacity,
             sample_words: samples.size() / 4,
