@@ -11,6 +11,8 @@ mod golden;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "gpu")]
+mod gpu_backends;
+#[cfg(feature = "gpu")]
 mod gpu_learning;
 #[cfg(feature = "gpu")]
 mod gpu_plasticity;
