@@ -168,8 +168,8 @@ impl Owned {
         let (ids, blocks) = (demand.ids as usize, first_block[layouts.len()] as usize);
         let one = alone && blocks == 1;
         let pays = one || demand.wanted != Accumulators::Chosen || table.synapses >= LEAST_MEAN_ROW * (ids * blocks) as u64;
-        let fits = |words: u64| words * 4 <= demand.bytes;
-        if !pays || address_bits(size) > 32 || !fits(2 * (ids * blocks) as u64) {
+        let fits = |words: u64| words * 4 <= demand.bytes && words <= u64::from(u32::MAX);
+        if !pays || address_bits(size) > 31 || !fits(2 * (ids * blocks) as u64) {
             return None;
         }
 
@@ -218,8 +218,7 @@ impl Owned {
                     for entry in entries(row, found) {
                         let (block, seat) = block_of(&entry);
                         let port = entry.accumulator / stride;
-                        let above = port.checked_shl(seat_bits + delay_bits).unwrap_or(0);
-                        let address = above | entry.delay << seat_bits | seat;
+                        let address = port << (seat_bits + delay_bits) | entry.delay << seat_bits | seat;
                         let own = &mut rows[block as usize];
                         let at = (own[0] - first_word + words_each as u32 * own[1]) as usize;
                         if wide {
