@@ -123,6 +123,13 @@ impl Program {
         [&self.integrate, &self.update].iter().any(|part| part.ops.contains(&Op::Input(input as u32)))
     }
 
+    /// Whether the code may change a state.
+    pub fn writes(&self, state: usize) -> bool {
+        let is_kept = |part: &Part, (slot, value): &(Slot, Value)| part.ops[*value as usize] == Op::Load(*slot);
+        let stores = |part: &Part| part.stores.iter().any(|s| s.0 == Slot::State(state as u32) && !is_kept(part, s));
+        stores(&self.integrate) || stores(&self.update)
+    }
+
     /// FNV-1a of the listing.
     pub fn hash(&self) -> u64 {
         self.to_string().bytes().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ b as u64).wrapping_mul(0x0000_0100_0000_01B3))
@@ -194,6 +201,14 @@ mod tests {
         let clean = part.without_dead_code();
         assert_eq!(clean.ops, [Op::Input(1), Op::Un(Un::FNeg, [0]), Op::Bin(Bin::FAdd, [1, 0])]);
         assert_eq!(clean.stores, [(Slot::State(0), 2)]);
+    }
+
+    #[test]
+    fn a_state_stored_as_it_was_is_not_written() {
+        let mut program = Program { states: vec![Ty::F32; 2], ..Program::default() };
+        program.update =
+            Part { ops: vec![Op::Load(Slot::State(0)), Op::Input(0)], stores: vec![(Slot::State(0), 0), (Slot::State(1), 1)] };
+        assert_eq!([0, 1, 2].map(|s| program.writes(s)), [false, true, false]);
     }
 
     #[test]

@@ -69,6 +69,9 @@ impl Calendar {
             if let Some(ahead) = due.get(i + 6) {
                 prefetch(table, ahead.at);
             }
+            if let Some(ahead) = due.get(i + 2) {
+                prefetch_synapses(table, ahead.at);
+            }
             events += self.walk(table, codes, acc, due[i], now);
         }
         due.clear();
@@ -201,6 +204,33 @@ fn prefetch(table: &Table, at: u64) {
             if let Some(word) = words.get(start + 16 * line) {
                 // SAFETY: a prefetch of an address inside the slice has no effect but on the cache.
                 unsafe { std::arch::x86_64::_mm_prefetch(word as *const u32 as *const i8, std::arch::x86_64::_MM_HINT_T0) };
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (table, at);
+}
+
+/// The begin of what belongs to a segment of synapses with code: the processor foresees the rest by itself.
+#[inline(always)]
+fn prefetch_synapses(table: &Table, at: u64) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        const LINES: usize = 6;
+        let (words, at) = (&table.shards[(at >> 32) as usize], at as u32 as usize);
+        let (count, group, _) = split(words[at]);
+        let Form::Dynamic(which) = table.groups[group as usize].form else { return };
+        let (first, synapses) = (words[at + 1] as usize, &table.dynamics[which as usize]);
+        for line in 0..LINES.min((count as usize).div_ceil(16)) {
+            let index = first + 16 * line;
+            // SAFETY: a prefetch has no effect but on the cache, wherever it points.
+            unsafe {
+                _mm_prefetch(words.as_ptr().wrapping_add(at + 16 * line) as *const i8, _MM_HINT_T1);
+                _mm_prefetch(synapses.weight.as_ptr().wrapping_add(index) as *const i8, _MM_HINT_T1);
+                for state in &synapses.states {
+                    _mm_prefetch(state.as_ptr().wrapping_add(index) as *const i8, _MM_HINT_T1);
+                }
             }
         }
     }

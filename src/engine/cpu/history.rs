@@ -1,6 +1,8 @@
 //! The recent spikes of the targets of plastic synapses, with their traces. Promises that what some synapse may still ask for is kept, and
 //! little more, and that what nearly all ask for, a neuron's latest spikes, stands side by side. Knows steps and neurons; no rule.
 
+use crate::model::kernel::BLOCK;
+use crate::model::vector::{Level, for_every_level};
 use std::ops::Range;
 
 /// The spikes of one neuron that some synapse onto it may still ask for, and one before them.
@@ -25,16 +27,18 @@ impl Past {
     }
 }
 
-/// Spikes of a neuron that are kept side by side as well.
-const SIDE: usize = 3;
+/// Latest spikes of a neuron whose values are kept side by side as well.
+const VALUES: usize = 3;
+/// Those whose stamps are.
+const STAMPS: usize = VALUES + 1;
 /// Beyond so many steps the low 32 bits of stamps are not compared.
 pub const FAR: u64 = 1 << 30;
 /// Flag beside the number of kept spikes: the low bits of this neuron's stamps do not tell their order.
 const LONG_AGO: u32 = 1 << 31;
 
-/// The latest spikes of a neuron: how many are kept, the low 32 bits of the stamps of the last [`SIDE`] (the latest first), then the values
-/// of each. With one value a spike all of it lies in half a cache line, and a synapse asks for the spikes since its source's last one, which
-/// are seldom more.
+/// The latest spikes of a neuron: how many are kept, the low 32 bits of the stamps of the last [`STAMPS`] (the latest first), then the
+/// values of the last [`VALUES`]. With one value a spike all of it fills half a cache line, and a synapse asks for the spikes since its
+/// source's last one, which are seldom more.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(32))]
 struct Line([u32; 8]);
@@ -49,19 +53,104 @@ pub struct Found {
     pub at_end: bool,
 }
 
-/// What a spike of a source finds at one target.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Visit {
-    /// Kept spikes up to the stretch's begin, up to its end, and before its end.
-    pub next: u32,
-    pub end: u32,
-    pub before: u32,
-    /// Steps from the last of these to the end; infinite where there is none.
-    pub age: f64,
+/// Lanes that are compared at once.
+const GROUP: usize = 64;
+
+/// A stretch of time: after `from`, and at `until` at the latest.
+#[derive(Clone, Copy)]
+pub struct Stretch {
+    pub from: u64,
+    pub until: u64,
+    /// What is stamped `until` is not before the stretch's end.
+    pub ends: bool,
+}
+
+/// What a spike of a source finds at its targets, lane by lane. Beyond the last lane stands anything.
+pub struct Visits {
+    level: Level,
+    /// ms
+    dt: f64,
+    /// Kept spikes up to the stretch's begin, and up to its end.
+    pub next: [u32; BLOCK],
+    pub end: [u32; BLOCK],
     /// Low 32 bits of the stamp of the first spike in the stretch, where there is one.
-    pub first: u32,
-    /// Where the values of the spike that `age` counts from stand in `History::words`; None: among those of all kept spikes.
-    pub place: Option<u32>,
+    pub first: [u32; BLOCK],
+    /// From the latest spike before the stretch's end to there, in ms; infinite where there is none.
+    pub since: [f32; BLOCK],
+    /// Where that spike's values stand in `History::words`.
+    pub place: [u32; BLOCK],
+    /// Lanes where they stand among those of all kept spikes instead: lane, target, kept spikes before the stretch's end.
+    pub odd: Vec<(u32, u32, u32)>,
+    /// What stands side by side does not tell.
+    unsure: [u32; BLOCK],
+}
+
+impl Visits {
+    pub fn new(level: Level, dt: f64) -> Box<Visits> {
+        let none = [0; BLOCK];
+        let (next, end, first, place, unsure) = (none, none, none, none, none);
+        Box::new(Visits { level, dt, next, end, first, since: [0.0; BLOCK], place, odd: Vec::new(), unsure })
+    }
+}
+
+/// Of a group of lanes the number of kept spikes, the latest stamps, and where the record begins.
+type Heads = [[u32; GROUP]; 2 + STAMPS];
+
+/// What is the same for all lanes of a visit.
+struct Common {
+    /// Low 32 bits of the stretch's begin, its end, and the last step before it.
+    from: u32,
+    until: u32,
+    before: u32,
+    /// Values of a spike, and the place of those of no spike.
+    width: u32,
+    nothing: u32,
+}
+
+/// Whether a stamp is after another, told by their low bits.
+#[inline(always)]
+fn after(own: u32, other: u32) -> bool {
+    own.wrapping_sub(other) as i32 > 0
+}
+
+for_every_level! {
+    /// The visits of the first n lanes, which are those from `start` on; whether any is unsure.
+    fn compare(heads: &Heads, n: usize, common: &Common, start: usize, seen: &mut Visits) -> bool {
+        let &Common { from, until, before, width, nothing } = common;
+        let [kept, stamps @ .., record] = heads;
+        let (range, dt) = (start..start + GROUP, seen.dt);
+        let (next, end, first) = (&mut seen.next[range.clone()], &mut seen.end[range.clone()], &mut seen.first[range.clone()]);
+        let (since, place, unsure) = (&mut seen.since[range.clone()], &mut seen.place[range.clone()], &mut seen.unsure[range]);
+        let mut any = 0;
+        // Whole vectors: what is beyond the last lane is never looked at.
+        for i in 0..n.next_multiple_of(16).min(GROUP) {
+            let (kept, mut newer, mut later, mut back, mut oldest, mut latest) = (kept[i], 0, 0, 0, 0, 0);
+            for stamp in stamps {
+                let own = stamp[i];
+                newer += after(own, from) as u32;
+                later += after(own, until) as u32;
+                back += after(own, before) as u32;
+                oldest = if after(own, from) { own } else { oldest };
+            }
+            for stamp in stamps.iter().rev() {
+                let own = stamp[i];
+                latest = if after(own, before) { latest } else { own };
+            }
+            next[i] = kept - newer;
+            end[i] = kept - later;
+            first[i] = oldest;
+            // Both in any case: there are no branches in vectors.
+            let age = (until.wrapping_sub(latest) as i32 as f64 * dt) as f32;
+            let at = record[i] + 1 + STAMPS as u32 + back * width;
+            since[i] = if back < kept { age } else { f32::INFINITY };
+            place[i] = if back < kept { at } else { nothing };
+            // Of long ago, or more may be asked for than stand side by side.
+            let more = (kept >= LONG_AGO) | (newer > VALUES as u32) | (back >= VALUES as u32);
+            unsure[i] = ((kept > VALUES as u32) & more) as u32;
+            any |= unsure[i];
+        }
+        any != 0
+    }
 }
 
 /// Recent spikes (or other events) of the owned neurons of a population onto which plastic synapses of one projection project.
@@ -85,7 +174,7 @@ pub struct History {
 impl History {
     /// Of so many neurons, none of which has spiked; `width` values are kept of each spike, the traces first.
     pub fn new(taus: Vec<f64>, width: usize, neurons: usize) -> Self {
-        let lines = (1 + SIDE * (1 + width)).div_ceil(8);
+        let lines = (1 + STAMPS + VALUES * width).div_ceil(8);
         History {
             width,
             neurons: vec![Past::default(); neurons],
@@ -138,12 +227,12 @@ impl History {
             return self.find_among_all(local, from, until);
         }
         let after =
-            |stamp: u64| record[1..1 + SIDE].iter().filter(|own| own.wrapping_sub(stamp as u32) as i32 > 0).count() as u32;
+            |stamp: u64| record[1..1 + STAMPS].iter().filter(|own| own.wrapping_sub(stamp as u32) as i32 > 0).count() as u32;
         let (newer, later) = (after(from), after(until));
-        if newer == SIDE as u32 && kept > SIDE as u32 {
+        if newer == STAMPS as u32 && kept > STAMPS as u32 {
             return self.find_among_all(local, from, until);
         }
-        let at_end = later < kept.min(SIDE as u32) && record[1 + later as usize] == until as u32;
+        let at_end = later < kept.min(STAMPS as u32) && record[1 + later as usize] == until as u32;
         Found { next: kept - newer, end: kept - later, at_end }
     }
 
@@ -154,66 +243,50 @@ impl History {
         Found { next: past.until(from) as u32, end: end as u32, at_end: end > 0 && past.stamps[end - 1] == until }
     }
 
-    /// Calls `each` with the lane, the local id and what is found there of the spikes stamped after `from` and at `until` at the latest;
-    /// one stamped `until` counts as before the end unless `ends` says that the end is there.
-    #[inline(always)]
-    pub fn visit(&self, targets: &[u32], base: u32, from: u64, until: u64, ends: bool, mut each: impl FnMut(usize, u32, Visit)) {
+    /// The spikes of each target in a stretch of time, and the latest before its end. The neuron of target `base` is the first.
+    pub fn visit(&self, all: &[u32], base: u32, stretch: Stretch, seen: &mut Visits) {
         const AHEAD: usize = 12;
-        let (words, stride, width) = (self.words(), self.lines * 8, self.width as u32);
-        let (nothing, far) = ((words.len() - stride) as u32, until.wrapping_sub(from) > FAR);
-        let ends = ends && until > 0;
-        for (lane, &target) in targets.iter().enumerate() {
-            if let Some(ahead) = targets.get(lane + AHEAD) {
-                self.prefetch(ahead - base);
-            }
-            let local = target - base;
-            let place = local as usize * stride;
-            let [kept, a, b, c]: [u32; 4] = words[place..place + 4].try_into().expect("four words");
-            let after = |stamp: u64| {
-                let later = |own: u32| (own.wrapping_sub(stamp as u32) as i32 > 0) as u32;
-                later(a) + later(b) + later(c)
-            };
-            let (newer, later) = (after(from), after(until));
-            let at_end = (a == until as u32) | (b == until as u32) | (c == until as u32);
-            let back = later + (at_end & ends) as u32;
-            // More than stand side by side are asked for, or these cannot be told apart by their low bits.
-            let visit = if far | (kept > SIDE as u32) & (kept & LONG_AGO != 0 || newer.max(back) >= SIDE as u32) {
-                self.visit_all(local, from, until, ends)
-            } else {
-                let of = |back: u32| {
-                    if back == 0 {
-                        a
-                    } else if back == 1 {
-                        b
-                    } else {
-                        c
-                    }
-                };
-                let some = back < kept;
-                Visit {
-                    next: kept - newer,
-                    end: kept - later,
-                    before: kept - back,
-                    age: if some { f64::from((until as u32).wrapping_sub(of(back))) } else { f64::INFINITY },
-                    first: of(newer.wrapping_sub(1)),
-                    place: Some(if some { place as u32 + 1 + SIDE as u32 + back * width } else { nothing }),
+        let Stretch { from, until, ends } = stretch;
+        let (far, before) = (until.wrapping_sub(from) > FAR, until.saturating_sub(ends as u64));
+        let nothing = ((self.side.len() - self.lines) * 8) as u32;
+        let common = Common { from: from as u32, until: until as u32, before: before as u32, width: self.width as u32, nothing };
+        let mut heads: Heads = [[0; GROUP]; 2 + STAMPS];
+        seen.odd.clear();
+        for (start, targets) in (0..).step_by(GROUP).zip(all.chunks(GROUP)) {
+            let [rest @ .., record] = &mut heads;
+            for (k, target) in targets.iter().enumerate() {
+                if let Some(ahead) = all.get(start + k + AHEAD) {
+                    self.prefetch(ahead - base);
                 }
-            };
-            each(lane, local, visit);
+                let line = (target - base) as usize * self.lines;
+                rest.iter_mut().zip(&self.side[line].0).for_each(|(column, word)| column[k] = *word);
+                record[k] = 8 * line as u32;
+            }
+            if compare(seen.level, &heads, targets.len(), &common, start, seen) | far {
+                for (lane, target) in (start..).zip(targets) {
+                    if far || seen.unsure[lane] != 0 {
+                        self.visit_all(lane, target - base, stretch, seen);
+                    }
+                }
+            }
         }
     }
 
     #[cold]
-    fn visit_all(&self, local: u32, from: u64, until: u64, ends: bool) -> Visit {
+    fn visit_all(&self, lane: usize, local: u32, stretch: Stretch, seen: &mut Visits) {
+        let Stretch { from, until, ends } = stretch;
         let Found { next, end, at_end } = self.find_among_all(local, from, until);
         let before = end - (at_end && ends) as u32;
         let stamps = &self.neurons[local as usize].stamps;
         let stamp = before.checked_sub(1).map(|index| stamps[index as usize]);
-        let age = stamp.map_or(f64::INFINITY, |stamp| (until - stamp) as f64);
-        Visit { next, end, before, age, first: stamps.get(next as usize).map_or(0, |s| *s as u32), place: None }
+        (seen.next[lane], seen.end[lane]) = (next, end);
+        seen.first[lane] = stamps.get(next as usize).map_or(0, |s| *s as u32);
+        seen.since[lane] = stamp.map_or(f32::INFINITY, |stamp| ((until - stamp) as f64 * seen.dt) as f32);
+        seen.place[lane] = 0;
+        seen.odd.push((lane as u32, local, before));
     }
 
-    /// What `Visit::place` points into: the values of a spike, slot by slot, as bits.
+    /// What `Visits::place` points into: the values of a spike, slot by slot, as bits.
     pub fn words(&self) -> &[u32] {
         bytemuck::cast_slice(&self.side)
     }
@@ -223,7 +296,7 @@ impl History {
     pub fn stamp(&self, local: u32, index: u32, near: u64) -> u64 {
         let record = self.record(local);
         let back = record[0].wrapping_sub(1 + index) as usize;
-        match back < SIDE {
+        match back < STAMPS {
             true => near - u64::from((near as u32).wrapping_sub(record[1 + back])),
             false => self.neurons[local as usize].stamps[index as usize],
         }
@@ -234,8 +307,8 @@ impl History {
     pub fn after(&self, local: u32, index: u32, slot: usize) -> f32 {
         let record = self.record(local);
         let back = record[0].wrapping_sub(1 + index) as usize;
-        match back < SIDE {
-            true => f32::from_bits(record[1 + SIDE + back * self.width + slot]),
+        match back < VALUES {
+            true => f32::from_bits(record[1 + STAMPS + back * self.width + slot]),
             false => self.neurons[local as usize].after[index as usize * self.width + slot],
         }
     }
@@ -246,7 +319,7 @@ impl History {
         let record: &mut [u32] = bytemuck::cast_slice_mut(&mut self.side[local * self.lines..(local + 1) * self.lines]);
         let kept = past.stamps.len();
         record[0] = kept as u32;
-        for back in 0..SIDE {
+        for back in 0..STAMPS {
             // Where there is none, as at the beginning of time.
             let index = kept.checked_sub(1 + back);
             let stamp = index.map_or(0, |index| past.stamps[index]);
@@ -254,8 +327,10 @@ impl History {
             if stamp + FAR < now {
                 record[0] |= LONG_AGO;
             }
-            let values = index.map_or(&[][..], |index| &past.after[index * width..(index + 1) * width]).iter();
-            record[1 + SIDE + back * width..].iter_mut().zip(values).for_each(|(word, x)| *word = x.to_bits());
+            if let Some(index) = index.filter(|_| back < VALUES) {
+                let values = &past.after[index * width..(index + 1) * width];
+                record[1 + STAMPS + back * width..].iter_mut().zip(values).for_each(|(word, x)| *word = x.to_bits());
+            }
         }
     }
 
@@ -324,6 +399,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::vector::levels;
 
     fn history() -> History {
         History::new(vec![200.0], 1, 1)
@@ -363,6 +439,7 @@ mod tests {
     #[test]
     fn spikes_of_a_stretch_of_time_are_found() {
         let mut history = history();
+        let mut seen: Vec<_> = levels().into_iter().map(|level| Visits::new(level, 0.5)).collect();
         for k in 0..12u64 {
             let past = &history.neurons[0];
             for from in 0..45 {
@@ -377,13 +454,19 @@ mod tests {
                     for ends in [true, false] {
                         let before = end - (ends && at_end) as usize;
                         let age = if before == 0 { f64::INFINITY } else { (until - past.stamps[before - 1]) as f64 };
-                        history.visit(&[7], 7, from, until, ends, |lane, local, visit| {
-                            assert_eq!((lane, local, visit.next, visit.end), (0, 0, next as u32, end as u32), "{from} {until}");
-                            assert_eq!((visit.before, visit.age), (before as u32, age), "{from} {until} {ends}");
-                            assert!(next == end || visit.first == past.stamps[next] as u32, "{from} {until}");
-                            let value = if before == 0 { 0.0 } else { past.after[before - 1] };
-                            assert!(visit.place.is_none_or(|place| history.words()[place as usize] == value.to_bits()));
-                        });
+                        for seen in &mut seen {
+                            history.visit(&[7], 7, Stretch { from, until, ends }, seen);
+                            assert_eq!((seen.next[0], seen.end[0]), (next as u32, end as u32), "{from} {until}");
+                            assert_eq!(seen.since[0], (age * 0.5) as f32, "{from} {until} {ends}");
+                            assert!(next == end || seen.first[0] == past.stamps[next] as u32, "{from} {until}");
+                            match seen.odd[..] {
+                                [] => {
+                                    let value = if before == 0 { 0.0 } else { past.after[before - 1] };
+                                    assert_eq!(history.words()[seen.place[0] as usize], value.to_bits());
+                                }
+                                _ => assert_eq!(seen.odd, [(0, 0, before as u32)]),
+                            }
+                        }
                     }
                 }
             }
@@ -394,7 +477,7 @@ mod tests {
             history.push(0, 3 * k + 2, [].into_iter());
             if k == 8 {
                 history.forget(24);
-                assert!(history.neurons[0].stamps.len() <= SIDE);
+                assert!(history.neurons[0].stamps.len() <= STAMPS);
             }
         }
     }
@@ -404,6 +487,7 @@ mod tests {
     fn spikes_of_long_ago_are_found_as_well() {
         let mut history = history();
         let long = 5 << 30;
+        let mut seen = Visits::new(levels()[0], 0.5);
         for stamp in [7, 9, long + 3, long + 4, long + 8] {
             history.push(0, stamp, [].into_iter());
             let past = &history.neurons[0];
@@ -413,6 +497,8 @@ mod tests {
                 let (next, end) = (past.until(from) as u32, past.until(until) as u32);
                 let found = history.find(0, from, until);
                 assert_eq!((found.next, found.end), (next, end), "{from} to {until} after {stamp}");
+                history.visit(&[0], 0, Stretch { from, until, ends: false }, &mut seen);
+                assert_eq!((seen.next[0], seen.end[0]), (next, end), "{from} to {until} after {stamp}");
             }
         }
         history.forget(9);

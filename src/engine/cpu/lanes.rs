@@ -33,7 +33,11 @@ pub fn for_spikes(level: Level, flags: &[u32], mut each: impl FnMut(u32)) {
 for_every_level! {
     /// Whether the numbers count upwards one by one.
     pub fn contiguous(numbers: &[u32]) -> bool {
-        let Some(&first) = numbers.first() else { return true };
+        let (Some(&first), Some(last)) = (numbers.first(), numbers.last()) else { return true };
+        // Most that do not end where they should.
+        if last.wrapping_sub(first) as usize != numbers.len() - 1 {
+            return false;
+        }
         (0u32..).zip(numbers).fold(0, |other, (i, &n)| other | (n ^ first.wrapping_add(i))) == 0
     }
 }
@@ -55,19 +59,27 @@ for_every_level! {
 }
 
 for_every_level! {
-    /// `since = steps * dt`.
-    pub fn in_ms(steps: &[f64], dt: f64, since: &mut [f32]) {
-        for (since, steps) in since.iter_mut().zip(steps) {
-            *since = (steps * dt) as f32;
+    /// `since = (stamp - from) * dt`, of low 32 bits, the difference below 2^31.
+    pub fn since_low(stamps: &[u32], from: u32, dt: f64, since: &mut [f32]) {
+        for (since, stamp) in since.iter_mut().zip(stamps) {
+            *since = (stamp.wrapping_sub(from) as i32 as f64 * dt) as f32;
         }
     }
 }
 
 for_every_level! {
-    /// `since = (stamp - from) * dt`, of low 32 bits, the difference below 2^31.
-    pub fn since_low(stamps: &[u32], from: u32, dt: f64, since: &mut [f32]) {
-        for (since, stamp) in since.iter_mut().zip(stamps) {
-            *since = (stamp.wrapping_sub(from) as i32 as f64 * dt) as f32;
+    /// How many numbers are below their limits.
+    pub fn below(numbers: &[u32], limits: &[u32]) -> usize {
+        numbers.iter().zip(limits).map(|(n, limit)| (n < limit) as u32).sum::<u32>() as usize
+    }
+}
+
+for_every_level! {
+    /// `word = new` where a number is below its limit.
+    pub fn take_below(numbers: &[u32], limits: &[u32], new: &[u32], words: &mut [u32]) {
+        for (((word, new), n), limit) in words.iter_mut().zip(new).zip(numbers).zip(limits) {
+            let (new, old) = (*new, *word);
+            *word = if n < limit { new } else { old };
         }
     }
 }
@@ -84,13 +96,19 @@ for_every_level! {
 for_every_level! {
     /// Weights (f32 as bits) in units of a quantum, rounded half to even; whether all are within the limit. One that is not becomes 0.
     pub fn quanta(weights: &[u32], inverse: f32, limit: f32, quanta: &mut [i32]) -> bool {
+        const LOW: f32 = i32::MIN as f32;
+        const HIGH: f32 = 2_147_483_520.0;
         let mut outside = 0;
         for (quanta, word) in quanta.iter_mut().zip(weights) {
             let w = f32::from_bits(*word);
             let within = w.abs() <= limit;
             outside |= !within as u32;
             let kept = if within { w * inverse } else { 0.0 };
-            *quanta = kept.round_ties_even() as i32;
+            // That they are no numbers of 32 bits is not to be expected: a limit keeps the sum of all inputs within.
+            let kept = if kept > LOW { kept } else { LOW };
+            let kept = if kept < HIGH { kept } else { HIGH };
+            // SAFETY: between the bounds, and a number: whatever is none becomes the lower one.
+            *quanta = unsafe { kept.round_ties_even().to_int_unchecked() };
         }
         outside == 0
     }
@@ -115,6 +133,19 @@ mod tests {
                 let mut found = Vec::new();
                 for_spikes(level, &flags, |lane| found.push(lane));
                 assert_eq!(found, expected, "{level:?}");
+                let numbers: Vec<u32> = (0..n as u32).collect();
+                let limits: Vec<u32> = flags.iter().map(|flag| 20 + 100 * flag).collect();
+                let (mut words, new) = (flags.clone(), vec![7; n as usize]);
+                take_below(level, &numbers, &limits, &new, &mut words);
+                let kept = |i: usize| numbers[i] >= limits[i];
+                assert!((0..words.len()).all(|i| words[i] == if kept(i) { flags[i] } else { 7 }), "{level:?}");
+                assert_eq!(below(level, &numbers, &limits), (0..words.len()).filter(|i| !kept(*i)).count(), "{level:?}");
+                let weights: Vec<u32> = (0..n).map(|i| (i as f32 * 0.25 - 9.0).to_bits()).collect();
+                let mut units = vec![0; n as usize];
+                assert!(quanta(level, &weights, 2.0, 1e4, &mut units));
+                assert!(units.iter().zip(0..).all(|(x, i)| *x == (i as f32 * 0.5 - 18.0).round_ties_even() as i32), "{level:?}");
+                assert_eq!(quanta(level, &weights, 2.0, 9.0, &mut units), n <= 73, "{level:?}");
+                assert!(units.iter().all(|x| x.abs() <= 18), "{level:?}");
             }
         }
     }

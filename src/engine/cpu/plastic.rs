@@ -3,7 +3,7 @@
 //! in order of time: modulate, potentiate; then depress, transmit; the whole delay is dendritic), and bits that do not depend on how targets are divided among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
-use super::history::{FAR, Found, History, Visit};
+use super::history::{FAR, Found, History, Stretch, Visits};
 use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
@@ -16,7 +16,6 @@ use crate::network::quantum::reachable;
 use crate::network::table::{Block, Dynamic, Table};
 use crate::network::{Network, SynapseInstance};
 use std::collections::BTreeMap;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -184,6 +183,8 @@ pub struct PlasticKernel {
     on_pre: Arc<dyn Kernel>,
     on_post: Option<Arc<dyn Kernel>>,
     on_modulator: Option<Arc<dyn Kernel>>,
+    /// Which of the weight and the states `on_post` changes.
+    changes: Vec<bool>,
     /// What `on_pre`, `on_post` and `on_modulator` read.
     wants: [Wants; 3],
     /// Jumps of the signal that the code reads.
@@ -193,7 +194,7 @@ pub struct PlasticKernel {
     /// States of the targets, and which of them tells their events.
     recent: Recent,
     event: Option<usize>,
-    constants: Vec<u32>,
+    constants: Vec<Operand<'static>>,
     dt: f64,
     /// Population of the targets, and global ids of the sources.
     pub target: usize,
@@ -217,24 +218,16 @@ pub struct PlasticKernel {
     /// Of all lanes, or where it is brief of the others.
     spans: Vec<Span>,
     active: Vec<Span>,
-    /// Where the lanes' targets are scattered, these were looked up together with the spans: of each lane's target the steps since the
-    /// spike that `since_post` counts from, where its values stand, and the traces just after it, trace by trace.
+    /// The lanes' targets are scattered: instead of spans there are visits.
     gathered: bool,
-    ages: Vec<f64>,
-    places: Vec<u32>,
-    after: Vec<Vec<f32>>,
-    /// Of each span its lane, and the low 32 bits of the stamp of its first spike.
-    lanes_of_spans: Vec<u32>,
-    firsts: Vec<u32>,
-    /// Lanes whose spike is not among those side by side: lane, target, spikes before the event.
-    odd: Vec<(u32, u32, u32)>,
+    visits: Box<Visits>,
+    /// Lanes whose targets have more spikes.
+    lanes: Vec<u32>,
     /// What the lanes transmit, in quanta.
     amounts: Vec<i32>,
     /// Those of [`Plasticity::INPUTS`], then the traces, then the states of the target.
     inputs: Vec<Vec<f32>>,
-    /// The weight, then the states.
-    states: Vec<Vec<u32>>,
-    /// The same of the lanes in a round of `on_post`.
+    /// Weights, then states, of the lanes in a round of `on_post`.
     packed: Vec<Vec<u32>>,
     psc: Vec<u32>,
     scratch: Scratch,
@@ -246,7 +239,7 @@ impl PlasticKernel {
         let projection = &net.projections[dynamic.projection as usize];
         let synapse = &projection.synapse;
         let (Some(rule), Some(on_pre)) = (&synapse.model.plasticity, synapse.model.kernel()) else { return Ok(None) };
-        let constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).collect();
+        let constants: Vec<_> = synapse.constants().iter().map(|c| Operand::Uniform(c.get(0))).collect();
         if constants.len() > MAX_CONSTANTS || synapse.model.states.len() > MAX_STATES {
             return Err(Error::input(
                 format!("{} has more than {MAX_STATES} states or reads more than {MAX_CONSTANTS} constants", synapse.model.name),
@@ -288,6 +281,7 @@ impl PlasticKernel {
             on_pre,
             on_post: synapse.model.post_kernel(),
             on_modulator,
+            changes: (0..=synapse.model.states.len()).map(|s| rule.on_post.as_ref().is_some_and(|p| p.writes(s))).collect(),
             wants,
             jumps,
             signal: projection.modulator,
@@ -309,17 +303,12 @@ impl PlasticKernel {
             level: level(),
             brief,
             gathered: false,
-            ages: vec![0.0; BLOCK],
-            places: vec![0; BLOCK],
-            after: vec![vec![0.0; BLOCK]; rule.traces.len()],
-            lanes_of_spans: vec![0; BLOCK + 1],
-            firsts: vec![0; BLOCK + 1],
-            odd: Vec::new(),
+            visits: Visits::new(level(), net.dt),
+            lanes: vec![0; BLOCK],
             amounts: vec![0; BLOCK],
             spans: Vec::with_capacity(BLOCK),
             active: Vec::with_capacity(BLOCK),
             inputs: vec![vec![0.0; BLOCK]; rule.inputs()],
-            states: vec![vec![0; BLOCK]; 1 + synapse.model.states.len()],
             packed: vec![vec![0; BLOCK]; 1 + synapse.model.states.len()],
             psc: vec![0; BLOCK],
             scratch: Scratch::default(),
@@ -441,13 +430,11 @@ impl PlasticKernel {
             if last < until {
                 for (chunk, targets) in targets.chunks(BLOCK).enumerate() {
                     let first = first + chunk * BLOCK;
+                    self.gathered = self.brief && !lanes::contiguous(self.level, targets);
                     self.look(targets, delay, last, until);
-                    if self.spans.is_empty() {
-                        continue;
+                    if self.gathered || !self.spans.is_empty() {
+                        self.catch_up(&mut Own::of(synapses, first, targets), delay, last, until);
                     }
-                    self.load(synapses, first, targets.len());
-                    self.catch_up(delay, last, until);
-                    self.store(synapses, first, targets.len());
                 }
             }
         });
@@ -489,14 +476,16 @@ impl PlasticKernel {
         let last = if elapsed == NEVER { u64::MAX } else { stamp - elapsed as u64 };
         let last = self.pause.counted(first, delay, last);
         for targets in targets.chunks(BLOCK) {
+            let contiguous = lanes::contiguous(self.level, targets);
             if self.learns() {
-                self.learn(synapses, targets, first, stamp, delay, last);
+                self.gathered = self.brief && !contiguous;
+                self.learn(&mut Own::of(synapses, first, targets), stamp, delay, last);
             } else {
                 self.psc.iter_mut().zip(&synapses.weight[first..first + targets.len()]).for_each(|(p, w)| *p = w.to_bits());
             }
             let (n, start) = (targets.len(), targets[0] as usize);
             self.failed |= !lanes::quanta(self.level, &self.psc[..n], inverse, self.limit, &mut self.amounts[..n]);
-            if lanes::contiguous(self.level, targets) {
+            if contiguous {
                 acc[start..start + n].iter_mut().zip(&self.amounts).for_each(|(sum, amount)| *sum += amount);
             } else {
                 targets.iter().zip(&self.amounts).for_each(|(&target, amount)| acc[target as usize] += amount);
@@ -505,13 +494,12 @@ impl PlasticKernel {
         }
     }
 
-    /// What the spike stamped `stamp` of a source that spiked `last` (u64::MAX: never) does to synapses `first ..`.
-    fn learn(&mut self, synapses: &mut Dynamic, targets: &[u32], first: usize, stamp: u64, delay: u64, last: u64) {
-        let n = targets.len();
+    /// What the spike stamped `stamp` of a source that spiked `last` (u64::MAX: never) does to some of its synapses.
+    fn learn(&mut self, own: &mut Own, stamp: u64, delay: u64, last: u64) {
+        let (targets, n) = (own.targets, own.targets.len());
         let start = since_start(last);
-        self.load(synapses, first, n);
         self.look(targets, delay, start, stamp);
-        self.catch_up(delay, start, stamp);
+        self.catch_up(own, delay, start, stamp);
         let since_pre = self.ms(stamp - start);
         self.inputs[Plasticity::ELAPSED][..n].fill(if last == u64::MAX { f32::INFINITY } else { since_pre });
         self.inputs[Plasticity::SINCE_PRE][..n].fill(since_pre);
@@ -520,7 +508,7 @@ impl PlasticKernel {
         if self.brief {
             if self.wants[0].past {
                 let at = stamp.saturating_sub(delay);
-                if self.gathered { self.decay_gathered(n) } else { self.latest(targets, at, &spans) }
+                if self.gathered { self.gather(n) } else { self.latest(targets, at, &spans) }
             }
         } else {
             self.look_back(0, &spans, delay, start, moment);
@@ -532,46 +520,27 @@ impl PlasticKernel {
                 column.iter_mut().zip(targets).for_each(|(x, t)| *x = self.recent.at(at, k, (t - self.base) as usize));
             }
         }
-        run(&*self.on_pre, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
-        self.store(synapses, first, n);
-    }
-
-    fn load(&mut self, synapses: &Dynamic, first: usize, n: usize) {
-        for (word, w) in self.states[0].iter_mut().zip(&synapses.weight[first..first + n]) {
-            *word = w.to_bits();
-        }
-        for (copy, state) in self.states[1..].iter_mut().zip(&synapses.states) {
-            copy[..n].copy_from_slice(&state[first..first + n]);
-        }
-    }
-
-    fn store(&self, synapses: &mut Dynamic, first: usize, n: usize) {
-        for (w, word) in synapses.weight[first..first + n].iter_mut().zip(&self.states[0]) {
-            *w = f32::from_bits(*word);
-        }
-        for (copy, state) in self.states[1..].iter().zip(&mut synapses.states) {
-            state[first..first + n].copy_from_slice(&copy[..n]);
-        }
+        run(&*self.on_pre, n, &self.constants, own.words(), &self.inputs, &mut self.psc, &mut self.scratch);
     }
 
     /// The spikes of each target that reach its synapse after `last` (and were not seen before), and at `stamp` at the latest: of every
-    /// lane, or where it is brief of those where the latest spike of the target is such a one, or reaches it at `stamp` or later.
+    /// lane, or where it is brief of those where the latest spike of the target is such a one, or reaches it at `stamp` or later. Where
+    /// the targets are scattered, a visit to each says it all.
     fn look(&mut self, targets: &[u32], delay: u64, last: u64, stamp: u64) {
         let from = last.max(self.flushed).saturating_sub(delay);
         self.spans.clear();
+        if self.gathered {
+            let stretch = Stretch { from, until: stamp.saturating_sub(delay), ends: stamp >= delay };
+            return self.history.visit(targets, self.base, stretch, &mut self.visits);
+        }
         let mut add = |lane: usize, local: u32, history: &History| {
             let Found { next, end, at_end } = history.find(local, from, stamp.saturating_sub(delay));
             let before = end - (at_end && stamp >= delay) as u32;
             self.spans.push(Span { index: self.spans.len() as u32, lane: lane as u32, local, next, end, before });
         };
         if !self.brief {
-            self.gathered = false;
             targets.iter().enumerate().for_each(|(lane, target)| add(lane, target - self.base, &self.history));
             return;
-        }
-        self.gathered = !lanes::contiguous(self.level, targets);
-        if self.gathered {
-            return self.gather(targets, delay, from, stamp);
         }
         // What happened before `stamp` and is seen already; a source that spikes at the start has nothing behind it.
         let old = from.min(stamp.saturating_sub(delay + 1)) as f64;
@@ -585,52 +554,26 @@ impl PlasticKernel {
         }
     }
 
-    /// The same where the targets are scattered: one visit to each target's latest spikes gives its span, if there is anything in it, and
-    /// the spike that `on_pre` counts from.
-    fn gather(&mut self, targets: &[u32], delay: u64, from: u64, stamp: u64) {
-        let (history, until, ends) = (&self.history, stamp.saturating_sub(delay), stamp >= delay);
-        self.spans.reserve(targets.len() + 1);
-        let (spare, mut found) = (self.spans.spare_capacity_mut(), 0);
-        let (ages, places) = (&mut self.ages[..targets.len()], &mut self.places[..targets.len()]);
-        let (lanes, firsts) = (&mut self.lanes_of_spans[..targets.len() + 1], &mut self.firsts[..targets.len() + 1]);
-        self.odd.clear();
-        history.visit(targets, self.base, from, until, ends, |lane, local, visit| {
-            let Visit { next, end, before, age, first, place } = visit;
-            // Whether there is a span is a toss-up: it is written in any case, and kept or written over.
-            spare[found] = MaybeUninit::new(Span { index: found as u32, lane: lane as u32, local, next, end, before });
-            (lanes[found], firsts[found]) = (lane as u32, first);
-            found += (next < end) as usize;
-            ages[lane] = age;
-            places[lane] = place.unwrap_or(0);
-            if place.is_none() {
-                self.odd.push((lane as u32, local, before));
-            }
-        });
-        // SAFETY: the vector was empty, and the first `found` of its spare places were written.
-        unsafe { self.spans.set_len(found) };
-        let wanted = self.after.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
-        for ((column, read), _) in wanted {
-            let Some(slot) = read.slot else {
-                column[..targets.len()].fill(1.0);
-                continue;
-            };
-            let values = &history.words()[slot..];
-            column.iter_mut().zip(&*places).for_each(|(x, place)| *x = f32::from_bits(values[*place as usize]));
-            for &(lane, local, before) in &self.odd {
-                column[lane as usize] = before.checked_sub(1).map_or(0.0, |index| history.after(local, index, slot));
-            }
-        }
-    }
-
-    /// `since_post` and the traces of the lanes that were gathered.
-    fn decay_gathered(&mut self, n: usize) {
+    /// `since_post` and the traces of every lane, from its visit.
+    fn gather(&mut self, n: usize) {
+        let (history, visits) = (&self.history, &self.visits);
         let (head, columns) = self.inputs.split_at_mut(HEAD);
         let since = &mut head[Plasticity::SINCE_POST][..n];
-        lanes::in_ms(self.level, &self.ages[..n], self.dt, since);
-        let wanted = columns.iter_mut().zip(&self.after).zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
-        for (((column, after), read), _) in wanted {
-            column[..n].copy_from_slice(&after[..n]);
-            lanes::decay(self.level, &mut column[..n], since, read.rate);
+        since.copy_from_slice(&visits.since[..n]);
+        let wanted = columns.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
+        for ((column, read), _) in wanted {
+            let column = &mut column[..n];
+            match read.slot {
+                None => column.fill(1.0),
+                Some(slot) => {
+                    let values = &history.words()[slot..];
+                    column.iter_mut().zip(&visits.place).for_each(|(x, place)| *x = f32::from_bits(values[*place as usize]));
+                    for &(lane, local, before) in &visits.odd {
+                        column[lane as usize] = before.checked_sub(1).map_or(0.0, |index| history.after(local, index, slot));
+                    }
+                }
+            }
+            lanes::decay(self.level, column, since, read.rate);
         }
     }
 
@@ -670,22 +613,22 @@ impl PlasticKernel {
 
     /// All events of the lanes after `last` (and not seen before) up to `stamp`, in order of time: `on_modulator` for jumps of the
     /// signal, `on_post` for spikes of the targets.
-    fn catch_up(&mut self, delay: u64, last: u64, stamp: u64) {
+    fn catch_up(&mut self, own: &mut Own, delay: u64, last: u64, stamp: u64) {
         if let (Some(on_modulator), Some(jumps)) = (self.on_modulator.clone(), &self.jumps) {
             let due = jumps.until(last.max(self.flushed))..jumps.until(stamp);
             for at in due {
                 let Some((jump, before)) = self.jumps.as_ref().map(|j| (j.get(at), j.before(at))) else { break };
                 if jump.counts {
-                    self.potentiate(delay, last, jump.stamp, stamp);
-                    self.modulated(&*on_modulator, jump, before, delay, last);
+                    self.potentiate(own, delay, last, jump.stamp, stamp);
+                    self.modulated(&*on_modulator, own, jump, before, delay, last);
                 }
             }
         }
-        self.potentiate(delay, last, u64::MAX, stamp);
+        self.potentiate(own, delay, last, u64::MAX, stamp);
     }
 
     /// `on_modulator` for one jump of the signal, which was `before`.
-    fn modulated(&mut self, on_modulator: &dyn Kernel, jump: Jump, before: f32, delay: u64, last: u64) {
+    fn modulated(&mut self, on_modulator: &dyn Kernel, own: &mut Own, jump: Jump, before: f32, delay: u64, last: u64) {
         let n = self.spans.len();
         let since_pre = self.ms(jump.stamp - last);
         for (input, value) in
@@ -700,28 +643,38 @@ impl PlasticKernel {
             Moment { time: jump.stamp, before: earlier, prior: earlier }
         });
         self.spans = spans;
-        run(on_modulator, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
+        run(on_modulator, n, &self.constants, own.words(), &self.inputs, &mut self.psc, &mut self.scratch);
     }
 
     /// `on_post` for every spike of the targets in their spans (none after `now`) that is seen before `limit`: the first of all lanes that have one,
     /// then the second, ...
-    fn potentiate(&mut self, delay: u64, last: u64, limit: u64, now: u64) {
+    fn potentiate(&mut self, own: &mut Own, delay: u64, last: u64, limit: u64, now: u64) {
         let Some(on_post) = self.on_post.clone() else { return };
+        if self.gathered && self.wants[1].is_nothing() && now - last <= FAR {
+            return self.potentiate_visited(&*on_post, own, delay, last, now);
+        }
         let mut active = std::mem::take(&mut self.active);
         let due = |span: &Span, history: &History| {
             span.next < span.end && (limit == u64::MAX || history.stamp(span.local, span.next, now) + delay < limit)
         };
         active.clear();
-        if self.gathered && limit == u64::MAX && self.wants[1].is_nothing() && now - last <= FAR {
-            self.potentiate_first(&*on_post, delay, last);
-            let next = |span: &Span| Span { next: span.next + 1, ..*span };
-            active.extend(self.spans.iter().map(next).filter(|s| due(s, &self.history)));
+        if self.gathered {
+            let (next, end) = (&self.visits.next, &self.visits.end);
+            let spans = (0u32..).zip(own.targets).zip(next.iter().zip(end)).filter(|(_, (next, end))| next < end);
+            let local = |target: &u32| target - self.base;
+            active.extend(spans.map(|((lane, target), (&next, &end))| Span {
+                lane,
+                local: local(target),
+                next,
+                end,
+                ..Span::default()
+            }));
         } else {
             active.extend(self.spans.iter().filter(|s| due(s, &self.history)));
         }
         while !active.is_empty() {
             let m = active.len();
-            for (some, all) in self.packed.iter_mut().zip(&self.states) {
+            for (some, all) in self.packed.iter_mut().zip(own.words()) {
                 some.iter_mut().zip(&active).for_each(|(x, span)| *x = all[span.lane as usize]);
             }
             for (k, span) in active.iter().enumerate() {
@@ -741,7 +694,7 @@ impl PlasticKernel {
                 }
             }
             run(&*on_post, m, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
-            for (some, all) in self.packed.iter().zip(&mut self.states) {
+            for (some, all) in self.packed.iter().zip(own.words()) {
                 some.iter().zip(&active).for_each(|(x, span)| all[span.lane as usize] = *x);
             }
             let mut left = 0;
@@ -758,23 +711,55 @@ impl PlasticKernel {
         self.active = active;
     }
 
-    /// `on_post` for the first spike of every span, of a code that reads nothing but `since_pre`, where the lanes were gathered.
-    fn potentiate_first(&mut self, on_post: &dyn Kernel, delay: u64, last: u64) {
-        let m = self.spans.len();
-        let (lanes, firsts) = (&self.lanes_of_spans[..m], &self.firsts[..m]);
-        for (some, all) in self.packed.iter_mut().zip(&self.states) {
-            some.iter_mut().zip(lanes).for_each(|(x, lane)| *x = all[*lane as usize]);
+    /// The same where targets were visited, for a code that reads nothing but `since_pre`.
+    fn potentiate_visited(&mut self, on_post: &dyn Kernel, own: &mut Own, delay: u64, last: u64, now: u64) {
+        let (n, used, level, from) = (own.targets.len(), own.used, self.level, last.wrapping_sub(delay) as u32);
+        let (next, end) = (&self.visits.next[..n], &self.visits.end[..n]);
+        let mut seen = 0;
+        // The first spike of all lanes at once, those without one included, if they are not too many.
+        if 4 * lanes::below(level, next, end) >= n {
+            lanes::since_low(level, &self.visits.first[..n], from, self.dt, &mut self.inputs[Plasticity::SINCE_PRE][..n]);
+            let mut states = self.packed.iter_mut().zip(own.words()).zip(&self.changes).map(|((copy, state), changes)| {
+                if !changes {
+                    return &mut **state;
+                }
+                copy[..n].copy_from_slice(state);
+                &mut copy[..n]
+            });
+            let mut states: [&mut [u32]; MAX_STATES + 1] = std::array::from_fn(|_| states.next().unwrap_or_default());
+            run(on_post, n, &self.constants, &mut states[..used], &self.inputs, &mut self.psc, &mut self.scratch);
+            for ((new, state), _) in self.packed.iter().zip(own.words()).zip(&self.changes).filter(|(_, changes)| **changes) {
+                lanes::take_below(level, next, end, &new[..n], state);
+            }
+            seen = 1;
         }
-        lanes::since_low(
-            self.level,
-            firsts,
-            last.wrapping_sub(delay) as u32,
-            self.dt,
-            &mut self.inputs[Plasticity::SINCE_PRE][..m],
-        );
-        run(on_post, m, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
-        for (some, all) in self.packed.iter().zip(&mut self.states) {
-            some.iter().zip(lanes).for_each(|(x, lane)| all[*lane as usize] = *x);
+        let mut found = 0;
+        for (lane, (next, end)) in (0..).zip(next.iter().zip(end)) {
+            // Whether there are more is a toss-up: the lane is written in any case, and kept or written over.
+            self.lanes[found % BLOCK] = lane;
+            found += (next + seen < *end) as usize;
+        }
+        while found > 0 {
+            for (some, all) in self.packed.iter_mut().zip(own.words()) {
+                some.iter_mut().zip(&self.lanes[..found]).for_each(|(x, lane)| *x = all[*lane as usize]);
+            }
+            for (since, lane) in self.inputs[Plasticity::SINCE_PRE].iter_mut().zip(&self.lanes[..found]) {
+                let (local, index) = (own.targets[*lane as usize] - self.base, next[*lane as usize] + seen);
+                let steps = (self.history.stamp(local, index, now) as u32).wrapping_sub(from);
+                *since = (steps as i32 as f64 * self.dt) as f32;
+            }
+            run(on_post, found, &self.constants, &mut self.packed, &self.inputs, &mut self.psc, &mut self.scratch);
+            for ((some, all), _) in self.packed.iter().zip(own.words()).zip(&self.changes).filter(|(_, changes)| **changes) {
+                some.iter().zip(&self.lanes[..found]).for_each(|(x, lane)| all[*lane as usize] = *x);
+            }
+            seen += 1;
+            let mut left = 0;
+            for k in 0..found {
+                let lane = self.lanes[k];
+                self.lanes[left] = lane;
+                left += (next[lane as usize] + seen < end[lane as usize]) as usize;
+            }
+            found = left;
         }
     }
 
@@ -834,36 +819,52 @@ impl PlasticKernel {
     }
 }
 
+/// Synapses of one segment, at most a block of them.
+struct Own<'a> {
+    targets: &'a [u32],
+    /// The weight, then the states.
+    words: [&'a mut [u32]; MAX_STATES + 1],
+    used: usize,
+}
+
+impl<'a> Own<'a> {
+    /// Those from `first` on, which have these targets.
+    fn of(synapses: &'a mut Dynamic, first: usize, targets: &'a [u32]) -> Own<'a> {
+        let (range, used) = (first..first + targets.len(), 1 + synapses.states.len());
+        let weight: &mut [u32] = bytemuck::cast_slice_mut(&mut synapses.weight[range.clone()]);
+        let mut words = std::iter::once(weight).chain(synapses.states.iter_mut().map(|s| &mut s[range.clone()]));
+        Own { targets, words: std::array::from_fn(|_| words.next().unwrap_or_default()), used }
+    }
+
+    fn words(&mut self) -> &mut [&'a mut [u32]] {
+        &mut self.words[..self.used]
+    }
+}
+
 /// A source starts as if it had spiked at 0, as in NEST.
 fn since_start(last: u64) -> u64 {
     if last == u64::MAX { 0 } else { last }
 }
 
 /// A kernel over the first n lanes.
-fn run(
+fn run<S: AsMut<[u32]>>(
     kernel: &dyn Kernel,
     n: usize,
-    constants: &[u32],
-    states: &mut [Vec<u32>],
+    constants: &[Operand<'static>],
+    states: &mut [S],
     inputs: &[Vec<f32>],
     output: &mut [u32],
     scratch: &mut Scratch,
 ) {
-    let mut operands = [Operand::Uniform(0); MAX_CONSTANTS];
-    operands.iter_mut().zip(constants).for_each(|(slot, word)| *slot = Operand::Uniform(*word));
     let used = states.len();
     let mut arrays = states.iter_mut();
-    let mut states: [&mut [u32]; MAX_STATES + 1] = std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[..n]));
+    let mut states: [&mut [u32]; MAX_STATES + 1] =
+        std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a.as_mut()[..n]));
     let mut columns = inputs.iter();
     let columns: [&[f32]; HEAD + MAX_TRACES + MAX_POST_STATES] =
         std::array::from_fn(|_| columns.next().map_or(&[][..], |c| &c[..n]));
-    let mut lanes = Lanes {
-        n,
-        constants: &operands[..constants.len()],
-        states: &mut states[..used],
-        inputs: &columns[..inputs.len()],
-        output: &mut output[..n],
-    };
+    let mut lanes =
+        Lanes { n, constants, states: &mut states[..used], inputs: &columns[..inputs.len()], output: &mut output[..n] };
     kernel.run(&mut lanes, 1, scratch);
 }
 
