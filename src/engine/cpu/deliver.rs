@@ -65,11 +65,12 @@ impl Calendar {
         let slot = (now & self.mask) as usize;
         let mut due = std::mem::take(&mut self.buckets[slot]);
         let mut events = 0;
+        let coded = !table.dynamics.is_empty();
         for i in 0..due.len() {
             if let Some(ahead) = due.get(i + 6) {
                 prefetch(table, ahead.at);
             }
-            if let Some(ahead) = due.get(i + 2) {
+            if coded && let Some(ahead) = due.get(i + 2) {
                 prefetch_synapses(table, ahead.at);
             }
             events += self.walk(table, codes, acc, due[i], now);
