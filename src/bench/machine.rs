@@ -68,9 +68,12 @@ impl Machine {
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }
-}
 
-impl Machine {
+    /// The GPU as rows name their engine.
+    pub fn gpu_name(&self) -> String {
+        self.gpu.as_ref().map_or("gpu".into(), |g| format!("gpu: {}", g.name))
+    }
+
     /// What memory copies there, bytes read and written a second; the event engine is held against no copy.
     pub fn copies(&self, place: &Place) -> Option<f64> {
         match place {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// A network and what to time of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Case {
     pub name: String,
     /// Name of the scenario and its text.
@@ -218,16 +218,7 @@ rate = "10 Hz"
 weight = "4000 pA"
 "#;
         let scenario = ("small.toml".to_string(), text.to_string());
-        Case {
-            name: "small".into(),
-            scenario,
-            variant: None,
-            set: vec![],
-            warmup: 50.0,
-            stretch: 500.0,
-            one_thread: false,
-            rates,
-        }
+        Case { name: "small".into(), scenario, warmup: 50.0, stretch: 500.0, rates, ..Default::default() }
     }
 
     /// On every engine the same network is timed; with rates that it does not have, it is not.

@@ -108,7 +108,7 @@ impl Single {
             #[cfg(feature = "gpu")]
             Single::Latency(Place::Gpu(device)) => {
                 unit("us");
-                row.engine = machine.gpu.as_ref().map_or("gpu".into(), |g| format!("gpu: {}", g.name));
+                row.engine = machine.gpu_name();
                 let all = (0..runs).map(|_| crate::engine::gpu::latency(device.as_deref())).collect::<Result<Vec<_>>>()?;
                 row.figures.record_us_per_step = all.iter().map(|l| l.record * 1e6).reduce(f64::min);
                 row.figures.us_per_step = all.iter().map(|l| l.round_trip * 1e6).reduce(f64::min);
@@ -116,11 +116,7 @@ impl Single {
             }
             Single::Latency(_) => Err(Error::input("this engine has no such latency", "measure it on cpu or gpu")),
             Single::Learning(what, place) => {
-                row.engine = match (place, &machine.gpu) {
-                    (Place::Gpu(_), Some(gpu)) => format!("gpu: {}", gpu.name),
-                    (Place::Gpu(_), None) => "gpu".into(),
-                    _ => "cpu".into(),
-                };
+                row.engine = if let Place::Gpu(_) = place { machine.gpu_name() } else { "cpu".into() };
                 what.times(place, runs, &mut |unit| row.unit = unit.into())
             }
         }

@@ -133,12 +133,11 @@ fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
     let case = |name: &str, file: &str, set: &[&str], warmup: f64, stretch: f64, rates: &[(&'static str, f64, f64)]| Case {
         name: name.into(),
         scenario: scenario(file),
-        variant: None,
         set: set.iter().map(|s| s.to_string()).collect(),
         warmup,
         stretch: if quick { stretch / 4.0 } else { stretch },
-        one_thread: false,
         rates: rates.to_vec(),
+        ..Default::default()
     };
     let pd = "potjans_diesmann_2014";
     let tenth = [
@@ -337,16 +336,7 @@ n = 1000000
 "#
     );
     let scenario = ("crowd.toml".into(), text);
-    Case {
-        name: model.into(),
-        scenario,
-        variant: None,
-        set: vec![],
-        warmup: 5.0,
-        stretch: 20.0,
-        one_thread: false,
-        rates: vec![],
-    }
+    Case { name: model.into(), scenario, warmup: 5.0, stretch: 20.0, ..Default::default() }
 }
 
 fn updates(case: &Case, place: &Place, options: &Options, machine: &Machine) -> Row {
@@ -383,12 +373,10 @@ delay = "1.5 ms"
     Case {
         name: format!("fan-out {fan_out}, {rate} Hz"),
         scenario: ("relay.toml".into(), text),
-        variant: None,
-        set: vec![],
         warmup: 20.0,
         stretch: 200.0,
-        one_thread: false,
         rates: vec![("S", rate, 0.1 * rate), ("T", 0.0, 0.0)],
+        ..Default::default()
     }
 }
 

@@ -226,9 +226,8 @@ impl History {
         if kept & LONG_AGO != 0 || until.wrapping_sub(from) > FAR {
             return self.find_among_all(local, from, until);
         }
-        let after =
-            |stamp: u64| record[1..1 + STAMPS].iter().filter(|own| own.wrapping_sub(stamp as u32) as i32 > 0).count() as u32;
-        let (newer, later) = (after(from), after(until));
+        let count = |stamp: u64| record[1..1 + STAMPS].iter().filter(|own| after(**own, stamp as u32)).count() as u32;
+        let (newer, later) = (count(from), count(until));
         if newer == STAMPS as u32 && kept > STAMPS as u32 {
             return self.find_among_all(local, from, until);
         }

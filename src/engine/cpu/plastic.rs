@@ -554,56 +554,50 @@ impl PlasticKernel {
         }
     }
 
-    /// `since_post` and the traces of every lane, from its visit.
-    fn gather(&mut self, n: usize) {
-        let (history, visits) = (&self.history, &self.visits);
+    /// The traces of every lane, decayed over its `since_post`; `load` gives what a value of the targets' spikes was just after them.
+    fn decay(&mut self, n: usize, load: impl Fn(&History, &Visits, usize, &mut [f32])) {
         let (head, columns) = self.inputs.split_at_mut(HEAD);
-        let since = &mut head[Plasticity::SINCE_POST][..n];
-        since.copy_from_slice(&visits.since[..n]);
         let wanted = columns.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
         for ((column, read), _) in wanted {
             let column = &mut column[..n];
             match read.slot {
                 None => column.fill(1.0),
-                Some(slot) => {
-                    let values = &history.words()[slot..];
-                    column.iter_mut().zip(&visits.place).for_each(|(x, place)| *x = f32::from_bits(values[*place as usize]));
-                    for &(lane, local, before) in &visits.odd {
-                        column[lane as usize] = before.checked_sub(1).map_or(0.0, |index| history.after(local, index, slot));
-                    }
-                }
+                Some(slot) => load(&self.history, &self.visits, slot, column),
             }
-            lanes::decay(self.level, column, since, read.rate);
+            lanes::decay(self.level, column, &head[Plasticity::SINCE_POST][..n], read.rate);
         }
+    }
+
+    /// `since_post` and the traces of every lane, from its visit.
+    fn gather(&mut self, n: usize) {
+        self.inputs[Plasticity::SINCE_POST][..n].copy_from_slice(&self.visits.since[..n]);
+        self.decay(n, |history, visits, slot, column| {
+            let values = &history.words()[slot..];
+            column.iter_mut().zip(&visits.place).for_each(|(x, place)| *x = f32::from_bits(values[*place as usize]));
+            for &(lane, local, before) in &visits.odd {
+                column[lane as usize] = before.checked_sub(1).map_or(0.0, |index| history.after(local, index, slot));
+            }
+        });
     }
 
     /// `since_post` and the traces of every lane at `at` on the target's clock, from the target's latest spike or, for the lanes in
     /// `spans`, from the one before the event.
     fn latest(&mut self, targets: &[u32], at: u64, spans: &[Span]) {
-        let (n, level, history) = (targets.len(), self.level, &self.history);
+        let (n, history) = (targets.len(), &self.history);
         let start = targets.first().map_or(0, |t| (t - self.base) as usize);
-        let (head, columns) = self.inputs.split_at_mut(HEAD);
-        let since = &mut head[Plasticity::SINCE_POST][..n];
-        lanes::since(level, &history.latest[start..start + n], at as f64, self.dt, since);
+        let since = &mut self.inputs[Plasticity::SINCE_POST][..n];
+        lanes::since(self.level, &history.latest[start..start + n], at as f64, self.dt, since);
         for span in spans {
             let past_since = |index: u32| ((at - history.stamp(span.local, index, at)) as f64 * self.dt) as f32;
             since[span.lane as usize] = span.before.checked_sub(1).map_or(f32::INFINITY, past_since);
         }
-        let wanted = columns.iter_mut().zip(&self.reads).zip(self.wants[0].traces).filter(|(_, wanted)| *wanted);
-        for ((column, read), _) in wanted {
-            match read.slot {
-                None => column[..n].fill(1.0),
-                Some(slot) => {
-                    let row = &history.latest_after[slot];
-                    column[..n].copy_from_slice(&row[start..start + n]);
-                    for span in spans {
-                        let after = |index: u32| history.after(span.local, index, slot);
-                        column[span.lane as usize] = span.before.checked_sub(1).map_or(0.0, after);
-                    }
-                }
+        self.decay(n, |history, _, slot, column| {
+            column.copy_from_slice(&history.latest_after[slot][start..start + n]);
+            for span in spans {
+                let after = |index: u32| history.after(span.local, index, slot);
+                column[span.lane as usize] = span.before.checked_sub(1).map_or(0.0, after);
             }
-            lanes::decay(level, &mut column[..n], since, read.rate);
-        }
+        });
     }
 
     #[inline(always)]

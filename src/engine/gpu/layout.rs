@@ -8,6 +8,7 @@ use crate::network::table::{Form, NO_ROW, Tables, split};
 use crate::network::{Cell, Network, NeuronInstance, Values};
 use crate::stimulus::poisson::{PoissonDrive, Table as Thresholds};
 use crate::stimulus::{DriveKind, SpikeSource, active_steps};
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -284,7 +285,7 @@ impl Shard {
 pub type Found = (Option<usize>, [u32; 4]);
 
 /// Reads the row at `start` of a stream; returns the word after its end.
-pub fn read_row(stream: &[u32], start: usize, tables: &Tables, longest: u32, found: &mut Vec<Found>) -> usize {
+fn read_row(stream: &[u32], start: usize, tables: &Tables, longest: u32, found: &mut Vec<Found>) -> usize {
     let (mut at, mut delay) = (start, 0);
     loop {
         let (count, group, step) = split(stream[at]);
@@ -314,6 +315,25 @@ pub fn read_row(stream: &[u32], start: usize, tables: &Tables, longest: u32, fou
         }
         at += if group.form == Form::Wide { 2 * count as usize } else { count as usize };
     }
+}
+
+/// The row of a source, from its first word on, with its stretches, as long as they are (none: it has no synapses).
+pub fn row<'a>(tables: &'a Tables, source: usize, found: &mut Vec<Found>) -> &'a [u32] {
+    found.clear();
+    let table = &tables.tables[0];
+    let Some(&row) = table.row.get(source).filter(|row| **row != NO_ROW) else { return &[] };
+    let (stream, start) = (&table.shards[(row >> 32) as usize], (row & 0xffff_ffff) as usize);
+    read_row(stream, start, tables, u32::MAX, found);
+    &stream[start..]
+}
+
+/// Synapses of each source.
+pub fn out_degrees(tables: &Tables, sources: u32) -> Vec<u32> {
+    let degree = |found: &mut Vec<Found>, source: u32| {
+        row(tables, source as usize, found);
+        found.iter().map(|(_, stretch)| stretch[1] & 0x7fff_ffff).sum()
+    };
+    (0..sources).into_par_iter().map_init(Vec::new, degree).collect()
 }
 
 /// Distributes the rows of the table over shards of at most `limit` bytes (the stream, and the directory that belongs to it).

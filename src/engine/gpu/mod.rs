@@ -223,10 +223,10 @@ impl GpuEngine {
             limited_loops: device.info.loop_limit.is_some(),
             lanes: device.limits.max_compute_invocations_per_workgroup.min(device.limits.max_compute_workgroup_size_x),
             bytes: limit,
-            ids: all,
             has_sources,
         };
-        let owned = Owned::plan(&tables, &model_layouts, &demand);
+        let out_degree = layout::out_degrees(&tables, all);
+        let owned = Owned::plan(&tables, &model_layouts, &out_degree, &demand);
         let shards = match &owned {
             Some(_) => Vec::new(),
             None => layout::shards(&tables, all, &source_of, limit, teams.stretch)?,
@@ -238,7 +238,6 @@ impl GpuEngine {
         // A search backwards and a run forwards through the spikes of a target.
         let work = if depth > 0 && device.info.loop_limit.is_some() { 2 * u64::from(depth) + 1 } else { 1 };
         let parts = if owned.is_some() { 0 } else { teams.parts(longest.unwrap_or(0), work, real) };
-        let out_degree = owned.as_ref().map_or_else(|| out_degrees(&shards, &source_of, all), |o| o.out_degree.clone());
 
         // A window: as many steps as need no delivery between them and loop seldom enough.
         let iterations = model_layouts.iter().map(|m| m.iterations).chain([source_layout.iterations]).max().unwrap_or(1).max(1);
@@ -567,21 +566,6 @@ fn in_model(name: &str, error: Error) -> Error {
         }
         other => other,
     }
-}
-
-/// Synapses of each source.
-fn out_degrees(shards: &[layout::Shard], source_of: &[Range<u32>], sources: u32) -> Vec<u32> {
-    let mut degree = vec![0; sources as usize];
-    for shard in shards {
-        let fixed = std::iter::once((0, &shard.fixed));
-        for (first, directory) in fixed.chain(source_of.iter().map(|r| r.start).zip(&shard.dynamic)) {
-            for (i, &[start, n]) in directory.rows.iter().enumerate() {
-                let own = &directory.stretches[start as usize..][..n as usize];
-                degree[first as usize + i] += own.iter().map(|s| s[1] & 0x7fff_ffff).sum::<u32>();
-            }
-        }
-    }
-    degree
 }
 
 /// The currents of a population that are the same for all its neurons; the others are checked here and computed on the device.

@@ -6,9 +6,9 @@
 //! every source has a row in every block, and every block reads every spike. The rows of a source follow each other.
 
 use super::device::MOST_ITERATIONS;
-use super::layout::{Found, ModelLayout, WORKGROUP, read_row};
+use super::layout::{Found, ModelLayout, WORKGROUP, row};
 use crate::error::{Error, Result};
-use crate::network::table::{NO_ROW, Tables};
+use crate::network::table::Tables;
 use rayon::prelude::*;
 
 /// Neurons that one workgroup takes at most where it owns the whole network.
@@ -63,8 +63,7 @@ pub struct Demand {
     pub lanes: u32,
     /// Bytes of a buffer at most.
     pub bytes: u64,
-    /// Neurons and sources, and whether there are any of the latter.
-    pub ids: u32,
+    /// Are there populations that only emit?
     pub has_sources: bool,
 }
 
@@ -85,8 +84,6 @@ pub struct Owned {
     /// (first word, synapses) of every block, source by source.
     pub rows: Vec<[u32; 2]>,
     pub words: Vec<u32>,
-    /// Synapses of each source.
-    pub out_degree: Vec<u32>,
 }
 
 /// Bits that hold the numbers 0..=most.
@@ -99,17 +96,6 @@ struct Entry {
     accumulator: u32,
     delay: u32,
     units: i32,
-}
-
-/// The segments of a source's row: position in the stream, synapses, delay, base; `wide` ones by the highest bit of the number.
-fn segments<'a>(tables: &'a Tables, source: usize, found: &mut Vec<Found>) -> &'a [u32] {
-    found.clear();
-    let table = &tables.tables[0];
-    let Some(&row) = table.row.get(source).filter(|row| **row != NO_ROW) else { return &[] };
-    let stream = &table.shards[(row >> 32) as usize];
-    let start = (row & 0xffff_ffff) as usize;
-    read_row(stream, start, tables, u32::MAX, found);
-    &stream[start..]
 }
 
 /// Every synapse of a row without dynamics.
@@ -145,9 +131,83 @@ fn seats(tables: &Tables, layouts: &[ModelLayout], first_block: &[u32], size: u3
     seats
 }
 
+/// How rows are sorted by block.
+struct Sorting<'a> {
+    tables: &'a Tables,
+    /// As `seats` gives it.
+    seat_of: Vec<(u32, u32)>,
+    blocks: usize,
+    seat_bits: u32,
+    delay_bits: u32,
+    wide: bool,
+}
+
+impl Sorting<'_> {
+    fn words_each(&self) -> usize {
+        if self.wide { 2 } else { 1 }
+    }
+
+    /// The rows and words of all sources, and the synapses of the longest row.
+    fn write(&self, out_degree: &[u32]) -> (Vec<[u32; 2]>, Vec<u32>, u32) {
+        let words_of = |degrees: &[u32]| self.words_each() * degrees.iter().map(|&n| n as usize).sum::<usize>();
+        let mut rows = vec![[0; 2]; out_degree.len() * self.blocks];
+        let mut words = vec![0; words_of(out_degree)];
+        let (mut rest, mut chunks, mut first_word) = (&mut words[..], Vec::new(), 0);
+        for (k, (rows, degrees)) in rows.chunks_mut(CHUNK * self.blocks).zip(out_degree.chunks(CHUNK)).enumerate() {
+            let n = words_of(degrees);
+            let (head, tail) = rest.split_at_mut(n);
+            chunks.push((k * CHUNK, first_word, rows, head));
+            (rest, first_word) = (tail, first_word + n as u32);
+        }
+        let some = |found: &mut Vec<Found>,
+                    (first_source, first_word, rows, words): (usize, u32, &mut [[u32; 2]], &mut [u32])| {
+            let mut end = first_word;
+            for (i, rows) in rows.chunks_exact_mut(self.blocks).enumerate() {
+                self.write_source(first_source + i, rows, words, first_word, &mut end, found);
+            }
+            rows.iter().map(|row| row[1]).max().unwrap_or(0)
+        };
+        let longest = chunks.into_par_iter().map_init(Vec::new, some).max().unwrap_or(0);
+        (rows, words, longest)
+    }
+
+    /// The rows of one source, from word `end` on, of which `words` hold those from `first_word` on.
+    fn write_source(
+        &self,
+        source: usize,
+        rows: &mut [[u32; 2]],
+        words: &mut [u32],
+        first_word: u32,
+        end: &mut u32,
+        found: &mut Vec<Found>,
+    ) {
+        let stride = self.tables.blocks[0].stride;
+        let block_of = |entry: &Entry| self.seat_of[(entry.accumulator % stride) as usize];
+        let row = row(self.tables, source, found);
+        entries(row, found).for_each(|entry| rows[block_of(&entry).0 as usize][1] += 1);
+        for own in rows.iter_mut() {
+            own[0] = *end;
+            *end += self.words_each() as u32 * std::mem::take(&mut own[1]);
+        }
+        for entry in entries(row, found) {
+            let (block, seat) = block_of(&entry);
+            let port = entry.accumulator / stride;
+            let address = port << (self.seat_bits + self.delay_bits) | entry.delay << self.seat_bits | seat;
+            let own = &mut rows[block as usize];
+            let at = (own[0] - first_word) as usize + self.words_each() * own[1] as usize;
+            if self.wide {
+                words[at..at + 2].copy_from_slice(&[address, entry.units as u32]);
+            } else {
+                words[at] = address | (entry.units as u32) << 16;
+            }
+            own[1] += 1;
+        }
+    }
+}
+
 impl Owned {
-    /// None where the accumulators are better shared, or have to be.
-    pub fn plan(tables: &Tables, layouts: &[ModelLayout], demand: &Demand) -> Option<Owned> {
+    /// None where the accumulators are better shared, or have to be. `out_degree`: synapses of each source.
+    pub fn plan(tables: &Tables, layouts: &[ModelLayout], out_degree: &[u32], demand: &Demand) -> Option<Owned> {
         let table = &tables.tables[0];
         if !table.dynamics.is_empty() || layouts.is_empty() || demand.wanted == Accumulators::Shared {
             return None;
@@ -165,7 +225,7 @@ impl Owned {
         for layout in layouts {
             first_block.push(first_block[first_block.len() - 1] + (layout.teams * WORKGROUP).div_ceil(size));
         }
-        let (ids, blocks) = (demand.ids as usize, first_block[layouts.len()] as usize);
+        let (ids, blocks) = (out_degree.len(), first_block[layouts.len()] as usize);
         let one = alone && blocks == 1;
         let pays = one || demand.wanted != Accumulators::Chosen || table.synapses >= LEAST_MEAN_ROW * (ids * blocks) as u64;
         let fits = |words: u64| words * 4 <= demand.bytes && words <= u64::from(u32::MAX);
@@ -173,66 +233,20 @@ impl Owned {
             return None;
         }
 
-        // How many synapses each source has, and whether they need two words.
-        let looked: Vec<(u32, bool)> = (0..ids)
-            .into_par_iter()
-            .map_init(Vec::new, |found, source| {
-                let row = segments(tables, source, found);
-                let wide: Vec<Found> = found.iter().copied().filter(|(_, s)| s[1] >> 31 == 1).collect();
-                let large = entries(row, &wide).any(|e| i16::try_from(e.units).is_err());
-                (found.iter().map(|(_, s)| s[1] & 0x7fff_ffff).sum(), large)
-            })
-            .collect();
-        let out_degree: Vec<u32> = looked.iter().map(|l| l.0).collect();
-        let wide = address_bits(size) > 16 || looked.iter().any(|l| l.1);
-        let words_each = if wide { 2 } else { 1 };
-        if !fits(words_each * out_degree.iter().map(|&n| u64::from(n)).sum::<u64>()) {
+        // Two words a synapse where an address is long, or a weight that the table has as a wide one.
+        let large = |found: &mut Vec<Found>, source: usize| {
+            let row = row(tables, source, found);
+            found.retain(|(_, stretch)| stretch[1] >> 31 == 1);
+            entries(row, found).any(|entry| i16::try_from(entry.units).is_err())
+        };
+        let wide = address_bits(size) > 16 || (0..ids).into_par_iter().map_init(Vec::new, large).any(|large| large);
+        let seat_of = seats(tables, layouts, &first_block, size);
+        let seat_bits = bits(size - 1);
+        let sorting = Sorting { tables, seat_of, blocks, seat_bits, delay_bits, wide };
+        if !fits(sorting.words_each() as u64 * table.synapses) {
             return None;
         }
-
-        // The synapses, row by row.
-        let seat_of = seats(tables, layouts, &first_block, size);
-        let (seat_bits, stride) = (bits(size - 1), tables.blocks[0].stride);
-        let mut rows = vec![[0; 2]; ids * blocks];
-        let mut words = vec![0; words_each as usize * out_degree.iter().map(|&n| n as usize).sum::<usize>()];
-        let (mut rest, mut chunks, mut first_word) = (&mut words[..], Vec::new(), 0);
-        for (k, rows) in rows.chunks_mut(CHUNK * blocks).enumerate() {
-            let own = &out_degree[k * CHUNK..][..rows.len() / blocks];
-            let n = words_each as usize * own.iter().map(|&n| n as usize).sum::<usize>();
-            let (head, tail) = rest.split_at_mut(n);
-            chunks.push((k * CHUNK, first_word, rows, head));
-            (rest, first_word) = (tail, first_word + n as u32);
-        }
-        let longest = chunks
-            .into_par_iter()
-            .map_init(Vec::new, |found, (first_source, first_word, rows, words)| {
-                let mut end = 0;
-                for (i, rows) in rows.chunks_exact_mut(blocks).enumerate() {
-                    let row = segments(tables, first_source + i, found);
-                    let block_of = |entry: &Entry| seat_of[(entry.accumulator % stride) as usize];
-                    entries(row, found).for_each(|entry| rows[block_of(&entry).0 as usize][1] += 1);
-                    for own in rows.iter_mut() {
-                        own[0] = first_word + end;
-                        end += words_each as u32 * std::mem::take(&mut own[1]);
-                    }
-                    for entry in entries(row, found) {
-                        let (block, seat) = block_of(&entry);
-                        let port = entry.accumulator / stride;
-                        let address = port << (seat_bits + delay_bits) | entry.delay << seat_bits | seat;
-                        let own = &mut rows[block as usize];
-                        let at = (own[0] - first_word + words_each as u32 * own[1]) as usize;
-                        if wide {
-                            words[at..at + 2].copy_from_slice(&[address, entry.units as u32]);
-                        } else {
-                            words[at] = address | (entry.units as u32) << 16;
-                        }
-                        own[1] += 1;
-                    }
-                }
-                rows.iter().map(|row| row[1]).max().unwrap_or(0)
-            })
-            .max()
-            .unwrap_or(0);
+        let (rows, words, longest) = sorting.write(out_degree);
 
         // How lanes share the work, and how long a window may be.
         let usual = match (demand.real, one) {
@@ -244,27 +258,14 @@ impl Owned {
         let mean = (table.synapses / (ids * blocks).max(1) as u64).min(32) as u32;
         let gang = mean.next_power_of_two().clamp(4, 32).min(lanes);
         let updates = layouts.iter().map(|l| l.iterations).max()? * u64::from(size.div_ceil(lanes));
-        let spikes = u64::from(demand.ids.div_ceil(lanes / gang)) * (1 + u64::from(longest.div_ceil(gang)));
+        let spikes = (ids as u64).div_ceil(u64::from(lanes / gang)) * (1 + u64::from(longest.div_ceil(gang)));
         let by_loops = if demand.limited_loops { (MOST_ITERATIONS / (updates + spikes)) as u32 } else { u32::MAX };
         let span = tables.min_delay.max(1).min(MOST_STEPS).min(by_loops);
         if span == 0 {
             return None;
         }
         let window_steps = if one { MOST_STEPS_OF_ONE.min(by_loops) } else { span };
-        Some(Owned {
-            seats: size,
-            lanes,
-            gang,
-            span,
-            window_steps,
-            seat_bits,
-            delay_bits,
-            wide,
-            first_block,
-            rows,
-            words,
-            out_degree,
-        })
+        Some(Owned { seats: size, lanes, gang, span, window_steps, seat_bits, delay_bits, wide, first_block, rows, words })
     }
 
     /// Workgroups of a model.
@@ -350,7 +351,7 @@ delay = "1 ms"
     }
 
     fn demand(wanted: Accumulators) -> Demand {
-        Demand { wanted, real: true, limited_loops: false, lanes: 1024, bytes: 1 << 30, ids: 410, has_sources: true }
+        Demand { wanted, real: true, limited_loops: false, lanes: 1024, bytes: 1 << 30, has_sources: true }
     }
 
     /// Every synapse of the table is in one row of its target's block, with the same delay and units.
@@ -361,16 +362,17 @@ delay = "1 ms"
         let tables = table::build(&net, &rows, 1, &|_| ()).unwrap();
         let layouts = layout::models(&net, &tables).unwrap();
         let block = &tables.blocks[0];
+        let out_degree = layout::out_degrees(&tables, 410);
         let mut expected = Vec::new();
         let mut found = Vec::new();
         for source in 0..410 {
-            let row = segments(&tables, source, &mut found);
+            let row = row(&tables, source, &mut found);
             expected.extend(entries(row, &found).map(|e| (source, e.accumulator, e.delay, e.units)));
         }
         expected.sort_unstable();
         assert_eq!(expected.len(), 40 * 390 + 600);
         for size in [64, 128, u32::MAX] {
-            let owned = Owned::plan(&tables, &layouts, &demand(Accumulators::Owned(size))).unwrap();
+            let owned = Owned::plan(&tables, &layouts, &out_degree, &demand(Accumulators::Owned(size))).unwrap();
             assert_eq!((owned.span, owned.window_steps), (3, 3));
             let blocks = owned.first_block[2] as usize;
             let mut got = Vec::new();
@@ -390,7 +392,7 @@ delay = "1 ms"
             }
             got.sort_unstable();
             assert!(got == expected, "{size}");
-            assert_eq!(owned.out_degree.iter().sum::<u32>() as usize, expected.len());
+            assert_eq!(out_degree.iter().sum::<u32>() as usize, expected.len());
         }
     }
 
@@ -401,7 +403,8 @@ delay = "1 ms"
             let rows = Rows::prepare(&net, &|_| ()).unwrap();
             let tables = table::build(&net, &rows, 1, &|_| ()).unwrap();
             let layouts = layout::models(&net, &tables).unwrap();
-            let plan = |demand: Demand| Owned::plan(&tables, &layouts, &demand);
+            let out_degree = layout::out_degrees(&tables, 410);
+            let plan = |demand: Demand| Owned::plan(&tables, &layouts, &out_degree, &demand);
             assert_eq!(plan(demand(Accumulators::Chosen)).is_some(), pays);
             assert!(plan(demand(Accumulators::Shared)).is_none());
             assert!(plan(Demand { bytes: 1000, ..demand(Accumulators::Owned(64)) }).is_none());
