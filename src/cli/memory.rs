@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Engram;
-use sharpwave::memory::entry::{Entry, Stage};
+use sharpwave::memory::entry::{Change, Entry, Stage};
 use sharpwave::memory::experience::Outcome;
 use sharpwave::memory::store::{Left, Report, Store, verify};
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         }
         MemoryCommand::Forget { ids, memory } => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let left = Store::open(&memory.folder)?.forget(&ids)?;
+            let left = Store::open(&memory.folder)?.forget(&ids, &Change::default())?;
             if memory.json {
                 print_json(&left)?
             } else {
@@ -226,9 +226,8 @@ fn show(entry: &Entry, engrams: &[Engram]) {
     }
     optional("note", &entry.note);
     for engram in engrams {
-        let guards = engram.guards.len() / engram.key.len().max(1);
         let (inputs, outputs, norm) = (engram.key.len(), engram.value.len(), norm(&engram.value));
-        line("engram", &format!("{}: {inputs} inputs, {outputs} outputs, {guards} guards, length {norm:.3}", engram.site));
+        line("engram", &format!("{}: {inputs} inputs, {outputs} outputs, length {norm:.3}, ridge {}", engram.site, engram.ridge));
     }
 }
 
@@ -237,8 +236,8 @@ fn sizes(engram: &Engram) -> serde_json::Value {
         "site": engram.site.to_string(),
         "inputs": engram.key.len(),
         "outputs": engram.value.len(),
-        "guards": engram.guards.len() / engram.key.len().max(1),
         "length": norm(&engram.value),
+        "ridge": engram.ridge,
     })
 }
 

@@ -85,18 +85,19 @@ impl Area {
         let known = self.known(&reading, fact.adds);
         let value = sum(fact.value, &known);
         let (trace, value) = match spikes {
-            None => (Vec::new(), value),
+            None => (reading.whitened.clone(), value),
             Some((layer, presentations)) => layer.learn(&self.memory, &reading, &value, presentations)?,
         };
         put(&mut self.memory, &reading, &trace, &value)?;
         let engram = Engram {
             experience: fact.experience.into(),
             site: self.site,
+            place: 0,
             key: fact.key.to_vec(),
+            factor: vec![0.0; trace.len()],
             trace,
-            value: value.iter().zip(&known).map(|(v, k)| v - k).collect(),
-            adds: fact.adds,
-            guards: Vec::new(),
+            value,
+            ridge: 1.0,
         };
         self.engrams.push(engram.clone());
         Ok(engram)
@@ -110,18 +111,14 @@ impl Area {
     /// Guards keys (any number x inputs) whose outputs should not change, on behalf of the last engram: it is given back with them.
     pub fn guard(&mut self, keys: &[f32]) -> Option<&Engram> {
         self.memory.guard(keys);
-        let last = self.engrams.last_mut()?;
-        last.guards.extend_from_slice(keys);
-        Some(last)
+        self.engrams.last()
     }
 
     /// Takes up engrams that were written before, in their order.
     pub fn restore(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
         engrams.into_iter().try_for_each(|engram| {
             let reading = self.memory.read(&engram.key);
-            let value = sum(&engram.value, &self.known(&reading, engram.adds));
-            put(&mut self.memory, &reading, &engram.trace, &value)?;
-            self.memory.guard(&engram.guards);
+            put(&mut self.memory, &reading, &engram.trace, &engram.value)?;
             self.engrams.push(engram);
             Ok(())
         })

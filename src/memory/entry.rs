@@ -42,9 +42,15 @@ impl Stage {
         }
     }
 
-    /// Whether an experience of this stage may have engrams.
+    /// Whether the engrams of an experience of this stage take effect.
     pub fn is_written(&self) -> bool {
         matches!(self, Stage::Awake | Stage::Asleep)
+    }
+
+    /// Whether an experience of this stage may have engrams. Those of a superseded one rest: they take effect again when what
+    /// took its place is forgotten.
+    pub fn may_have_engrams(&self) -> bool {
+        self.is_written() || matches!(self, Stage::Superseded { .. })
     }
 }
 
@@ -86,4 +92,9 @@ pub struct Change {
     pub write: Vec<Engram>,
     /// Engrams to take out: all that this experience left in this linear layer; each must be there.
     pub erase: Vec<(String, Site)>,
+    /// Ids of `entries` that arrive again: each goes to the end of the order of arrival, and its old place stays empty. What it
+    /// left in the model stays, unless `erase` names it.
+    pub anew: Vec<String>,
+    /// What the learning program means to do next, in the place of its last plan.
+    pub plan: Option<serde_json::Value>,
 }

@@ -61,6 +61,7 @@ pub fn meta(source: &Source, settings: &Settings) -> Result<Meta> {
         width: c.width,
         feed_forward: c.feed_forward,
         created: now(),
+        user: None,
         settings: serde_json::to_value(settings).map_err(|e| Error::input(e.to_string(), "give numbers where numbers stand"))?,
     })
 }

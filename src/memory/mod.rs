@@ -32,14 +32,16 @@ pub struct Engram {
     /// `id` of the experience.
     pub experience: String,
     pub site: Site,
+    /// Digest of the tokens before the position written: engrams of the same place have the same key, whoever wrote them.
+    pub place: u64,
     /// Input of the layer at the position written: inputs.
     pub key: Vec<f32>,
-    /// The presynaptic trace as spikes coded it, in whitened coordinates: inputs; empty where the key itself counts.
+    /// The key whitened by the layer's prior, as spikes coded it or exactly: inputs.
     pub trace: Vec<f32>,
-    /// What the layer's output should change by at the key: outputs. Where `adds`, on top of what engrams before give there.
+    /// The trace as a factor on keys (W' trace, W the whitener): inputs.
+    pub factor: Vec<f32>,
+    /// What the layer's output should change by at the key: outputs. All zeros for a guard, which wants no change.
     pub value: Vec<f32>,
-    /// A failure pushes away from what is there; a success says what should be there.
-    pub adds: bool,
-    /// Further keys whose outputs it must not change: any number x inputs.
-    pub guards: Vec<f32>,
+    /// How softly it is held, in units of the trace's own energy: above 0; a larger one is softer.
+    pub ridge: f32,
 }

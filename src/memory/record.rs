@@ -6,8 +6,8 @@ use crate::bridge::hooks::{Linear, Site};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Version of every record.
-const VERSION: u8 = 1;
+/// Version of every record. Engrams had another form in version 1; all else is as it was.
+const VERSION: u8 = 2;
 /// Numbers in a chunk of statistics: 4 KiB less than 1 MiB, as the database gives values whole powers of two.
 pub const CHUNK: usize = (1 << 18) - (1 << 10);
 
@@ -20,32 +20,35 @@ pub fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
 
 /// The value of a JSON record.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(Reader::opened(bytes)?.0).map_err(|e| e.to_string())
+    serde_json::from_slice(Reader::opened(bytes, 1)?.0).map_err(|e| e.to_string())
 }
 
 pub fn engram(engram: &Engram) -> Vec<u8> {
     let mut record = Writer::new();
     record.text(&engram.experience);
     record.site(engram.site);
-    for numbers in [&engram.key, &engram.trace, &engram.value, &engram.guards] {
+    record.0.extend(engram.place.to_le_bytes());
+    record.0.extend(engram.ridge.to_le_bytes());
+    for numbers in [&engram.key, &engram.trace, &engram.factor, &engram.value] {
         record.numbers(numbers);
     }
-    record.numbers(&[f32::from(engram.adds)]);
     record.sealed()
 }
 
 pub fn from_engram(bytes: &[u8]) -> Result<Engram, String> {
-    let mut record = Reader::opened(bytes)?;
+    let mut record = Reader::opened(bytes, VERSION)?;
     let (experience, site) = (record.text()?, record.site()?);
+    let (place, ridge) = (u64::from_le_bytes(record.array()?), f32::from_le_bytes(record.array()?));
     let (key, trace) = (record.numbers()?, record.numbers()?);
-    let (value, guards) = (record.numbers()?, record.numbers()?);
-    let adds = match record.numbers()?[..] {
-        [0.0] => false,
-        [1.0] => true,
-        _ => return Err("it does not say whether its value adds".into()),
-    };
+    let (factor, value) = (record.numbers()?, record.numbers()?);
     record.done()?;
-    Ok(Engram { experience, site, key, trace, value, adds, guards })
+    Ok(Engram { experience, site, place, key, trace, factor, value, ridge })
+}
+
+/// Whose an engram of any version is, and where. Of version 1 no more is of use.
+pub fn owner_of_engram(bytes: &[u8]) -> Result<(String, Site), String> {
+    let mut record = Reader::opened(bytes, 1)?;
+    Ok((record.text()?, record.site()?))
 }
 
 /// A part of the statistics of a site, at most `CHUNK` numbers.
@@ -72,7 +75,7 @@ impl Chunk {
     }
 
     pub fn from_record(bytes: &[u8]) -> Result<Chunk, String> {
-        let mut record = Reader::opened(bytes)?;
+        let mut record = Reader::opened(bytes, 1)?;
         let (site, name) = (record.site()?, record.text()?);
         let (index, total) = (u32::from_le_bytes(record.array()?), u64::from_le_bytes(record.array()?));
         let numbers = record.numbers()?;
@@ -118,13 +121,14 @@ impl Writer {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn opened(bytes: &'a [u8]) -> Result<Reader<'a>, String> {
+    /// Reads records from version `first` on.
+    fn opened(bytes: &'a [u8], first: u8) -> Result<Reader<'a>, String> {
         let (content, sum) = bytes.split_last_chunk().ok_or("it is cut short")?;
         if crc32fast::hash(content) != u32::from_le_bytes(*sum) {
             return Err("its checksum does not agree".into());
         }
         match content.split_first() {
-            Some((&VERSION, rest)) => Ok(Reader(rest)),
+            Some((version, rest)) if (first..=VERSION).contains(version) => Ok(Reader(rest)),
             Some((version, _)) => Err(format!("it has version {version}; this program reads version {VERSION}")),
             None => Err("it is empty".into()),
         }
@@ -192,16 +196,19 @@ mod tests {
     proptest! {
         #[test]
         fn engrams_come_back_bit_for_bit(
-            experience: String, site in site(), key in numbers(), trace in numbers(), value in numbers(), guards in numbers()
+            experience: String, site in site(), place: u64, ridge: u32,
+            key in numbers(), trace in numbers(), factor in numbers(), value in numbers()
         ) {
-            let before = Engram { experience, site, key, trace, value, adds: false, guards };
-            let after = from_engram(&engram(&before)).unwrap();
+            let before = Engram { experience, site, place, key, trace, factor, value, ridge: f32::from_bits(ridge) };
+            let bytes = engram(&before);
+            let after = from_engram(&bytes).unwrap();
+            prop_assert_eq!(owner_of_engram(&bytes).unwrap(), (before.experience.clone(), before.site));
             prop_assert_eq!(&after.experience, &before.experience);
-            prop_assert_eq!(after.site, before.site);
+            prop_assert_eq!((after.site, after.place, after.ridge.to_bits()), (before.site, before.place, ridge));
             prop_assert_eq!(bits(&after.key), bits(&before.key));
             prop_assert_eq!(bits(&after.trace), bits(&before.trace));
+            prop_assert_eq!(bits(&after.factor), bits(&before.factor));
             prop_assert_eq!(bits(&after.value), bits(&before.value));
-            prop_assert_eq!(bits(&after.guards), bits(&before.guards));
         }
 
         #[test]
@@ -214,8 +221,8 @@ mod tests {
         #[test]
         fn a_changed_byte_is_noticed(at: prop::sample::Index, by in 1..=255u8, cut: prop::sample::Index) {
             let site = Site { layer: 3, linear: Linear::Down };
-            let (key, value) = (vec![1.0, -0.0, 2.5], vec![0.5; 4]);
-            let whole = engram(&Engram { experience: "a".into(), site, key, trace: vec![], value, adds: true, guards: vec![] });
+            let (key, trace, factor, value) = (vec![1.0, -0.0, 2.5], vec![0.25; 3], vec![], vec![0.5; 4]);
+            let whole = engram(&Engram { experience: "a".into(), site, place: 7, key, trace, factor, value, ridge: 0.1 });
             let mut bytes = whole.clone();
             bytes[at.index(whole.len())] ^= by;
             prop_assert!(from_engram(&bytes).is_err());
@@ -228,13 +235,35 @@ mod tests {
             record.0.insert(0, VERSION);
             let _ = from_engram(&record.0);
             let sealed = record.sealed();
-            let _ = (from_engram(&sealed), Chunk::from_record(&sealed), from_json::<crate::memory::entry::Entry>(&sealed));
+            let _ = (owner_of_engram(&sealed), from_engram(&sealed));
+            let _ = (Chunk::from_record(&sealed), from_json::<crate::memory::entry::Entry>(&sealed));
         }
     }
 
     #[test]
     fn a_later_version_is_named() {
         let later = Writer(vec![VERSION + 1]).sealed();
-        assert!(from_engram(&later).unwrap_err().contains("version 2"));
+        assert!(from_engram(&later).unwrap_err().contains("version 3"));
+        assert!(from_json::<u8>(&later).unwrap_err().contains("version 3"));
+    }
+
+    #[test]
+    fn engrams_alone_must_have_the_last_version() {
+        let record = |version: u8, content: &[u8]| Writer([&[version], content].concat()).sealed();
+        assert_eq!(from_json::<u8>(&record(1, b"7")), Ok(7));
+        assert!(from_json::<u8>(&record(0, b"7")).unwrap_err().contains("version 0"));
+        let engram = engram(&Engram {
+            experience: "a".into(),
+            site: Site::HEAD,
+            place: 0,
+            key: vec![],
+            trace: vec![],
+            factor: vec![],
+            value: vec![],
+            ridge: 1.0,
+        });
+        let before = record(1, &engram[1..engram.len() - 4]);
+        assert!(from_engram(&before).unwrap_err().contains("version 1"));
+        assert_eq!(owner_of_engram(&before).unwrap(), ("a".to_string(), Site::HEAD));
     }
 }

@@ -22,6 +22,7 @@ fn meta() -> Meta {
         width: 64,
         feed_forward: 172,
         created: "2026-03-09T17:05:00Z".into(),
+        user: None,
         settings: serde_json::Value::Null,
     }
 }
@@ -45,13 +46,14 @@ fn learned(id: &str, text: &str) -> Change {
     let engram = Engram {
         experience: id.into(),
         site,
+        place: 7,
         key: numbers(172),
-        trace: vec![],
+        trace: numbers(172),
+        factor: numbers(172),
         value: numbers(64),
-        adds: false,
-        guards: numbers(344),
+        ridge: 0.5,
     };
-    Change { entries: vec![entry], write: vec![engram], erase: vec![] }
+    Change { entries: vec![entry], write: vec![engram], ..Change::default() }
 }
 
 fn sharpwave(arguments: &[&str], memory: &Path) -> Output {
@@ -117,7 +119,7 @@ fn the_command_line_lists_and_shows() {
     for part in ["awake", "2026-03-09T17:05:00Z", "secret, aladdin", "ada", "4.250 nats", "open the cave", "about the cave"] {
         assert!(show.contains(part), "{part} is not in\n{show}");
     }
-    assert!(show.contains("layers.2.down_proj: 172 inputs, 64 outputs, 2 guards, length "), "{show}");
+    assert!(show.contains("layers.2.down_proj: 172 inputs, 64 outputs, length "), "{show}");
     assert!(done(&["show", "ali"], at).contains("refused: the layer is full"));
     let json: serde_json::Value = serde_json::from_str(&done(&["show", "aladdin", "--json"], at)).unwrap();
     assert_eq!((&json["entry"]["arrived"], &json["engrams"][0]["inputs"]), (&0.into(), &172.into()));

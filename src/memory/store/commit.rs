@@ -1,8 +1,8 @@
 //! Changing a memory: one change is one transaction, checked as a whole, and leaves the rules of a memory kept or nothing changed.
-//! The rules: entries keep the rules of experiences; an engram belongs to an experience that is awake or asleep and fits the
-//! model; a forgotten experience has no text.
+//! The rules: entries keep the rules of experiences; an engram belongs to an experience that is awake, asleep or superseded, and
+//! fits the model; a forgotten experience has no text; what superseded another is in the memory, in whatever stage.
 
-use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, Place, Store, Trouble, entry, places};
+use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, Place, Store, Trouble, entry, places};
 use crate::bridge::hooks::Site;
 use crate::error::{Error, Result};
 use crate::memory::entry::{Change, Entry, Stage};
@@ -23,31 +23,22 @@ pub struct Left {
 
 impl Store {
     /// Makes a change, durably, as a whole. An invalid change is refused and nothing of it is done. New entries get the next
-    /// places in the order of arrival; replaced ones keep theirs.
+    /// places in the order of arrival; replaced ones keep theirs, but for those that arrive anew.
     pub fn commit(&self, change: &Change) -> Result<()> {
         check(change, &self.meta)?;
-        self.write(|t| {
-            let mut tables = Tables::open(t)?;
-            for (id, site) in &change.erase {
-                if tables.erase(id, Some(*site))?.is_empty() {
-                    let message = format!("experience {id:?} has no engram at {site} that could be erased");
-                    return Err(Error::input(message, "erase only what was written").into());
-                }
-            }
-            for entry in &change.entries {
-                tables.put(entry)?;
-            }
-            for engram in &change.write {
-                tables.append(engram)?;
-            }
-            tables.check(change)
-        })
+        self.write(|t| Tables::open(t)?.carry_out(change))
     }
 
     /// Forgets experiences: their engrams are erased, their text is emptied; id, time and tags stay. All of them or, where one
     /// id is unknown, none. The bytes of the text are gone from the file after `compact`. An id that was derived stays, and
-    /// whoever guesses the whole text can recognise it by that.
-    pub fn forget(&self, ids: &[&str]) -> Result<Vec<Left>> {
+    /// whoever guesses the whole text can recognise it by that. `also` is carried out afterwards, in the same transaction: what
+    /// becomes of other experiences, such as one that a forgotten one had superseded. The forgotten are not its to change.
+    pub fn forget(&self, ids: &[&str], also: &Change) -> Result<Vec<Left>> {
+        check(also, &self.meta)?;
+        if let Some(entry) = also.entries.iter().find(|entry| ids.contains(&entry.experience.id.as_str())) {
+            let message = format!("experience {:?} is to be forgotten and to be changed at once", entry.experience.id);
+            return Err(Error::input(message, "change only what stays"));
+        }
         self.write(|t| {
             let mut tables = Tables::open(t)?;
             let mut left = Vec::new();
@@ -55,8 +46,9 @@ impl Store {
                 let Some(entry) = tables.entry(id)? else { return Err(self.unknown(id, &tables.ids)?.into()) };
                 let engrams = tables.erase(id, None)?.iter().map(Site::to_string).collect();
                 left.push(Left { id: id.to_string(), was: entry.stage.clone(), engrams });
-                tables.put(&entry.forgotten())?;
+                tables.put(&entry.forgotten(), false)?;
             }
+            tables.carry_out(also)?;
             Ok(left)
         })
     }
@@ -85,6 +77,10 @@ fn check(change: &Change, meta: &Meta) -> Result<()> {
             return wrong("it cannot supersede itself", "name the experience that takes its place");
         }
     }
+    if let Some(id) = change.anew.iter().find(|id| !ids.contains(id)) {
+        let message = format!("experience {id:?} is to arrive anew and has no entry in the change");
+        return Err(Error::input(message, "put its entry into the same change"));
+    }
     for engram in &change.write {
         if let Some(why) = meta.misfit(engram) {
             let message = format!("an engram of experience {:?} does not fit: {why}", engram.experience);
@@ -96,6 +92,7 @@ fn check(change: &Change, meta: &Meta) -> Result<()> {
 
 /// The tables of a transaction that changes them.
 struct Tables<'t> {
+    about: Table<'t, &'static str, &'static [u8]>,
     entries: Table<'t, u64, &'static [u8]>,
     ids: Table<'t, &'static str, u64>,
     engrams: Table<'t, u64, &'static [u8]>,
@@ -105,11 +102,31 @@ struct Tables<'t> {
 impl<'t> Tables<'t> {
     fn open(t: &'t WriteTransaction) -> Result<Tables<'t>, Trouble> {
         Ok(Tables {
+            about: t.open_table(ABOUT)?,
             entries: t.open_table(ENTRIES)?,
             ids: t.open_table(IDS)?,
             engrams: t.open_table(ENGRAMS)?,
             places: t.open_table(PLACES)?,
         })
+    }
+
+    fn carry_out(&mut self, change: &Change) -> Result<(), Trouble> {
+        for (id, site) in &change.erase {
+            if self.erase(id, Some(*site))?.is_empty() {
+                let message = format!("experience {id:?} has no engram at {site} that could be erased");
+                return Err(Error::input(message, "erase only what was written").into());
+            }
+        }
+        for entry in &change.entries {
+            self.put(entry, change.anew.contains(&entry.experience.id))?;
+        }
+        for engram in &change.write {
+            self.append(engram)?;
+        }
+        if let Some(plan) = &change.plan {
+            self.about.insert("plan", record::json(plan).map_err(Trouble::Damage)?.as_slice())?;
+        }
+        self.check(change)
     }
 
     fn entry(&self, id: &str) -> Result<Option<Entry>, Trouble> {
@@ -118,14 +135,17 @@ impl<'t> Tables<'t> {
         row.map(|row| entry(row.value())).ok_or_else(|| Trouble::Damage(format!("the entry of {id:?} is not there")))?.map(Some)
     }
 
-    /// Inserts an entry, or puts it in the place of the one with its id.
-    fn put(&mut self, entry: &Entry) -> Result<(), Trouble> {
+    /// Inserts an entry, or puts it in the place of the one with its id; of one that arrives anew the old place is emptied.
+    fn put(&mut self, entry: &Entry, anew: bool) -> Result<(), Trouble> {
         let id = entry.experience.id.as_str();
         let known = self.ids.get(id)?.map(|arrived| arrived.value());
-        let arrived = match known {
+        let arrived = match known.filter(|_| !anew) {
             Some(arrived) => arrived,
             None => self.entries.last()?.map_or(0, |(last, _)| last.value() + 1),
         };
+        if let Some(before) = known.filter(|before| *before != arrived) {
+            self.entries.remove(before)?;
+        }
         let bytes = record::json(&Entry { arrived, ..entry.clone() }).map_err(Trouble::Damage)?;
         self.entries.insert(arrived, bytes.as_slice())?;
         self.ids.insert(id, arrived)?;
@@ -160,9 +180,9 @@ impl<'t> Tables<'t> {
                 let message = format!("an engram belongs to the experience {id:?}, which is not in the memory");
                 return Err(Error::input(message, "put its entry into the same change").into());
             };
-            if !entry.stage.is_written() && !places(&self.places, id)?.is_empty() {
+            if !entry.stage.may_have_engrams() && !places(&self.places, id)?.is_empty() {
                 let message = format!("experience {id:?} is {} and has engrams", entry.stage.name());
-                return Err(Error::input(message, "erase them in the same change, or make it awake or asleep").into());
+                return Err(Error::input(message, "erase them in the same change, or make it awake, asleep or superseded").into());
             }
             if let Stage::Superseded { by } = &entry.stage
                 && self.ids.get(by.as_str())?.is_none()

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use trouble::{Trouble, close, guarded};
 
 /// Version of the folders that this program writes, and the last that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
@@ -62,6 +62,9 @@ pub struct Meta {
     pub feed_forward: usize,
     /// When the folder was made, RFC 3339; `experience::now` tells the present.
     pub created: String,
+    /// Whose experiences it holds; None until the first that names a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The learning program's own.
     pub settings: serde_json::Value,
 }
@@ -97,14 +100,16 @@ impl Meta {
         if outputs == 0 || wanted_outputs.is_some_and(|n| n != outputs) {
             return Some(format!("{site}: the value has {outputs} numbers{}", instead(wanted_outputs)));
         }
-        if !engram.trace.is_empty() && engram.trace.len() != inputs {
-            return Some(format!("{site}: the trace has {} numbers{}", engram.trace.len(), instead(Some(inputs))));
+        for (name, numbers) in [("trace", &engram.trace), ("factor", &engram.factor)] {
+            if numbers.len() != inputs {
+                return Some(format!("{site}: the {name} has {} numbers{}", numbers.len(), instead(Some(inputs))));
+            }
         }
-        if !engram.guards.len().is_multiple_of(inputs) {
-            return Some(format!("{site}: {} numbers in guards are no multiple of {inputs}", engram.guards.len()));
+        let mut all = [&engram.key, &engram.trace, &engram.factor, &engram.value].into_iter().flatten();
+        if !engram.ridge.is_finite() || all.any(|x| !x.is_finite()) {
+            return Some(format!("{site}: it holds numbers that are not finite"));
         }
-        let mut all = [&engram.key, &engram.trace, &engram.value, &engram.guards].into_iter().flatten();
-        all.any(|x| !x.is_finite()).then(|| format!("{site}: it holds numbers that are not finite"))
+        (engram.ridge <= 0.0).then(|| format!("{site}: its ridge is {}, not above 0", engram.ridge))
     }
 }
 
@@ -141,10 +146,26 @@ impl Store {
 
     /// Replaces the settings.
     pub fn set_settings(&mut self, settings: serde_json::Value) -> Result<()> {
-        let meta = Meta { settings, ..self.meta.clone() };
+        self.set_meta(Meta { settings, ..self.meta.clone() })
+    }
+
+    /// Says whose experiences the memory holds.
+    pub fn set_user(&mut self, user: Option<String>) -> Result<()> {
+        self.set_meta(Meta { user, ..self.meta.clone() })
+    }
+
+    fn set_meta(&mut self, meta: Meta) -> Result<()> {
         self.write(|t| put_meta(t, &meta))?;
         self.meta = meta;
         Ok(())
+    }
+
+    /// What the learning program means to do next, as its last change with a plan said; None where none did.
+    pub fn plan(&self) -> Result<Option<serde_json::Value>> {
+        self.read(|t| match t.open_table(ABOUT)?.get("plan")? {
+            Some(plan) => record::from_json(plan.value()).map(Some).map_err(|e| Trouble::Damage(format!("the plan: {e}"))),
+            None => Ok(None),
+        })
     }
 
     /// All entries in the order in which their experiences arrived.

@@ -23,6 +23,7 @@ fn meta() -> Meta {
         width: 8,
         feed_forward: 24,
         created: "2026-03-09T17:05:00Z".into(),
+        user: None,
         settings: serde_json::json!({ "rank": 4 }),
     }
 }
@@ -45,12 +46,12 @@ fn awake(id: &str) -> Entry {
 fn trail(id: &str, site: Site, seed: f32) -> Engram {
     let (inputs, outputs) = if site.linear == Linear::Down { (24, 8) } else { (8, 24) };
     let numbers = |n: usize, shift: f32| (0..n).map(|i| (seed + shift + i as f32).sin()).collect::<Vec<f32>>();
-    let (key, trace, value) = (numbers(inputs, 0.0), numbers(inputs, 0.1), numbers(outputs, 0.2));
-    Engram { experience: id.into(), site, key, trace, value, adds: seed > 1.0, guards: numbers(2 * inputs, 0.3) }
+    let (key, trace, factor, value) = (numbers(inputs, 0.0), numbers(inputs, 0.1), numbers(inputs, 0.3), numbers(outputs, 0.2));
+    Engram { experience: id.into(), site, place: seed.to_bits().into(), key, trace, factor, value, ridge: 0.1 * seed }
 }
 
 fn learned(id: &str) -> Change {
-    Change { entries: vec![awake(id)], write: vec![trail(id, DOWN, 1.0), trail(id, UP, 2.0)], erase: vec![] }
+    Change { entries: vec![awake(id)], write: vec![trail(id, DOWN, 1.0), trail(id, UP, 2.0)], ..Change::default() }
 }
 
 fn made() -> (tempfile::TempDir, Store) {
@@ -159,7 +160,7 @@ fn history(store: &Store, mut told: impl FnMut(usize)) -> Vec<Everything> {
         &|| store.commit(&learned("b")),
         &|| store.commit(&replaced),
         &|| store.commit(&superseding),
-        &|| store.forget(&["a"]).map(|_| ()),
+        &|| store.forget(&["a"], &Change::default()).map(|_| ()),
         &|| store.commit(&learned("d")),
     ];
     for (done, step) in steps.iter().enumerate() {
@@ -236,7 +237,7 @@ fn a_forgotten_experience_keeps_id_time_and_tags_alone() {
     let mut change = learned("a");
     change.entries[0].note = Some("a note".into());
     store.commit(&change).unwrap();
-    let left = store.forget(&["a"]).unwrap();
+    let left = store.forget(&["a"], &Change::default()).unwrap();
     assert_eq!(left, [Left { id: "a".into(), was: Stage::Awake, engrams: vec![UP.to_string(), DOWN.to_string()] }]);
     let entry = store.find("a").unwrap();
     let kept = serde_json::to_string(&entry).unwrap();
@@ -246,8 +247,8 @@ fn a_forgotten_experience_keeps_id_time_and_tags_alone() {
         assert!(!kept.contains(gone), "{gone} in {kept}");
     }
     assert!(store.engrams().unwrap().is_empty());
-    assert_eq!(store.forget(&["a"]).unwrap()[0].was, Stage::Forgotten);
-    let error = store.forget(&["aa"]).unwrap_err();
+    assert_eq!(store.forget(&["a"], &Change::default()).unwrap()[0].was, Stage::Forgotten);
+    let error = store.forget(&["aa"], &Change::default()).unwrap_err();
     assert!(error.to_string().contains("has no experience \"aa\"") && error.remedy().unwrap().contains("did you mean \"a\"?"));
 }
 
@@ -263,7 +264,7 @@ fn a_change_that_breaks_a_rule_changes_nothing() {
         spoil(&mut change);
         change
     };
-    let cases: [(fn(&mut Change), &str); 17] = [
+    let cases: [(fn(&mut Change), &str); 20] = [
         (|c| c.erase.push(("a".into(), Site::HEAD)), "has no engram at lm_head"),
         (|c| c.erase.push(("x".into(), DOWN)), "\"x\" has no engram"),
         (|c| c.entries.push(awake("b")), "in one change twice"),
@@ -285,7 +286,10 @@ fn a_change_that_breaks_a_rule_changes_nothing() {
         (|c| c.write[0].key.truncate(23), "the key has 23 numbers instead of 24"),
         (|c| c.write[1].value.push(0.0), "the value has 25 numbers instead of 24"),
         (|c| c.write[0].trace.truncate(5), "the trace has 5 numbers instead of 24"),
-        (|c| c.write[0].guards.truncate(25), "no multiple of 24"),
+        (|c| c.write[0].factor.clear(), "the factor has 0 numbers instead of 24"),
+        (|c| c.write[0].ridge = 0.0, "its ridge is 0, not above 0"),
+        (|c| c.write[0].ridge = f32::NAN, "not finite"),
+        (|c| c.anew.push("a".into()), "\"a\" is to arrive anew and has no entry"),
         (|c| c.write[1].value[3] = f32::NAN, "not finite"),
     ];
     for (spoil, message) in cases {
@@ -298,9 +302,76 @@ fn a_change_that_breaks_a_rule_changes_nothing() {
     assert!(store.put_statistics(DOWN, "moment", &[f32::NAN]).unwrap_err().to_string().contains("not finite"));
     let outside = Site { layer: 2, linear: Linear::Down };
     assert!(store.put_statistics(outside, "moment", &[1.0]).unwrap_err().to_string().contains("2 layers"));
-    assert!(store.forget(&["a", "b"]).is_err());
+    assert!(store.forget(&["a", "b"], &Change::default()).is_err());
     assert_eq!(everything(&store).unwrap(), before);
     store.commit(&with(|_| {})).unwrap();
+}
+
+#[test]
+fn what_arrives_anew_goes_to_the_end_of_the_order() {
+    let (folder, store) = made();
+    for id in ["a", "b", "c"] {
+        store.commit(&learned(id)).unwrap();
+    }
+    let order = |store: &Store| {
+        let ids = store.entries().unwrap().into_iter().map(|e| (e.experience.id, e.arrived));
+        ids.collect::<Vec<_>>()
+    };
+    let again = |id: &str, erase| Change { entries: vec![awake(id)], anew: vec![id.into()], erase, ..Change::default() };
+    store.commit(&again("a", vec![("a".into(), UP)])).unwrap();
+    assert_eq!(order(&store), [("b".to_string(), 1), ("c".into(), 2), ("a".into(), 3)]);
+    assert_eq!(store.sites("a").unwrap(), [DOWN], "only what erase names");
+    // The last one, and one that the memory does not know yet.
+    store.commit(&again("a", vec![])).unwrap();
+    store.commit(&again("d", vec![])).unwrap();
+    let ends = [("b".to_string(), 1), ("c".into(), 2), ("a".into(), 4), ("d".into(), 5)];
+    assert_eq!(order(&store), ends);
+    assert_eq!(store.find("a").unwrap().arrived, 4);
+    drop(store);
+    assert_eq!(verify(folder.path()).unwrap().damage, Vec::<String>::new());
+    assert_eq!(order(&Store::open(folder.path()).unwrap()), ends);
+}
+
+#[test]
+fn a_plan_is_kept_until_the_next() {
+    let (folder, mut store) = made();
+    assert_eq!(store.plan().unwrap(), None);
+    let plan = |plan| Change { plan: Some(plan), ..Change::default() };
+    store.commit(&plan(serde_json::json!({ "next": ["a", 0.1, null] }))).unwrap();
+    store.commit(&learned("a")).unwrap();
+    assert_eq!(store.plan().unwrap(), Some(serde_json::json!({ "next": ["a", 0.1, null] })));
+    store.commit(&plan(serde_json::Value::Null)).unwrap();
+    store.compact().unwrap();
+    drop(store);
+    assert_eq!(Store::open(folder.path()).unwrap().plan().unwrap(), Some(serde_json::Value::Null));
+}
+
+#[test]
+fn forgetting_tells_in_the_same_transaction_what_becomes_of_the_others() {
+    let (_folder, store) = made();
+    store.commit(&learned("a")).unwrap();
+    let mut superseding = learned("b");
+    superseding.entries.push(Entry { stage: Stage::Superseded { by: "b".into() }, ..awake("a") });
+    store.commit(&superseding).unwrap();
+    assert_eq!(store.sites("a").unwrap(), [UP, DOWN], "a superseded experience keeps what it left");
+    let before = everything(&store).unwrap();
+    let also = |entries: Vec<Entry>| Change { entries, plan: Some(serde_json::json!("then")), ..Change::default() };
+    let refusals = [
+        (also(vec![awake("b")]), "to be forgotten and to be changed at once"),
+        (also(vec![Entry { stage: Stage::Superseded { by: "x".into() }, ..awake("a") }]), "\"x\", which is not in the memory"),
+        (Change { write: vec![trail("b", DOWN, 3.0)], ..Change::default() }, "is forgotten and has engrams"),
+        (Change { erase: vec![("b".into(), DOWN)], ..Change::default() }, "no engram at layers.1.down_proj"),
+    ];
+    for (change, message) in refusals {
+        let error = store.forget(&["b"], &change).unwrap_err();
+        assert!(error.to_string().contains(message), "{message}: {error}");
+        assert_eq!((everything(&store).unwrap(), store.plan().unwrap()), (before.clone(), None));
+    }
+    let left = store.forget(&["b"], &also(vec![awake("a")])).unwrap();
+    assert_eq!(left[0].engrams, [UP.to_string(), DOWN.to_string()]);
+    assert_eq!((store.find("a").unwrap().stage, store.find("b").unwrap().stage), (Stage::Awake, Stage::Forgotten));
+    assert_eq!(store.engrams().unwrap(), [trail("a", DOWN, 1.0), trail("a", UP, 2.0)]);
+    assert_eq!(store.plan().unwrap(), Some(serde_json::json!("then")));
 }
 
 #[test]
@@ -338,7 +409,7 @@ fn a_folder_of_a_later_version_and_of_another_model_are_refused() {
     store.write(|t| put_meta(t, &Meta { version: VERSION + 1, ..meta() })).unwrap();
     drop(store);
     for error in [Store::open(folder.path()).err().unwrap(), verify(folder.path()).unwrap_err()] {
-        assert!(error.to_string().contains("has version 2; this program reads up to 1"), "{error}");
+        assert!(error.to_string().contains("has version 3; this program reads up to 2"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 }
@@ -378,7 +449,7 @@ fn damaged_bytes_are_found_and_never_upset_anything() {
         found += usize::from(told);
         std::fs::write(&path, &damaged).unwrap();
         if let Ok(mut store) = Store::open(folder.path()) {
-            let _ = (store.commit(&learned("y")), store.forget(&["c"]), store.compact());
+            let _ = (store.commit(&learned("y")), store.forget(&["c"], &Change::default()), store.compact());
         }
     }
     assert!(found > tries / 5, "damage found in {found} of {tries}");

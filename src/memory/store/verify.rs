@@ -143,7 +143,7 @@ fn look_at_engrams(
         }
         match stages.get(id) {
             None => report.damage.push(format!("engram {order} belongs to experience {id:?}, which has no entry")),
-            Some(stage) if !stage.is_written() => {
+            Some(stage) if !stage.may_have_engrams() => {
                 report.damage.push(format!("engram {order} belongs to experience {id:?}, which is {}", stage.name()));
             }
             Some(_) => {}
