@@ -12,6 +12,7 @@ use crate::learning::posterior::{self, Gaussian, Posterior, Rule};
 use crate::learning::projection::{self, Basis, Projection};
 use crate::learning::{Layer, Protection};
 use crate::memory::experience::{self, Experience};
+use crate::memory::exchange::Exchange;
 use crate::memory::learner::Learner;
 use crate::memory::protect::{Statistics, built_in_prompts};
 use crate::memory::settings::Settings;
@@ -211,18 +212,19 @@ impl Learning {
             Learning::Wake | Learning::WakeWrite => {
                 unit("ms per experience");
                 let source = Source::open("stories260k")?;
-                let host = source.load()?;
+                let host = std::sync::Arc::new(source.load()?);
                 let settings = Settings::new(&source.config);
                 let statistics =
                     Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
-                let mut learner = Learner::new(&host, &settings, &statistics)?;
+                let mut learner = Learner::new(host.clone(), &settings, &statistics.texts)?;
+                learner.study(statistics)?;
                 let animals = ["dog", "cat", "bird", "fish", "bear", "frog", "duck", "lion", "mouse", "rabbit", "fox", "cow"];
                 let mut times = Vec::new();
                 for animal in animals.iter().cycle().take(runs.max(5).min(animals.len())) {
                     let prompt = format!("The name of the {animal} was");
                     let fact = Experience::new(animal, &prompt, "Max", experience::Outcome::Success);
                     let begin = Instant::now();
-                    let lesson = learner.wake(&fact)?;
+                    let lesson = learner.learn(animal, &Exchange::of(&host, &fact)?, 1.0)?;
                     let whole = begin.elapsed().as_secs_f64();
                     if !lesson.engrams.is_empty() {
                         times.push(1e3 * if self == Learning::Wake { whole } else { lesson.write_s });

@@ -65,7 +65,8 @@ impl Cache {
     }
 
     fn shared_len(&self) -> usize {
-        self.shared.iter().map(|s| s.keys[0].len() / self.row).sum()
+        // The last layer holds something in every segment, see `above`.
+        self.shared.iter().map(|s| s.keys.last().map_or(0, Vec::len) / self.row).sum()
     }
 
     /// Positions that every layer holds.
@@ -101,6 +102,22 @@ impl Cache {
             values.truncate((len - shared) * self.row);
         }
         Ok(())
+    }
+
+    /// The same positions for the layers from `layer` on alone, to be resumed there and nowhere below; clones share the first `frozen`.
+    pub fn above(&self, layer: usize, frozen: usize) -> Cache {
+        let layers = self.tail.keys.len();
+        let cut = |of: fn(&Segment) -> &Vec<Vec<f32>>, from: usize, to: usize| -> Vec<Vec<f32>> {
+            let rows = |l: usize| {
+                let pieces = self.rows(l, of, to).into_iter().flat_map(|(_, rows)| rows);
+                pieces.skip(from * self.row).copied().collect()
+            };
+            (0..layers).map(|l| if l < layer { Vec::new() } else { rows(l) }).collect()
+        };
+        let all = self.len_at(layers - 1);
+        let frozen = frozen.min(all);
+        let segment = |from: usize, to: usize| Segment { keys: cut(|s| &s.keys, from, to), values: cut(|s| &s.values, from, to) };
+        Cache { shared: vec![Arc::new(segment(0, frozen))], tail: segment(frozen, all), row: self.row }
     }
 
     /// Keys and values of a layer's first `seen` positions, each seen x (kv_heads * head_dim).

@@ -84,12 +84,12 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
     refuse_cases(&all, &prompts)?;
     let source = Source::open(&a.model)?;
     let settings = Settings::new(&source.config).with(&a.set, &source.config)?;
-    let host = source.load()?;
+    let host = std::sync::Arc::new(source.load()?);
     let stop = stopper()?;
     let bar = Bar::new(a.json);
     let statistics = statistics(&source, &host, &settings, &prompts, &bar, &stop)?;
     let mut report = Report::new(&source, &settings, &a.data, prompts.len())?;
-    let bench = Bench { host: &host, settings, statistics: &statistics, stop: &stop };
+    let bench = Bench { host, settings, statistics: &statistics, stop: &stop };
     let say = |line: String| {
         if !a.json {
             bar.line(&line)
@@ -164,8 +164,10 @@ fn print(report: &Report) {
     let table = report.table();
     if !table.is_empty() {
         out!(
-            "{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8} {:>8}  rank",
+            "{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8} {:>8}  rank",
             "",
+            "W",
+            "WP",
             "ES",
             "EA",
             "PS",
@@ -182,11 +184,16 @@ fn print(report: &Report) {
         let of = |get: fn(&sharpwave::eval::Scores) -> f64| Spread::of(rows.iter().map(|r| get(&r.scores)));
         let seconds = Spread::of(rows.iter().map(|r| r.seconds)).mean;
         let write = Spread::of(rows.iter().map(|r| r.write_ms)).mean;
-        let refused: usize = rows.iter().map(|r| r.refused).sum();
-        let refused = if refused > 0 { format!(", {refused} refused") } else { String::new() };
+        let sum = |get: fn(&sharpwave::eval::run::Row) -> usize, what: &str| match rows.iter().map(|r| get(r)).sum::<usize>() {
+            0 => String::new(),
+            n => format!(", {n} {what}"),
+        };
+        let notes = sum(|r| r.refused, "refused") + &sum(|r| r.moved, "moved") + &sum(|r| r.left_out, "left out");
         out!(
-            "{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8.3} {:>8.2}  {}{refused}",
+            "{:16} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>12} {:>11} {:>8.3} {:>8.2}  {}{notes}",
             method,
+            of(|s| s.w).text(1),
+            of(|s| s.wp).text(1),
             of(|s| s.es).text(1),
             of(|s| s.ea).text(1),
             of(|s| s.ps).text(1),
@@ -203,21 +210,29 @@ fn print(report: &Report) {
     for s in &report.sequences {
         let (a, f) = (&s.all, &s.first);
         out!(
-            "sequence of {}, seed {}: all ES {:.1} EA {:.1} PS {:.1} NS {:.1} (unedited {:.1}) KL {:.3}; first 50 ES {:.1} EA {:.1}; {} refused, {} of {} directions taken, {:.3} s a fact",
+            "sequence of {}, seed {}: all W {:.1} ES {:.1} EA {:.1} PS {:.1} NS {:.1} (unedited {:.1}) KL {:.3}; first 50 W {:.1} ES {:.1} EA {:.1}; {} refused, {:.3} s a fact; one adapter holds {}: W {:.1} EA {:.1} NS {:.1}, {} of {} directions, perplexity {:+.1} %, {:.0} % of untaught prompts go on as before",
             s.facts,
             s.seed,
+            a.w,
             a.es,
             a.ea,
             a.ps,
             a.ns,
             s.unedited_ns,
             a.kl,
+            f.w,
             f.es,
             f.ea,
             s.refused,
+            s.seconds,
+            s.included,
+            s.one.w,
+            s.one.ea,
+            s.one.ns,
             s.taken.0,
             s.taken.1,
-            s.seconds
+            s.text.rise(),
+            s.text.continued
         );
     }
     for f in &report.forgets {

@@ -1,13 +1,12 @@
 //! `sharpwave export`: what a memory holds, as an adapter for another program.
 
 use super::adapter::{Target, written};
-use super::learn::model_of;
+use super::learn::open;
 use clap::Args;
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base, Fact, Options};
 use sharpwave::memory::Engram;
-use sharpwave::memory::keeper::Keeper;
-use sharpwave::memory::store::Store;
+use sharpwave::memory::exchange::Exchange;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,32 +27,28 @@ pub struct ExportArguments {
 
 pub fn export(a: &ExportArguments) -> Result<ExitCode> {
     let options = a.target.options()?;
-    let store = Store::open(&a.memory)?;
-    let source = model_of(&store, a.model.as_deref())?;
-    let host = source.load()?;
-    let empty = || Error::input("this memory is empty: there is nothing to export", "learn something first");
-    let keeper = Keeper::new(store, &host, |_| Err(empty()))?;
-    let engrams: Vec<&Engram> = keeper.learner.late.engrams().iter().chain(keeper.learner.early.engrams()).collect();
+    let (source, mut memory) = open(&a.memory, a.model.as_deref())?;
+    let (adapter, left_out) = memory.adapter()?;
+    let engrams: Vec<&Engram> = memory.learner().whole_engrams().into_iter().filter(|e| e.value.iter().any(|v| *v != 0.0)).collect();
     if engrams.is_empty() {
-        return Err(empty());
+        let empty = "this memory is empty: there is nothing to export";
+        return Err(Error::input(empty, "learn something first"));
     }
     let facts: Vec<Fact> = engrams.iter().map(|e| Fact { name: &e.experience, site: e.site, key: &e.key }).collect();
-    let prompts: Vec<Vec<u32>> = keeper
-        .store
-        .entries()?
-        .iter()
-        .filter(|e| e.stage.is_written())
-        .take(4)
-        .map(|e| host.begin(&e.experience.prompt))
-        .collect::<Result<_>>()?;
+    let host = memory.learner().host.clone();
+    let taught = memory.entries().iter().filter(|e| e.stage.is_written()).take(4);
+    let prompts: Vec<Vec<u32>> = taught.map(|e| Ok(Exchange::of(&host, &e.experience)?.prompt)).collect::<Result<_>>()?;
     let options = Options { lossy: a.lossy, prompts, ..options };
     let base = Base::of(&source)?;
-    let report = export::export(&keeper.learner.adapter()?, &facts, &host.decoder, &base, &options, &a.target.out)?;
+    let report = export::export(&adapter, &facts, &host.decoder, &base, &options, &a.target.out)?;
     if a.target.json {
         super::json(&report)?
     } else {
         written(&report);
         out!("  facts         {} of {} kept", facts.len() - report.lost.len(), facts.len());
+        if !left_out.is_empty() {
+            out!("  left out      {}, which would damage other texts in one adapter", left_out.join(", "));
+        }
         for lost in &report.lost {
             out!("  lost          `{}` at {}: off by {:.0} %", lost.name, lost.site, 100.0 * lost.error);
         }

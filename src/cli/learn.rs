@@ -2,11 +2,13 @@
 
 use super::progress::Bar;
 use clap::Args;
+use serde::Serialize;
+use serde_json::json;
 use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
+use sharpwave::memory::Memory;
 use sharpwave::memory::entry::{Entry, Stage};
-use sharpwave::memory::experience::{Experience, Outcome, now};
-use sharpwave::memory::keeper::{self, Keeper, Learned};
+use sharpwave::memory::facade::Observed;
 use sharpwave::memory::lines::Lines;
 use sharpwave::memory::protect::{self, Prompt, Statistics};
 use sharpwave::memory::settings::Settings;
@@ -39,6 +41,9 @@ pub struct LearnArguments {
     /// A setting of a new memory, such as coding=exact or wake_layer=20; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Print a JSON object an experience, and one with the sums
+    #[arg(long)]
+    json: bool,
     /// No progress bar
     #[arg(long, short)]
     quiet: bool,
@@ -151,101 +156,151 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
     }
     let settings = Settings::new(&source.config).with(&a.set, &source.config)?;
     let prompts = protected(a.protect.as_ref())?;
-    let host = source.load()?;
-    let store = Store::open_or_create(&a.memory, &keeper::meta(&source, &settings)?)?;
-    let mut keeper = Keeper::new(store, &host, |settings| statistics(&source, &host, settings, &prompts, &bar, &stop))?;
-    let (mut yes, mut before, mut refused, mut bad) = (0, 0, 0, 0);
+    let host = Arc::new(source.load()?);
+    let mut memory = Memory::open_or_create(&a.memory, &source, host.clone(), &settings)?;
+    memory.prepare(|settings| statistics(&source, &host, settings, &prompts, &bar, &stop))?;
+    let mut sums = Sums::default();
     let started = Instant::now();
     for (number, line) in lines {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        match line {
-            Ok(experience) => match keeper.learn(&experience)? {
-                Learned::Yes(entry) => {
-                    yes += 1;
-                    bar.phase(&format!("{yes} learned"), 0.0);
-                    if let Some(note) = &entry.note {
-                        bar.line(&format!("{}: {note}", entry.experience.id));
-                    }
+        let observed = line.and_then(|experience| memory.observe(&experience));
+        match observed {
+            Ok(observed) => {
+                sums.count(&observed);
+                bar.phase(&format!("{} learned", sums.learned), 0.0);
+                if a.json {
+                    out!("{}", serde_json::to_string(&told(number, &observed)).unwrap_or_default());
+                } else if let Some(line) = said(&observed) {
+                    bar.line(&line);
                 }
-                Learned::Before(_) => before += 1,
-                Learned::Refused(entry) => {
-                    refused += 1;
-                    if let Stage::Refused { reason } = &entry.stage {
-                        bar.line(&format!("{} was not learned: {reason}", entry.experience.id));
-                    }
-                }
-            },
-            Err(error) => {
-                bad += 1;
-                bar.line(&format!("line {number} is left out"));
-                super::show(&error);
             }
+            Err(error @ Error::Input(_)) => {
+                sums.bad += 1;
+                if a.json {
+                    out!("{}", json!({ "line": number, "status": "bad line", "reason": error.to_string(), "remedy": error.remedy() }));
+                } else {
+                    bar.line(&format!("line {number} is left out"));
+                    super::show(&error);
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
     bar.clear();
-    let each =
-        if yes > 0 { format!(", {:.0} ms each", started.elapsed().as_secs_f64() * 1e3 / f64::from(yes)) } else { String::new() };
-    out!("{yes} learned{each}; {before} known before, {refused} refused, {bad} bad lines");
-    let (taken, all) = keeper.learner.late.load();
-    note!("{taken} of {all} directions of layer {} are taken", keeper.learner.late.site.layer);
-    Ok(if stop.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let seconds = started.elapsed().as_secs_f64();
+    let capacity = memory.capacity()?;
+    let stopped = stop.load(Ordering::Relaxed);
+    if a.json {
+        out!("{}", json!({ "sums": sums, "capacity": capacity, "seconds": seconds, "stopped": stopped }));
+    } else {
+        let Sums { learned, before, refused, bad } = sums;
+        let each = if learned > 0 { format!(", {:.0} ms each", seconds * 1e3 / learned as f64) } else { String::new() };
+        out!("{learned} learned{each}; {before} known before, {refused} refused, {bad} bad lines");
+        note!(
+            "{} experiences stand, {} of them fit together in one adapter, which takes {} of {} directions",
+            capacity.standing,
+            capacity.included,
+            capacity.taken,
+            capacity.most
+        );
+    }
+    Ok(if stopped { ExitCode::from(130) } else { sums.code() })
+}
+
+/// What came of a file.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Sums {
+    learned: usize,
+    before: usize,
+    refused: usize,
+    bad: usize,
+}
+
+impl Sums {
+    fn count(&mut self, observed: &Observed) {
+        match observed {
+            Observed::Learned(_) => self.learned += 1,
+            Observed::Before(_) => self.before += 1,
+            Observed::Refused(_) => self.refused += 1,
+        }
+    }
+
+    /// 0: all are in effect; 3: some are; 4: none is.
+    fn code(self) -> ExitCode {
+        match (self.learned + self.before, self.refused + self.bad) {
+            (_, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(4),
+            _ => ExitCode::from(3),
+        }
+    }
+}
+
+/// One experience, for programs.
+fn told(line: usize, observed: &Observed) -> serde_json::Value {
+    let (status, entry) = match observed {
+        Observed::Learned(entry) => ("learned", entry),
+        Observed::Before(entry) => ("known before", entry),
+        Observed::Refused(entry) => ("refused", entry),
+    };
+    let reason = if let Stage::Refused { reason } = &entry.stage { Some(reason) } else { None };
+    json!({ "line": line, "id": entry.experience.id, "status": status, "stage": entry.stage.name(), "reason": reason, "note": entry.note })
+}
+
+/// The same for people, where there is something to say.
+fn said(observed: &Observed) -> Option<String> {
+    let entry = observed.entry();
+    let id = &entry.experience.id;
+    match (observed, &entry.stage) {
+        (Observed::Before(_), _) => None,
+        (_, Stage::Refused { reason }) => Some(format!("{id} was not learned: {reason}")),
+        (_, Stage::Superseded { by }) => Some(format!("{id} is kept as history: `{by}` is newer")),
+        _ => entry.note.as_ref().map(|note| format!("{id}: {note}")),
+    }
+}
+
+/// The memory in a folder, with its model.
+pub fn open(folder: &Path, model: Option<&str>) -> Result<(Source, Memory)> {
+    let store = Store::open(folder)?;
+    let source = model_of(&store, model)?;
+    let host = Arc::new(source.load()?);
+    let memory = Memory::new(store, host)?;
+    Ok((source, memory))
 }
 
 /// Another answer in the place of what an experience taught: a success at the same prompt.
 pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<Entry> {
-    let store = Store::open(memory)?;
-    let old = store.find(id)?.experience;
-    if old.prompt.is_empty() {
-        return Err(Error::input(format!("{id} was forgotten: its prompt is gone"), "learn a new experience instead"));
-    }
-    let fresh = |n: usize| if n == 0 { format!("{id}'") } else { format!("{id}'{n}") };
-    let id = match new_id {
-        Some(id) => id.to_string(),
-        None => {
-            let mut n = 0;
-            while store.entry(&fresh(n))?.is_some() {
-                n += 1;
-            }
-            fresh(n)
-        }
-    };
-    let supersedes = Some(old.id.clone());
-    let new = Experience { id, answer: answer.into(), outcome: Outcome::Success, time: Some(now()), supersedes, ..old };
-    if let Some(flaw) = new.flaw() {
-        return Err(flaw.of(&new.id));
-    }
-    let source = model_of(&store, model)?;
-    let host = source.load()?;
-    let empty = || Error::input("this memory is empty", "learn something first");
-    match Keeper::new(store, &host, |_| Err(empty()))?.learn(&new)? {
-        Learned::Yes(entry) => Ok(entry),
-        Learned::Before(entry) => {
+    match open(memory, model)?.1.supersede(id, answer, new_id)? {
+        Observed::Learned(entry) => Ok(entry),
+        Observed::Before(entry) => {
             Err(Error::input(format!("there is an experience {} already", entry.experience.id), "give another --new-id"))
         }
-        Learned::Refused(entry) => Err(Error::input(
-            format!("{} was not learned: {}", entry.experience.id, entry.stage.name()),
-            "see `sharpwave memory show`; what it was to replace stays",
-        )),
+        Observed::Refused(entry) => {
+            let reason = if let Stage::Refused { reason } = &entry.stage { reason.as_str() } else { "" };
+            let message = format!("{} was not learned: {reason}", entry.experience.id);
+            Err(Error::input(message, "see `sharpwave memory show`; what it was to replace stays"))
+        }
     }
 }
 
 pub fn sleep(a: &SleepArguments) -> Result<ExitCode> {
     let until = a.budget.map(|budget| Instant::now() + budget);
     let stop = stopper()?;
-    let store = Store::open(&a.memory)?;
-    let source = model_of(&store, a.model.as_deref())?;
-    let host = source.load()?;
-    let empty = || Error::input("this memory is empty: there is nothing to replay", "learn something first");
-    let mut keeper = Keeper::new(store, &host, |_| Err(empty()))?;
     let bar = Bar::new(a.quiet);
-    let moved = keeper.sleep(until, &stop, &mut |slept, left| {
+    bar.phase("reading the memory and its model", 0.0);
+    let (_, mut memory) = open(&a.memory, a.model.as_deref())?;
+    let mut all = None;
+    bar.phase("dreaming", 0.0);
+    let moved = memory.sleep(until, &stop, &mut |slept, left| {
         let e = &slept.entry;
-        out!("{}: p {:.3} -> {:.3}, {}, {:.1} s", e.experience.id, slept.before, slept.after, e.stage.name(), slept.seconds);
-        bar.phase(&format!("{left} to replay"), 0.0);
+        let why = e.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
+        out!("{}: p {:.3}, {}{why}, {:.1} s", e.experience.id, slept.probability, e.stage.name(), slept.seconds);
+        let all = *all.get_or_insert(left.max(1) + 1);
+        bar.phase(&format!("{left} to replay"), 1.0 - left as f64 / all as f64);
     })?;
     bar.clear();
-    out!("{moved} moved from layer {} to layer {}", keeper.learner.late.site.layer, keeper.learner.early.site.layer);
-    Ok(ExitCode::SUCCESS)
+    let learner = memory.learner();
+    out!("{moved} moved from layer {} to layer {}", learner.late().layer, learner.early().layer);
+    Ok(if stop.load(Ordering::Relaxed) { ExitCode::from(130) } else { ExitCode::SUCCESS })
 }

@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Engram;
-use sharpwave::memory::entry::{Change, Entry, Stage};
+use sharpwave::memory::entry::{Entry, Stage};
 use sharpwave::memory::experience::Outcome;
+use sharpwave::memory::facade;
 use sharpwave::memory::store::{Left, Report, Store, verify};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -100,7 +101,7 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         }
         MemoryCommand::Forget { ids, memory } => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let left = Store::open(&memory.folder)?.forget(&ids, &Change::default())?;
+            let left = facade::forget(&Store::open(&memory.folder)?, &ids)?;
             if memory.json {
                 print_json(&left)?
             } else {

@@ -7,12 +7,14 @@ use sharpwave::bridge::sample::Sampler;
 use sharpwave::bridge::{Ending, Source, Summary};
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base};
-use sharpwave::memory::keeper::Keeper;
+use sharpwave::memory::Memory;
+use sharpwave::memory::exchange::Request;
 use sharpwave::memory::store::Store;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(Args)]
 pub struct ModelArguments {
@@ -44,6 +46,9 @@ struct GenerateArguments {
     /// Memory folder: the model with what it learned
     #[arg(long, value_name = "DIR")]
     memory: Option<PathBuf>,
+    /// Say which experiences of the memory the text asks for
+    #[arg(long)]
+    explain: bool,
     /// The text to continue
     prompt: String,
     /// Tokens to write at most
@@ -100,13 +105,19 @@ fn generate(arguments: &GenerateArguments) -> Result<()> {
         true => Adapter::default(),
         false => export::load(&arguments.adapter, &Base::of(&source)?)?,
     };
-    let host = source.load()?;
-    let empty = || Error::input("this memory is empty", "learn something first, or leave --memory out");
+    let host = Arc::new(source.load()?);
+    let request = Request::of_text(&host, &arguments.prompt)?;
     let learned = match store {
-        Some(store) => Keeper::new(store, &host, |_| Err(empty()))?.learner.adapter()?,
+        Some(store) => {
+            let composition = Memory::new(store, host.clone())?.adapter_for(&request)?;
+            if arguments.explain {
+                composition.parts.iter().for_each(|part| note!("{} ({:.0} % of its prompt)", part.id, 100.0 * part.coverage));
+            }
+            composition.adapter
+        }
         None => Adapter::default(),
     };
-    let prompt = host.begin(&arguments.prompt)?;
+    let prompt = request.tokens;
     let mut text = host.tokenizer.stream(&prompt);
     let mut failed = None;
     let ending =

@@ -24,10 +24,14 @@ pub struct Case {
 }
 
 impl Case {
+    /// Of its experience.
+    pub fn id(&self) -> String {
+        format!("case-{}", self.case_id)
+    }
+
     /// The case as something that happened.
     pub fn experience(&self, outcome: Outcome) -> Experience {
-        let id = format!("case-{}", self.case_id);
-        Experience { subject: Some(self.subject.clone()), ..Experience::new(&id, &self.prompt, &self.target_new, outcome) }
+        Experience { subject: Some(self.subject.clone()), ..Experience::new(&self.id(), &self.prompt, &self.target_new, outcome) }
     }
 }
 

@@ -1,60 +1,116 @@
-//! What a model answers to the questions of some cases, and how that is scored. First tokens count.
+//! What a model answers to the questions of some cases, and how that is scored: by first tokens, as published, and by whole answers.
 //!
 //! ES the new answer is likelier than the old one on the prompt; EA it is the likeliest of all; PS, PA the same on a paraphrase; NS a
 //! neighbour's old answer stays likelier than the new one; NK the neighbour's likeliest answer is unchanged; KL of the unedited
-//! model's answers to neighbours from the edited one's; S the harmonic mean of ES, PS and NS.
+//! model's answers to neighbours from the edited one's; S the harmonic mean of ES, PS and NS; W, WP: greedy decoding says the whole new
+//! answer and ends, on the prompt and on the paraphrase.
 
 use super::Case;
 use crate::bridge::decoder::Logits;
-use crate::bridge::hooks::Hooks;
+use crate::bridge::hooks::Adapter;
+use crate::bridge::sample::Sampler;
 use crate::bridge::{Host, joined};
 use crate::error::Result;
+use crate::memory::Memory;
+use crate::memory::exchange::{Exchange, Request};
+use crate::memory::experience::Outcome;
 use serde::Serialize;
 
 /// Prompts that are computed together.
 const TOGETHER: usize = 16;
+
+/// What a model answers with.
+#[derive(Clone, Copy)]
+pub enum With<'a> {
+    /// One adapter for whatever is asked; an empty one is the model as it was.
+    One(&'a Adapter),
+    /// The experiences that each question asks for.
+    Asked(&'a Memory),
+}
+
+impl With<'_> {
+    fn adapter(self, request: &Request) -> Result<Adapter> {
+        match self {
+            With::One(adapter) => Ok(adapter.clone()),
+            With::Asked(memory) => Ok(memory.adapter_for(request)?.adapter),
+        }
+    }
+}
 
 /// Log-probabilities (or logits) of the next token, for each case: on its prompt, the paraphrase, and the neighbour's prompt.
 #[derive(Clone, Debug)]
 pub struct Answers {
     /// 3 rows a case, each of the vocabulary.
     rows: Vec<Vec<f32>>,
+    /// Whether the whole answer comes, on the prompt and on the paraphrase, by case; empty where it was not asked for.
+    whole: Vec<[bool; 2]>,
 }
 
 impl Answers {
-    /// What the model answers through `hooks`. `told` puts the fact before each question.
-    pub fn of(host: &Host, hooks: impl Hooks, cases: &[Case], told: bool) -> Result<Answers> {
-        let mut answers = Answers::logits(host, hooks, cases, told)?;
+    /// What the model answers. `told` puts the fact before each question.
+    pub fn of(host: &Host, with: With, cases: &[Case], told: bool) -> Result<Answers> {
+        let mut answers = Answers::logits(host, with, cases, told)?;
         answers.rows.iter_mut().for_each(|row| log_softmax(row));
+        for case in cases {
+            let mut whole = [false; 2];
+            for (whole, prompt) in whole.iter_mut().zip([&case.prompt, &case.rephrase_prompt]) {
+                let request = Request::of_text(host, &format!("{}{prompt}", fact(case, told)))?;
+                *whole = says(host, &with.adapter(&request)?, &request, case, prompt)?;
+            }
+            answers.whole.push(whole);
+        }
         Ok(answers)
     }
 
-    /// The same as logits.
-    pub fn logits(host: &Host, mut hooks: impl Hooks, cases: &[Case], told: bool) -> Result<Answers> {
-        let mut tokens = Vec::with_capacity(3 * cases.len());
-        for case in cases {
-            let fact = match told {
-                true => format!("{}{}.\n", case.prompt, joined(&case.prompt, &case.target_new)),
-                false => String::new(),
-            };
-            for prompt in [&case.prompt, &case.rephrase_prompt, &case.locality_prompt] {
-                tokens.push(host.begin(&format!("{fact}{prompt}"))?);
+    /// First tokens' logits alone.
+    pub fn logits(host: &Host, with: With, cases: &[Case], told: bool) -> Result<Answers> {
+        let questions = |case: &Case| {
+            let fact = fact(case, told);
+            [&case.prompt, &case.rephrase_prompt, &case.locality_prompt].map(|p| format!("{fact}{p}"))
+        };
+        let requests = cases.iter().flat_map(questions).map(|text| Request::of_text(host, &text)).collect::<Result<Vec<_>>>()?;
+        let mut rows = Vec::with_capacity(requests.len());
+        for some in requests.chunks(TOGETHER) {
+            let adapters = some.iter().map(|r| with.adapter(r)).collect::<Result<Vec<_>>>()?;
+            // Those that share an adapter are computed together.
+            let mut start = 0;
+            while start < some.len() {
+                let end = (start..some.len()).find(|i| adapters[*i] != adapters[start]).unwrap_or(some.len());
+                let slices: Vec<&[u32]> = some[start..end].iter().map(|r| &r.tokens[..]).collect();
+                let mut caches = vec![host.decoder.cache(); slices.len()];
+                let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut &adapters[start])?;
+                rows.extend((0..slices.len()).map(|i| output.row(i).to_vec()));
+                start = end;
             }
         }
-        let mut rows = Vec::with_capacity(tokens.len());
-        for some in tokens.chunks(TOGETHER) {
-            let slices: Vec<&[u32]> = some.iter().map(|t| &t[..]).collect();
-            let mut caches = vec![host.decoder.cache(); some.len()];
-            let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut hooks)?;
-            rows.extend((0..some.len()).map(|i| output.row(i).to_vec()));
-        }
-        Ok(Answers { rows })
+        Ok(Answers { rows, whole: Vec::new() })
     }
 
     /// Log-probabilities on question `which` (0 prompt, 1 paraphrase, 2 neighbour) of a case.
     pub fn row(&self, case: usize, which: usize) -> &[f32] {
         &self.rows[3 * case + which]
     }
+}
+
+/// The fact itself, where it is told before a question.
+fn fact(case: &Case, told: bool) -> String {
+    match told {
+        true => format!("{}{}.\n", case.prompt, joined(&case.prompt, &case.target_new)),
+        false => String::new(),
+    }
+}
+
+/// Whether greedy decoding says the new answer and ends.
+fn says(host: &Host, adapter: &Adapter, request: &Request, case: &Case, prompt: &str) -> Result<bool> {
+    let experience = super::Case { prompt: prompt.into(), ..case.clone() }.experience(Outcome::Success);
+    let exchange = Exchange::of(host, &experience)?;
+    let mut said = Vec::new();
+    let limit = exchange.answer.len() + 1;
+    let ending = host.generate(&request.tokens, limit, &mut Sampler::greedy(), &mut &*adapter, |token| {
+        said.push(token);
+        std::ops::ControlFlow::Continue(())
+    })?;
+    Ok(said == exchange.answer && ending == crate::bridge::Ending::Token)
 }
 
 fn log_softmax(logits: &mut [f32]) {
@@ -79,6 +135,8 @@ pub struct Scores {
     pub nk: f64,
     pub kl: f64,
     pub s: f64,
+    pub w: f64,
+    pub wp: f64,
     /// Mean log-probability of the new answer on the prompt, nats.
     pub log_p: f64,
 }
@@ -113,6 +171,10 @@ pub fn score(host: &Host, cases: &[Case], answers: &Answers, unedited: &Answers)
         s.nk += point(top(answers.row(i, 2)) == top(unedited.row(i, 2)));
         let kl = unedited.row(i, 2).iter().zip(answers.row(i, 2)).map(|(p, q)| f64::from(*p).exp() * f64::from(p - q));
         s.kl += kl.sum::<f64>() / cases.len() as f64;
+        if let Some([w, wp]) = answers.whole.get(i) {
+            s.w += point(*w);
+            s.wp += point(*wp);
+        }
         s.log_p += f64::from(answers.row(i, 0)[asked[0] as usize]) / cases.len() as f64;
     }
     let inverse: f64 = [s.es, s.ps, s.ns].iter().map(|x| 1.0 / x.max(1e-9)).sum();

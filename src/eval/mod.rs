@@ -1,10 +1,11 @@
 //! How well facts were learned: published metrics of knowledge editing, method by method, with what it cost. Knows cases, host and
-//! learner; no file of a memory.
+//! memory; no file of a memory.
 
 pub mod cases;
 pub mod metrics;
 pub mod report;
 pub mod run;
+pub mod text;
 
 pub use cases::Case;
-pub use metrics::{Answers, Scores};
+pub use metrics::{Answers, Scores, With};

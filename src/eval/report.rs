@@ -76,8 +76,8 @@ impl Report {
     pub fn line(row: &Row) -> String {
         let s = &row.scores;
         format!(
-            "{:15} ES {:5.1} EA {:5.1} PS {:5.1} PA {:5.1} NS {:5.1} NK {:5.1} KL {:5.3} S {:5.1}, {:.2} s a fact",
-            row.method, s.es, s.ea, s.ps, s.pa, s.ns, s.nk, s.kl, s.s, row.seconds
+            "{:15} W {:5.1} WP {:5.1} ES {:5.1} EA {:5.1} PS {:5.1} PA {:5.1} NS {:5.1} NK {:5.1} KL {:5.3} S {:5.1}, {:.2} s a fact",
+            row.method, s.w, s.wp, s.es, s.ea, s.ps, s.pa, s.ns, s.nk, s.kl, s.s, row.seconds
         )
     }
 

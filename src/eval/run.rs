@@ -1,15 +1,19 @@
 //! The evaluations: methods against each other on the same cases, with time and memory. Everything but the clock is a function of
 //! the seed.
 
-use super::metrics::{Answers, Scores, score, top};
+use super::metrics::{Answers, Scores, With, score, top};
+use super::text::{TextDamage, Untaught};
 use super::{Case, cases};
 use crate::bridge::Host;
 use crate::bridge::gradient::{self, Descent};
 use crate::bridge::hooks::Adapter;
-use crate::error::{Error, Result};
-use crate::memory::area::Fact;
-use crate::memory::contrast;
+use crate::error::Result;
+use crate::memory::{Engram, Memory};
+use crate::memory::context_target::{key_at, places};
+use crate::memory::entry::Stage;
+use crate::memory::exchange::Exchange;
 use crate::memory::experience::{Experience, Outcome};
+use crate::memory::facade::Observed;
 use crate::memory::learner::Learner;
 use crate::memory::protect::{Statistics, go_on, subject_end};
 use crate::memory::settings::{Coding, Settings};
@@ -27,13 +31,15 @@ pub enum Method {
     InPrompt,
     ExactWake,
     SpikingWake,
+    /// Spiking wake, all that fits together as one adapter for every question, as it is exported.
+    OneAdapter,
+    /// Wake, then sleep.
     Sleep,
-    WakeAndSleep,
-    /// Values by gradient descent through the layers above, written as sleep writes.
+    /// Values by gradient descent through the layers above, written where sleep writes, one adapter for every question.
     Backprop,
-    /// Control: sleep whose rewards are shuffled among its moves.
+    /// Control: sleep whose rewards are shuffled among its moves, without wake.
     ShuffledReward,
-    /// Control: wake whose values are written at random keys.
+    /// Control: wake whose values are written at random keys, one adapter for every question.
     RandomKeys,
 }
 
@@ -43,8 +49,8 @@ impl Method {
         Method::InPrompt,
         Method::ExactWake,
         Method::SpikingWake,
+        Method::OneAdapter,
         Method::Sleep,
-        Method::WakeAndSleep,
         Method::Backprop,
         Method::ShuffledReward,
         Method::RandomKeys,
@@ -56,8 +62,8 @@ impl Method {
             Method::InPrompt => "in-prompt",
             Method::ExactWake => "exact-wake",
             Method::SpikingWake => "spiking-wake",
+            Method::OneAdapter => "one-adapter",
             Method::Sleep => "sleep",
-            Method::WakeAndSleep => "wake-and-sleep",
             Method::Backprop => "backprop",
             Method::ShuffledReward => "shuffled-reward",
             Method::RandomKeys => "random-keys",
@@ -79,6 +85,10 @@ pub struct Row {
     pub rank: usize,
     /// Facts that were refused.
     pub refused: usize,
+    /// Facts that sleep moved.
+    pub moved: usize,
+    /// Facts that the one adapter leaves out.
+    pub left_out: usize,
 }
 
 /// Many facts, one at a time.
@@ -87,6 +97,7 @@ pub struct Sequence {
     pub coding: Coding,
     pub seed: u64,
     pub facts: usize,
+    /// Each question with the experiences that it asks for.
     pub all: Scores,
     /// Of the first 50, at the end.
     pub first: Scores,
@@ -95,7 +106,12 @@ pub struct Sequence {
     /// Facts learned, and EA of the first 50 of them then.
     pub curve: Vec<(usize, f64)>,
     pub refused: usize,
-    /// Directions of the layer that are taken, of how many.
+    /// Facts in the one adapter, and the scores of those with it.
+    pub included: usize,
+    pub one: Scores,
+    /// What the one adapter does to texts that nobody taught.
+    pub text: TextDamage,
+    /// Directions of the layer that it takes, of how many.
     pub taken: (usize, usize),
     pub seconds: f64,
 }
@@ -132,7 +148,7 @@ pub struct Failure {
 
 /// What the evaluations share.
 pub struct Bench<'a> {
-    pub host: &'a Host,
+    pub host: std::sync::Arc<Host>,
     pub settings: Settings,
     pub statistics: &'a Statistics,
     pub stop: &'a AtomicBool,
@@ -140,40 +156,69 @@ pub struct Bench<'a> {
 
 /// What was taught, and what it took.
 struct Taught {
-    adapter: Adapter,
+    with: Model,
     write_ms: Vec<f64>,
     refused: usize,
+    moved: usize,
+    left_out: usize,
 }
 
-impl<'a> Bench<'a> {
-    fn learner(&self, coding: Coding, shuffled: bool) -> Result<Learner<'a>> {
+/// What answers.
+enum Model {
+    Bare,
+    Told,
+    Memory(Box<Memory>),
+    Adapter(Adapter),
+}
+
+impl Bench<'_> {
+    fn settings(&self, coding: Coding, shuffled: bool) -> Settings {
         let mut settings = Settings { coding, ..self.settings.clone() };
         settings.sleep.shuffled = shuffled;
-        Learner::new(self.host, &settings, self.statistics)
+        settings
+    }
+
+    fn memory(&self, coding: Coding) -> Result<Memory> {
+        Memory::in_memory(self.host.clone(), &self.settings(coding, false), self.statistics)
+    }
+
+    fn learner(&self, shuffled: bool) -> Result<Learner> {
+        let mut learner = Learner::new(self.host.clone(), &self.settings(self.settings.coding, shuffled), &self.statistics.texts)?;
+        learner.study(self.statistics.clone())?;
+        Ok(learner)
     }
 
     /// Every method on `n` cases chosen by a seed.
     pub fn edits(&self, all: &[Case], n: usize, seed: u64, methods: &[Method], tell: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
         let chosen = cases::choose(all, n, seed)?;
-        let unedited = Answers::of(self.host, (), &chosen, false)?;
+        let (host, nothing) = (&*self.host, Adapter::default());
+        let unedited = Answers::of(host, With::One(&nothing), &chosen, false)?;
         let mut rows = Vec::new();
         for &method in methods {
             let started = Instant::now();
             let mut taught = self.teach(method, &chosen, seed)?;
             let seconds = started.elapsed().as_secs_f64() / n as f64;
-            let answers = match method {
-                Method::Unedited => unedited.clone(),
-                Method::InPrompt => Answers::of(self.host, (), &chosen, true)?,
-                _ => Answers::of(self.host, &taught.adapter, &chosen, false)?,
+            let answers = match &taught.with {
+                Model::Bare => unedited.clone(),
+                Model::Told => Answers::of(host, With::One(&nothing), &chosen, true)?,
+                Model::Memory(memory) => Answers::of(host, With::Asked(memory), &chosen, false)?,
+                Model::Adapter(adapter) => Answers::of(host, With::One(adapter), &chosen, false)?,
             };
+            let rank = |adapter: &Adapter| adapter.terms().map(|(_, t)| t.rank).max().unwrap_or(0);
             let row = Row {
                 method: method.name(),
                 seed,
-                scores: score(self.host, &chosen, &answers, &unedited)?,
+                scores: score(host, &chosen, &answers, &unedited)?,
                 seconds,
                 write_ms: median(&mut taught.write_ms),
-                rank: taught.adapter.terms().map(|(_, t)| t.rank).max().unwrap_or(0),
+                rank: match &mut taught.with {
+                    Model::Memory(memory) => rank(&memory.adapter()?.0),
+                    Model::Adapter(adapter) => rank(adapter),
+                    Model::Bare | Model::Told => 0,
+                },
                 refused: taught.refused,
+                moved: taught.moved,
+                left_out: taught.left_out,
             };
             tell(&row);
             rows.push(row);
@@ -182,134 +227,169 @@ impl<'a> Bench<'a> {
     }
 
     fn teach(&self, method: Method, chosen: &[Case], seed: u64) -> Result<Taught> {
-        let mut taught = Taught { adapter: Adapter::default(), write_ms: Vec::new(), refused: 0 };
-        let coding = match method {
-            Method::Unedited | Method::InPrompt => return Ok(taught),
-            Method::ExactWake => Coding::Exact,
-            Method::SpikingWake => Coding::Spiking,
-            _ => self.settings.coding,
-        };
-        let mut learner = self.learner(coding, method == Method::ShuffledReward)?;
-        for case in chosen {
-            go_on(self.stop)?;
-            let experience = case.experience(Outcome::Success);
-            let done = match method {
-                Method::Sleep | Method::WakeAndSleep | Method::ShuffledReward => {
-                    let (key, found) = learner.dream(&experience, self.stop)?;
-                    learner.consolidate(&experience, &key, &found.value).map(|_| ())
+        let mut taught = Taught { with: Model::Bare, write_ms: Vec::new(), refused: 0, moved: 0, left_out: 0 };
+        match method {
+            Method::Unedited => {}
+            Method::InPrompt => taught.with = Model::Told,
+            Method::ExactWake | Method::SpikingWake | Method::OneAdapter | Method::Sleep => {
+                let mut memory = self.memory(if method == Method::ExactWake { Coding::Exact } else { Coding::Spiking })?;
+                taught.refused = self.observe(&mut memory, chosen, &mut |_| ())?;
+                taught.write_ms = self.writes(chosen)?;
+                if method == Method::Sleep {
+                    taught.moved = memory.sleep(None, self.stop, &mut |_, _| ())?;
                 }
-                Method::Backprop => self.descend(&mut learner, case, &experience),
-                Method::RandomKeys => self.at_random(&mut learner, &experience, seed),
-                _ => learner.wake(&experience).map(|lesson| {
-                    if !lesson.engrams.is_empty() {
-                        taught.write_ms.push(lesson.write_s * 1e3 / lesson.engrams.len() as f64);
+                taught.with = match method {
+                    Method::OneAdapter => {
+                        let (adapter, out) = memory.adapter()?;
+                        taught.left_out = out.len();
+                        Model::Adapter(adapter)
                     }
-                }),
-            };
-            taught.refused += usize::from(refused(done)?);
-        }
-        if method == Method::WakeAndSleep {
-            for case in chosen {
-                let lesson = learner.wake(&case.experience(Outcome::Success));
-                taught.refused += usize::from(refused(lesson.map(|_| ()))?);
+                    _ => Model::Memory(Box::new(memory)),
+                };
+            }
+            Method::ShuffledReward | Method::Backprop | Method::RandomKeys => {
+                let mut learner = self.learner(method == Method::ShuffledReward)?;
+                let mut engrams = Vec::new();
+                for case in chosen {
+                    go_on(self.stop)?;
+                    let exchange = Exchange::of(&self.host, &case.experience(Outcome::Success))?;
+                    engrams.extend(match method {
+                        Method::ShuffledReward => {
+                            learner.dream(&case.id(), &exchange, &case.subject, 1.0, self.stop)?.engrams.into_iter().take(2).collect()
+                        }
+                        Method::Backprop => vec![self.descend(&mut learner, case, &exchange)?],
+                        _ => self.at_random(&mut learner, case, &exchange, seed)?,
+                    });
+                }
+                taught.with = Model::Adapter(learner.adapter_of(&engrams)?);
             }
         }
-        taught.adapter = learner.adapter()?;
         Ok(taught)
     }
 
+    /// Brings cases to a memory; how many it refused.
+    fn observe(&self, memory: &mut Memory, chosen: &[Case], tell: &mut dyn FnMut(usize)) -> Result<usize> {
+        let mut refused = 0;
+        for (i, case) in chosen.iter().enumerate() {
+            go_on(self.stop)?;
+            refused += usize::from(matches!(memory.observe(&case.experience(Outcome::Success))?, Observed::Refused(_)));
+            tell(i + 1);
+        }
+        Ok(refused)
+    }
+
+    /// Milliseconds that writing a token takes, keys and values given, over the first cases.
+    fn writes(&self, chosen: &[Case]) -> Result<Vec<f64>> {
+        let mut learner = self.learner(false)?;
+        let mut times = Vec::new();
+        for case in &chosen[..chosen.len().min(8)] {
+            let lesson = learner.learn(&case.id(), &Exchange::of(&self.host, &case.experience(Outcome::Success))?, 1.0)?;
+            if !lesson.engrams.is_empty() {
+                times.push(lesson.write_s * 1e3 / lesson.engrams.len() as f64);
+            }
+        }
+        Ok(times)
+    }
+
     /// Backpropagation finds the value; the first token of the answer counts, as in the scores.
-    fn descend(&self, learner: &mut Learner, case: &Case, experience: &Experience) -> Result<()> {
-        let (tokens, answer) = self.host.exchange(&case.prompt, &case.target_new)?;
-        let position = subject_end(self.host, &case.prompt, &case.subject)?.unwrap_or(tokens.len() - 1);
+    fn descend(&self, learner: &mut Learner, case: &Case, exchange: &Exchange) -> Result<Engram> {
+        let tokens = &exchange.prompt;
+        let position = subject_end(&self.host, &case.prompt, &case.subject)?.unwrap_or(tokens.len() - 1);
         let layer = self.settings.sleep_layer;
-        let key = contrast::key_at(self.host, (), layer, &tokens, position)?;
-        let (value, _) = gradient::value(&self.host.decoder, layer + 1, &tokens, position, &answer, &Descent::default())?;
-        learner.consolidate(experience, &key, &value).map(|_| ())
+        let key = key_at(&self.host, (), layer, tokens, position)?;
+        let decoder = &self.host.decoder;
+        let (value, _) = gradient::value(decoder, layer + 1, tokens, position, &exchange.answer, &Descent::default())?;
+        learner.engram(&case.id(), learner.early(), places(tokens)[position], key, &value)
     }
 
     /// The values of wake at keys of the same length that mean nothing.
-    fn at_random(&self, learner: &mut Learner, experience: &Experience, seed: u64) -> Result<()> {
-        let layer = self.settings.wake_layer;
-        let sight = contrast::look(self.host, (), layer, &experience.prompt, &experience.answer)?;
-        let first = &sight.tokens[0];
-        let number = experience.id.bytes().fold(0u32, |n, b| n.wrapping_mul(31).wrapping_add(u32::from(b)));
-        let mut stream = Stream::new(key(seed, number), Purpose::Encoder, 0, 9);
-        let mut random: Vec<f32> = first.key.iter().map(|_| stream.normal() as f32).collect();
+    fn at_random(&self, learner: &mut Learner, case: &Case, exchange: &Exchange, seed: u64) -> Result<Vec<Engram>> {
+        let lesson = learner.learn(&case.id(), exchange, 1.0)?;
         let size = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let by = size(&first.key) / size(&random);
-        random.iter_mut().for_each(|x| *x *= by);
-        let fact = Fact { experience: &experience.id, key: &random, value: &first.value, adds: false };
-        learner.late.write(fact, None).map(|_| ())
+        let mut random = Vec::new();
+        for engram in lesson.engrams.into_iter().filter(|e| e.value.iter().any(|v| *v != 0.0)) {
+            let mut stream = Stream::new(key(seed, engram.place as u32), Purpose::Encoder, 0, 9);
+            let mut key: Vec<f32> = engram.key.iter().map(|_| stream.normal() as f32).collect();
+            let by = size(&engram.key) / size(&key);
+            key.iter_mut().for_each(|x| *x *= by);
+            random.push(learner.engram(&engram.experience, engram.site, engram.place, key, &engram.value)?);
+        }
+        Ok(random)
     }
 
-    /// `n` facts awake, one at a time; what is left of them at the end.
+    /// `n` facts awake, one at a time; what is left of them at the end, and what one adapter of them does to other texts.
     pub fn sequence(&self, all: &[Case], n: usize, seed: u64, tell: &mut dyn FnMut(usize)) -> Result<Sequence> {
         let chosen = cases::choose(all, n, seed)?;
         let first = &chosen[..n.min(50)];
-        let unedited = Answers::of(self.host, (), &chosen, false)?;
-        let mut learner = self.learner(self.settings.coding, false)?;
-        let (mut curve, mut refusals) = (Vec::new(), 0);
-        let started = Instant::now();
-        let mut pause = 0.0;
-        for (i, case) in chosen.iter().enumerate() {
-            go_on(self.stop)?;
-            refusals += usize::from(refused(learner.wake(&case.experience(Outcome::Success)).map(|_| ()))?);
-            tell(i + 1);
-            if (i + 1) % 50 == 0 || i + 1 == n {
-                let asked = Instant::now();
-                let known = &first[..first.len().min(i + 1)];
-                let answers = Answers::of(self.host, &learner.adapter()?, known, false)?;
-                let ea = score(self.host, known, &answers, &answers)?.ea;
-                curve.push((i + 1, ea));
-                pause += asked.elapsed().as_secs_f64();
-            }
+        let (host, nothing) = (&*self.host, Adapter::default());
+        let unedited = Answers::of(host, With::One(&nothing), &chosen, false)?;
+        let mut memory = self.memory(self.settings.coding)?;
+        let (mut curve, mut refused) = (Vec::new(), 0);
+        let (mut seconds, mut done) = (0.0, 0);
+        for some in chosen.chunks(50) {
+            let started = Instant::now();
+            refused += self.observe(&mut memory, some, &mut |i| tell(done + i))?;
+            seconds += started.elapsed().as_secs_f64();
+            done += some.len();
+            let known = &first[..first.len().min(done)];
+            let answers = Answers::of(host, With::Asked(&memory), known, false)?;
+            curve.push((done, score(host, known, &answers, &answers)?.ea));
         }
-        let seconds = (started.elapsed().as_secs_f64() - pause) / n as f64;
-        let answers = Answers::of(self.host, &learner.adapter()?, &chosen, false)?;
+        let answers = Answers::of(host, With::Asked(&memory), &chosen, false)?;
+        let (adapter, out) = memory.adapter()?;
+        let refused_ids: Vec<String> =
+            memory.entries().iter().filter(|e| !e.stage.is_written()).map(|e| e.experience.id.clone()).collect();
+        let inside: Vec<Case> = chosen.iter().filter(|c| !out.contains(&c.id()) && !refused_ids.contains(&c.id())).cloned().collect();
+        let scores_of = |with: With, cases: &[Case]| -> Result<Scores> {
+            let bare = Answers::of(host, With::One(&nothing), cases, false)?;
+            score(host, cases, &Answers::of(host, with, cases, false)?, &bare)
+        };
+        let capacity = memory.capacity()?;
         Ok(Sequence {
             coding: self.settings.coding,
             seed,
             facts: n,
-            all: score(self.host, &chosen, &answers, &unedited)?,
+            all: score(host, &chosen, &answers, &unedited)?,
             // Answers come in the order of cases, so those of the first are the first.
-            first: score(self.host, first, &answers, &unedited)?,
-            unedited_ns: score(self.host, &chosen, &unedited, &unedited)?.ns,
+            first: score(host, first, &answers, &unedited)?,
+            unedited_ns: score(host, &chosen, &unedited, &unedited)?.ns,
             curve,
-            refused: refusals,
-            taken: learner.late.load(),
-            seconds,
+            refused,
+            included: inside.len(),
+            one: if inside.is_empty() { Scores::default() } else { scores_of(With::One(&adapter), &inside)? },
+            text: Untaught::new(host, seed)?.damage(host, &adapter)?,
+            taken: (capacity.taken, host.decoder.config.feed_forward),
+            seconds: seconds / n as f64,
         })
     }
 
-    /// `n` facts; some of them are forgotten, each alone.
+    /// `n` facts in one adapter; some of them are forgotten, each alone.
     pub fn forget(&self, all: &[Case], n: usize, seed: u64, forgotten: usize) -> Result<Forget> {
         let chosen = cases::choose(all, n, seed)?;
-        let unedited = Answers::logits(self.host, (), &chosen, false)?;
-        let mut learner = self.learner(self.settings.coding, false)?;
-        for case in &chosen {
-            go_on(self.stop)?;
-            refused(learner.wake(&case.experience(Outcome::Success)).map(|_| ()))?;
-        }
-        let before = Answers::logits(self.host, &learner.adapter()?, &chosen, false)?;
-        let engrams = learner.late.engrams().to_vec();
+        let (host, nothing) = (&*self.host, Adapter::default());
+        let unedited = Answers::logits(host, With::One(&nothing), &chosen, false)?;
+        let mut memory = self.memory(self.settings.coding)?;
+        self.observe(&mut memory, &chosen, &mut |_| ())?;
+        let before = Answers::logits(host, With::One(&memory.adapter()?.0), &chosen, false)?;
         let forgotten = forgotten.clamp(1, n);
         let mut report = Forget { seed, facts: n, forgotten, others: 0.0, own: 0.0, ea: [0.0; 3] };
         let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         for i in (0..forgotten).map(|f| f * n / forgotten) {
             go_on(self.stop)?;
-            let id = chosen[i].experience(Outcome::Success).id;
-            learner.forget(&id)?;
-            let after = Answers::logits(self.host, &learner.adapter()?, &chosen, false)?;
+            let mut learner = self.learner(false)?;
+            let id = chosen[i].id();
+            let held = memory.learner().held().iter().filter(|h| h.id != id);
+            held.for_each(|h| learner.hold(h.clone()));
+            let engrams: Vec<&Engram> = memory.learner().whole_engrams().into_iter().filter(|e| e.experience != id).collect();
+            let after = Answers::logits(host, With::One(&learner.adapter_of(engrams)?), &chosen, false)?;
             for other in (0..n).filter(|other| *other != i) {
                 report.others = report.others.max(apart(before.row(other, 0), after.row(other, 0)));
             }
             report.own = report.own.max(apart(unedited.row(i, 0), after.row(i, 0)));
-            let wanted = self.host.exchange(&chosen[i].prompt, &chosen[i].target_new)?.1[0];
+            let wanted = Exchange::of(host, &chosen[i].experience(Outcome::Success))?.answer[0];
             for (ea, answers) in report.ea.iter_mut().zip([&before, &after, &unedited]) {
                 *ea += if top(answers.row(i, 0)) == wanted { 100.0 / forgotten as f64 } else { 0.0 };
             }
-            learner.replace(engrams.clone())?;
         }
         Ok(report)
     }
@@ -317,25 +397,26 @@ impl<'a> Bench<'a> {
     /// `n` actions that the model would take, each told to have failed.
     pub fn failure(&self, all: &[Case], n: usize, seed: u64) -> Result<Failure> {
         let chosen = cases::choose(all, n, seed)?;
-        let unedited = Answers::of(self.host, (), &chosen, false)?;
-        let mut learner = self.learner(self.settings.coding, false)?;
+        let (host, nothing) = (&*self.host, Adapter::default());
+        let unedited = Answers::of(host, With::One(&nothing), &chosen, false)?;
+        let mut memory = self.memory(self.settings.coding)?;
         let mut actions = Vec::new();
         for (i, case) in chosen.iter().enumerate() {
             go_on(self.stop)?;
             let action = top(unedited.row(i, 0));
-            let answer = self.host.tokenizer.decode(&[action])?;
+            let answer = host.tokenizer.decode(&[action])?;
             let experience = Experience { answer, ..case.experience(Outcome::Failure) };
-            if !experience.answer.trim().is_empty() && !refused(learner.wake(&experience).map(|_| ()))? {
+            if !experience.answer.trim().is_empty() && memory.observe(&experience)?.entry().stage == Stage::Awake {
                 actions.push((i, action));
             }
         }
-        let answers = Answers::of(self.host, &learner.adapter()?, &chosen, false)?;
+        let answers = Answers::of(host, With::Asked(&memory), &chosen, false)?;
         let mut times: Vec<f64> = actions
             .iter()
             .map(|&(i, a)| f64::from(unedited.row(i, 0)[a as usize] - answers.row(i, 0)[a as usize]).exp())
             .collect();
         times.sort_by(f64::total_cmp);
-        let (before, after) = (score(self.host, &chosen, &unedited, &unedited)?, score(self.host, &chosen, &answers, &unedited)?);
+        let (before, after) = (score(host, &chosen, &unedited, &unedited)?, score(host, &chosen, &answers, &unedited)?);
         Ok(Failure {
             seed,
             actions: times.len(),
@@ -345,15 +426,6 @@ impl<'a> Bench<'a> {
             ns: [before.ns, after.ns],
             kl: after.kl,
         })
-    }
-}
-
-/// Whether input was refused; other errors stay errors.
-fn refused(done: Result<()>) -> Result<bool> {
-    match done {
-        Ok(()) => Ok(false),
-        Err(Error::Input(_)) => Ok(true),
-        Err(error) => Err(error),
     }
 }
 

@@ -1,27 +1,25 @@
-//! A linear memory of facts: dW k = v for each fact (k, v), written at once, in any number, each deletable, with everything that a
-//! prior protects disturbed as little as the facts allow. Knows keys and values as numbers; no model, no spikes.
+//! A linear memory of facts: dW k = v for each fact (k, v), any number of them, with everything that a prior protects disturbed as
+//! little as the facts allow. Knows keys and values as numbers; no model, no spikes.
 //!
 //! The prior is the second moment C of keys whose outputs should stay. With M = (C + floor)^-1 = W'W the memory works on whitened
-//! keys z = W k: a fact's write direction is z less its projection on the keys before it (orthogonal projection; the posterior
-//! covariance of a Bayesian linear memory with prior covariance M is W'(I - H'H)W, H the orthonormal span of what was written).
-//! Terms are kept as a dual basis: u_i'z_j is 1 for i = j and 0 else, so dW = sum of v_i (W'u_i)' gives every fact its own value,
-//! and deleting one leaves the outputs at the keys of all others.
+//! keys z = W k, and dW is the regularised least-squares solution
+//! ```text
+//! dW = V (Z Z' + D)^-1 Z W      Z: a whitened key a row, V: a value a column, D: diagonal, each key's ridge times its own energy
+//! ```
+//! which is what recursive least squares (OWM), the posterior mean of a Bayesian linear memory with prior covariance M, and EWC with
+//! precision C all give. It is a function of the rows alone: there is no state besides them that what is gone could have left its mark
+//! on, and no key that cannot be written (two values at one key share it). The Cholesky factor of Z Z' + D grows by a row with each
+//! fact, so that one more fact costs one product with the keys before it.
 
-use super::projection::Basis;
 use crate::error::{Error, Result};
 use crate::model::vector::{for_every_level, level};
 use nalgebra::{Cholesky, DMatrix};
 use rayon::prelude::*;
-use std::sync::Arc;
 
-/// A key of which less than this part is new cannot be told from those before it.
-pub const NOVEL: f32 = 0.01;
-/// Keys with a cosine above this are one.
-const SAME: f32 = 0.99;
-/// A guard of which less than this part is new is guarded already.
-const GUARDED: f32 = 1e-6;
 /// A fact's ridge, in units of its key's whitened energy.
-const RIDGE: f32 = 1e-3;
+pub const RIDGE: f32 = 1e-3;
+/// Columns that are solved for together.
+const TOGETHER: usize = 64;
 
 /// What keys look like whose outputs should stay: a whitening matrix W, lower triangular, with W'W = (C + floor)^-1.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,168 +154,183 @@ pub(crate) fn add(y: &mut [f32], scale: f32, x: &[f32]) {
     add_at(level(), y, scale, x);
 }
 
-/// A key as the memory sees it before writing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
-    /// W k.
-    pub whitened: Vec<f32>,
-    /// What is new in it: the whitened key less its projection on those before it.
-    pub new: Vec<f32>,
-    /// Its part of the energy, 0 to 1: the posterior variance left at this key, over the prior's.
-    pub novelty: f32,
-}
-
-/// One fact, as it stands in the dual basis.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Term {
-    /// u, whitened: inputs.
-    pub dual: Vec<f32>,
-    /// v: outputs.
-    pub value: Vec<f32>,
-    /// The whitened key.
-    key: Vec<f32>,
-}
-
 /// The facts of one layer.
 #[derive(Clone, Debug)]
 pub struct LinearMemory {
-    pub prior: Arc<Prior>,
+    inputs: usize,
     outputs: usize,
-    known: Basis,
-    terms: Vec<Term>,
+    /// Z: facts x inputs.
+    traces: Vec<f32>,
+    /// Rows of the lower Cholesky factor L of Z Z' + D, row i with i + 1 numbers.
+    lower: Vec<f64>,
+    /// Wanted values: facts x outputs.
+    values: Vec<f32>,
+    /// V L'^-1, transposed: facts x outputs. dW z is its product with L^-1 Z z.
+    steps: Vec<f64>,
 }
 
 impl LinearMemory {
-    pub fn new(prior: Arc<Prior>, outputs: usize) -> LinearMemory {
-        let known = Basis::new(prior.inputs);
-        LinearMemory { prior, outputs, known, terms: Vec::new() }
+    pub fn new(inputs: usize, outputs: usize) -> LinearMemory {
+        LinearMemory { inputs, outputs, traces: Vec::new(), lower: Vec::new(), values: Vec::new(), steps: Vec::new() }
     }
 
-    pub fn terms(&self) -> &[Term] {
-        &self.terms
+    /// Inputs of the layer.
+    pub fn inputs(&self) -> usize {
+        self.inputs
     }
 
-    /// Directions taken by facts and guards, of as many as there are inputs.
-    pub fn taken(&self) -> usize {
-        self.known.rank()
+    /// Facts and guards held.
+    pub fn len(&self) -> usize {
+        self.traces.len() / self.inputs.max(1)
     }
 
-    /// How a key looks from here.
-    pub fn read(&self, key: &[f32]) -> Reading {
-        let whitened = self.prior.whiten(key);
-        let mut new = whitened.clone();
-        let novelty = self.part_new(&whitened, &mut new, 0);
-        Reading { whitened, new, novelty }
+    pub fn is_empty(&self) -> bool {
+        self.traces.is_empty()
     }
 
-    /// Leaves of a whitened trace what no earlier key has.
-    pub fn project(&self, trace: &mut [f32]) {
-        (0..2).for_each(|_| self.known.project_rows(trace, 0));
+    fn row(&self, i: usize) -> &[f64] {
+        let start = i * (i + 1) / 2;
+        &self.lower[start..start + i + 1]
     }
 
-    /// dW k, by the whitened key.
+    fn trace(&self, i: usize) -> &[f32] {
+        &self.traces[i * self.inputs..(i + 1) * self.inputs]
+    }
+
+    /// L^-1 Z z of a whitened key.
+    fn read(&self, z: &[f32]) -> Vec<f64> {
+        let n = self.len();
+        let mut y: Vec<f64> = match n * self.inputs < 1 << 18 {
+            true => (0..n).map(|i| f64::from(dot(self.trace(i), z))).collect(),
+            false => self.traces.par_chunks(self.inputs).map(|trace| f64::from(dot(trace, z))).collect(),
+        };
+        for i in 0..n {
+            let (row, known) = (self.row(i), &y[..i]);
+            let sum: f64 = row.iter().zip(known).map(|(l, y)| l * y).sum();
+            y[i] = (y[i] - sum) / row[i];
+        }
+        y
+    }
+
+    /// The part of a whitened key's energy that the facts so far leave, 0 to 1: the posterior variance at this key over the prior's.
+    pub fn novelty(&self, z: &[f32]) -> f32 {
+        let energy = f64::from(dot(z, z));
+        let known: f64 = self.read(z).iter().map(|y| y * y).sum();
+        if energy > 0.0 { ((energy - known) / energy).clamp(0.0, 1.0) as f32 } else { 0.0 }
+    }
+
+    /// Holds one more fact: at the whitened key `trace` dW gives `value`, as exactly as `ridge` (in units of the key's energy, above 0)
+    /// and the keys before it allow. A value of zeros is a guard. Gives the part of the key that was new, 0 to 1.
+    ///
+    /// # Errors
+    /// Lengths that do not fit, a ridge that is not above 0, or something that is not a finite number; nothing is changed then.
+    pub fn push(&mut self, trace: &[f32], ridge: f32, value: &[f32]) -> Result<f32> {
+        let energy = f64::from(dot(trace, trace));
+        let fits = trace.len() == self.inputs && value.len() == self.outputs && ridge > 0.0 && ridge.is_finite();
+        if !(fits && energy.is_finite() && value.iter().all(|v| v.is_finite())) {
+            return Err(Error::input(
+                format!("{} and {} numbers with a ridge of {ridge} cannot be held", trace.len(), value.len()),
+                format!("give {} and {} finite numbers and a ridge above 0", self.inputs, self.outputs),
+            ));
+        }
+        let mut row = self.read(trace);
+        let known: f64 = row.iter().map(|y| y * y).sum();
+        // A key of zeros holds nothing and disturbs nothing.
+        let least = energy.max(f64::from(f32::MIN_POSITIVE)) * f64::from(ridge);
+        let pivot = ((energy - known).max(0.0) + least).sqrt();
+        let mut step: Vec<f64> = value.iter().map(|v| f64::from(*v)).collect();
+        for (l, before) in row.iter().zip(self.steps.chunks_exact(self.outputs)) {
+            step.iter_mut().zip(before).for_each(|(s, b)| *s -= l * b);
+        }
+        self.steps.extend(step.iter().map(|s| s / pivot));
+        row.push(pivot);
+        self.lower.extend(row);
+        self.traces.extend_from_slice(trace);
+        self.values.extend_from_slice(value);
+        Ok(if energy > 0.0 { ((energy - known) / energy).clamp(0.0, 1.0) as f32 } else { 0.0 })
+    }
+
+    /// Lets go of all but the first `len` facts: the memory is what it was before the others came.
+    pub fn truncate(&mut self, len: usize) {
+        let len = len.min(self.len());
+        self.traces.truncate(len * self.inputs);
+        self.values.truncate(len * self.outputs);
+        self.steps.truncate(len * self.outputs);
+        self.lower.truncate(len * (len + 1) / 2);
+    }
+
+    /// dW k, by whitened keys (any number x inputs): as many x outputs.
     pub fn recall(&self, whitened: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; self.outputs];
-        self.terms.iter().for_each(|term| add(&mut out, dot(&term.dual, whitened), &term.value));
+        let one = |z: &[f32]| {
+            let mut out = vec![0.0f64; self.outputs];
+            for (y, step) in self.read(z).iter().zip(self.steps.chunks_exact(self.outputs)) {
+                out.iter_mut().zip(step).for_each(|(o, s)| *o += y * s);
+            }
+            out.into_iter().map(|o| o as f32)
+        };
+        whitened.chunks_exact(self.inputs.max(1)).flat_map(one).collect()
+    }
+
+    /// dW k of the last `of` facts alone, by a whitened key: what they add to what those before give.
+    pub fn added(&self, whitened: &[f32], of: usize) -> Vec<f32> {
+        let first = self.len().saturating_sub(of);
+        let mut out = vec![0.0f64; self.outputs];
+        for (y, step) in self.read(whitened).iter().zip(self.steps.chunks_exact(self.outputs)).skip(first) {
+            out.iter_mut().zip(step).for_each(|(o, s)| *o += y * s);
+        }
+        out.into_iter().map(|o| o as f32).collect()
+    }
+
+    /// dW = B A with a rank a fact, guards left out: A (facts x inputs) and B (outputs x facts), row-major. `factors` are the rows W'z
+    /// of all that is held (facts and guards x inputs).
+    pub fn factors(&self, factors: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        assert_eq!(factors.len(), self.traces.len(), "a factor has the layer's inputs, and there is one a row");
+        let facts: Vec<usize> = (0..self.len()).filter(|i| self.value(*i).iter().any(|v| *v != 0.0)).collect();
+        let solved = self.solve(factors);
+        let a = facts.iter().flat_map(|i| &solved[i * self.inputs..(i + 1) * self.inputs]).copied().collect();
+        let b = (0..self.outputs).flat_map(|o| facts.iter().map(move |i| self.value(*i)[o])).collect();
+        (a, b)
+    }
+
+    fn value(&self, i: usize) -> &[f32] {
+        &self.values[i * self.outputs..(i + 1) * self.outputs]
+    }
+
+    /// (Z Z' + D)^-1 times rows (as many as are held x inputs), in double precision.
+    fn solve(&self, rows: &[f32]) -> Vec<f32> {
+        let (n, columns) = (self.len(), self.inputs);
+        let starts: Vec<usize> = (0..columns).step_by(TOGETHER).collect();
+        let parts: Vec<Vec<f64>> = starts.par_iter().map(|&start| self.solve_columns(rows, start, TOGETHER.min(columns - start))).collect();
+        let mut out = vec![0.0f32; n * columns];
+        for (&start, part) in starts.iter().zip(&parts) {
+            let width = TOGETHER.min(columns - start);
+            for (i, row) in part.chunks_exact(width).enumerate() {
+                out[i * columns + start..][..width].iter_mut().zip(row).for_each(|(o, x)| *o = *x as f32);
+            }
+        }
         out
     }
 
-    /// The fact whose key is most like this one, and the cosine of the whitened keys.
-    pub fn nearest(&self, whitened: &[f32]) -> Option<(usize, f32)> {
-        let cosine = |k: &[f32]| dot(k, whitened) / (dot(k, k) * dot(whitened, whitened)).sqrt().max(f32::MIN_POSITIVE);
-        self.terms.iter().enumerate().map(|(i, t)| (i, cosine(&t.key))).max_by(|a, b| a.1.total_cmp(&b.1))
-    }
-
-    /// The fact that was written at this very key.
-    pub fn twin(&self, reading: &Reading) -> Option<usize> {
-        let near = (reading.novelty < NOVEL).then(|| self.nearest(&reading.whitened)).flatten();
-        near.filter(|(i, cosine)| *cosine > SAME && dot(&self.terms[*i].dual, &reading.whitened) > 0.5).map(|(i, _)| i)
-    }
-
-    /// From now on no fact changes the output at these keys (any number x inputs); those written so far are turned away from them.
-    /// Guards take at most half of all directions; beyond that, none is added.
-    pub fn guard(&mut self, keys: &[f32]) {
-        let n = self.prior.inputs;
-        let whitened = self.prior.whiten(keys);
-        let (old, mut new) = (self.known.rank(), whitened.clone());
-        // Twice: what one pass leaves by rounding, the next removes.
-        (0..2).for_each(|_| self.known.project_rows(&mut new, 0));
-        for (key, new) in whitened.chunks_exact(n).zip(new.chunks_exact_mut(n)) {
-            if self.part_new(key, new, old) > GUARDED && self.known.rank() < n / 2 {
-                let direction = scaled(new, 1.0 / dot(new, key));
-                self.turn(key, &direction);
-                self.known.append(new);
-            }
+    fn solve_columns(&self, rows: &[f32], start: usize, width: usize) -> Vec<f64> {
+        let n = self.len();
+        let mut x: Vec<f64> = (0..n)
+            .flat_map(|i| rows[i * self.inputs + start..][..width].iter().map(|r| f64::from(*r)))
+            .collect();
+        let less = |x: &mut [f64], by: f64, other: &[f64]| x.iter_mut().zip(other).for_each(|(x, o)| *x -= by * o);
+        for i in 0..n {
+            let (before, here) = x.split_at_mut(i * width);
+            let (row, here) = (self.row(i), &mut here[..width]);
+            row.iter().zip(before.chunks_exact(width)).for_each(|(l, other)| less(here, *l, other));
+            here.iter_mut().for_each(|x| *x /= row[i]);
         }
-    }
-
-    /// Projects `new` on what is known from direction `first` on; the part of the key's energy that is left.
-    fn part_new(&self, key: &[f32], new: &mut [f32], first: usize) -> f32 {
-        (0..2).for_each(|_| self.known.project_rows(new, first));
-        dot(new, new) / dot(key, key).max(f32::MIN_POSITIVE)
-    }
-
-    /// Writes a fact: afterwards dW k is `value` (but for a ridge of a thousandth), and dW k of every other fact is what it was.
-    /// `trace` is the presynaptic trace that stands for what is new in the key, such as spikes coded it; None: that itself. At the
-    /// key of an earlier fact, what is missing there is added along that fact's direction.
-    ///
-    /// # Errors
-    /// Less than [`NOVEL`] of the key is new and it is no earlier fact's, or something is no number; nothing is changed then.
-    pub fn write(&mut self, reading: &Reading, trace: Option<&[f32]>, value: &[f32]) -> Result<()> {
-        assert_eq!(value.len(), self.outputs, "a value has the layer's outputs");
-        let Reading { whitened, new, novelty } = reading;
-        if let Some(twin) = self.twin(reading)
-            && value.iter().all(|v| v.is_finite())
-        {
-            let known = self.recall(whitened);
-            let missing = value.iter().zip(&known).map(|(v, k)| v - k).collect();
-            let there = dot(&self.terms[twin].dual, whitened);
-            let dual = scaled(&self.terms[twin].dual, 1.0 / there);
-            self.terms.push(Term { dual, value: missing, key: whitened.clone() });
-            return Ok(());
+        for i in (0..n).rev() {
+            let (before, here) = x.split_at_mut(i * width);
+            let (row, here) = (self.row(i), &mut here[..width]);
+            here.iter_mut().for_each(|x| *x /= row[i]);
+            row.iter().zip(before.chunks_exact_mut(width)).for_each(|(l, other)| less(other, *l, here));
         }
-        let mut direction = trace.unwrap_or(new).to_vec();
-        self.project(&mut direction);
-        let along = dot(&direction, whitened);
-        if !(*novelty >= NOVEL && along > 0.0 && along.is_finite() && value.iter().all(|v| v.is_finite())) {
-            return Err(Error::input(
-                format!("only {:.1} % of the key is new: it cannot be told from those of facts before it", 100.0 * novelty),
-                "supersede the fact that has this key, or say the prompt in other words",
-            ));
-        }
-        direction.iter_mut().for_each(|x| *x /= along);
-        self.turn(whitened, &direction);
-        self.known.append(new);
-        let shrink = novelty / (novelty + RIDGE);
-        self.terms.push(Term { dual: direction, value: scaled(value, shrink), key: whitened.clone() });
-        Ok(())
+        x
     }
-
-    /// Turns the duals so far away from a key, along a direction that is 1 there and 0 at all keys before.
-    fn turn(&mut self, whitened: &[f32], direction: &[f32]) {
-        self.terms.par_iter_mut().for_each(|term| {
-            let there = dot(&term.dual, whitened);
-            add(&mut term.dual, -there, direction);
-        });
-    }
-
-    /// Takes a fact out, as it stands: the outputs at the keys of all others stay what they are.
-    pub fn remove(&mut self, index: usize) -> Term {
-        self.terms.remove(index)
-    }
-
-    /// dW = B A: A (facts x inputs) and B (outputs x facts), row-major.
-    pub fn factors(&self) -> (Vec<f32>, Vec<f32>) {
-        let n = self.terms.len();
-        let duals: Vec<f32> = self.terms.iter().flat_map(|t| &t.dual).copied().collect();
-        let a = if n == 0 { Vec::new() } else { self.prior.factors(&duals) };
-        let b = (0..self.outputs).flat_map(|o| self.terms.iter().map(move |t| t.value[o])).collect();
-        (a, b)
-    }
-}
-
-fn scaled(x: &[f32], by: f32) -> Vec<f32> {
-    x.iter().map(|x| x * by).collect()
 }
 
 #[cfg(test)]
@@ -348,27 +361,41 @@ mod tests {
         (Prior::new(&moment, 0.01).unwrap(), inverse)
     }
 
-    fn product(memory: &LinearMemory, k: &[f32]) -> Vec<f32> {
-        let (a, b) = memory.factors();
-        let n = memory.terms().len();
-        let inner: Vec<f32> = (0..n).map(|i| dot(&a[i * INPUTS..(i + 1) * INPUTS], k)).collect();
-        (0..OUTPUTS).map(|o| dot(&b[o * n..(o + 1) * n], &inner)).collect()
-    }
-
     fn near(a: &[f32], b: &[f32], tolerance: f32) {
         let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < tolerance, "{worst}");
     }
 
-    fn taught(facts: usize) -> (LinearMemory, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-        let mut memory = LinearMemory::new(Arc::new(prior().0), OUTPUTS);
-        let keys = keys(facts, 1);
-        let values: Vec<Vec<f32>> = (0..facts).map(|i| normals(OUTPUTS, 500 + i as u32)).collect();
-        for (k, v) in keys.iter().zip(&values) {
-            let reading = memory.read(k);
-            memory.write(&reading, None, v).unwrap();
+    struct Taught {
+        prior: Prior,
+        memory: LinearMemory,
+        keys: Vec<Vec<f32>>,
+        values: Vec<Vec<f32>>,
+    }
+
+    impl Taught {
+        fn new(facts: usize) -> Taught {
+            let keys = keys(facts, 1);
+            let values: Vec<Vec<f32>> = (0..facts).map(|i| normals(OUTPUTS, 500 + i as u32)).collect();
+            let mut taught = Taught { prior: prior().0, memory: LinearMemory::new(INPUTS, OUTPUTS), keys, values };
+            for i in 0..facts {
+                let (k, v) = (taught.keys[i].clone(), taught.values[i].clone());
+                taught.push(&k, RIDGE, &v);
+            }
+            taught
         }
-        (memory, keys, values)
+
+        fn push(&mut self, key: &[f32], ridge: f32, value: &[f32]) -> f32 {
+            self.memory.push(&self.prior.whiten(key), ridge, value).unwrap()
+        }
+
+        /// dW k by the factors that leave the program.
+        fn product(&self, k: &[f32]) -> Vec<f32> {
+            let (a, b) = self.memory.factors(&self.prior.factors(&self.memory.traces));
+            let n = a.len() / INPUTS;
+            let inner: Vec<f32> = (0..n).map(|i| dot(&a[i * INPUTS..(i + 1) * INPUTS], k)).collect();
+            (0..OUTPUTS).map(|o| dot(&b[o * n..(o + 1) * n], &inner)).collect()
+        }
     }
 
     #[test]
@@ -382,13 +409,35 @@ mod tests {
         assert!(Prior::new(&DMatrix::zeros(3, 3), 0.1).is_err());
     }
 
-    /// Recursive least squares with the explicit posterior covariance, in double precision, at a small ridge.
+    /// The batch solution written out with explicit inverses in double precision, more facts than inputs among them.
     #[test]
-    fn it_is_recursive_least_squares_under_the_prior() {
-        let (memory, keys, values) = taught(9);
+    fn it_is_regularised_least_squares_under_the_prior() {
+        for facts in [1, 9, 60] {
+            let taught = Taught::new(facts);
+            let m = prior().1;
+            let k = DMatrix::from_fn(facts, INPUTS, |i, j| f64::from(taught.keys[i][j]));
+            let v = DMatrix::from_fn(OUTPUTS, facts, |o, i| f64::from(taught.values[i][o]));
+            let mut gram = &k * &m * k.transpose();
+            (0..facts).for_each(|i| gram[(i, i)] *= 1.0 + f64::from(RIDGE));
+            let weight = v * gram.try_inverse().unwrap() * &k * &m;
+            for i in 0..20 {
+                let probe = normals(INPUTS, 700 + i);
+                let exact = &weight * DVector::from_iterator(INPUTS, probe.iter().map(|&x| f64::from(x)));
+                let exact: Vec<f32> = exact.iter().map(|&x| x as f32).collect();
+                let size = dot(&exact, &exact).sqrt();
+                near(&taught.product(&probe), &exact, 2e-3 * size);
+                near(&taught.memory.recall(&taught.prior.whiten(&probe)), &exact, 2e-3 * size);
+            }
+        }
+    }
+
+    /// Recursive least squares with the explicit posterior covariance, at a small ridge.
+    #[test]
+    fn at_a_small_ridge_it_is_recursive_least_squares() {
+        let taught = Taught::new(9);
         let mut explicit = Recursive::from_covariance(prior().1, 1e-9).unwrap();
         let mut weight = DMatrix::<f64>::zeros(OUTPUTS, INPUTS);
-        for (k, v) in keys.iter().zip(&values) {
+        for (k, v) in taught.keys.iter().zip(&taught.values) {
             let key = DVector::from_iterator(INPUTS, k.iter().map(|&x| x as f64));
             let missing = DVector::from_iterator(OUTPUTS, v.iter().map(|&x| x as f64)) - &weight * key;
             weight.ger(1.0, &missing, &explicit.add(k).unwrap(), 1.0);
@@ -397,74 +446,65 @@ mod tests {
             let probe = normals(INPUTS, 700 + i);
             let exact = &weight * DVector::from_iterator(INPUTS, probe.iter().map(|&x| x as f64));
             let exact: Vec<f32> = exact.iter().map(|&x| x as f32).collect();
-            let size = dot(&exact, &exact).sqrt();
-            near(&product(&memory, &probe), &exact, 1e-2 * size);
-        }
-        let reading = memory.read(&keys[0]);
-        near(&memory.recall(&reading.whitened), &product(&memory, &keys[0]), 1e-4);
-    }
-
-    #[test]
-    fn a_fact_leaves_and_the_others_stay() {
-        let (mut memory, keys, values) = taught(9);
-        let before: Vec<Vec<f32>> = keys.iter().map(|k| product(&memory, k)).collect();
-        keys.iter().zip(&values).zip(&before).for_each(|((_, v), out)| near(out, v, 2e-2));
-        memory.remove(4);
-        for (i, k) in keys.iter().enumerate() {
-            match i {
-                4 => near(&product(&memory, k), &[0.0; OUTPUTS], 1e-4),
-                _ => near(&product(&memory, k), &before[i], 1e-4),
-            }
+            near(&taught.product(&probe), &exact, 1e-2 * dot(&exact, &exact).sqrt());
         }
     }
 
     #[test]
-    fn guards_see_nothing_of_facts_before_and_after() {
-        let (mut memory, keys, values) = taught(5);
+    fn what_is_let_go_leaves_no_bit_behind() {
+        let mut taught = Taught::new(9);
+        let long = taught.memory.clone();
+        taught.memory.truncate(4);
+        let short = Taught::new(4);
+        let probe = taught.prior.whiten(&normals(INPUTS, 3));
+        assert_eq!(taught.memory.recall(&probe), short.memory.recall(&probe));
+        assert_eq!(taught.product(&normals(INPUTS, 5)), short.product(&normals(INPUTS, 5)));
+        for i in 4..9 {
+            let (k, v) = (taught.keys[i].clone(), taught.values[i].clone());
+            taught.push(&k, RIDGE, &v);
+        }
+        assert_eq!(taught.memory.recall(&probe), long.recall(&probe));
+        let added = long.added(&probe, 5);
+        let (all, before) = (long.recall(&probe), short.memory.recall(&probe));
+        near(&added, &all.iter().zip(&before).map(|(a, b)| a - b).collect::<Vec<_>>(), 1e-4);
+    }
+
+    #[test]
+    fn guards_hold_softly_and_cost_no_rank() {
+        let mut taught = Taught::new(5);
         let guarded = normals(INPUTS, 900);
-        memory.guard(&guarded);
-        let taken = memory.taken();
-        memory.guard(&guarded);
-        assert_eq!(memory.taken(), taken);
-        let late = normals(INPUTS, 901);
-        let reading = memory.read(&late);
-        memory.write(&reading, None, &values[0]).unwrap();
-        near(&product(&memory, &guarded), &[0.0; OUTPUTS], 1e-4);
-        keys.iter().zip(&values).for_each(|(k, v)| near(&product(&memory, k), v, 2e-2));
+        let size = |x: &[f32]| dot(x, x).sqrt();
+        let before = size(&taught.product(&guarded));
+        let mut last = before;
+        for ridge in [1.0, 0.1, 1e-3] {
+            let mut held = Taught::new(5);
+            held.push(&guarded, ridge, &[0.0; OUTPUTS]);
+            let now = size(&held.product(&guarded));
+            assert!(now < last, "{ridge}: {last} -> {now}");
+            last = now;
+            held.keys.iter().zip(&held.values).for_each(|(k, v)| near(&held.product(k), v, 2e-2));
+            assert_eq!(held.memory.factors(&held.prior.factors(&held.memory.traces)).0.len(), 5 * INPUTS);
+        }
+        assert!(last < 1e-2 * before, "{before} {last}");
+        taught.push(&guarded, RIDGE, &[0.0; OUTPUTS]);
+        assert!(taught.memory.novelty(&taught.prior.whiten(&guarded)) < 2.0 * RIDGE);
     }
 
-    /// A noisy trace gives the fact its value and the others theirs all the same.
+    /// Two values at one key share it; nothing is refused, nothing grows without bound.
     #[test]
-    fn coding_noise_stays_away_from_other_facts() {
-        let (mut memory, keys, values) = taught(5);
-        let before: Vec<Vec<f32>> = keys.iter().map(|k| product(&memory, k)).collect();
-        let late = normals(INPUTS, 901);
-        let reading = memory.read(&late);
-        let noise = normals(INPUTS, 902);
-        let trace: Vec<f32> = reading.new.iter().zip(&noise).map(|(x, n)| x + 0.2 * n).collect();
-        memory.write(&reading, Some(&trace), &values[0]).unwrap();
-        near(&product(&memory, &late), &values[0], 1e-2);
-        keys.iter().zip(&before).for_each(|(k, v)| near(&product(&memory, k), v, 1e-3));
-    }
-
-    #[test]
-    fn the_same_key_again_changes_what_is_there_and_a_mixture_is_refused() {
-        let (mut memory, keys, values) = taught(3);
-        let taken = memory.taken();
-        let reading = memory.read(&keys[1]);
-        assert!(reading.novelty < 1e-4);
-        assert_eq!(memory.twin(&reading), Some(1));
-        memory.write(&reading, None, &values[0]).unwrap();
-        assert_eq!((memory.terms().len(), memory.taken()), (4, taken));
-        near(&product(&memory, &keys[1]), &values[0], 1e-2);
-        near(&product(&memory, &keys[2]), &values[2], 1e-2);
-        memory.remove(3);
-        near(&product(&memory, &keys[1]), &values[1], 1e-2);
-        let mixture: Vec<f32> = keys[0].iter().zip(&keys[1]).map(|(a, b)| a + b).collect();
-        let reading = memory.read(&mixture);
-        assert!(memory.write(&reading, None, &values[0]).unwrap_err().to_string().contains("new"));
-        let fresh = memory.read(&normals(INPUTS, 77));
-        assert!(memory.write(&fresh, None, &[f32::NAN; OUTPUTS]).is_err());
-        assert_eq!(memory.terms().len(), 3);
+    fn the_same_key_twice_gives_the_mean() {
+        let mut taught = Taught::new(3);
+        let (k, other) = (taught.keys[1].clone(), taught.values[0].clone());
+        assert!(taught.push(&k, RIDGE, &other) < 2.0 * RIDGE);
+        let mean: Vec<f32> = other.iter().zip(&taught.values[1]).map(|(a, b)| 0.5 * (a + b)).collect();
+        near(&taught.product(&k), &mean, 1e-2);
+        near(&taught.product(&taught.keys[2]), &taught.values[2], 2e-2);
+        assert!(taught.memory.push(&[f32::NAN; INPUTS], RIDGE, &other).is_err());
+        assert!(taught.memory.push(&k, 0.0, &other).is_err());
+        assert!(taught.memory.push(&k, RIDGE, &[f32::INFINITY; OUTPUTS]).is_err());
+        assert!(taught.memory.push(&k[1..], RIDGE, &other).is_err());
+        assert_eq!(taught.memory.len(), 4);
+        taught.push(&[0.0; INPUTS], RIDGE, &other);
+        assert!(taught.product(&k).iter().all(|x| x.is_finite()));
     }
 }

@@ -67,12 +67,20 @@ pub struct Entry {
     pub arrived: u64,
     /// What is worth telling about it.
     pub note: Option<String>,
+    /// When the memory was told, RFC 3339.
+    #[serde(default)]
+    pub told: String,
 }
 
 impl Entry {
     /// An experience that just arrived.
     pub fn new(experience: Experience) -> Entry {
-        Entry { experience, stage: Stage::Pending, surprise: 0.0, replays: 0, arrived: 0, note: None }
+        Entry { experience, stage: Stage::Pending, surprise: 0.0, replays: 0, arrived: 0, note: None, told: String::new() }
+    }
+
+    /// When it happened, as far as is known: its own time, or when the memory was told.
+    pub fn instant(&self) -> String {
+        self.experience.time.clone().unwrap_or_else(|| self.told.clone())
     }
 
     /// What stays of it when it is forgotten: id, time, tags and its place in the order.

@@ -3,7 +3,7 @@
 //! of reward between a move and its opposite. No gradient. Knows the decoder and the noise; no memory.
 
 use super::cells::{self, Counts};
-use super::contrast::{surprise, unseen};
+use super::context_target::{surprise, unseen};
 use super::settings::Exploration;
 use crate::bridge::Host;
 use crate::bridge::decoder::{Cache, Logits};
@@ -86,8 +86,8 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// `tokens` of the prompt, the position that is moved, and the tokens of the answer. Gives also the key of `layer`'s down
-    /// projection there.
+    /// `tokens` of the prompt, the position that is moved, and the tokens of the answer. Gives also the keys of `layer`'s down
+    /// projection at every position of the prompt.
     pub fn new(
         host: &'a Host,
         mut hooks: impl Hooks,
@@ -97,7 +97,7 @@ impl<'a> Stage<'a> {
         answer: &[u32],
     ) -> Result<(Stage<'a>, Vec<f32>)> {
         let decoder = &host.decoder;
-        let site = super::contrast::site(layer);
+        let site = super::context_target::site(layer);
         let mut seen = Recorder::new(&[site], &[layer + 1]);
         let all = [tokens, &answer[..answer.len() - 1]].concat();
         let mut cache = [decoder.cache()];
@@ -105,14 +105,14 @@ impl<'a> Stage<'a> {
         let (_, _, rows) = seen.residuals.pop().ok_or_else(unseen)?;
         let record = seen.linears.pop().ok_or_else(unseen)?;
         let (width, inputs) = (decoder.config.width, record.input.len() / all.len());
-        let key = record.input[position * inputs..(position + 1) * inputs].to_vec();
+        let keys = record.input[..tokens.len() * inputs].to_vec();
         if position > 0 {
             decoder.resume(layer + 1, &rows[..position * width], &mut cache, &[position], Logits::Skip, &mut hooks)?;
         }
         let [mut cache] = cache;
         cache.rewind(0, position)?;
         cache.share()?;
-        Ok((Stage { host, layer, residual: rows[position * width..].to_vec(), cache, answer: answer.to_vec() }, key))
+        Ok((Stage { host, layer, residual: rows[position * width..].to_vec(), cache, answer: answer.to_vec() }, keys))
     }
 
     /// The residual that is moved.
@@ -120,7 +120,8 @@ impl<'a> Stage<'a> {
         &self.residual[..self.host.decoder.config.width]
     }
 
-    /// log p of the answer, nats (the sum over its tokens), when the residual moves by each row of `moves`.
+    /// The mean of the answer's mean and worst log p of a token, nats, when the residual moves by each row of `moves`: no token is left
+    /// behind for the others' sake.
     pub fn rewards(&self, mut hooks: impl Hooks, moves: &[f32]) -> Result<Vec<f32>> {
         let decoder = &self.host.decoder;
         let (width, n) = (decoder.config.width, self.answer.len());
@@ -133,7 +134,10 @@ impl<'a> Stage<'a> {
         let mut caches = vec![self.cache.clone(); count];
         let counts = vec![self.residual.len() / width; count];
         let output = decoder.resume(self.layer + 1, &residual, &mut caches, &counts, Logits::Tail(n), &mut hooks)?;
-        let reward = |i: usize| (0..n).map(|t| -surprise(output.row(i * n + t), self.answer[t])).sum();
+        let reward = |i: usize| {
+            let told = (0..n).map(|t| -surprise(output.row(i * n + t), self.answer[t]));
+            0.5 * (told.clone().sum::<f32>() / n as f32 + told.fold(0.0f32, f32::min))
+        };
         Ok((0..count).map(reward).collect())
     }
 }
@@ -143,7 +147,7 @@ impl<'a> Stage<'a> {
 pub struct Found {
     /// width.
     pub value: Vec<f32>,
-    /// Probability of the answer with it.
+    /// Probability of a token of the answer with it, as [`Stage::rewards`] means it.
     pub probability: f32,
     pub steps: usize,
 }

@@ -1,157 +1,494 @@
-//! A model's memory at work: awake it writes experiences into a late layer, asleep it moves them to an early one, and at any time it
-//! is an adapter. Knows host, areas and spike layers; nothing of how they are kept on disk.
+//! A model's memory at work, without a file: awake it writes experiences into a late layer, asleep it moves them to an early one; for a
+//! request it composes an adapter of the experiences that the request asks for, and at any time it is one adapter of all that fit
+//! together. Everything is a function of what is held, in its order. Knows host, layers and spikes; nothing of how they are kept on disk.
 
-use super::area::{Area, Fact};
-use super::contrast::{site, surprise};
-use super::experience::Experience;
-use super::explore::{self, Noise, Stage};
-use super::hippocampus::Hippocampus;
-use super::protect::{Statistics, subject_end};
+use super::canaries::{Canaries, Damage};
+use super::context_target::{self, Told, look, places, site};
+use super::coverage::{Topic, Vocabulary};
+use super::exchange::Exchange;
+use super::explore::{self, Found, Noise, Stage};
+use super::layer_memory::LayerMemory;
+use super::protect::{Statistics, built_in_questions, subject_end};
 use super::settings::{Coding, Settings};
-use super::{Engram, wake};
+use super::spiking_code::SpikingCode;
+use super::wake::{self, Check, Lesson, Teacher};
+use super::Engram;
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
-use crate::bridge::hooks::Adapter;
+use crate::bridge::hooks::{Adapter, Hooks, Linear, Site};
 use crate::error::{Error, Result};
+use crate::learning::associative::{Prior, RIDGE};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use super::wake::Lesson;
-
-/// What learns.
-pub struct Learner<'a> {
-    host: &'a Host,
-    pub settings: Settings,
-    /// Layer of wake, and layer of sleep.
-    pub late: Area,
-    pub early: Area,
-    spikes: Option<Hippocampus>,
-    noise: Noise,
-    /// What sleep taught: the early area as an adapter.
-    kept: Adapter,
+/// What is held of one experience.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub id: String,
+    /// What its prompt is about.
+    pub topic: Topic,
+    /// It takes effect; otherwise it rests.
+    pub stands: bool,
+    pub engrams: Vec<Engram>,
 }
 
-impl<'a> Learner<'a> {
-    pub fn new(host: &'a Host, settings: &Settings, statistics: &Statistics) -> Result<Learner<'a>> {
-        let config = &host.decoder.config;
-        settings.check(config)?;
-        if statistics.layers != settings.layers() {
-            return Err(Error::input("statistics of other layers than those that learn", "collect them for these settings"));
+/// An adapter that was composed for a request, and of what.
+#[derive(Clone, Debug, Default)]
+pub struct Composition {
+    pub adapter: Adapter,
+    pub parts: Vec<Part>,
+}
+
+/// An experience that a request asks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Part {
+    pub id: String,
+    /// The part of its prompt that the request covers, 0 to 1.
+    pub coverage: f64,
+}
+
+/// Whether an experience is in the one adapter of all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    pub id: String,
+    /// Of its engrams: a decision about others does not count.
+    digest: u64,
+    pub included: bool,
+}
+
+/// What sleep found for an experience.
+#[derive(Clone, Debug)]
+pub struct Dream {
+    pub found: Found,
+    /// What it writes: into the early layer, and into the late one what the early one leaves open, such as the answer's end.
+    pub engrams: Vec<Engram>,
+    /// How the answer comes out with the early layer alone, and with all that it writes.
+    pub early: Check,
+    pub check: Check,
+}
+
+/// How full a memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Capacity {
+    /// Experiences that stand, and those of them in the one adapter.
+    pub standing: usize,
+    pub included: usize,
+    /// Directions of the late layer's input that the one adapter takes, and that it may take.
+    pub taken: usize,
+    pub most: usize,
+    /// Damage of the one adapter at the canaries, and the budget.
+    pub damage: Damage,
+    pub budget: f32,
+}
+
+/// What learning needs beside the model.
+struct Studied {
+    statistics: Statistics,
+    /// Of the late and the early layer, each made when it is first needed.
+    priors: [Option<Arc<Prior>>; 2],
+    canaries: Option<Canaries>,
+}
+
+/// What learns.
+pub struct Learner {
+    pub host: Arc<Host>,
+    pub settings: Settings,
+    studied: Option<Studied>,
+    spikes: Option<SpikingCode>,
+    vocabulary: Vocabulary,
+    held: Vec<Held>,
+    /// The late layer of the one adapter, where it is in step with what was decided about each experience.
+    whole: Option<LayerMemory>,
+    counted: Vec<Counted>,
+    damage: Damage,
+}
+
+/// Directions of a layer's input that one adapter may take, as a part of all.
+const MOST: f64 = 0.5;
+
+impl Learner {
+    /// Of a model; `texts` are the model's own, by which a word's rarity is told (see [`Statistics::texts`]).
+    pub fn new(host: Arc<Host>, settings: &Settings, texts: &[Vec<u32>]) -> Result<Learner> {
+        settings.check(&host.decoder.config)?;
+        let mut vocabulary = Vocabulary::default();
+        built_in_questions().iter().for_each(|q| vocabulary.add(&Topic::of(q)));
+        for text in texts {
+            vocabulary.add(&Topic::of(&host.tokenizer.decode(text)?));
         }
-        let (outputs, inputs) = config.shape(site(0).linear);
-        let area = |layer: usize, which: usize| {
-            Ok::<_, Error>(Area::new(site(layer), outputs, statistics.prior(which, settings.floor)?, &statistics.first[which]))
-        };
-        let spikes = match settings.coding {
-            Coding::Exact => None,
-            Coding::Spiking => Some(Hippocampus::new(inputs, outputs, settings.steps, &settings.engine)?),
-        };
         Ok(Learner {
+            whole: None,
             host,
-            late: area(settings.wake_layer, 0)?,
-            early: area(settings.sleep_layer, 1)?,
-            spikes,
-            noise: Noise::new(&statistics.codes, config.width, settings.seed)?,
-            kept: Adapter::default(),
             settings: settings.clone(),
+            studied: None,
+            spikes: None,
+            vocabulary,
+            held: Vec::new(),
+            counted: Vec::new(),
+            damage: Damage::default(),
         })
     }
 
-    /// Takes up what was learned before.
-    pub fn restore(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
-        let (early, late): (Vec<Engram>, Vec<Engram>) = engrams.into_iter().partition(|e| e.site == self.early.site);
-        self.late.restore(late)?;
-        self.early.restore(early)?;
-        self.settle()
+    /// Takes up what is known of the model's keys: it is needed to learn, to sleep and to make the one adapter.
+    pub fn study(&mut self, statistics: Statistics) -> Result<()> {
+        if statistics.layers != self.settings.layers() {
+            return Err(Error::input("statistics of other layers than those that learn", "collect them for these settings"));
+        }
+        self.studied = Some(Studied { statistics, priors: [None, None], canaries: None });
+        Ok(())
     }
 
-    /// Holds these engrams and no others.
-    pub fn replace(&mut self, engrams: impl IntoIterator<Item = Engram>) -> Result<()> {
-        self.late.replace([])?;
-        self.early.replace([])?;
-        self.restore(engrams)
+    pub fn has_studied(&self) -> bool {
+        self.studied.is_some()
     }
 
-    fn settle(&mut self) -> Result<()> {
-        self.kept = Adapter::default();
-        if let Some(change) = self.early.change() {
-            self.kept.insert(&self.host.decoder.config, self.early.site, change)?;
+    fn studied(&mut self) -> Result<&mut Studied> {
+        self.studied.as_mut().ok_or_else(|| Error::input("nothing is known of the model's keys", "give statistics of them first"))
+    }
+
+    /// The prior of the late (0) or early (1) layer.
+    fn prior(&mut self, which: usize) -> Result<Arc<Prior>> {
+        let floor = self.settings.floor;
+        let studied = self.studied()?;
+        if studied.priors[which].is_none() {
+            studied.priors[which] = Some(studied.statistics.prior(which, floor)?);
+        }
+        studied.priors[which].clone().ok_or_else(context_target::unseen)
+    }
+
+    fn prepare_canaries(&mut self) -> Result<()> {
+        let (prior, host, layer) = (self.prior(0)?, self.host.clone(), self.settings.wake_layer);
+        let studied = self.studied()?;
+        if studied.canaries.is_none() {
+            studied.canaries = Some(Canaries::new(&host, &prior, layer, &studied.statistics.canaries)?);
         }
         Ok(())
     }
 
-    /// Everything learned, as an adapter: a rank an engram.
-    pub fn adapter(&self) -> Result<Adapter> {
-        let mut adapter = self.kept.clone();
-        if let Some(change) = self.late.change() {
-            adapter.insert(&self.host.decoder.config, self.late.site, change)?;
+    fn prepare_spikes(&mut self) -> Result<()> {
+        if self.settings.coding == Coding::Spiking && self.spikes.is_none() {
+            let (outputs, inputs) = self.host.decoder.config.shape(Linear::Down);
+            self.spikes = Some(SpikingCode::new(inputs, outputs, self.settings.steps, &self.settings.engine)?);
         }
-        Ok(adapter)
+        Ok(())
     }
 
-    /// What sleep taught alone.
-    pub fn kept(&self) -> &Adapter {
-        &self.kept
-    }
-
-    /// Spikes of the hippocampus so far.
+    /// Spikes of the spike layer so far.
     pub fn spikes(&self) -> u64 {
         self.spikes.as_ref().map_or(0, |s| s.spikes)
     }
 
-    /// Learns awake from one experience.
+    /// What one experience would leave, learned awake and alone. `reward` from -1 to 1. Nothing is held yet.
     ///
     /// # Errors
-    /// As of [`wake::learn`]; nothing is changed then.
-    pub fn wake(&mut self, experience: &Experience) -> Result<Lesson> {
-        wake::learn(self.host, &self.kept, &mut self.late, self.spikes.as_mut(), &self.settings, experience)
+    /// An empty answer, a text beyond the context.
+    pub fn learn(&mut self, id: &str, exchange: &Exchange, reward: f32) -> Result<Lesson> {
+        self.learn_upon(id, exchange, reward, &Adapter::default())
     }
 
-    /// Looks for what the early layer should say at the experience's subject, without writing it.
-    ///
-    /// # Errors
-    /// An answer that is empty, or a text beyond the context.
-    pub fn dream(&mut self, experience: &Experience, stop: &AtomicBool) -> Result<(Vec<f32>, explore::Found)> {
-        let (tokens, answer) = self.host.exchange(&experience.prompt, &experience.answer)?;
-        let position = match &experience.subject {
-            Some(subject) => subject_end(self.host, &experience.prompt, subject)?,
-            None => None,
+    fn learn_upon(&mut self, id: &str, exchange: &Exchange, reward: f32, upon: &Adapter) -> Result<Lesson> {
+        self.prepare_spikes()?;
+        let (prior, layer) = (self.prior(0)?, self.settings.wake_layer);
+        let between = self.between(exchange)?;
+        let Exchange { prompt, answer, end, .. } = exchange;
+        let sight = look(&self.host, upon, layer, prompt, answer, *end, &between)?;
+        let mut teacher =
+            Teacher { host: &self.host, layer, prior: &prior, spikes: self.spikes.as_mut(), settings: &self.settings };
+        teacher.learn(id, &sight, reward)
+    }
+
+    /// What parts an experience from its repetition in the context.
+    fn between(&self, exchange: &Exchange) -> Result<Vec<u32>> {
+        let text = |t: &str| {
+            let first = self.host.begin("")?;
+            let all = self.host.begin(t)?;
+            Ok::<_, Error>(all.strip_prefix(&first[..]).unwrap_or(&all).to_vec())
         };
-        let position = position.unwrap_or(tokens.len() - 1);
-        let (stage, key) = Stage::new(self.host, &self.kept, self.early.site.layer, &tokens, position, &answer)?;
-        let found = explore::explore(&stage, &self.kept, &mut self.noise, &self.settings.sleep, stop)?;
-        Ok((key, found))
+        match std::env::var("BETWEEN").unwrap_or_default().as_str() {
+            "dot" => text(".\n"),
+            "newline" => text("\n"),
+            "end" => Ok(vec![exchange.end]),
+            _ => Ok([vec![exchange.end], text("\n")?].concat()),
+        }
     }
 
-    /// Writes what a dream found into the early layer, on top of what is there: the dream saw that too, and two facts may share a
-    /// subject.
-    pub fn consolidate(&mut self, experience: &Experience, key: &[f32], value: &[f32]) -> Result<Engram> {
-        let fact = Fact { experience: &experience.id, key, value, adds: true };
-        let presentations = self.settings.presentations;
-        let engram = self.early.write(fact, self.spikes.as_mut().map(|s| (s, presentations)))?;
-        self.settle()?;
-        Ok(engram)
+    /// How an answer, with its end, comes out through `hooks`: every token under those before it, which is what greedy decoding meets as
+    /// long as it says the answer.
+    pub fn check(&self, hooks: impl Hooks, exchange: &Exchange, least: f32) -> Result<Check> {
+        let mut hooks = hooks;
+        let all = [&exchange.prompt[..], &exchange.answer[..]].concat();
+        let (n, decoder) = (exchange.answer.len() + 1, &self.host.decoder);
+        let output = decoder.forward(&mut [decoder.cache()], &[&all], Logits::Tail(n), &mut hooks)?;
+        let tokens = exchange.answer.iter().chain([&exchange.end]).enumerate();
+        Ok(Check::of(&tokens.map(|(t, token)| Told::of(output.row(t), *token)).collect::<Vec<_>>(), least))
     }
 
-    /// Takes a dream's write back.
-    pub fn wake_from(&mut self, experience: &str) -> Result<()> {
-        self.early.erase(experience)?;
-        self.settle()
+    /// Holds what an experience left, in the place of what is held of it already, or after all others.
+    pub fn hold(&mut self, held: Held) {
+        match self.held.iter().position(|h| h.id == held.id) {
+            Some(at) => {
+                self.count_words(at, false);
+                self.held[at] = held;
+                self.count_words(at, true);
+            }
+            None => {
+                self.held.push(held);
+                self.count_words(self.held.len() - 1, true);
+            }
+        }
     }
 
-    /// Probability of the answer, all its tokens, by what sleep taught alone.
-    pub fn probability(&self, experience: &Experience) -> Result<f32> {
-        let (tokens, answer) = self.host.exchange(&experience.prompt, &experience.answer)?;
-        let all = [&tokens[..], &answer[..answer.len() - 1]].concat();
-        let decoder = &self.host.decoder;
-        let output = decoder.forward(&mut [decoder.cache()], &[&all], Logits::Tail(answer.len()), &mut &self.kept)?;
-        let surprise: f32 = answer.iter().enumerate().map(|(t, token)| surprise(output.row(t), *token)).sum();
-        Ok((-surprise).exp())
+    /// Lets go of an experience; whether it was held.
+    pub fn release(&mut self, id: &str) -> bool {
+        let Some(at) = self.held.iter().position(|h| h.id == id) else { return false };
+        self.count_words(at, false);
+        self.held.remove(at);
+        true
     }
 
-    /// Takes out what an experience left, awake and asleep. How many engrams went.
-    pub fn forget(&mut self, experience: &str) -> Result<usize> {
-        let gone = self.late.erase(experience)? + self.early.erase(experience)?;
-        self.settle()?;
-        Ok(gone)
+    /// Lets an experience take effect, or rest.
+    pub fn set_standing(&mut self, id: &str, stands: bool) {
+        if let Some(at) = self.held.iter().position(|h| h.id == id && h.stands != stands) {
+            self.count_words(at, false);
+            self.held[at].stands = stands;
+            self.count_words(at, true);
+        }
     }
+
+    /// What is held, in order of arrival.
+    pub fn held(&self) -> &[Held] {
+        &self.held
+    }
+
+    fn count_words(&mut self, at: usize, add: bool) {
+        let held = &self.held[at];
+        match (held.stands, add) {
+            (false, _) => {}
+            (true, true) => self.vocabulary.add(&held.topic),
+            (true, false) => self.vocabulary.remove(&held.topic),
+        }
+    }
+
+    /// The adapter of the experiences that a request asks for: those whose prompts it covers, the best covered ones, as many as the
+    /// settings allow. Of a request that asks for none it changes nothing.
+    pub fn compose(&self, request: &Topic) -> Result<Composition> {
+        let mut asked: Vec<(usize, f64)> = (0..self.held.len())
+            .filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty())
+            .map(|i| (i, self.held[i].topic.covered_by(request, &self.vocabulary)))
+            .filter(|(_, coverage)| *coverage >= self.settings.coverage)
+            .collect();
+        asked.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+        asked.truncate(self.settings.composed);
+        asked.sort_unstable_by_key(|(i, _)| *i);
+        let parts = asked.iter().map(|(i, coverage)| Part { id: self.held[*i].id.clone(), coverage: *coverage }).collect();
+        Ok(Composition { adapter: self.adapter_of(asked.iter().flat_map(|(i, _)| &self.held[*i].engrams))?, parts })
+    }
+
+    /// Experiences whose own requests would ask for this one as well, most covered first.
+    pub fn touched(&self, topic: &Topic) -> Vec<String> {
+        let standing = self.held.iter().filter(|h| h.stands && !h.engrams.is_empty());
+        let mut touched: Vec<(f64, &str)> =
+            standing.map(|h| (topic.covered_by(&h.topic, &self.vocabulary), h.id.as_str())).collect();
+        touched.retain(|(coverage, _)| *coverage >= self.settings.coverage);
+        touched.sort_by(|a, b| b.0.total_cmp(&a.0));
+        touched.into_iter().map(|(_, id)| id.to_string()).collect()
+    }
+
+    /// The adapter of some engrams: a rank a fact.
+    pub fn adapter_of<'a>(&self, engrams: impl IntoIterator<Item = &'a Engram>) -> Result<Adapter> {
+        let engrams: Vec<&Engram> = engrams.into_iter().collect();
+        let (config, mut adapter) = (&self.host.decoder.config, Adapter::default());
+        let (outputs, inputs) = config.shape(Linear::Down);
+        for layer in self.settings.layers() {
+            let own = engrams.iter().copied();
+            if let Some(change) = LayerMemory::of(site(layer), inputs, outputs, own)?.change() {
+                adapter.insert(config, site(layer), change)?;
+            }
+        }
+        Ok(adapter)
+    }
+
+    /// One adapter of all experiences that fit together: each in its order of arrival, as long as the canaries stay within the budget
+    /// and there is room. What was decided before is kept for as long as what it was decided upon is.
+    pub fn consolidate(&mut self) -> Result<&[Counted]> {
+        let standing: Vec<usize> = (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
+        let now: Vec<Counted> = standing
+            .iter()
+            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: true })
+            .collect();
+        let same = self.counted.iter().zip(&now).take_while(|(a, b)| a.id == b.id && a.digest == b.digest).count();
+        if same < self.counted.len() {
+            self.counted.truncate(same);
+            self.whole = None;
+        }
+        if same == now.len() && self.whole.is_some() {
+            return Ok(&self.counted);
+        }
+        self.prepare_canaries()?;
+        let whole = match self.whole.take() {
+            Some(whole) => whole,
+            None => self.layer_of(self.included())?,
+        };
+        self.damage = self.damage_of(&whole)?;
+        self.whole = Some(whole);
+        for (&at, mut counted) in standing.iter().zip(now).skip(same) {
+            counted.included = self.include(at)?;
+            self.counted.push(counted);
+        }
+        Ok(&self.counted)
+    }
+
+    /// The late layer of some engrams.
+    fn layer_of<'a>(&self, engrams: impl IntoIterator<Item = &'a Engram>) -> Result<LayerMemory> {
+        let (outputs, inputs) = self.host.decoder.config.shape(Linear::Down);
+        LayerMemory::of(self.late(), inputs, outputs, engrams)
+    }
+
+    fn included(&self) -> impl Iterator<Item = &Engram> {
+        let of = |c: &Counted| self.held.iter().find(|h| h.id == c.id).map_or(&[][..], |h| &h.engrams);
+        self.counted.iter().filter(|c| c.included).flat_map(of)
+    }
+
+    /// Takes an experience into the one adapter if it may.
+    fn include(&mut self, at: usize) -> Result<bool> {
+        let Some(mut whole) = self.whole.take() else { return Ok(false) };
+        let (before, engrams) = (whole.len(), self.held[at].engrams.clone());
+        let joined = match whole.extend(&engrams)? {
+            true => None,
+            false => Some(self.layer_of(self.included().chain(&engrams))?),
+        };
+        let layer = joined.as_ref().unwrap_or(&whole);
+        let damage = self.damage_of(layer)?;
+        let fits = layer.len() <= self.most() && damage.kl <= self.settings.damage;
+        self.whole = Some(match joined {
+            Some(joined) if fits => joined,
+            _ => {
+                if !fits {
+                    whole.truncate(before);
+                }
+                whole
+            }
+        });
+        if fits {
+            self.damage = damage;
+        }
+        Ok(fits)
+    }
+
+    /// Directions of the late layer's input that the one adapter may take.
+    fn most(&self) -> usize {
+        (self.host.decoder.config.feed_forward as f64 * MOST) as usize
+    }
+
+    fn damage_of(&self, layer: &LayerMemory) -> Result<Damage> {
+        let Some(canaries) = self.studied.as_ref().and_then(|s| s.canaries.as_ref()) else { return Ok(Damage::default()) };
+        canaries.damage(&self.host, &layer.recall(&canaries.whitened), &|place| layer.holds(place))
+    }
+
+    /// What was decided about the one adapter.
+    pub fn counted(&self) -> &[Counted] {
+        &self.counted
+    }
+
+    /// Takes up what was decided about the one adapter before.
+    pub fn set_counted(&mut self, counted: Vec<Counted>) {
+        (self.counted, self.whole) = (counted, None);
+    }
+
+    /// The one adapter, after [`Learner::consolidate`], and the experiences that are not in it.
+    pub fn whole(&self) -> Result<(Adapter, Vec<String>)> {
+        let out = self.counted.iter().filter(|c| !c.included).map(|c| c.id.clone()).collect();
+        Ok((self.adapter_of(self.included())?, out))
+    }
+
+    /// Engrams of the one adapter.
+    pub fn whole_engrams(&self) -> Vec<&Engram> {
+        self.included().collect()
+    }
+
+    /// What an adapter does to the canaries, all layers computed; every `step`th of them.
+    pub fn damage_through(&mut self, adapter: &Adapter, step: usize) -> Result<Damage> {
+        self.prepare_canaries()?;
+        let all = self.layer_of(self.held.iter().flat_map(|h| &h.engrams))?;
+        let host = self.host.clone();
+        match &self.studied()?.canaries {
+            Some(canaries) => canaries.damage_through(&host, adapter, step, &|place| all.holds(place)),
+            None => Ok(Damage::default()),
+        }
+    }
+
+    pub fn capacity(&self) -> Capacity {
+        Capacity {
+            standing: self.held.iter().filter(|h| h.stands && !h.engrams.is_empty()).count(),
+            included: self.counted.iter().filter(|c| c.included).count(),
+            taken: self.whole.as_ref().map_or(0, LayerMemory::len),
+            most: self.most(),
+            damage: self.damage,
+            budget: self.settings.damage,
+        }
+    }
+
+    /// Looks for a value at the subject that makes the answer likely, and makes engrams of it: one in the early layer, and in the late
+    /// one those for what it leaves open. A function of the experience alone; nothing is held yet.
+    pub fn dream(&mut self, id: &str, exchange: &Exchange, subject: &str, reward: f32, stop: &AtomicBool) -> Result<Dream> {
+        self.prepare_spikes()?;
+        let (prior, layer) = (self.prior(1)?, self.settings.sleep_layer);
+        let last = exchange.prompt.len() - 1;
+        let position = subject_end(&self.host, &exchange.text, subject)?.unwrap_or(last).min(last);
+        let host = self.host.clone();
+        let (stage, keys) = Stage::new(&host, (), layer, &exchange.prompt, position, &exchange.answer)?;
+        let places = places(&exchange.prompt);
+        let seed = self.settings.seed ^ places[last] ^ context_target::places(&exchange.answer).last().copied().unwrap_or(0);
+        let codes = &self.studied()?.statistics.codes.clone();
+        let mut noise = Noise::new(codes, self.host.decoder.config.width, seed)?;
+        let found = explore::explore(&stage, (), &mut noise, &self.settings.sleep, stop)?;
+        let n = prior.inputs();
+        let key = |at: usize| keys[at * n..(at + 1) * n].to_vec();
+        let mut engrams = Vec::new();
+        if position > 0 {
+            // The first position's key is the same in every text that begins so, and far larger than others.
+            engrams.push(self.engram(id, self.early(), places[0], key(0), &vec![0.0; found.value.len()])?);
+        }
+        engrams.push(self.engram(id, self.early(), places[position], key(position), &found.value)?);
+        let upon = self.adapter_of(&engrams)?;
+        let least = wake::least(&self.settings, reward);
+        let early = self.check(&upon, exchange, least)?;
+        let lesson = self.learn_upon(id, exchange, reward, &upon)?;
+        engrams.extend(lesson.engrams);
+        Ok(Dream { found, engrams, early, check: lesson.check })
+    }
+
+    /// A value at a key of one of the two layers, as the spike layer codes it.
+    pub fn engram(&mut self, id: &str, site: Site, place: u64, key: Vec<f32>, value: &[f32]) -> Result<Engram> {
+        self.prepare_spikes()?;
+        let prior = self.prior(usize::from(site == self.early()))?;
+        let z = prior.whiten(&key);
+        let (trace, value) = match &mut self.spikes {
+            None => (z, value.to_vec()),
+            Some(layer) => layer.code(&z, value, self.settings.presentations)?,
+        };
+        let factor = prior.factors(&trace);
+        Ok(Engram { experience: id.to_string(), site, place, key, trace, factor, value, ridge: RIDGE })
+    }
+
+    /// Where sleep writes, and where wake does.
+    pub fn early(&self) -> Site {
+        site(self.settings.sleep_layer)
+    }
+
+    pub fn late(&self) -> Site {
+        site(self.settings.wake_layer)
+    }
+}
+
+/// Of engrams, for telling whether they are the same.
+fn digest(engrams: &[Engram]) -> u64 {
+    let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut add = |word: u64| digest = (digest ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(23);
+    for e in engrams {
+        add(e.place);
+        add(u64::from(e.ridge.to_bits()));
+        e.trace.iter().chain(&e.value).for_each(|x| add(u64::from(x.to_bits())));
+    }
+    digest
 }

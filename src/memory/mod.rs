@@ -2,26 +2,34 @@
 //! Plain data on both sides; file formats of adapters are the export's.
 //!
 //! ```text
-//! experience -> contrast (two forwards: key, value) -> hippocampus (spikes) -> area (engrams of a layer) -> Adapter
-//!                                     asleep: explore (noise, reward) -> the early area; the wake engram goes
+//! experience -> exchange (tokens) -> context_target (two forwards: keys, values) -> spiking_code -> engrams -> layer_memory -> Adapter
+//!                  asleep: explore (noise, reward) -> engrams of the early layer; those awake go
+//! request -> coverage (which experiences it asks for) -> layer_memory of their engrams -> Adapter
+//! facade::Memory = store (what is kept) + learner (what is at work) + standing (what holds)
 //! ```
 
-pub mod area;
+pub mod canaries;
 mod cells;
-pub mod contrast;
+pub mod context_target;
+pub mod coverage;
 pub mod entry;
+pub mod exchange;
 pub mod experience;
 pub mod explore;
-pub mod hippocampus;
-pub mod keeper;
+pub mod facade;
+pub mod layer_memory;
 pub mod learner;
 pub mod lines;
 pub mod protect;
 mod record;
 pub mod replay;
 pub mod settings;
+pub mod spiking_code;
+pub mod standing;
 pub mod store;
 pub mod wake;
+
+pub use facade::Memory;
 
 use crate::bridge::hooks::Site;
 

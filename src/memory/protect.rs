@@ -1,7 +1,7 @@
 //! What to leave alone: the second moments of the keys that a model meets in ordinary use, and codes of what its subjects look
 //! like. From the model's own samples, from texts, and from prompts whose ends and subjects count more. Kept in a file a model.
 
-use super::contrast::site;
+use super::context_target::site;
 use super::settings::Settings;
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
@@ -28,6 +28,9 @@ const SUBJECT: f32 = 10.0;
 const SAMPLE: usize = 64;
 /// Subject codes that are kept.
 const CODES: usize = 512;
+/// Texts of the model's own that are kept, and canaries of each kind.
+const TEXTS: usize = 64;
+const CANARIES: usize = 24;
 /// Prompts that are read together.
 const TOGETHER: usize = 32;
 
@@ -74,10 +77,19 @@ struct Groups {
     group: Vec<Group>,
 }
 
+fn built_in() -> Vec<Group> {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/transformers/protect.toml"));
+    toml::from_str::<Groups>(text).map_or_else(|_| Vec::new(), |g| g.group)
+}
+
+/// The questions that come with the program, without their subjects.
+pub fn built_in_questions() -> Vec<String> {
+    built_in().iter().flat_map(|g| g.prompts.iter().map(|p| p.replace("{}", " "))).collect()
+}
+
 /// The prompts that come with the program, in a mixed order, so that any first part of them holds something of everything.
 pub fn built_in_prompts() -> Vec<Prompt> {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/transformers/protect.toml"));
-    let groups = toml::from_str::<Groups>(text).map_or_else(|_| Vec::new(), |g| g.group);
+    let groups = built_in();
     let all = groups.iter().flat_map(|g| g.prompts.iter().flat_map(|p| g.subjects.iter().map(move |s| (p, s))));
     let mut prompts: Vec<Prompt> = all
         .map(|(prompt, subject)| {
@@ -113,20 +125,28 @@ pub struct Statistics {
     /// Second moments, f32, inputs x inputs, in the same order.
     moments: [Vec<f32>; 2],
     inputs: usize,
-    /// Keys of a text's first token, which are the same in every text and far larger than others: guarded instead of averaged.
-    pub first: [Vec<f32>; 2],
     /// Residuals after the early layer, at subjects where prompts name them: any number x width.
     pub codes: Vec<f32>,
+    /// Texts of the model's own, by which the rarity of words is told.
+    pub texts: Vec<Vec<u32>>,
+    /// Texts that stand for all that should stay: beginnings of the model's own, and prompts.
+    pub canaries: Vec<Vec<u32>>,
 }
 
 impl Statistics {
     /// From what was kept of an earlier one.
-    pub fn from_parts(layers: [usize; 2], moments: [Vec<f32>; 2], first: [Vec<f32>; 2], codes: Vec<f32>) -> Result<Statistics> {
-        let inputs = first[0].len();
-        if inputs == 0 || first[1].len() != inputs || moments.iter().any(|m| m.len() != inputs * inputs) {
+    pub fn from_parts(
+        layers: [usize; 2],
+        moments: [Vec<f32>; 2],
+        codes: Vec<f32>,
+        texts: Vec<Vec<u32>>,
+        canaries: Vec<Vec<u32>>,
+    ) -> Result<Statistics> {
+        let inputs = moments[0].len().isqrt();
+        if inputs == 0 || moments.iter().any(|m| m.len() != inputs * inputs) {
             return Err(Error::input("statistics of keys do not fit together", "collect them again"));
         }
-        Ok(Statistics { layers, moments, inputs, first, codes })
+        Ok(Statistics { layers, moments, inputs, codes, texts, canaries })
     }
 
     /// Second moment of the late (0) or early (1) layer: inputs x inputs.
@@ -161,19 +181,23 @@ impl Statistics {
             after: layers[1] + 1,
             codes: Vec::new(),
             spare: Vec::new(),
-            first: [Vec::new(), Vec::new()],
             inputs,
         };
+        let mut texts = Vec::new();
         let rounds = samples.div_ceil(SAMPLE * SAMPLE);
         let all = (rounds + prompts.len().div_ceil(TOGETHER)).max(1) as f64;
         for round in 0..rounds {
             let sequences = SAMPLE.min((samples - round * SAMPLE * SAMPLE).div_ceil(SAMPLE));
-            draw(host, sequences, seed, round, &mut gather, stop)?;
+            let drawn = draw(host, sequences, seed, round, &mut gather, stop)?;
+            texts.extend(drawn.into_iter().take(TEXTS.saturating_sub(texts.len())));
             tell((round + 1) as f64 / all);
         }
+        let mut canaries: Vec<Vec<u32>> = Vec::new();
         for (i, some) in prompts.chunks(TOGETHER).enumerate() {
             go_on(stop)?;
             let tokens: Vec<Vec<u32>> = some.iter().map(|p| host.begin(&p.prompt)).collect::<Result<_>>()?;
+            let room = CANARIES.saturating_sub(canaries.len());
+            canaries.extend(tokens.iter().filter(|t| t.len() > 1).take(room).cloned());
             gather.weights.clear();
             for (prompt, tokens) in some.iter().zip(&tokens) {
                 let subject = match &prompt.subject {
@@ -188,10 +212,13 @@ impl Statistics {
             tell((rounds + i + 1) as f64 / all);
         }
         gather.flush();
-        let Gather { moments, mut codes, spare, first, .. } = gather;
+        let Gather { moments, mut codes, spare, .. } = gather;
         let room = CODES * config.width - codes.len();
         codes.extend(&spare[..room.min(spare.len())]);
-        Ok(Statistics { layers, moments, inputs, first, codes })
+        // Beginnings of different lengths.
+        let beginnings = texts.iter().enumerate().map(|(i, t)| t[..t.len().min(4 + i % 28)].to_vec());
+        canaries.extend(beginnings.filter(|t| t.len() > 1).take(CANARIES));
+        Ok(Statistics { layers, moments, inputs, codes, texts, canaries })
     }
 
     /// Those of a file if it has them, else collected and kept there. The name says model and sources.
@@ -206,7 +233,7 @@ impl Statistics {
     ) -> Result<Statistics> {
         let (layers, samples, seed) = (settings.layers(), settings.samples, settings.seed);
         let mut digest = Md5::new();
-        digest.update(format!("1 {fingerprint} {layers:?} {samples} {seed}"));
+        digest.update(format!("2 {fingerprint} {layers:?} {samples} {seed}"));
         prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\n", p.prompt, p.subject)));
         let name: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let path = folder.join(format!("keys-{name}.h5"));
@@ -228,19 +255,37 @@ impl Statistics {
         state.put("late", &[n, n], &self.moments[0]);
         state.put("early", &[n, n], &self.moments[1]);
         state.put("codes", &[self.codes.len()], &self.codes);
-        state.put("first.late", &[n], &self.first[0]);
-        state.put("first.early", &[n], &self.first[1]);
+        for (name, texts) in [("texts", &self.texts), ("canaries", &self.canaries)] {
+            let numbers = flat(texts);
+            state.put(name, &[numbers.len()], &numbers);
+        }
         state
     }
 
     fn restore(host: &Host, layers: [usize; 2], state: &State) -> Result<Statistics> {
         let (_, inputs) = host.decoder.config.shape(Linear::Down);
         let moment = |name: &str| state.get::<f32>(name, inputs * inputs).map(<[f32]>::to_vec);
-        let first = |name: &str| state.get::<f32>(name, inputs).map(<[f32]>::to_vec);
-        let first = [first("first.late")?, first("first.early")?];
         let codes = state.any("codes")?.to_vec();
-        Statistics::from_parts(layers, [moment("late")?, moment("early")?], first, codes)
+        let (texts, canaries) = (unflat(state.any("texts")?)?, unflat(state.any("canaries")?)?);
+        Statistics::from_parts(layers, [moment("late")?, moment("early")?], codes, texts, canaries)
     }
+}
+
+/// Texts as numbers, each after its length: a token's number is exact as one.
+pub fn flat(texts: &[Vec<u32>]) -> Vec<f32> {
+    texts.iter().flat_map(|t| std::iter::once(t.len() as f32).chain(t.iter().map(|token| *token as f32))).collect()
+}
+
+/// What [`flat`] gave.
+pub fn unflat(numbers: &[f32]) -> Result<Vec<Vec<u32>>> {
+    let mut rest = numbers;
+    let mut texts = Vec::new();
+    while let Some((&length, after)) = rest.split_first() {
+        let text = after.get(..length as usize).ok_or_else(|| Error::input("kept texts are cut off", "collect the statistics again"))?;
+        texts.push(text.iter().map(|x| *x as u32).collect());
+        rest = &after[length as usize..];
+    }
+    Ok(texts)
 }
 
 /// An error once `stop` is set.
@@ -259,13 +304,14 @@ pub fn cache_folder() -> std::path::PathBuf {
 }
 
 /// Texts of the model's own: temperature 1 from the first token, `SAMPLE` tokens each.
-fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gather, stop: &AtomicBool) -> Result<()> {
+fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gather, stop: &AtomicBool) -> Result<Vec<Vec<u32>>> {
     let decoder = &host.decoder;
     let start = host.begin("")?.first().copied().unwrap_or(0);
     let mut samplers =
         (0..sequences).map(|i| Sampler::new(1.0, seed.wrapping_add((round * SAMPLE + i) as u64))).collect::<Result<Vec<_>>>()?;
     let mut caches = vec![decoder.cache(); sequences];
     let mut tokens = vec![start; sequences];
+    let mut texts = vec![vec![start]; sequences];
     gather.weights.clear();
     for _ in 0..SAMPLE.min(decoder.config.context) {
         go_on(stop)?;
@@ -273,9 +319,10 @@ fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gat
         let output = decoder.forward(&mut caches, &slices, Logits::Last, gather)?;
         for (i, (token, sampler)) in tokens.iter_mut().zip(&mut samplers).enumerate() {
             *token = sampler.next(output.row(i));
+            texts[i].push(*token);
         }
     }
-    Ok(())
+    Ok(texts)
 }
 
 /// Collects keys as they pass.
@@ -290,7 +337,6 @@ struct Gather {
     codes: Vec<f32>,
     /// Codes of other tokens.
     spare: Vec<f32>,
-    first: [Vec<f32>; 2],
     inputs: usize,
 }
 
@@ -322,9 +368,8 @@ impl Hooks for Gather {
         let sites = self.sites;
         for which in (0..2).filter(|w| sites[*w] == at) {
             for (row, key) in rows.iter().zip(input.chunks_exact(self.inputs)) {
+                // The first token's key is the same in every text and far larger than others: it is guarded, not averaged.
                 if row.position == 0 {
-                    self.first[which].clear();
-                    self.first[which].extend_from_slice(key);
                     continue;
                 }
                 let root = self.weight(which, row).sqrt();

@@ -28,11 +28,20 @@ pub struct Settings {
     pub steps: usize,
     /// Times that an episode is presented.
     pub presentations: usize,
-    /// Probability of the answer's first token that a success should reach, if that takes no more than 2.5 times what its context
-    /// would add.
-    pub sure: f32,
-    /// Tokens of an answer less surprising than this (nats) are known already.
-    pub known: f32,
+    /// Logits by which every token of a success's answer should lead, times its reward.
+    pub margin: f32,
+    /// Length of a value at most, in units of the residual's.
+    pub bound: f32,
+    /// Other positions of a prompt that are guarded, at most.
+    pub guards: usize,
+    /// Tokens of an answer that is written at most; longer ones stay in the journal.
+    pub longest: usize,
+    /// Mean divergence (nats) that the one adapter of all may cause at the canaries.
+    pub damage: f32,
+    /// Part of an experience's prompt, by weight of its words, that a request has to cover to ask for it.
+    pub coverage: f64,
+    /// Experiences that are composed for a request at most.
+    pub composed: usize,
     /// A failure lowers its action's probability at least so many times.
     pub aversion: f32,
     /// Floor of the second moment of keys to protect, in units of its mean diagonal: a smaller one protects rare keys less.
@@ -81,8 +90,13 @@ impl Settings {
             sleep_layer: layer(0.3),
             steps: 32,
             presentations: 2,
-            sure: 0.2,
-            known: 0.1,
+            margin: 1.0,
+            bound: 4.0,
+            guards: 8,
+            longest: 64,
+            damage: 0.02,
+            coverage: 0.6,
+            composed: 32,
             aversion: 20.0,
             floor: 1e-2,
             samples: 8192,
@@ -135,9 +149,9 @@ impl Settings {
         }
         let e = &self.sleep;
         let positive =
-            self.floor > 0.0 && [self.sure, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
-        let counts = [self.steps, self.presentations, e.pairs, e.steps].iter().all(|n| (1..=10_000).contains(n));
-        let parts = (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.sure < 1.0 && self.known >= 0.0;
+            self.floor > 0.0 && [self.margin, self.bound, self.damage, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
+        let counts = [self.steps, self.presentations, self.longest, self.composed, e.pairs, e.steps].iter().all(|n| (1..=10_000).contains(n));
+        let parts = (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.coverage > 0.0 && self.coverage <= 1.0;
         match positive && counts && parts {
             true => Ok(()),
             false => refuse("a number is out of its range".into(), "lengths and counts are above 0, parts between 0 and 1"),

@@ -69,6 +69,21 @@ impl Store {
         Ok(store)
     }
 
+    /// An empty memory without a folder, gone when it is dropped.
+    pub fn in_memory(meta: &Meta) -> Result<Store> {
+        let meta = Meta { version: VERSION, ..meta.clone() };
+        let database = guarded(|| {
+            let database = Builder::new().create_with_backend(redb::backends::InMemoryBackend::new())?;
+            let transaction = database.begin_write()?;
+            begin(&transaction, &meta)?;
+            transaction.commit()?;
+            Ok(database)
+        });
+        let folder = PathBuf::from("in memory");
+        let database = database.map_err(|e: Trouble| e.about(&folder))?;
+        Ok(Store { folder, meta, database: Some(database), _lock: None })
+    }
+
     /// A memory over a database that `open` opens.
     pub(super) fn over(
         folder: &Path,

@@ -6,17 +6,16 @@
 //! later one of a target adds one to the eligibility, which at the end is the product of the two spike counts, and the reward signal
 //! writes its multiple into the weight. The matrix of weights is therefore kept by its factors, the traces, and never as a matrix
 //! (tests/it/learning.rs lets the engine's own synapses learn and finds the same weights). Neither population hears the other, so their
-//! spikes do not depend on when they are driven, and both phases are simulated at once. The presynaptic trace is projected before it
-//! counts, so coding noise does not reach other facts; the postsynaptic population sees what is missing anew in every presentation, so
-//! coding noise in the value averages out (a delta rule).
+//! spikes do not depend on when they are driven, and both phases are simulated at once. In every presentation both populations see what
+//! their code still misses, so that coding noise falls with each one (a delta rule). What is coded depends on nothing but the key and the
+//! value: no other memory leaves a mark on it.
 
 use super::cells::{self, Counts};
 use crate::engine::{Engine, Snapshot};
 use crate::error::Result;
-use crate::learning::associative::{LinearMemory, Reading};
 
 /// The two populations on an engine.
-pub struct Hippocampus {
+pub struct SpikingCode {
     engine: Box<dyn Engine>,
     /// The state an episode starts from; the drives of the numbers at hand are put into it.
     start: Snapshot,
@@ -29,38 +28,25 @@ pub struct Hippocampus {
     pub spikes: u64,
 }
 
-impl Hippocampus {
+impl SpikingCode {
     /// Populations for keys of `inputs` and values of `outputs` numbers; `steps` ms an episode, which is also the number of
     /// levels that a number's size is told by. `engine` is "cpu" or "gpu".
-    pub fn new(inputs: usize, outputs: usize, steps: usize, engine: &str) -> Result<Hippocampus> {
+    pub fn new(inputs: usize, outputs: usize, steps: usize, engine: &str) -> Result<SpikingCode> {
         let (cell, slope) = cells::integrator()?;
         let mut engine = cells::engine(engine, 0, vec![("pre", 2 * inputs, cell.clone()), ("post", 2 * outputs, cell)])?;
         let start = engine.snapshot()?;
         let counts = Counts(vec![0; 2 * (inputs + outputs)]);
-        Ok(Hippocampus { engine, start, slope, counts, inputs, outputs, steps: steps as u64, spikes: 0 })
+        Ok(SpikingCode { engine, start, slope, counts, inputs, outputs, steps: steps as u64, spikes: 0 })
     }
 
-    /// What is new in a key, as the presynaptic trace shows it, and `value` as the postsynaptic population taught it in so many
-    /// presentations to a memory that recalls something there already.
-    pub fn learn(
-        &mut self,
-        memory: &LinearMemory,
-        key: &Reading,
-        value: &[f32],
-        presentations: usize,
-    ) -> Result<(Vec<f32>, Vec<f32>)> {
-        let (mut trace, mut learned) = (vec![0.0; self.inputs], memory.recall(&key.whitened));
-        for time in 0..presentations {
-            let missing: Vec<f32> = value.iter().zip(&learned).map(|(v, l)| v - l).collect();
-            // The trace of the key outlasts the presentations: only the value's population is driven again.
-            let (pre, post) = match time {
-                0 => self.present(&key.new, &missing)?,
-                _ => self.present(&vec![0.0; self.inputs], &missing)?,
-            };
+    /// A key and a value as the two populations tell them after so many presentations.
+    pub fn code(&mut self, key: &[f32], value: &[f32], presentations: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+        let less = |x: &[f32], coded: &[f32]| x.iter().zip(coded).map(|(x, c)| x - c).collect::<Vec<f32>>();
+        let (mut trace, mut learned) = (vec![0.0f32; self.inputs], vec![0.0f32; self.outputs]);
+        for _ in 0..presentations {
+            let (pre, post) = self.present(&less(key, &trace), &less(value, &learned))?;
+            trace.iter_mut().zip(pre).for_each(|(t, p)| *t += p);
             learned.iter_mut().zip(post).for_each(|(l, p)| *l += p);
-            if time == 0 {
-                trace = pre;
-            }
         }
         Ok((trace, learned))
     }
@@ -93,9 +79,7 @@ impl Hippocampus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learning::associative::Prior;
     use crate::rng::{Purpose, Stream, key};
-    use std::sync::Arc;
 
     fn normals(n: usize, sub: u32) -> Vec<f32> {
         let mut stream = Stream::new(key(4, 0), Purpose::Encoder, 0, sub);
@@ -104,7 +88,7 @@ mod tests {
 
     #[test]
     fn counts_are_the_numbers_to_half_a_level() {
-        let mut layer = Hippocampus::new(30, 20, 32, "cpu").unwrap();
+        let mut layer = SpikingCode::new(30, 20, 32, "cpu").unwrap();
         for trial in 0..3 {
             let (pre, post) = (normals(30, trial), normals(20, 10 + trial));
             let (x, y) = layer.present(&pre, &post).unwrap();
@@ -121,16 +105,21 @@ mod tests {
     }
 
     #[test]
-    fn presentations_teach_what_is_missing() {
-        let mut layer = Hippocampus::new(30, 20, 16, "cpu").unwrap();
-        let memory = LinearMemory::new(Arc::new(Prior::flat(30)), 20);
+    fn presentations_teach_what_is_missing_whatever_came_before() {
+        let mut layer = SpikingCode::new(30, 20, 16, "cpu").unwrap();
         let (k, v) = (normals(30, 1), normals(20, 2));
-        let reading = memory.read(&k);
-        let error = |layer: &mut Hippocampus, n: usize| {
-            let (_, learned) = layer.learn(&memory, &reading, &v, n).unwrap();
-            learned.iter().zip(&v).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
-        };
-        let errors = [error(&mut layer, 1), error(&mut layer, 2), error(&mut layer, 3)];
-        assert!(errors[1] < errors[0] / 8.0 && errors[2] < errors[1] / 8.0, "{errors:?}");
+        let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+        let mut errors = [[0.0; 2]; 3];
+        for (n, error) in errors.iter_mut().enumerate() {
+            let (trace, learned) = layer.code(&k, &v, n + 1).unwrap();
+            *error = [apart(&trace, &k), apart(&learned, &v)];
+        }
+        for which in 0..2 {
+            assert!((0..2).all(|n| errors[n + 1][which] < errors[n][which] / 8.0), "{errors:?}");
+        }
+        let once = layer.code(&k, &v, 2).unwrap();
+        layer.code(&normals(30, 3), &normals(20, 4), 3).unwrap();
+        assert_eq!(layer.code(&k, &v, 2).unwrap(), once);
+        assert_eq!(layer.code(&[0.0; 30], &[0.0; 20], 2).unwrap(), (vec![0.0; 30], vec![0.0; 20]));
     }
 }

@@ -1,0 +1,729 @@
+//! A memory folder at work: experiences come in, requests are answered, sleep, forgetting, history and export, each durable when the call
+//! returns. Every experience is one commit, asleep as well, so that a stop at any moment keeps what is done. What the folder holds after
+//! any history is what a folder would hold that never met what is gone. Joins store and learner; knows no command line.
+
+use super::Engram;
+use super::canaries::Damage;
+use super::context_target::site;
+use super::coverage::Topic;
+use super::entry::{Change, Entry, Stage};
+use super::exchange::{Exchange, Request};
+use super::experience::{Experience, Outcome, now};
+use super::learner::{Capacity, Composition, Counted, Held, Learner};
+use super::protect::{Statistics, flat, unflat};
+use super::replay::{Cue, Replay};
+use super::settings::Settings;
+use super::standing::{Standing, question, standings};
+use super::store::{Left, Meta, Store, VERSION};
+use super::wake::{self, Check};
+use crate::bridge::hooks::Adapter;
+use crate::bridge::sample::Sampler;
+use crate::bridge::{Ending, Host, Source};
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Times that a fact is replayed before sleep leaves it to the wake memory.
+const TRIALS: u32 = 2;
+/// Experiences that are asked again when another one comes into their requests.
+const ASKED_AGAIN: usize = 8;
+/// Of the canaries every so many is asked when all layers are computed.
+const STEP: usize = 3;
+
+/// Names of what is kept about the keys of a layer.
+const MOMENT: &str = "moment";
+const CODES: &str = "codes";
+const TEXTS: &str = "texts";
+const CANARIES: &str = "canaries";
+
+/// An open memory.
+pub struct Memory {
+    store: Store,
+    learner: Learner,
+    /// In order of arrival, as the store has them.
+    entries: Vec<Entry>,
+}
+
+/// What came of an experience that was brought to a memory.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed {
+    /// Learned: its whole answer comes out, its end included (of a failure: its action became unlikely).
+    Learned(Entry),
+    /// In the memory already, and in effect.
+    Before(Entry),
+    /// Not learned; it is kept in the journal with the reason.
+    Refused(Entry),
+}
+
+impl Observed {
+    pub fn entry(&self) -> &Entry {
+        match self {
+            Observed::Learned(entry) | Observed::Before(entry) | Observed::Refused(entry) => entry,
+        }
+    }
+}
+
+/// What sleep did with one experience.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slept {
+    pub entry: Entry,
+    /// Probability of a token of the answer by what the early layer was taught (mean of the mean and the worst, as a logarithm).
+    pub probability: f32,
+    pub seconds: f64,
+}
+
+/// What a memory said to a request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub text: String,
+    pub ending: Ending,
+    /// The experiences that spoke.
+    pub composition: Composition,
+}
+
+/// What checking a memory found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Health {
+    /// Experiences that stand, and those of them whose answer does not come out.
+    pub standing: usize,
+    pub wrong: Vec<String>,
+    /// Experiences that are not in the one adapter.
+    pub left_out: Vec<String>,
+    /// What the one adapter does to the canaries.
+    pub damage: Damage,
+    /// The decisions about the one adapter, made anew, are those that are kept.
+    pub agrees: bool,
+}
+
+fn json(settings: &Settings) -> Result<serde_json::Value> {
+    serde_json::to_value(settings).map_err(|e| Error::input(e.to_string(), "give numbers where numbers stand"))
+}
+
+/// What a memory of a model starts from.
+pub fn meta(source: &Source, settings: &Settings) -> Result<Meta> {
+    let c = &source.config;
+    Ok(Meta {
+        version: VERSION,
+        model: source.name.clone(),
+        fingerprint: source.fingerprint()?,
+        architecture: c.architecture.name().into(),
+        layers: c.layers,
+        width: c.width,
+        feed_forward: c.feed_forward,
+        created: now(),
+        user: None,
+        settings: json(settings)?,
+    })
+}
+
+/// The settings that a memory was made with.
+pub fn settings(store: &Store) -> Result<Settings> {
+    serde_json::from_value(store.meta().settings.clone())
+        .map_err(|e| Error::input(format!("settings of the memory: {e}"), "make a new memory, with this version of sharpwave"))
+}
+
+/// Forgets experiences, with no model at hand: their engrams and their text. What one of them had replaced stands again. All of them or,
+/// where one id is unknown, none.
+pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {
+    let mut entries = store.entries()?;
+    let asleep = |entry: &Entry| {
+        let early = settings(store).map(|s| site(s.sleep_layer));
+        Ok::<_, Error>(store.sites(&entry.experience.id)?.contains(&early?))
+    };
+    for entry in entries.iter_mut().filter(|e| ids.contains(&e.experience.id.as_str())) {
+        entry.stage = Stage::Forgotten;
+    }
+    let changed = settle(&mut entries, asleep)?;
+    store.forget(ids, &Change { entries: changed, ..Change::default() })
+}
+
+/// Gives entries the stages that their standing asks for; those that changed come back. `asleep` says whether sleep wrote one.
+fn settle(entries: &mut [Entry], asleep: impl Fn(&Entry) -> Result<bool>) -> Result<Vec<Entry>> {
+    let mut changed = Vec::new();
+    for (i, standing) in standings(entries).into_iter().enumerate() {
+        let entry = &mut entries[i];
+        let stage = match standing {
+            Standing::Apart => continue,
+            Standing::Replaced { by } => Stage::Superseded { by },
+            Standing::Stands | Standing::Double { .. } if matches!(entry.stage, Stage::Superseded { .. }) => {
+                if asleep(entry)? { Stage::Asleep } else { Stage::Awake }
+            }
+            Standing::Stands | Standing::Double { .. } => continue,
+        };
+        if entry.stage != stage {
+            entry.stage = stage;
+            changed.push(entry.clone());
+        }
+    }
+    Ok(changed)
+}
+
+impl Memory {
+    /// Takes up the memory of a store, whose model `host` is. A memory that learned nothing yet needs [`Memory::prepare`] first.
+    pub fn new(store: Store, host: Arc<Host>) -> Result<Memory> {
+        let settings = settings(&store)?;
+        let late = site(settings.wake_layer);
+        let texts = store.statistics(late, TEXTS)?.map_or_else(|| Ok(Vec::new()), |t| unflat(&t))?;
+        let mut learner = Learner::new(host, &settings, &texts)?;
+        let entries = store.entries()?;
+        let mut engrams = store.engrams()?;
+        let standing = standings(&entries);
+        for (entry, standing) in entries.iter().zip(standing).filter(|(e, _)| e.stage.may_have_engrams()) {
+            let own: Vec<Engram> = engrams.extract_if(.., |e| e.experience == entry.experience.id).collect();
+            let asleep = own.iter().any(|e| e.site == learner.early());
+            let topic = topic(&learner.host, &entry.experience, asleep);
+            learner.hold(Held { id: entry.experience.id.clone(), topic, stands: standing == Standing::Stands, engrams: own });
+        }
+        if let Some(plan) = store.plan()? {
+            let counted: Vec<Counted> = serde_json::from_value(plan)
+                .map_err(|e| Error::input(format!("the memory's plan: {e}"), "use the version of sharpwave that made it"))?;
+            learner.set_counted(counted);
+        }
+        Ok(Memory { store, learner, entries })
+    }
+
+    /// The memory in a folder.
+    ///
+    /// # Errors
+    /// No memory there, one in use by another process, or one of another model.
+    pub fn open(folder: &Path, source: &Source, host: Arc<Host>) -> Result<Memory> {
+        let store = Store::open(folder)?;
+        store.check_model(&source.fingerprint()?)?;
+        Memory::new(store, host)
+    }
+
+    /// The memory in a folder, made where there is none.
+    pub fn open_or_create(folder: &Path, source: &Source, host: Arc<Host>, settings: &Settings) -> Result<Memory> {
+        Memory::new(Store::open_or_create(folder, &meta(source, settings)?)?, host)
+    }
+
+    /// A memory without a folder, gone when it is dropped: for measuring, and for what need not last.
+    pub fn in_memory(host: Arc<Host>, settings: &Settings, statistics: &Statistics) -> Result<Memory> {
+        let c = &host.decoder.config;
+        let meta = Meta {
+            version: VERSION,
+            model: String::new(),
+            fingerprint: String::new(),
+            architecture: c.architecture.name().into(),
+            layers: c.layers,
+            width: c.width,
+            feed_forward: c.feed_forward,
+            created: now(),
+            user: None,
+            settings: json(settings)?,
+        };
+        let store = Store::in_memory(&meta)?;
+        let mut memory = Memory::new(store, host)?;
+        memory.prepare(|_| Ok(statistics.clone()))?;
+        Ok(memory)
+    }
+
+    /// Makes ready to learn, to sleep, and to make the one adapter: `collect` gives statistics of the model's keys where the memory has
+    /// none yet; they are kept.
+    pub fn prepare(&mut self, collect: impl FnOnce(&Settings) -> Result<Statistics>) -> Result<()> {
+        if self.learner.has_studied() {
+            return Ok(());
+        }
+        let settings = self.learner.settings.clone();
+        let statistics = match kept_statistics(&self.store, &settings)? {
+            Some(statistics) => statistics,
+            None => {
+                let statistics = collect(&settings)?;
+                let [late, early] = statistics.layers.map(site);
+                self.store.put_statistics(late, TEXTS, &flat(&statistics.texts))?;
+                self.store.put_statistics(late, CANARIES, &flat(&statistics.canaries))?;
+                self.store.put_statistics(early, CODES, &statistics.codes)?;
+                self.store.put_statistics(early, MOMENT, statistics.moment(1))?;
+                self.store.put_statistics(late, MOMENT, statistics.moment(0))?;
+                let mut learner = Learner::new(self.learner.host.clone(), &settings, &statistics.texts)?;
+                self.learner.held().iter().for_each(|held| learner.hold(held.clone()));
+                self.learner = learner;
+                statistics
+            }
+        };
+        self.learner.study(statistics)
+    }
+
+    /// The same for a memory that has learned something.
+    fn ready(&mut self) -> Result<()> {
+        self.prepare(|_| Err(Error::input("this memory is empty", "learn something first")))
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// All entries, in order of arrival.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn at(&self, id: &str) -> Option<usize> {
+        self.entries.iter().position(|e| e.experience.id == id)
+    }
+
+    /// Takes an experience in: learns it if its whole answer can be made to come out, alone and among what its request composes, without
+    /// breaking others; else keeps it in the journal with the reason. One that is there already and in effect is left as it is.
+    ///
+    /// # Errors
+    /// An experience that breaks a rule, of another user, whose id is another one's, or that supersedes one that is not there. Nothing is
+    /// changed then.
+    pub fn observe(&mut self, experience: &Experience) -> Result<Observed> {
+        if let Some(flaw) = experience.flaw() {
+            return Err(flaw.of(&experience.id));
+        }
+        if let Some(old) = &experience.supersedes {
+            self.store.find(old)?;
+        }
+        let Some((experience, anew)) = self.occurrence(experience)? else {
+            let at = self.at(&experience.id).ok_or_else(missing)?;
+            return Ok(Observed::Before(self.entries[at].clone()));
+        };
+        self.ready()?;
+        let mut entry = Entry { stage: Stage::Awake, told: now(), ..Entry::new(experience) };
+        entry.arrived = self.entries.last().map_or(0, |e| e.arrived + 1);
+        let (engrams, refusal) = self.lesson(&mut entry)?;
+        if let Some(reason) = refusal {
+            return self.refuse(entry, anew, reason);
+        }
+        // The memory as it would be.
+        let (before, id) = (self.entries.clone(), entry.experience.id.clone());
+        if let Some(old) = self.at(&id).filter(|_| anew) {
+            self.entries.remove(old);
+        }
+        let topic = topic(&self.learner.host, &entry.experience, false);
+        self.entries.push(entry.clone());
+        self.learner.hold(Held { id: id.clone(), topic, stands: false, engrams: engrams.clone() });
+        let changed = self.settle()?;
+        let disturbed = self.disturbed(&id);
+        if !matches!(disturbed, Ok(None)) {
+            self.entries = before;
+            self.learner.release(&id);
+            self.settle()?;
+            return self.refuse(entry, anew, disturbed?.unwrap_or_default());
+        }
+        let included = self.learner.consolidate()?.iter().any(|c| c.id == id && c.included);
+        let last = self.entries.len() - 1;
+        if !engrams.is_empty() && matches!(self.entries[last].stage, Stage::Awake) && !included {
+            let stands = self.learner.held().iter().any(|h| h.id == id && h.stands);
+            let note = "it would damage other texts in one adapter of all: own generation composes it, exports leave it out";
+            self.entries[last].note = self.entries[last].note.take().or(stands.then(|| note.to_string()));
+        }
+        let mut change = Change { write: engrams, plan: self.plan()?, ..Change::default() };
+        change.entries = changed.into_iter().filter(|e| e.experience.id != id).collect();
+        change.entries.push(self.entries[last].clone());
+        change.anew.extend(anew.then(|| id.clone()));
+        self.store.commit(&change)?;
+        Ok(Observed::Learned(self.entries[last].clone()))
+    }
+
+    /// The experience as an occurrence that is not there yet, and whether it arrives again under its id; None where it is there.
+    fn occurrence(&self, experience: &Experience) -> Result<Option<(Experience, bool)>> {
+        let Some(at) = self.at(&experience.id) else { return Ok(Some((experience.clone(), false))) };
+        let there = &self.entries[at];
+        let same = content(&there.experience) == content(experience);
+        match there.stage {
+            Stage::Forgotten | Stage::Pending => Ok(Some((experience.clone(), true))),
+            Stage::Refused { .. } if same => Ok(Some((experience.clone(), true))),
+            _ if !same => Err(Error::input(
+                format!("the id {:?} is another experience's already", experience.id),
+                "give it an id of its own, or leave `id` out",
+            )),
+            Stage::Awake | Stage::Asleep => Ok(None),
+            // Told again without an id of its own: what was replaced since is said once more.
+            _ if experience.id == derived_id(experience) => {
+                let id = |n: usize| format!("{}-{n}", experience.id);
+                let mut n = 2;
+                while let Some(at) = self.at(&id(n)) {
+                    if matches!(self.entries[at].stage, Stage::Awake | Stage::Asleep) {
+                        return Ok(None);
+                    }
+                    n += 1;
+                }
+                Ok(Some((Experience { id: id(n), ..experience.clone() }, false)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What an experience would leave, alone, or why it is not learned. One that says what another says shares its engrams.
+    fn lesson(&mut self, entry: &mut Entry) -> Result<(Vec<Engram>, Option<String>)> {
+        let e = entry.experience.clone();
+        let reward = e.outcome.reward() as f32;
+        let double = self.entries.iter().find(|other| {
+            let o = &other.experience;
+            other.stage.may_have_engrams() && question(o) == question(&e) && o.answer == e.answer && o.outcome.reward() == e.outcome.reward()
+        });
+        if let Some(double) = double {
+            let held = self.learner.held().iter().find(|h| h.id == double.experience.id);
+            let engrams = held.map_or(&[][..], |h| &h.engrams).iter().filter(|g| g.site == self.learner.late());
+            // What sleep moved has to be learned for itself.
+            if held.is_some_and(|h| h.engrams.iter().all(|g| g.site == self.learner.late())) {
+                entry.surprise = double.surprise;
+                entry.note = Some(format!("it says what `{}` says", double.experience.id));
+                return Ok((engrams.map(|g| Engram { experience: e.id.clone(), ..g.clone() }).collect(), None));
+            }
+        }
+        let exchange = match Exchange::of(&self.learner.host, &e) {
+            Ok(exchange) => exchange,
+            Err(error @ Error::Input(_)) => return Ok((Vec::new(), Some(error.to_string()))),
+            Err(error) => return Err(error),
+        };
+        let longest = self.learner.settings.longest;
+        if exchange.answer.len() > longest {
+            let n = exchange.answer.len();
+            let reason = format!("an answer of {n} tokens: weights take {longest}; it is kept in the journal");
+            return Ok((Vec::new(), Some(reason)));
+        }
+        let lesson = match self.learner.learn(&e.id, &exchange, reward) {
+            Ok(lesson) => lesson,
+            Err(error @ Error::Input(_)) => return Ok((Vec::new(), Some(error.to_string()))),
+            Err(error) => return Err(error),
+        };
+        entry.surprise = lesson.signals.surprise;
+        if !lesson.check.whole() {
+            return Ok((Vec::new(), Some(self.said(&exchange, &lesson.check, reward)?)));
+        }
+        if lesson.engrams.is_empty() {
+            entry.note = Some(if reward == 0.0 { "no reward, nothing to learn" } else { "known already" }.into());
+        }
+        Ok((lesson.engrams, None))
+    }
+
+    /// Why an answer is not learned, in words: the tokens that do not come out.
+    fn said(&self, exchange: &Exchange, check: &Check, reward: f32) -> Result<String> {
+        if reward < 0.0 {
+            let times = check.margin.exp();
+            return Ok(format!("not: the action became {times:.1} times less likely, {:.0} are wanted", self.learner.settings.aversion));
+        }
+        let tokenizer = &self.learner.host.tokenizer;
+        let word = |t: &usize| match exchange.answer.get(*t) {
+            Some(token) => tokenizer.decode(&[*token]).map(|text| format!("{:?}", text.trim())),
+            None => Ok("its end".into()),
+        };
+        let words: Vec<String> = check.wrong.iter().take(6).map(word).collect::<Result<_>>()?;
+        let more = if check.wrong.len() > 6 { ", …" } else { "" };
+        let kind = if check.wrong.len() < check.tokens { "partly" } else { "not" };
+        Ok(format!("{kind}: of {} tokens these do not come out: {}{more}", check.tokens, words.join(", ")))
+    }
+
+    /// Why an experience that is held on trial cannot stay: its answer does not come out among others, or another's no longer does.
+    fn disturbed(&mut self, id: &str) -> Result<Option<String>> {
+        let Some(held) = self.learner.held().iter().find(|h| h.id == id) else { return Ok(None) };
+        if !held.stands || held.engrams.is_empty() {
+            return Ok(None);
+        }
+        let topic = held.topic.clone();
+        let composition = self.learner.compose(&topic)?;
+        if composition.parts.len() > 1 && !self.comes_out(id, &composition.adapter)? {
+            let others: Vec<&str> = composition.parts.iter().map(|p| p.id.as_str()).filter(|p| *p != id).collect();
+            return Ok(Some(format!("its answer does not come out beside {}", others.join(", "))));
+        }
+        let touched = self.learner.touched(&topic);
+        for other in touched.iter().filter(|other| *other != id).take(ASKED_AGAIN) {
+            let Some(held) = self.learner.held().iter().find(|h| h.id == *other) else { continue };
+            let composition = self.learner.compose(&held.topic)?;
+            let with = composition.parts.iter().any(|p| p.id == id);
+            if with && !self.comes_out(other, &composition.adapter)? {
+                return Ok(Some(format!("`{other}` would no longer be answered")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an experience's answer comes out through an adapter; a failure's is not asked for.
+    fn comes_out(&self, id: &str, adapter: &Adapter) -> Result<bool> {
+        let Some(at) = self.at(id) else { return Ok(true) };
+        let experience = &self.entries[at].experience;
+        let reward = experience.outcome.reward() as f32;
+        if reward <= 0.0 {
+            return Ok(true);
+        }
+        let exchange = Exchange::of(&self.learner.host, experience)?;
+        let least = 0.5 * wake::least(&self.learner.settings, reward);
+        Ok(self.learner.check(adapter, &exchange, least)?.whole())
+    }
+
+    fn refuse(&mut self, entry: Entry, anew: bool, reason: String) -> Result<Observed> {
+        let entry = Entry { stage: Stage::Refused { reason }, ..entry };
+        let id = entry.experience.id.clone();
+        let change = Change { entries: vec![entry], anew: anew.then(|| id.clone()).into_iter().collect(), ..Change::default() };
+        self.store.commit(&change)?;
+        let kept = self.store.find(&id)?;
+        self.entries.retain(|e| e.experience.id != id);
+        self.entries.push(kept.clone());
+        Ok(Observed::Refused(kept))
+    }
+
+    fn settle(&mut self) -> Result<Vec<Entry>> {
+        let (learner, entries) = (&self.learner, &mut self.entries);
+        let early = learner.early();
+        let asleep = |entry: &Entry| {
+            let held = learner.held().iter().find(|h| h.id == entry.experience.id);
+            Ok(held.is_some_and(|h| h.engrams.iter().any(|e| e.site == early)))
+        };
+        let changed = settle(entries, asleep)?;
+        for (entry, standing) in self.entries.iter().zip(standings(&self.entries)) {
+            self.learner.set_standing(&entry.experience.id, standing == Standing::Stands);
+        }
+        Ok(changed)
+    }
+
+    fn plan(&self) -> Result<Option<serde_json::Value>> {
+        serde_json::to_value(self.learner.counted())
+            .map(Some)
+            .map_err(|e| Error::Run { message: format!("the plan cannot be written: {e}"), remedy: "report this".into() })
+    }
+
+    /// The adapter for a request: composed of the experiences that it asks for.
+    pub fn adapter_for(&self, request: &Request) -> Result<Composition> {
+        self.learner.compose(&Topic::of(&request.topic))
+    }
+
+    /// Answers a request by up to `limit` tokens; `each` hears the text as it comes, and may have enough.
+    pub fn answer(
+        &self,
+        request: &Request,
+        limit: usize,
+        sampler: &mut Sampler,
+        mut each: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let composition = self.adapter_for(request)?;
+        let host = &self.learner.host;
+        let (mut stream, mut text, mut failed) = (host.tokenizer.stream(&request.tokens), String::new(), None);
+        let ending = host.generate(&request.tokens, limit, sampler, &mut &composition.adapter, |token| match stream.push(token) {
+            Ok(piece) => {
+                text.push_str(&piece);
+                each(&piece)
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let rest = stream.finish()?;
+        let _ = each(&rest);
+        text.push_str(&rest);
+        Ok(Answer { text, ending, composition })
+    }
+
+    /// The one adapter of all experiences that fit together, and those that it leaves out.
+    pub fn adapter(&mut self) -> Result<(Adapter, Vec<String>)> {
+        self.ready()?;
+        self.learner.consolidate()?;
+        self.learner.whole()
+    }
+
+    /// How full the memory is.
+    pub fn capacity(&mut self) -> Result<Capacity> {
+        self.ready()?;
+        self.learner.consolidate()?;
+        Ok(self.learner.capacity())
+    }
+
+    /// Forgets experiences: see [`forget`].
+    pub fn forget(&mut self, ids: &[&str]) -> Result<Vec<Left>> {
+        let left = forget(&self.store, ids)?;
+        self.entries = self.store.entries()?;
+        for id in ids {
+            self.learner.release(id);
+        }
+        self.settle()?;
+        Ok(left)
+    }
+
+    /// Another answer in the place of what an experience taught: a success at the same prompt.
+    pub fn supersede(&mut self, id: &str, answer: &str, new_id: Option<&str>) -> Result<Observed> {
+        let old = self.store.find(id)?.experience;
+        if old.prompt.is_empty() {
+            return Err(Error::input(format!("{id} was forgotten: its prompt is gone"), "learn a new experience instead"));
+        }
+        let fresh = |n: usize| if n == 0 { format!("{id}'") } else { format!("{id}'{n}") };
+        let id = match new_id {
+            Some(id) if self.at(id).is_some() => {
+                return Err(Error::input(format!("there is an experience {id} already"), "give another --new-id"));
+            }
+            Some(id) => id.to_string(),
+            None => (0..).map(fresh).find(|id| self.at(id).is_none()).unwrap_or_default(),
+        };
+        let supersedes = Some(old.id.clone());
+        self.observe(&Experience { id, answer: answer.into(), outcome: Outcome::Success, time: Some(now()), supersedes, ..old })
+    }
+
+    /// What was told about the same question as an experience, in order of time.
+    pub fn history(&self, id: &str) -> Result<Vec<Entry>> {
+        let asked = question(&self.store.find(id)?.experience);
+        let mut all: Vec<Entry> = self.entries.iter().filter(|e| question(&e.experience) == asked).cloned().collect();
+        all.sort_by_key(|e| (e.instant(), e.arrived));
+        Ok(all)
+    }
+
+    /// Replays what was learned awake and moves it to the early layer, in the order in which the spike layer brings it back, until all
+    /// are tried, `until` is past, or `stop` is set. Only what stands is replayed; it moves only where its whole answer comes out
+    /// afterwards, nothing else breaks, and the canaries stay within the budget. How many moved.
+    pub fn sleep(&mut self, until: Option<Instant>, stop: &AtomicBool, tell: &mut dyn FnMut(&Slept, usize)) -> Result<usize> {
+        self.ready()?;
+        let arrived = self.entries.len();
+        let standing = |e: &Entry| self.learner.held().iter().any(|h| h.id == e.experience.id && h.stands && !h.engrams.is_empty());
+        let fit = |e: &Entry| {
+            e.stage == Stage::Awake && e.experience.outcome.reward() > 0.0 && e.experience.subject.is_some() && e.replays < TRIALS
+        };
+        let ids: Vec<String> =
+            self.entries.iter().filter(|e| fit(e) && standing(e)).map(|e| e.experience.id.clone()).collect();
+        let cue = |id: &String| {
+            let at = self.at(id).unwrap_or(0);
+            let e = &self.entries[at];
+            Cue { surprise: e.surprise, reward: e.experience.outcome.reward() as f32, age: arrived - 1 - at }
+        };
+        let mut replay = Replay::new(&ids.iter().map(cue).collect::<Vec<_>>())?;
+        let (mut moved, mut left) = (0, ids.len());
+        while let Some(i) = replay.next()? {
+            if stop.load(Ordering::Relaxed) || until.is_some_and(|until| Instant::now() >= until) {
+                break;
+            }
+            let Some(slept) = self.replay(&ids[i], stop)? else { break };
+            if slept.entry.stage == Stage::Asleep || slept.entry.replays >= TRIALS {
+                replay.silence(i)?;
+                left -= 1;
+            }
+            moved += usize::from(slept.entry.stage == Stage::Asleep);
+            tell(&slept, left);
+        }
+        if moved > 0 {
+            self.learner.consolidate()?;
+            self.store.commit(&Change { plan: self.plan()?, ..Change::default() })?;
+        }
+        Ok(moved)
+    }
+
+    /// One experience, one dream; None where it was stopped.
+    fn replay(&mut self, id: &str, stop: &AtomicBool) -> Result<Option<Slept>> {
+        let started = Instant::now();
+        let at = self.at(id).ok_or_else(missing)?;
+        let mut entry = self.entries[at].clone();
+        let e = entry.experience.clone();
+        let exchange = Exchange::of(&self.learner.host, &e)?;
+        let (reward, subject) = (e.outcome.reward() as f32, e.subject.clone().unwrap_or_default());
+        let dream = self.learner.dream(id, &exchange, &subject, reward, stop)?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        entry.replays += 1;
+        let n = exchange.answer.len();
+        let mut change = Change::default();
+        let reached = dream.found.probability;
+        let before = self.learner.held().iter().find(|h| h.id == id).cloned().ok_or_else(missing)?;
+        let why;
+        if dream.early.wrong.iter().any(|t| *t < n) {
+            why = Some(format!("sleep reached p = {reached:.2}"));
+        } else if !dream.check.whole() {
+            why = Some("its whole answer did not come out of the early layer".into());
+        } else {
+            let topic = topic(&self.learner.host, &e, true);
+            self.learner.hold(Held { engrams: dream.engrams.clone(), topic, ..before.clone() });
+            why = match self.disturbed(id)? {
+                None => self.too_much_damage(&dream.engrams)?,
+                reason => reason,
+            };
+            if why.is_some() {
+                self.learner.hold(before.clone());
+            }
+        }
+        match why {
+            Some(why) => {
+                entry.note = Some(format!("{why}; it stays in the wake memory"));
+                if entry.replays < TRIALS && dream.early.wrong.is_empty() {
+                    // The same dream would come again.
+                    entry.replays = TRIALS;
+                }
+            }
+            None => {
+                entry.stage = Stage::Asleep;
+                entry.note = None;
+                change.erase = self.store.sites(id)?.into_iter().map(|s| (id.to_string(), s)).collect();
+                change.write = dream.engrams;
+            }
+        }
+        change.entries.push(entry.clone());
+        self.store.commit(&change)?;
+        self.entries[at] = entry.clone();
+        Ok(Some(Slept { entry, probability: reached, seconds: started.elapsed().as_secs_f64() }))
+    }
+
+    fn too_much_damage(&mut self, engrams: &[Engram]) -> Result<Option<String>> {
+        let adapter = self.learner.adapter_of(engrams)?;
+        let damage = self.learner.damage_through(&adapter, STEP)?;
+        Ok((damage.kl > self.learner.settings.damage).then(|| format!("it would change other texts by {:.3} nats", damage.kl)))
+    }
+
+    /// Asks for everything that stands, makes the one adapter anew, and looks what it does to the canaries. `tell` hears the part done.
+    pub fn check(&mut self, tell: &mut dyn FnMut(f64), stop: &AtomicBool) -> Result<Health> {
+        self.ready()?;
+        let kept = self.learner.counted().to_vec();
+        let standing: Vec<(String, Topic)> = self
+            .learner
+            .held()
+            .iter()
+            .filter(|h| h.stands)
+            .map(|h| (h.id.clone(), h.topic.clone()))
+            .collect();
+        let mut wrong = Vec::new();
+        for (i, (id, topic)) in standing.iter().enumerate() {
+            super::protect::go_on(stop)?;
+            let composition = self.learner.compose(topic)?;
+            if !self.comes_out(id, &composition.adapter)? {
+                wrong.push(id.clone());
+            }
+            tell((i + 1) as f64 / (standing.len() + 1) as f64);
+        }
+        self.learner.set_counted(Vec::new());
+        let anew = self.learner.consolidate()?.to_vec();
+        let (adapter, left_out) = self.learner.whole()?;
+        let damage = self.learner.damage_through(&adapter, 1)?;
+        Ok(Health { standing: standing.len(), wrong, left_out, damage, agrees: anew == kept })
+    }
+}
+
+fn missing() -> Error {
+    Error::Run { message: "an experience is not where it should be".into(), remedy: "run `sharpwave memory verify`".into() }
+}
+
+/// What a request is about that asks for an experience: its prompt, or, where sleep wrote it at its subject, the subject, and what is
+/// asked of it is the model's to tell.
+fn topic(host: &Host, experience: &Experience, asleep: bool) -> Topic {
+    match &experience.subject {
+        Some(subject) if asleep => Topic::of(subject),
+        _ => Topic::of(&Exchange::of(host, experience).map_or_else(|_| experience.prompt.clone(), |e| e.topic)),
+    }
+}
+
+fn derived_id(e: &Experience) -> String {
+    Experience::derived_id(e.user.as_deref(), &e.prompt, &e.answer)
+}
+
+/// What makes two experiences of one id the same.
+fn content(e: &Experience) -> String {
+    serde_json::to_string(&(question(e), &e.answer, e.outcome.reward(), &e.user)).unwrap_or_default()
+}
+
+fn kept_statistics(store: &Store, settings: &Settings) -> Result<Option<Statistics>> {
+    let [late, early] = settings.layers().map(site);
+    let (Some(late_moment), Some(early_moment)) = (store.statistics(late, MOMENT)?, store.statistics(early, MOMENT)?) else {
+        return Ok(None);
+    };
+    let texts = |name: &str| unflat(&store.statistics(late, name)?.unwrap_or_default());
+    let codes = store.statistics(early, CODES)?.unwrap_or_default();
+    let (own, canaries) = (texts(TEXTS)?, texts(CANARIES)?);
+    Statistics::from_parts(settings.layers(), [late_moment, early_moment], codes, own, canaries).map(Some)
+}

@@ -1,0 +1,194 @@
+//! Which experiences stand and which another one replaced: a function of the experiences that are left, so that forgetting a correction
+//! leaves what would be there without it. Knows no model and no file.
+//!
+//! An experience is an occurrence. Those that ask the same are put in order of their time (when they were told, where none is given);
+//! the latest success stands, and replaces earlier ones with another answer. The same answer told again says how it turned out now: a
+//! failure replaces the success, a success the failure. Failures of different answers stand beside each other. What says the same as one
+//! that stands is its double: it stands too, and only one of them is written. `supersedes` replaces whatever it names.
+
+use super::entry::{Entry, Stage};
+use super::experience::Experience;
+use std::collections::BTreeMap;
+
+/// What became of one experience among the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes effect.
+    Stands,
+    /// It says what this experience says, which takes effect for both.
+    Double { of: String },
+    /// Another one took its place.
+    Replaced { by: String },
+    /// It was not learned, or it was forgotten.
+    Apart,
+}
+
+/// What an experience asks: only those that ask the same can replace each other without being told to.
+pub fn question(e: &Experience) -> String {
+    e.prompt.clone()
+}
+
+/// The standing of each of some entries, in their order of arrival.
+pub fn standings(entries: &[Entry]) -> Vec<Standing> {
+    let mut all: Vec<Standing> = entries
+        .iter()
+        .map(|e| match e.stage {
+            Stage::Awake | Stage::Asleep | Stage::Superseded { .. } => Standing::Stands,
+            Stage::Pending | Stage::Forgotten | Stage::Refused { .. } => Standing::Apart,
+        })
+        .collect();
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let reward = |i: usize| entries[i].experience.outcome.reward();
+    // What brought neither reward nor punishment says nothing.
+    for i in (0..entries.len()).filter(|i| all[*i] == Standing::Stands && reward(*i) != 0.0) {
+        groups.entry(question(&entries[i].experience)).or_default().push(i);
+    }
+    for mut group in groups.into_values() {
+        group.sort_by_key(|i| (entries[*i].instant(), entries[*i].arrived));
+        for (at, &i) in group.iter().enumerate() {
+            let own = &entries[i].experience;
+            let answers = |j: &usize, answer: &str| entries[*j].experience.answer == answer;
+            let failed = |at: usize| {
+                let answer = &entries[group[at]].experience.answer;
+                group[at + 1..].iter().any(|j| answers(j, answer) && reward(*j) < 0.0)
+            };
+            // The last word on this answer, and the last answer that is right and did not fail since.
+            let verdict = group[at + 1..].iter().rfind(|j| answers(j, &own.answer));
+            let right = (at + 1..group.len()).rfind(|j| reward(group[*j]) > 0.0 && !failed(*j)).map(|j| &group[j]);
+            let by = match (verdict, right) {
+                (_, Some(right)) if reward(i) > 0.0 && !answers(right, &own.answer) => Some(right),
+                (Some(verdict), _) if reward(*verdict) != reward(i) => Some(verdict),
+                _ => None,
+            };
+            if let Some(by) = by {
+                all[i] = Standing::Replaced { by: entries[*by].experience.id.clone() };
+            }
+        }
+        // Of those that say the same the first that is left is written.
+        let standing: Vec<bool> = all.iter().map(|s| *s == Standing::Stands).collect();
+        let mut first: Vec<usize> = Vec::new();
+        for i in group.into_iter().filter(|i| standing[*i]) {
+            let own = &entries[i].experience;
+            match first.iter().find(|j| entries[**j].experience.answer == own.answer) {
+                Some(&j) => all[i] = Standing::Double { of: entries[j].experience.id.clone() },
+                None => first.push(i),
+            }
+        }
+    }
+    // What was named takes its leave last: whoever names it has to be there, standing or not.
+    for i in 0..entries.len() {
+        let Some(old) = &entries[i].experience.supersedes else { continue };
+        if all[i] == Standing::Apart {
+            continue;
+        }
+        let named = entries.iter().position(|e| e.experience.id == *old);
+        if let Some(named) = named.filter(|n| all[*n] != Standing::Apart) {
+            all[named] = Standing::Replaced { by: entries[i].experience.id.clone() };
+        }
+    }
+    // The double of what was replaced stands for itself again.
+    for i in 0..entries.len() {
+        if let Standing::Double { of } = &all[i]
+            && entries.iter().zip(&all).any(|(e, s)| e.experience.id == *of && *s != Standing::Stands)
+        {
+            all[i] = Standing::Stands;
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::experience::Outcome;
+    use proptest::prelude::*;
+
+    fn entry(id: &str, prompt: &str, answer: &str, reward: f64, time: Option<&str>, arrived: u64) -> Entry {
+        let experience =
+            Experience { time: time.map(String::from), ..Experience::new(id, prompt, answer, Outcome::Reward(reward)) };
+        Entry { stage: Stage::Awake, arrived, told: format!("2026-03-01T00:00:{:02}Z", arrived.min(59)), ..Entry::new(experience) }
+    }
+
+    fn replaced(by: &str) -> Standing {
+        Standing::Replaced { by: by.into() }
+    }
+
+    #[test]
+    fn the_last_word_stands_by_time_where_it_is_given() {
+        let mut all = vec![
+            entry("a", "The city is", "Lisbon", 1.0, Some("2026-01-01T10:00:00Z"), 0),
+            entry("b", "The city is", "Oslo", 1.0, Some("2026-02-01T10:00:00Z"), 1),
+            entry("c", "The town is", "Rome", 1.0, None, 2),
+        ];
+        assert_eq!(standings(&all), [replaced("b"), Standing::Stands, Standing::Stands]);
+        all.push(entry("d", "The city is", "Lisbon", 1.0, Some("2026-03-01T10:00:00+02:00"), 3));
+        assert_eq!(standings(&all)[..2], [Standing::Stands, replaced("d")]);
+        assert_eq!(standings(&all)[3], Standing::Double { of: "a".into() });
+        // An older one that arrives later changes nothing.
+        all.push(entry("e", "The city is", "Bonn", 1.0, Some("2020-01-01T00:00:00Z"), 4));
+        assert_eq!(standings(&all)[4], replaced("d"));
+        // Without the correction the first stands again.
+        all.truncate(2);
+        all[1].stage = Stage::Forgotten;
+        assert_eq!(standings(&all), [Standing::Stands, Standing::Apart]);
+    }
+
+    #[test]
+    fn outcomes_of_the_same_action_replace_each_other_and_failures_stand_side_by_side() {
+        let all = [
+            entry("a", "To close it, click", "Accept", 1.0, None, 0),
+            entry("b", "To close it, click", "Accept", -1.0, None, 1),
+            entry("c", "To close it, click", "Reject", -1.0, None, 2),
+            entry("d", "To close it, click", "Later", 1.0, None, 3),
+        ];
+        assert_eq!(standings(&all), [replaced("d"), Standing::Stands, Standing::Stands, Standing::Stands]);
+        assert_eq!(standings(&all[..3])[0], replaced("b"));
+        let twice = [all[1].clone(), entry("e", "To close it, click", "Accept", -1.0, None, 4), entry("f", "To close it, click", "Accept", 0.5, None, 5)];
+        assert_eq!(standings(&twice[..2]), [Standing::Stands, Standing::Double { of: "b".into() }]);
+        assert_eq!(standings(&twice), [replaced("f"), replaced("f"), Standing::Stands]);
+    }
+
+    #[test]
+    fn what_is_named_goes_and_its_double_stays() {
+        let mut all = [
+            entry("a", "x", "1", 1.0, None, 0),
+            entry("b", "x", "1", 1.0, None, 1),
+            entry("c", "y", "2", 1.0, None, 2),
+        ];
+        all[2].experience.supersedes = Some("a".into());
+        assert_eq!(standings(&all), [replaced("c"), Standing::Stands, Standing::Stands]);
+        all[2].stage = Stage::Refused { reason: "no".into() };
+        assert_eq!(standings(&all), [Standing::Stands, Standing::Double { of: "a".into() }, Standing::Apart]);
+    }
+
+    proptest! {
+        /// At most one success an answer stands for a question, what replaces is there, and the stages that entries had do not matter.
+        #[test]
+        fn one_success_stands(words in proptest::collection::vec((0..2u8, 0..3u8, -1i8..=1, 0..4u8), 0..12)) {
+            let time = |t: u8| (t > 0).then(|| format!("2026-0{t}-01T00:00:00Z"));
+            let mut all: Vec<Entry> = words.iter().enumerate().map(|(i, (p, a, r, t))| {
+                entry(&format!("e{i}"), &format!("p{p}"), &format!("a{a}"), f64::from(*r), time(*t).as_deref(), i as u64)
+            }).collect();
+            let standing = standings(&all);
+            for p in 0..2 {
+                let prompt = format!("p{p}");
+                let right: Vec<&str> = all.iter().zip(&standing)
+                    .filter(|(e, s)| **s == Standing::Stands && e.experience.prompt == prompt && e.experience.outcome.reward() > 0.0)
+                    .map(|(e, _)| e.experience.answer.as_str()).collect();
+                prop_assert!(right.len() <= 1, "{:?}", right);
+            }
+            for s in &standing {
+                if let Standing::Replaced { by: other } | Standing::Double { of: other } = s {
+                    let at = all.iter().position(|e| e.experience.id == *other).unwrap();
+                    prop_assert!(standing[at] != Standing::Apart);
+                }
+            }
+            for (e, s) in all.iter_mut().zip(&standing) {
+                if let Standing::Replaced { by } = s {
+                    e.stage = Stage::Superseded { by: by.clone() };
+                }
+            }
+            prop_assert_eq!(standings(&all), standing);
+        }
+    }
+}
