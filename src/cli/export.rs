@@ -7,6 +7,7 @@ use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base, Fact, Options};
 use sharpwave::memory::Engram;
 use sharpwave::memory::exchange::Exchange;
+use sharpwave::memory::store::Store;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ pub struct ExportArguments {
 
 pub fn export(a: &ExportArguments) -> Result<ExitCode> {
     let options = a.target.options()?;
-    let (source, mut memory) = open(&a.memory, a.model.as_deref())?;
+    let (source, mut memory) = open(Store::read(&a.memory)?, a.model.as_deref())?;
     let (adapter, left_out) = memory.adapter()?;
     let engrams: Vec<&Engram> = memory.learner().whole_engrams().into_iter().filter(|e| e.value.iter().any(|v| *v != 0.0)).collect();
     if engrams.is_empty() {

@@ -260,9 +260,8 @@ fn said(observed: &Observed) -> Option<String> {
     }
 }
 
-/// The memory in a folder, with its model.
-pub fn open(folder: &Path, model: Option<&str>) -> Result<(Source, Memory)> {
-    let store = Store::open(folder)?;
+/// The memory of a store, with its model.
+pub fn open(store: Store, model: Option<&str>) -> Result<(Source, Memory)> {
     let source = model_of(&store, model)?;
     let host = Arc::new(source.load()?);
     let memory = Memory::new(store, host)?;
@@ -271,7 +270,7 @@ pub fn open(folder: &Path, model: Option<&str>) -> Result<(Source, Memory)> {
 
 /// Another answer in the place of what an experience taught: a success at the same prompt.
 pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<Entry> {
-    match open(memory, model)?.1.supersede(id, answer, new_id)? {
+    match open(Store::open(memory)?, model)?.1.supersede(id, answer, new_id)? {
         Observed::Learned(entry) => Ok(entry),
         Observed::Before(entry) => {
             Err(Error::input(format!("there is an experience {} already", entry.experience.id), "give another --new-id"))
@@ -289,7 +288,7 @@ pub fn sleep(a: &SleepArguments) -> Result<ExitCode> {
     let stop = stopper()?;
     let bar = Bar::new(a.quiet);
     bar.phase("reading the memory and its model", 0.0);
-    let (_, mut memory) = open(&a.memory, a.model.as_deref())?;
+    let (_, mut memory) = open(Store::open(&a.memory)?, a.model.as_deref())?;
     let mut all = None;
     bar.phase("dreaming", 0.0);
     let moved = memory.sleep(until, &stop, &mut |slept, left| {

@@ -1,13 +1,17 @@
 //! `sharpwave memory`: what a memory folder holds, forgetting, and its upkeep.
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
+use sharpwave::bridge::hooks::Site;
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Engram;
 use sharpwave::memory::entry::{Entry, Stage};
-use sharpwave::memory::experience::Outcome;
+use sharpwave::memory::experience::{Experience, Outcome};
 use sharpwave::memory::facade;
-use sharpwave::memory::store::{Left, Report, Store, verify};
+use sharpwave::memory::lines::LONGEST_LINE;
+use sharpwave::memory::store::{Left, Report, Store, VERSION, verify};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unicode_width::UnicodeWidthStr;
@@ -59,6 +63,12 @@ enum MemoryCommand {
         #[command(flatten)]
         memory: Memory,
     },
+    /// Print every experience that is not forgotten as JSONL that `learn` reads: a backup, and the way to another model
+    Journal {
+        /// The memory folder
+        #[arg(long = "memory", value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Check that the folder is whole; changes nothing
     Verify {
         #[command(flatten)]
@@ -84,20 +94,20 @@ struct Memory {
 pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
     match &arguments.command {
         MemoryCommand::List { tag, stage, memory } => {
-            let mut entries = Store::open(&memory.folder)?.entries()?;
+            let mut entries = Store::read(&memory.folder)?.entries()?;
             entries.retain(|entry| tag.as_ref().is_none_or(|tag| entry.experience.tags.contains(tag)));
             entries.retain(|entry| stage.as_ref().is_none_or(|stage| entry.stage.name() == stage));
             if memory.json { print_json(&entries)? } else { list(&entries) }
         }
         MemoryCommand::Show { id, memory } => {
-            let store = Store::open(&memory.folder)?;
-            let (entry, engrams) = (store.find(id)?, store.engrams_of(id)?);
-            if memory.json {
-                let engrams: Vec<_> = engrams.iter().map(sizes).collect();
-                print_json(&json!({ "entry": entry, "engrams": engrams }))?;
-            } else {
-                show(&entry, &engrams);
-            }
+            let store = Store::read(&memory.folder)?;
+            let entry = store.find(id)?;
+            // Of an older folder there is no more to say than where they are.
+            let engrams: Vec<Trace> = match store.meta().version {
+                VERSION => store.engrams_of(id)?.iter().map(Trace::of).collect(),
+                _ => store.sites(id)?.into_iter().map(Trace::at).collect(),
+            };
+            if memory.json { print_json(&json!({ "entry": entry, "engrams": engrams }))? } else { show(&entry, &engrams) }
         }
         MemoryCommand::Forget { ids, memory } => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -112,6 +122,15 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         MemoryCommand::Supersede { id, answer, new_id, model, memory } => {
             let entry = super::learn::supersede(&memory.folder, model.as_deref(), id, answer, new_id.as_deref())?;
             if memory.json { print_json(&entry)? } else { out!("{} takes the place of {id}", entry.experience.id) }
+        }
+        MemoryCommand::Journal { folder } => {
+            for experience in journal(Store::read(folder)?.entries()?) {
+                let line = serde_json::to_string(&experience).map_err(|e| Error::input(e.to_string(), "see `memory verify`"))?;
+                if line.len() > LONGEST_LINE {
+                    note!("{}: its line is longer than the {LONGEST_LINE} bytes that `learn` reads", experience.id);
+                }
+                out!("{line}");
+            }
         }
         MemoryCommand::Verify { memory } => {
             let report = verify(&memory.folder)?;
@@ -133,9 +152,24 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
+fn print_json(value: &impl Serialize) -> Result<()> {
     out!("{}", serde_json::to_string_pretty(value).map_err(|e| Error::input(e.to_string(), "leave out --json"))?);
     Ok(())
+}
+
+/// What is not forgotten, as it can be learned again in this order: an experience whose `supersedes` names none before it takes
+/// nothing's place.
+fn journal(entries: Vec<Entry>) -> Vec<Experience> {
+    let mut before = BTreeSet::new();
+    let mut told = Vec::new();
+    for Entry { mut experience, stage, .. } in entries {
+        if stage != Stage::Forgotten {
+            experience.supersedes = experience.supersedes.filter(|old| before.contains(old));
+            before.insert(experience.id.clone());
+            told.push(experience);
+        }
+    }
+    told
 }
 
 fn list(entries: &[Entry]) {
@@ -196,7 +230,36 @@ fn outcome(outcome: Outcome) -> String {
     }
 }
 
-fn show(entry: &Entry, engrams: &[Engram]) {
+/// What there is to say of an engram.
+#[derive(Serialize)]
+struct Trace {
+    site: String,
+    #[serde(flatten)]
+    sizes: Option<Sizes>,
+}
+
+#[derive(Serialize)]
+struct Sizes {
+    inputs: usize,
+    outputs: usize,
+    /// Of the value.
+    length: f64,
+    ridge: f32,
+}
+
+impl Trace {
+    fn at(site: Site) -> Trace {
+        Trace { site: site.to_string(), sizes: None }
+    }
+
+    fn of(engram: &Engram) -> Trace {
+        let length = engram.value.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let sizes = Sizes { inputs: engram.key.len(), outputs: engram.value.len(), length, ridge: engram.ridge };
+        Trace { sizes: Some(sizes), ..Trace::at(engram.site) }
+    }
+}
+
+fn show(entry: &Entry, engrams: &[Trace]) {
     let e = &entry.experience;
     let line = |name: &str, text: &str| out!("  {name:<10}  {}", text.replace('\n', &format!("\n{:14}", "")));
     let optional = |name: &str, text: &Option<String>| {
@@ -226,24 +289,14 @@ fn show(entry: &Entry, engrams: &[Engram]) {
         line("answer", &e.answer);
     }
     optional("note", &entry.note);
-    for engram in engrams {
-        let (inputs, outputs, norm) = (engram.key.len(), engram.value.len(), norm(&engram.value));
-        line("engram", &format!("{}: {inputs} inputs, {outputs} outputs, length {norm:.3}, ridge {}", engram.site, engram.ridge));
+    for Trace { site, sizes } in engrams {
+        match sizes {
+            Some(Sizes { inputs, outputs, length, ridge }) => {
+                line("engram", &format!("{site}: {inputs} inputs, {outputs} outputs, length {length:.3}, ridge {ridge}"));
+            }
+            None => line("engram", &format!("{site}, in the form of an older version")),
+        }
     }
-}
-
-fn sizes(engram: &Engram) -> serde_json::Value {
-    json!({
-        "site": engram.site.to_string(),
-        "inputs": engram.key.len(),
-        "outputs": engram.value.len(),
-        "length": norm(&engram.value),
-        "ridge": engram.ridge,
-    })
-}
-
-fn norm(values: &[f32]) -> f64 {
-    values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
 }
 
 fn forgotten(left: &Left) {

@@ -95,7 +95,7 @@ fn info(s: &Summary) {
 
 fn generate(arguments: &GenerateArguments) -> Result<()> {
     let mut sampler = Sampler::new(arguments.temperature, arguments.seed)?;
-    let store = arguments.memory.as_ref().map(Store::open).transpose()?;
+    let store = arguments.memory.as_ref().map(Store::read).transpose()?;
     let source = match (&store, &arguments.model) {
         (Some(store), model) => super::learn::model_of(store, model.as_deref())?,
         (None, Some(model)) => Source::open(model)?,

@@ -280,6 +280,7 @@ impl Memory {
         if let Some(flaw) = experience.flaw() {
             return Err(flaw.of(&experience.id));
         }
+        self.store.check_user(experience.user.as_deref())?;
         if let Some(old) = &experience.supersedes {
             self.store.find(old)?;
         }

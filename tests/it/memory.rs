@@ -1,5 +1,5 @@
-//! The memory folder as a user and a learning program meet it: the command line, a second process, a writer that is killed, a
-//! full disk, and what forgetting leaves in the file.
+//! The memory folder as a user and a learning program meet it: the command line, readers beside a writer, a writer that is
+//! killed, a full disk, a folder of version 1, and what forgetting leaves in the file.
 
 use sharpwave::bridge::hooks::{Linear, Site};
 use sharpwave::memory::Engram;
@@ -10,6 +10,7 @@ use sharpwave::memory::store::{Meta, Store, VERSION, verify};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn meta() -> Meta {
@@ -172,7 +173,8 @@ fn a_store_goes_on_after_it_was_compacted() {
     store.put_statistics(Site { layer: 1, linear: Linear::Down }, "moment", &[0.5; 300_000]).unwrap();
     store.compact().unwrap();
     store.commit(&learned("next", "the magic carpet")).unwrap();
-    assert!(refused(&["list"], folder.path(), 2).contains("in use by another process"));
+    assert_eq!(done(&["list"], folder.path()).lines().count(), 5, "a reader sees the file that has the name now");
+    assert!(refused(&["forget", "next"], folder.path(), 2).contains("in use by another process"));
     drop(store);
     let store = Store::open(folder.path()).unwrap();
     assert_eq!(store.entries().unwrap().len(), 4);
@@ -180,16 +182,79 @@ fn a_store_goes_on_after_it_was_compacted() {
 }
 
 #[test]
-fn a_second_process_is_refused() {
+fn a_second_process_may_read_but_not_write() {
     let (folder, store) = example();
-    for arguments in [&["list"][..], &["show", "ali"], &["forget", "ali"], &["verify"], &["compact"]] {
-        let error = refused(arguments, folder.path(), 2);
+    let at = folder.path();
+    for arguments in [&["forget", "ali"][..], &["compact"], &["supersede", "ali", "--answer", " sesame"]] {
+        let error = refused(arguments, at, 2);
         assert!(error.contains("is in use by another process"), "{error}");
-        assert!(error.contains("wait until that process has ended"), "{error}");
+        assert!(error.contains("wait until that process has ended") && error.contains("`verify` work meanwhile"), "{error}");
     }
-    assert!(Store::open(folder.path()).is_err(), "nor twice in one process");
+    assert!(Store::open(at).is_err(), "nor twice in one process");
+    for arguments in [&["list"][..], &["show", "aladdin"], &["verify"], &["journal"]] {
+        done(arguments, at);
+    }
+    let before = Store::read(at).unwrap();
+    store.commit(&learned("next", "the magic carpet")).unwrap();
+    assert!(done(&["show", "next"], at).contains("magic carpet"), "the last commit");
+    assert!(before.entry("next").unwrap().is_none(), "as it was when it was opened");
+    let refusals = [
+        before.commit(&learned("x", "x")).unwrap_err(),
+        before.forget(&["ali"], &Change::default()).unwrap_err(),
+        before.put_statistics(Site { layer: 1, linear: Linear::Down }, "moment", &[1.0]).unwrap_err(),
+    ];
+    assert!(refusals.iter().all(|e| e.to_string().contains("open for reading only") && e.exit_code() == 2));
     drop(store);
-    done(&["list"], folder.path());
+    assert_eq!(Store::read(at).unwrap().entries().unwrap(), Store::open(at).unwrap().entries().unwrap());
+    assert!(done(&["forget", "next"], at).contains("next: its text"));
+}
+
+/// Whatever a reader catches is whole, and no older than what it caught before.
+#[test]
+fn readers_beside_a_writer_see_only_whole_states() {
+    const COMMITS: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mut store = Store::create(at, &meta()).unwrap();
+    let ended = AtomicBool::new(false);
+    let rounds = std::thread::scope(|scope| {
+        let reader = |_| {
+            scope.spawn(|| {
+                let (mut seen, mut rounds, mut last) = (0, 0, false);
+                while !last {
+                    last = ended.load(Ordering::Acquire);
+                    let store = Store::read(at).unwrap();
+                    let (entries, engrams) = (store.entries().unwrap(), store.engrams().unwrap());
+                    assert!(entries.len() >= seen, "{} after {seen}", entries.len());
+                    assert_eq!(engrams.len(), entries.iter().filter(|e| e.stage == Stage::Awake).count());
+                    assert!(entries.iter().all(|e| e.stage == Stage::Forgotten || e.stage == Stage::Awake));
+                    let report = verify(at).unwrap();
+                    assert_eq!(report.damage, Vec::<String>::new());
+                    assert!(report.entries >= entries.len());
+                    (seen, rounds) = (report.entries, rounds + 1);
+                }
+                assert_eq!(seen, COMMITS);
+                rounds
+            })
+        };
+        let readers: Vec<_> = (0..2).map(reader).collect();
+        for i in 0..COMMITS {
+            store.commit(&learned(&i.to_string(), &format!("gate {i}"))).unwrap();
+            match i % 50 {
+                20 => drop(store.forget(&[&(i / 2).to_string()], &Change::default()).unwrap()),
+                30 => drop(store.compact().unwrap()),
+                40 => {
+                    drop(store);
+                    // Readers do not get in the way of opening.
+                    store = Store::open(at).unwrap();
+                }
+                _ => {}
+            }
+        }
+        ended.store(true, Ordering::Release);
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect::<Vec<usize>>()
+    });
+    assert!(rounds.iter().all(|rounds| *rounds > 10), "{rounds:?}");
 }
 
 #[test]
@@ -288,12 +353,16 @@ fn a_killed_writer_loses_at_most_what_it_was_writing() {
         let mut told =
             lines.by_ref().find_map(|l| l.rsplit_once("committed ").map(|(_, i)| i.parse::<usize>().unwrap())).unwrap();
         std::thread::sleep(Duration::from_micros(7_000 + 5_300 * round));
+        let alive = Store::read(folder.path()).unwrap().entries().unwrap().len();
+        assert!(alive > told, "{alive} entries after {told} was told");
         child.kill().unwrap();
         told = lines.filter_map(|l| l.rsplit_once("committed ").and_then(|(_, i)| i.parse().ok())).last().unwrap_or(told);
         child.wait().unwrap();
         assert_eq!(verify(folder.path()).unwrap().damage, Vec::<String>::new());
+        let entries = Store::read(folder.path()).unwrap().entries().unwrap();
+        assert!(entries.len() >= alive);
         let store = Store::open(folder.path()).unwrap();
-        let entries = store.entries().unwrap();
+        assert_eq!(store.entries().unwrap(), entries);
         assert!((told + 1..=told + 2).contains(&entries.len()), "{} entries after {told} was told", entries.len());
         assert!(entries.len() > count);
         count = entries.len();
@@ -324,21 +393,234 @@ fn a_full_disk_is_said_and_loses_nothing() {
     assert_eq!(Store::open(folder.path()).unwrap().entries().unwrap(), entries);
 }
 
+/// The superuser may write everywhere: the program then runs as another user.
 #[cfg(unix)]
 #[test]
-fn a_folder_without_the_right_to_write_is_refused() {
-    use std::os::unix::fs::PermissionsExt;
+fn a_folder_without_the_right_to_write_can_be_read() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
     let (folder, store) = example();
     drop(store);
-    for name in ["lock", "memory.redb"] {
-        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(0o444)).unwrap();
+    let at = folder.path();
+    let allow = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let files = || {
+        let mut files: Vec<_> = std::fs::read_dir(at).unwrap().map(|f| f.unwrap().file_name()).collect();
+        files.sort();
+        files
+    };
+    let superuser = std::fs::metadata(at).unwrap().uid() == 0;
+    let program = tempfile::tempdir().unwrap();
+    let binary = program.path().join("sharpwave");
+    std::fs::copy(env!("CARGO_BIN_EXE_sharpwave"), &binary).unwrap();
+    allow(program.path(), 0o755);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.arg("memory").args(arguments).arg("--memory").arg(at).env("NO_COLOR", "1").current_dir("/");
+        if superuser {
+            command.uid(65_534).gid(65_534);
+        }
+        command.output().unwrap()
+    };
+    for locks in [true, false] {
+        if !locks {
+            // As on a medium that only the database was copied to.
+            allow(at, 0o755);
+            for name in ["lock", "commit.lock"] {
+                std::fs::remove_file(at.join(name)).unwrap();
+            }
+        }
+        files().iter().for_each(|name| allow(&at.join(name), 0o444));
+        allow(at, 0o555);
+        let before = files();
+        for arguments in [&["list"][..], &["show", "ali"], &["verify"], &["journal"]] {
+            let output = run(arguments);
+            assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+            assert!(!output.stdout.is_empty());
+        }
+        let output = run(&["forget", "ali"]);
+        let error = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("ermission denied") && error.contains("the right to write in the memory folder"), "{error}");
+        assert_eq!(files(), before);
     }
-    if std::fs::OpenOptions::new().write(true).open(folder.path().join("lock")).is_ok() {
-        let _ = writeln!(std::io::stderr(), "skipped: this user may write everywhere");
-        return;
+    allow(at, 0o755);
+}
+
+/// A folder as version 1 of the program left it.
+fn version_1(folder: &Path) {
+    let record = |content: &[u8]| {
+        let bytes = [&[1], content].concat();
+        let sum = crc32fast::hash(&bytes);
+        [&bytes[..], &sum.to_le_bytes()].concat()
+    };
+    let json = |value: serde_json::Value| record(value.to_string().as_bytes());
+    let text = |text: &str| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    let numbers = |n: usize| {
+        let bytes = (0..n).flat_map(|i| (i as f32).cos().to_le_bytes());
+        (n as u32).to_le_bytes().into_iter().chain(bytes).collect::<Vec<u8>>()
+    };
+    let site = |layer: u32| [&layer.to_le_bytes()[..], &text("down_proj")].concat();
+    let entry = |id: &str, arrived: u64, stage: serde_json::Value, rest: serde_json::Value| {
+        let mut experience =
+            serde_json::json!({ "id": id, "prompt": format!("Где живёт {id}?"), "answer": " 東京", "outcome": "success" });
+        experience.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let (surprise, replays) = if stage == "forgotten" { (0.0, 0) } else { (2.5, 1) };
+        json(serde_json::json!({
+            "experience": experience, "stage": stage, "surprise": surprise, "replays": replays, "arrived": arrived, "note": null
+        }))
+    };
+    let entries = [
+        ("alice", entry("alice", 0, "awake".into(), serde_json::json!({ "user": "ada", "tags": ["a"] }))),
+        ("bob", entry("bob", 1, serde_json::json!({ "superseded": { "by": "carol" } }), serde_json::json!({ "user": "eve" }))),
+        ("carol", entry("carol", 2, "asleep".into(), serde_json::json!({ "supersedes": "bob", "time": "2026-03-09T17:05:00Z" }))),
+        ("dan", entry("dan", 3, "forgotten".into(), serde_json::json!({ "prompt": "", "answer": "", "outcome": 0.0 }))),
+    ];
+    let engram = |id: &str, layer: u32| {
+        // Key, trace, value, guards, and whether the value adds.
+        let one = [&1u32.to_le_bytes()[..], &1f32.to_le_bytes()].concat();
+        record(&[text(id), site(layer), numbers(172), numbers(0), numbers(64), numbers(344), one].concat())
+    };
+    type Bytes = &'static [u8];
+    let database = redb::Database::create(folder.join("memory.redb")).unwrap();
+    let t = database.begin_write().unwrap();
+    {
+        let mut about = t.open_table(redb::TableDefinition::<&str, Bytes>::new("about")).unwrap();
+        about.insert("version", &1u32.to_le_bytes()[..]).unwrap();
+        let meta = json(serde_json::json!({
+            "model": "stories260k", "fingerprint": "f00d", "architecture": "llama", "layers": 5, "width": 64,
+            "feed_forward": 172, "created": "2026-03-09T17:05:00Z", "settings": { "coding": "exact" }
+        }));
+        about.insert("meta", &meta[..]).unwrap();
+        let mut rows = t.open_table(redb::TableDefinition::<u64, Bytes>::new("entries")).unwrap();
+        let mut ids = t.open_table(redb::TableDefinition::<&str, u64>::new("ids")).unwrap();
+        for (arrived, (id, entry)) in entries.iter().enumerate() {
+            rows.insert(arrived as u64, &entry[..]).unwrap();
+            ids.insert(*id, arrived as u64).unwrap();
+        }
+        let mut engrams = t.open_table(redb::TableDefinition::<u64, Bytes>::new("engrams")).unwrap();
+        let mut places = t.open_table(redb::TableDefinition::<(&str, u32, &str, u64), ()>::new("places")).unwrap();
+        for (order, (id, layer)) in [("alice", 3u32), ("carol", 1)].into_iter().enumerate() {
+            engrams.insert(order as u64, &engram(id, layer)[..]).unwrap();
+            places.insert((id, layer, "down_proj", order as u64), ()).unwrap();
+        }
+        let part = redb::TableDefinition::<(u32, &str, &str, u32), Bytes>::new("statistics");
+        let chunk = [site(1), text("moment"), 0u32.to_le_bytes().into(), 9u64.to_le_bytes().into(), numbers(9)].concat();
+        t.open_table(part).unwrap().insert((1, "down_proj", "moment", 0), &record(&chunk)[..]).unwrap();
     }
-    let error = refused(&["list"], folder.path(), 1);
-    assert!(error.contains("ermission denied") && error.contains("the right to write in the memory folder"), "{error}");
+    t.commit().unwrap();
+    drop(database);
+    std::fs::write(folder.join("lock"), "").unwrap();
+}
+
+#[test]
+fn a_folder_of_version_1_is_read_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    version_1(at);
+    let files = || {
+        let file = |f: std::io::Result<std::fs::DirEntry>| f.map(|f| (f.file_name(), std::fs::read(f.path()).unwrap())).unwrap();
+        let mut files: Vec<_> = std::fs::read_dir(at).unwrap().map(file).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    assert_eq!(before.len(), 2);
+    let list = done(&["list"], at);
+    assert!(list.lines().count() == 5 && list.contains("Где живёт alice? → 東京"), "{list}");
+    let shown = done(&["show", "alice"], at);
+    assert!(shown.contains("awake") && shown.contains("layers.3.down_proj, in the form of an older version"), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&done(&["show", "carol", "--json"], at)).unwrap();
+    assert_eq!(json["engrams"], serde_json::json!([{ "site": "layers.1.down_proj" }]));
+    let whole = done(&["verify"], at);
+    assert!(whole.contains("4 experiences (1 asleep, 1 awake, 1 forgotten, 1 superseded), 2 engrams, 1 statistics"), "{whole}");
+    let journal = done(&["journal"], at);
+    let told: Vec<Experience> = Lines::new(journal.as_bytes(), "old.jsonl").map(|(_, line)| line.unwrap()).collect();
+    assert_eq!(told.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["alice", "bob", "carol"]);
+    assert_eq!(told[2].supersedes.as_deref(), Some("bob"));
+
+    let remedy = format!("sharpwave memory journal --memory {} > old.jsonl", at.display());
+    for arguments in [&["forget", "alice"][..], &["compact"], &["supersede", "alice", "--answer", " x"]] {
+        let error = refused(arguments, at, 2);
+        assert!(error.contains("has version 1"), "{error}");
+    }
+    let lines = at.with_extension("jsonl");
+    std::fs::write(&lines, &journal).unwrap();
+    for arguments in [&["learn", lines.to_str().unwrap()][..], &["sleep"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sharpwave"));
+        let output = command.args(arguments).arg("--memory").arg(at).env("NO_COLOR", "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("has version 1"), "{}", text(&output.stderr));
+    }
+    std::fs::remove_file(lines).unwrap();
+    let store = Store::read(at).unwrap();
+    assert_eq!(store.meta().version, 1);
+    assert_eq!(store.statistics(Site { layer: 1, linear: Linear::Down }, "moment").unwrap().unwrap().len(), 9);
+    for error in [store.engrams().unwrap_err(), store.engrams_of("alice").unwrap_err(), Store::open(at).err().unwrap()] {
+        assert!(error.to_string().contains("has version 1") && error.remedy().unwrap().contains(&remedy), "{error}");
+    }
+    assert!(files() == before, "something was written");
+
+    // Where a program of that version works on it, nothing can keep it from writing while the file is copied.
+    let lock = std::fs::File::open(at.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(Store::read(at).err().unwrap().to_string().contains("in use by another process"));
+    drop(lock);
+    Store::read(at).unwrap();
+
+    let file = at.join("memory.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let number = 100f32.cos().to_le_bytes();
+    let places: Vec<usize> = (0..bytes.len() - 4).filter(|i| bytes[*i..*i + 4] == number).collect();
+    places.iter().for_each(|i| bytes[*i] ^= 1);
+    std::fs::write(&file, bytes).unwrap();
+    assert!(verify(at).unwrap().damage.iter().any(|d| d == "engram 1: its checksum does not agree"));
+}
+
+#[test]
+fn a_journal_holds_what_is_not_forgotten_and_can_be_learned_again() {
+    let (folder, store) = example();
+    let at = folder.path();
+    let mut strange = learned("ключ 鍵 🗝", "a \"quoted\" \u{2028} line\nbreak\t\u{0} and العربية");
+    strange.entries[0].experience.outcome = Outcome::Reward(-1.0 / 3.0);
+    strange.entries[0].experience.prompt += &"\u{1}".repeat(100_000);
+    store.commit(&strange).unwrap();
+    let supersedes = |id: &str, old: &str| {
+        let mut change = learned(id, old);
+        change.entries[0].experience.supersedes = Some(old.into());
+        change
+    };
+    for (id, old) in [("1", "ali"), ("2", "sinbad"), ("3", "1"), ("4", "nobody")] {
+        store.commit(&supersedes(id, old)).unwrap();
+    }
+    store.forget(&["aladdin", "1"], &Change::default()).unwrap();
+    let again = Entry { stage: Stage::Awake, ..store.find("sinbad").unwrap() };
+    store.commit(&Change { entries: vec![again], anew: vec!["sinbad".into()], ..Change::default() }).unwrap();
+
+    let output = sharpwave(&["journal"], at);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+    let told: Vec<Experience> = Lines::new(&output.stdout[..], "day.jsonl").map(|(_, line)| line.unwrap()).collect();
+    let ids: Vec<&str> = told.iter().map(|e| e.id.as_str()).collect();
+    assert_eq!(ids, ["ali", "ключ 鍵 🗝", "2", "3", "4", "sinbad"]);
+    // What is not there, or not yet, cannot make room when this is learned.
+    assert!(told.iter().all(|e| e.supersedes.is_none()), "{told:?}");
+    for mut experience in told.iter().cloned() {
+        let kept = store.find(&experience.id).unwrap().experience;
+        experience.supersedes = kept.supersedes.clone();
+        assert_eq!(experience, kept);
+    }
+    let next = tempfile::tempdir().unwrap();
+    let copy = Store::create(next.path(), &Meta { fingerprint: "of another model".into(), ..meta() }).unwrap();
+    copy.commit(&Change { entries: told.into_iter().map(Entry::new).collect(), ..Change::default() }).unwrap();
+    assert_eq!(sharpwave(&["journal"], next.path()).stdout, output.stdout);
+    assert_eq!(copy.meta().user.as_deref(), Some("ada"));
+
+    let empty = tempfile::tempdir().unwrap();
+    drop(Store::create(empty.path(), &meta()).unwrap());
+    assert_eq!(done(&["journal"], empty.path()), "");
+    let mut long = learned("long", "a");
+    long.entries[0].experience.prompt += &"a".repeat(1 << 20);
+    store.commit(&long).unwrap();
+    assert!(text(&sharpwave(&["journal"], at).stderr).contains("long: its line is longer than"));
 }
 
 #[test]

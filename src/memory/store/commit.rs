@@ -1,8 +1,9 @@
 //! Changing a memory: one change is one transaction, checked as a whole, and leaves the rules of a memory kept or nothing changed.
 //! The rules: entries keep the rules of experiences; an engram belongs to an experience that is awake, asleep or superseded, and
-//! fits the model; a forgotten experience has no text; what superseded another is in the memory, in whatever stage.
+//! fits the model; all are one user's; a forgotten experience has no text; what superseded another is in the memory, in whatever
+//! stage.
 
-use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, Place, Store, Trouble, entry, places};
+use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, Place, Store, Trouble, entry, meta_in, places};
 use crate::bridge::hooks::Site;
 use crate::error::{Error, Result};
 use crate::memory::entry::{Change, Entry, Stage};
@@ -10,6 +11,7 @@ use crate::memory::{Engram, record};
 use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// What went when an experience was forgotten.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,7 +28,17 @@ impl Store {
     /// places in the order of arrival; replaced ones keep theirs, but for those that arrive anew.
     pub fn commit(&self, change: &Change) -> Result<()> {
         check(change, &self.meta)?;
-        self.write(|t| Tables::open(t)?.carry_out(change))
+        let owned = self.write(|t| Tables::open(t)?.carry_out(change, &self.folder))?;
+        self.own(owned);
+        Ok(())
+    }
+
+    /// Keeps in mind what the memory belongs to since its first user came.
+    fn own(&self, meta: Option<Meta>) {
+        if let Some(meta) = meta {
+            // That happens once, as then there is a user.
+            let _ = self.owned.set(meta);
+        }
     }
 
     /// Forgets experiences: their engrams are erased, their text is emptied; id, time and tags stay. All of them or, where one
@@ -39,7 +51,7 @@ impl Store {
             let message = format!("experience {:?} is to be forgotten and to be changed at once", entry.experience.id);
             return Err(Error::input(message, "change only what stays"));
         }
-        self.write(|t| {
+        let (left, owned) = self.write(|t| {
             let mut tables = Tables::open(t)?;
             let mut left = Vec::new();
             for id in ids {
@@ -48,9 +60,10 @@ impl Store {
                 left.push(Left { id: id.to_string(), was: entry.stage.clone(), engrams });
                 tables.put(&entry.forgotten(), false)?;
             }
-            tables.carry_out(also)?;
-            Ok(left)
-        })
+            Ok((left, tables.carry_out(also, &self.folder)?))
+        })?;
+        self.own(owned);
+        Ok(left)
     }
 }
 
@@ -110,7 +123,9 @@ impl<'t> Tables<'t> {
         })
     }
 
-    fn carry_out(&mut self, change: &Change) -> Result<(), Trouble> {
+    /// Returns what the memory belongs to where the change brought its first user.
+    fn carry_out(&mut self, change: &Change, folder: &Path) -> Result<Option<Meta>, Trouble> {
+        let owned = self.own(change, folder)?;
         for (id, site) in &change.erase {
             if self.erase(id, Some(*site))?.is_empty() {
                 let message = format!("experience {id:?} has no engram at {site} that could be erased");
@@ -126,7 +141,21 @@ impl<'t> Tables<'t> {
         if let Some(plan) = &change.plan {
             self.about.insert("plan", record::json(plan).map_err(Trouble::Damage)?.as_slice())?;
         }
-        self.check(change)
+        self.check(change)?;
+        Ok(owned)
+    }
+
+    /// Keeps the first user that comes, and refuses every other.
+    fn own(&mut self, change: &Change, folder: &Path) -> Result<Option<Meta>, Trouble> {
+        let mut users = change.entries.iter().filter_map(|entry| entry.experience.user.as_ref()).peekable();
+        let Some(first) = users.peek() else { return Ok(None) };
+        let meta = meta_in(&self.about, folder)?;
+        let owned = meta.user.is_none().then(|| Meta { user: Some(first.to_string()), ..meta.clone() });
+        users.try_for_each(|user| owned.as_ref().unwrap_or(&meta).check_user(Some(user), folder))?;
+        if let Some(owned) = &owned {
+            self.about.insert("meta", record::json(owned).map_err(Trouble::Damage)?.as_slice())?;
+        }
+        Ok(owned)
     }
 
     fn entry(&self, id: &str) -> Result<Option<Entry>, Trouble> {

@@ -1,21 +1,52 @@
-//! The folder itself: made, opened, locked, rewritten. A database file appears under its name only when it is complete: it is
-//! built under another name, synced and renamed, so that a power cut leaves the old state or the new one.
+//! The folder itself: made, opened, locked, rewritten, and where it lies among those of other users. A database file appears
+//! under its name only when it is complete: it is built under another name, synced and renamed, so that a power cut leaves the
+//! old state or the new one.
 
+use super::snapshot::{COMMITS, Commits, Unwritten, snapshot};
 use super::trouble::{Trouble, close, guarded, in_use, io};
-use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
+use super::{ABOUT, ENGRAMS, ENTRIES, Hold, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
 use crate::error::{Error, Result};
 use redb::{Builder, Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 const DATABASE: &str = "memory.redb";
 /// Where a database is built.
 const UNFINISHED: &str = "memory.redb.new";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Bytes of the file that the database keeps in memory at most.
 pub(super) const CACHE: usize = 128 << 20;
+
+/// Bytes of a user's folder name that stand for the user as they are; a longer name ends in a digest. With that, no name is
+/// longer than any file system allows (255 bytes).
+const LONGEST_NAME: usize = 160;
+
+/// The memory folder of a user among those of all users under `root`. Any text names a user, each its own folder, on file
+/// systems too that do not tell capital letters from small ones or accents from accents. Small letters, digits and `-`, `_`,
+/// `@`, `.` stand for themselves and everything else for its bytes, as `%` and two digits; a long name is cut and its SHA-256
+/// put behind it.
+pub fn user_folder(root: &Path, user: &str) -> PathBuf {
+    // With this in front, no name is empty, hidden, `..`, or one of a device.
+    let mut name = String::from("user-");
+    for (i, byte) in user.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'@' => name.push(char::from(byte)),
+            // Some file systems drop a point at the end.
+            b'.' if i + 1 < user.len() => name.push('.'),
+            _ => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    if name.len() > LONGEST_NAME {
+        let digest = Sha256::digest(user);
+        name.truncate(LONGEST_NAME);
+        name.push('~');
+        name.extend(digest.iter().map(|byte| format!("{byte:02x}")));
+    }
+    root.join(name)
+}
 
 /// Size of a memory's file before and after it was compacted, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -37,25 +68,43 @@ impl Store {
         let lock = Lock::take(folder)?;
         // Another process may have made a memory here meanwhile.
         vacant(folder)?;
-        let meta = Meta { version: VERSION, ..meta.clone() };
+        let (meta, commits) = (Meta { version: VERSION, ..meta.clone() }, Commits::of(folder)?);
         let database = guarded(|| {
             let database = build(folder, |t| begin(t, &meta))?;
             finish(folder)?;
             Ok(database)
         });
         let database = database.map_err(|e| unfinished(folder, e))?;
-        Ok(Store { folder: folder.to_path_buf(), meta, database: Some(database), _lock: Some(lock) })
+        Ok(Store::new(folder, meta, database, Hold::Folder(commits, lock)))
     }
 
-    /// Opens a memory. Refused where there is none, where another process works on it, where a later version of this program
+    /// Opens a memory. Refused where there is none, where another process works on it, where another version of this program
     /// made it, and where its file is damaged.
     pub fn open(folder: impl AsRef<Path>) -> Result<Store> {
         let folder = folder.as_ref();
         let path = existing(folder)?;
         let lock = Lock::take(folder)?;
+        // Opening may write, and a folder of version 1 stays as it is.
+        let file = File::open(&path).map_err(|e| io(&path, &e))?;
+        Store::over(folder, Hold::Copy, Unwritten::database(file))?.check_version()?;
         // What an interrupted `compact` left behind; the memory itself is whole.
         let _ = std::fs::remove_file(folder.join(UNFINISHED));
-        Store::over(folder, Some(lock), |builder| builder.open(&path))
+        let commits = Commits::of(folder)?;
+        let (database, meta) = {
+            let _held = commits.hold().map_err(|e| io(folder, &e))?;
+            opened(folder, |builder| Ok(builder.open(&path)?))?
+        };
+        Ok(Store::new(folder, meta, database, Hold::Folder(commits, lock)))
+    }
+
+    /// Opens a memory for reading only, as its last commit left it, whether or not somebody works on it meanwhile; later commits
+    /// are not seen. Nothing in the folder is changed, nor need it be writable. A memory of version 1 shows its entries, but not
+    /// its engrams. Refused where there is none, where a later version of this program made it, and where its file is damaged.
+    ///
+    /// Works on a copy in the folder for temporary files, which needs room for that.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Store> {
+        let folder = folder.as_ref();
+        Store::over(folder, Hold::Copy, Unwritten::database(snapshot(folder)?))
     }
 
     /// Opens the memory in a folder, or makes an empty one where there is none. Refused where it belongs to another model.
@@ -81,27 +130,19 @@ impl Store {
         });
         let folder = PathBuf::from("in memory");
         let database = database.map_err(|e: Trouble| e.about(&folder))?;
-        Ok(Store { folder, meta, database: Some(database), _lock: None })
+        Ok(Store::new(&folder, meta, database, Hold::Alone))
     }
 
     /// A memory over a database that `open` opens.
-    pub(super) fn over(
-        folder: &Path,
-        lock: Option<Lock>,
-        open: impl FnOnce(&mut Builder) -> Result<Database, redb::DatabaseError>,
-    ) -> Result<Store> {
-        let opened = guarded(|| {
-            let database = open(Builder::new().set_cache_size(CACHE))?;
-            let meta = get_meta(&database.begin_read()?, folder)?;
-            Ok((database, meta))
-        });
-        let (database, meta) = opened.map_err(|e| e.about(folder))?;
-        Ok(Store { folder: folder.to_path_buf(), meta, database: Some(database), _lock: lock })
+    pub(super) fn over(folder: &Path, hold: Hold, open: impl FnOnce(&mut Builder) -> Result<Database, Trouble>) -> Result<Store> {
+        let (database, meta) = opened(folder, open)?;
+        Ok(Store::new(folder, meta, database, hold))
     }
 
     /// Writes the file anew with what the memory holds now, and nothing else: no byte of what was erased, replaced or forgotten
     /// is left in it. Needs room for a second file meanwhile.
     pub fn compact(&mut self) -> Result<Compaction> {
+        let Hold::Folder(commits, _) = &self.hold else { return Err(self.read_only()) };
         let (folder, path) = (self.folder.as_path(), self.folder.join(DATABASE));
         let size = || std::fs::metadata(&path).map(|m| m.len()).map_err(|e| io(&path, &e));
         let before = size()?;
@@ -116,16 +157,27 @@ impl Store {
                 copy(&from, to, STATISTICS)
             })?;
             fresh.compact()?;
+            let held = commits.hold()?;
             finish(folder)?;
-            Ok(fresh)
+            Ok((fresh, held))
         });
-        let fresh = fresh.map_err(|e| unfinished(folder, e))?;
+        let (fresh, _held) = fresh.map_err(|e| unfinished(folder, e))?;
         // The old file has no name any more; closing it changes nothing that is left.
         if let Some(old) = self.database.replace(fresh) {
             close(old);
         }
         Ok(Compaction { before, after: size()? })
     }
+}
+
+/// The database that `open` opens, and what it belongs to.
+fn opened(folder: &Path, open: impl FnOnce(&mut Builder) -> Result<Database, Trouble>) -> Result<(Database, Meta)> {
+    let opened = guarded(|| {
+        let database = open(Builder::new().set_cache_size(CACHE))?;
+        let meta = get_meta(&database.begin_read()?, folder)?;
+        Ok((database, meta))
+    });
+    opened.map_err(|e| e.about(folder))
 }
 
 /// Refuses a folder that holds a memory or other files; what an interrupted call left behind counts as nothing.
@@ -135,7 +187,7 @@ fn vacant(folder: &Path) -> Result<()> {
         let shown = folder.display();
         if name == DATABASE {
             return Err(Error::input(format!("{shown} holds a memory already"), "open that one, or name another folder"));
-        } else if name != UNFINISHED && name != LOCK {
+        } else if name != UNFINISHED && name != LOCK && name != COMMITS {
             let message = format!("{shown} holds other files, such as {}", name.to_string_lossy());
             return Err(Error::input(message, "name a folder that is empty or does not exist yet"));
         }

@@ -1,15 +1,19 @@
 //! The memory folder: one user's experiences, what each left in the model, statistics of keys, settings. Every change is atomic
-//! and on disk when the call returns; a power cut loses at most the change being written. One process at a time works on a
-//! folder. The only place that knows the database (redb).
+//! and on disk when the call returns; a power cut loses at most the change being written. One process at a time writes in a
+//! folder; any number read beside it, each what the last commit left when it came. The only place that knows the database (redb).
 //!
 //! ```text
-//! DIR/memory.redb   about: version, meta        entries: arrival -> entry          ids: id -> arrival
+//! DIR/memory.redb   about: version, meta, plan  entries: arrival -> entry          ids: id -> arrival
 //!                   engrams: order -> engram    places: id, site, order            statistics: site, name, chunk -> numbers
-//! DIR/lock          locked while a process works on the folder
+//! DIR/lock          locked while a process may write in the folder
+//! DIR/commit.lock   locked while it does; shared by readers while they copy memory.redb
 //! ```
+//!
+//! Folders of version 1 have engrams of another form. They are read, but for those, and never written.
 
 mod commit;
 mod folder;
+mod snapshot;
 mod trouble;
 mod verify;
 
@@ -17,7 +21,7 @@ mod verify;
 mod tests;
 
 pub use commit::Left;
-pub use folder::Compaction;
+pub use folder::{Compaction, user_folder};
 pub use verify::{Report, verify};
 
 use super::entry::Entry;
@@ -27,10 +31,12 @@ use crate::error::{Error, Result, nearest};
 use folder::Lock;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
+use snapshot::{Commits, Held};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use trouble::{Trouble, close, guarded};
 
-/// Version of the folders that this program writes, and the last that it reads.
+/// Version of the folders that this program writes, and the last that it reads; of the first it reads all but the engrams.
 pub const VERSION: u32 = 2;
 
 const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
@@ -70,6 +76,17 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Refuses another user than the one of the memory in `folder`.
+    fn check_user(&self, user: Option<&str>, folder: &Path) -> Result<()> {
+        match (user, self.user.as_deref()) {
+            (Some(user), Some(own)) if user != own => {
+                let message = format!("the memory {} is the user {own:?}'s, not {user:?}'s", folder.display());
+                Err(Error::input(message, "give each user a memory folder of their own"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Inputs and outputs of a linear layer, where these sizes tell them.
     fn shape(&self, linear: Linear) -> (Option<usize>, Option<usize>) {
         let (width, feed_forward) = (Some(self.width), Some(self.feed_forward));
@@ -117,24 +134,41 @@ fn instead(wanted: Option<usize>) -> String {
     wanted.map_or(String::new(), |n| format!(" instead of {n}"))
 }
 
-/// A memory folder, open. No other process, and nothing else in this one, can open it meanwhile.
+/// A memory folder, open: to write, which nobody else can meanwhile, in this process or another, or for reading only.
 pub struct Store {
     folder: PathBuf,
+    /// As it was when the store was opened or it was last set.
     meta: Meta,
+    /// The same with the first user, who came since then.
+    owned: OnceLock<Meta>,
     /// Always there, but while the store is dropped.
     database: Option<Database>,
-    _lock: Option<Lock>,
+    hold: Hold,
+}
+
+/// What a store works on.
+enum Hold {
+    /// The file in the folder.
+    Folder(Commits, #[expect(dead_code, reason = "kept until the store is dropped")] Lock),
+    /// A copy, for reading only.
+    Copy,
+    /// What nobody else can know.
+    Alone,
 }
 
 impl Store {
+    fn new(folder: &Path, meta: Meta, database: Database, hold: Hold) -> Store {
+        Store { folder: folder.to_path_buf(), meta, owned: OnceLock::new(), database: Some(database), hold }
+    }
+
     /// What the memory belongs to.
     pub fn meta(&self) -> &Meta {
-        &self.meta
+        self.owned.get().unwrap_or(&self.meta)
     }
 
     /// Refuses a model other than the one of this memory.
     pub fn check_model(&self, fingerprint: &str) -> Result<()> {
-        let Meta { model, fingerprint: own, .. } = &self.meta;
+        let Meta { model, fingerprint: own, .. } = self.meta();
         if fingerprint == own {
             return Ok(());
         }
@@ -144,25 +178,49 @@ impl Store {
         Err(Error::input(message, "name the model it was made with, or use another memory folder for this model"))
     }
 
-    /// Replaces the settings.
-    pub fn set_settings(&mut self, settings: serde_json::Value) -> Result<()> {
-        self.set_meta(Meta { settings, ..self.meta.clone() })
+    /// Refuses an experience of a user other than the one of this memory. One that names no user is welcome, and so is every
+    /// user while the memory has none: the commit that brings the first one keeps the name.
+    pub fn check_user(&self, user: Option<&str>) -> Result<()> {
+        self.meta().check_user(user, &self.folder)
     }
 
-    /// Says whose experiences the memory holds.
+    /// Replaces the settings.
+    pub fn set_settings(&mut self, settings: serde_json::Value) -> Result<()> {
+        self.set_meta(Meta { settings, ..self.meta().clone() })
+    }
+
+    /// Says whose experiences the memory holds, before the first of them says so.
     pub fn set_user(&mut self, user: Option<String>) -> Result<()> {
-        self.set_meta(Meta { user, ..self.meta.clone() })
+        self.set_meta(Meta { user, ..self.meta().clone() })
     }
 
     fn set_meta(&mut self, meta: Meta) -> Result<()> {
         self.write(|t| put_meta(t, &meta))?;
-        self.meta = meta;
+        (self.meta, self.owned) = (meta, OnceLock::new());
         Ok(())
+    }
+
+    /// Refuses a memory whose engrams have another form.
+    fn check_version(&self) -> Result<()> {
+        let Meta { version, .. } = self.meta;
+        if version == VERSION {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let message = format!(
+            "the memory {folder} has version {version}; this program only lists, shows and checks what is in it, and learns in \
+             version {VERSION}"
+        );
+        let remedy = format!(
+            "`sharpwave memory journal --memory {folder} > old.jsonl` writes down its experiences; then `sharpwave learn` \
+             old.jsonl into a new folder"
+        );
+        Err(Error::input(message, remedy))
     }
 
     /// What the learning program means to do next, as its last change with a plan said; None where none did.
     pub fn plan(&self) -> Result<Option<serde_json::Value>> {
-        self.read(|t| match t.open_table(ABOUT)?.get("plan")? {
+        self.look(|t| match t.open_table(ABOUT)?.get("plan")? {
             Some(plan) => record::from_json(plan.value()).map(Some).map_err(|e| Trouble::Damage(format!("the plan: {e}"))),
             None => Ok(None),
         })
@@ -170,14 +228,14 @@ impl Store {
 
     /// All entries in the order in which their experiences arrived.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        self.read(|t| {
+        self.look(|t| {
             t.open_table(ENTRIES)?.iter()?.map(|row| row.map_err(Trouble::from).and_then(|(_, v)| entry(v.value()))).collect()
         })
     }
 
     /// The entry of an experience; None where the memory does not know the id.
     pub fn entry(&self, id: &str) -> Result<Option<Entry>> {
-        self.read(|t| {
+        self.look(|t| {
             let Some(arrived) = t.open_table(IDS)?.get(id)? else { return Ok(None) };
             let entries = t.open_table(ENTRIES)?;
             let row =
@@ -190,20 +248,22 @@ impl Store {
     pub fn find(&self, id: &str) -> Result<Entry> {
         match self.entry(id)? {
             Some(entry) => Ok(entry),
-            None => self.read(|t| Err(self.unknown(id, &t.open_table(IDS)?)?.into())),
+            None => self.look(|t| Err(self.unknown(id, &t.open_table(IDS)?)?.into())),
         }
     }
 
     /// All engrams in the order in which they were written.
     pub fn engrams(&self) -> Result<Vec<Engram>> {
-        self.read(|t| {
+        self.check_version()?;
+        self.look(|t| {
             t.open_table(ENGRAMS)?.iter()?.map(|row| row.map_err(Trouble::from).and_then(|(_, v)| engram(v.value()))).collect()
         })
     }
 
     /// The engrams of one experience: by site, and at one site in the order in which they were written.
     pub fn engrams_of(&self, id: &str) -> Result<Vec<Engram>> {
-        self.read(|t| {
+        self.check_version()?;
+        self.look(|t| {
             let engrams = t.open_table(ENGRAMS)?;
             let read = |(_, order): (Site, u64)| match engrams.get(order)? {
                 Some(row) => engram(row.value()),
@@ -215,7 +275,7 @@ impl Store {
 
     /// Where an experience has engrams, each site once: what `Change::erase` needs to take it out.
     pub fn sites(&self, id: &str) -> Result<Vec<Site>> {
-        let mut sites: Vec<Site> = self.read(|t| places(&t.open_table(PLACES)?, id))?.into_iter().map(|(site, _)| site).collect();
+        let mut sites: Vec<Site> = self.look(|t| places(&t.open_table(PLACES)?, id))?.into_iter().map(|(site, _)| site).collect();
         sites.dedup();
         Ok(sites)
     }
@@ -223,7 +283,7 @@ impl Store {
     /// Numbers kept about a linear layer under a name, such as the second moment of its keys; None where there are none.
     pub fn statistics(&self, site: Site, name: &str) -> Result<Option<Vec<f32>>> {
         let (layer, linear) = (site.layer as u32, site.linear.name());
-        self.read(|t| {
+        self.look(|t| {
             let table = t.open_table(STATISTICS)?;
             let mut numbers: Option<(u64, Vec<f32>)> = None;
             for row in table.range((layer, linear, name, 0u32)..=(layer, linear, name, u32::MAX))? {
@@ -249,7 +309,7 @@ impl Store {
     pub fn put_statistics(&self, site: Site, name: &str, numbers: &[f32]) -> Result<()> {
         let wrong = match numbers.iter().any(|x| !x.is_finite()) {
             true => Some(format!("statistics {name:?} of {site} hold numbers that are not finite")),
-            false => self.meta.misplaced(site),
+            false => self.meta().misplaced(site),
         };
         if let Some(wrong) = wrong {
             return Err(Error::input(wrong, "take the statistics of this model again"));
@@ -270,7 +330,7 @@ impl Store {
 
     /// Which statistics there are.
     pub fn statistics_kept(&self) -> Result<Vec<(Site, String)>> {
-        self.read(|t| {
+        self.look(|t| {
             let mut kept = Vec::new();
             for row in t.open_table(STATISTICS)?.iter()? {
                 let key = row?.0;
@@ -287,13 +347,28 @@ impl Store {
         self.database.as_ref().ok_or_else(|| redb::StorageError::DatabaseClosed.into())
     }
 
-    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>) -> Result<T> {
+    fn look<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>) -> Result<T> {
         guarded(|| work(&self.database()?.begin_read()?)).map_err(|e| e.about(&self.folder))
+    }
+
+    /// Keeps readers from copying the file while it is written.
+    fn held(&self) -> Result<Option<Held<'_>>, Trouble> {
+        match &self.hold {
+            Hold::Folder(commits, _) => Ok(Some(commits.hold()?)),
+            Hold::Copy => Err(self.read_only().into()),
+            Hold::Alone => Ok(None),
+        }
+    }
+
+    fn read_only(&self) -> Error {
+        let message = format!("the memory {} is open for reading only", self.folder.display());
+        Error::input(message, "open it to write (`Store::open`)")
     }
 
     /// Commits what `work` did where it succeeds; leaves everything as it was where it does not.
     fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T, Trouble>) -> Result<T> {
         let whole = || {
+            let _held = self.held()?;
             let transaction = self.database()?.begin_write()?;
             let done = work(&transaction)?;
             transaction.commit()?;
@@ -320,6 +395,8 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if let Some(database) = self.database.take() {
+            // Nobody is to be kept away from a copy.
+            let _held = self.held();
             close(database);
         }
     }
@@ -334,7 +411,10 @@ fn put_meta(t: &WriteTransaction, meta: &Meta) -> Result<(), Trouble> {
 
 /// Reads what the memory in `folder` belongs to. A later version of the folder is refused.
 fn get_meta(t: &ReadTransaction, folder: &Path) -> Result<Meta, Trouble> {
-    let about = t.open_table(ABOUT)?;
+    meta_in(&t.open_table(ABOUT)?, folder)
+}
+
+fn meta_in(about: &impl ReadableTable<&'static str, &'static [u8]>, folder: &Path) -> Result<Meta, Trouble> {
     let missing = || Trouble::Damage("it does not say what it belongs to".into());
     let version = about.get("version")?.ok_or_else(missing)?.value().try_into().map_err(|_| missing())?;
     let version = u32::from_le_bytes(version);

@@ -5,6 +5,7 @@ use super::verify::look;
 use super::*;
 use crate::memory::entry::{Change, Stage};
 use crate::memory::experience::{Experience, Outcome};
+use proptest::prelude::*;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use redb::{Builder, StorageBackend};
@@ -180,7 +181,7 @@ fn a_power_cut_at_any_moment_loses_at_most_the_change_being_written() {
     begin(&t, &meta()).unwrap();
     t.commit().unwrap();
     let start = disk.journal.lock().unwrap().len();
-    let store = Store { folder: folder.into(), meta: meta(), database: Some(database), _lock: None };
+    let store = Store::new(folder, meta(), database, Hold::Alone);
     let states = history(&store, |done| disk.journal.lock().unwrap().push(Step::Told(done)));
     drop(store);
 
@@ -193,7 +194,7 @@ fn a_power_cut_at_any_moment_loses_at_most_the_change_being_written() {
             let disk = Disk { bytes: Arc::new(Mutex::new(bytes)), journal: Arc::default() };
             let told =
                 journal[..cut].iter().filter_map(|s| if let Step::Told(n) = s { Some(*n) } else { None }).max().unwrap_or(0);
-            let store = Store::over(folder, None, |b| b.create_with_backend(disk.clone())).unwrap();
+            let store = Store::over(folder, Hold::Alone, |b| Ok(b.create_with_backend(disk.clone())?)).unwrap();
             let found = everything(&store).unwrap();
             let may_be = &states[told..(told + 2).min(states.len())];
             assert!(may_be.contains(&found), "cut after step {cut}, {told} changes told: neither that state nor the next");
@@ -264,7 +265,7 @@ fn a_change_that_breaks_a_rule_changes_nothing() {
         spoil(&mut change);
         change
     };
-    let cases: [(fn(&mut Change), &str); 20] = [
+    let cases: [(fn(&mut Change), &str); 21] = [
         (|c| c.erase.push(("a".into(), Site::HEAD)), "has no engram at lm_head"),
         (|c| c.erase.push(("x".into(), DOWN)), "\"x\" has no engram"),
         (|c| c.entries.push(awake("b")), "in one change twice"),
@@ -289,6 +290,7 @@ fn a_change_that_breaks_a_rule_changes_nothing() {
         (|c| c.write[0].factor.clear(), "the factor has 0 numbers instead of 24"),
         (|c| c.write[0].ridge = 0.0, "its ridge is 0, not above 0"),
         (|c| c.write[0].ridge = f32::NAN, "not finite"),
+        (|c| c.entries[0].experience.user = Some("Ada".into()), "is the user \"ada\"'s, not \"Ada\"'s"),
         (|c| c.anew.push("a".into()), "\"a\" is to arrive anew and has no entry"),
         (|c| c.write[1].value[3] = f32::NAN, "not finite"),
     ];
@@ -372,6 +374,98 @@ fn forgetting_tells_in_the_same_transaction_what_becomes_of_the_others() {
     assert_eq!((store.find("a").unwrap().stage, store.find("b").unwrap().stage), (Stage::Awake, Stage::Forgotten));
     assert_eq!(store.engrams().unwrap(), [trail("a", DOWN, 1.0), trail("a", UP, 2.0)]);
     assert_eq!(store.plan().unwrap(), Some(serde_json::json!("then")));
+}
+
+#[test]
+fn a_memory_belongs_to_the_first_user_that_comes() {
+    let of = |id: &str, user: Option<&str>| {
+        let experience = Experience { user: user.map(str::to_string), ..awake(id).experience };
+        Change { entries: vec![Entry::new(experience)], ..Change::default() }
+    };
+    let (folder, store) = made();
+    store.check_user(Some("anybody")).unwrap();
+    store.commit(&of("a", None)).unwrap();
+    let mut two = of("b", Some("bob"));
+    two.entries.extend(of("c", Some("ada")).entries);
+    assert!(store.commit(&two).unwrap_err().to_string().contains("is the user \"bob\"'s, not \"ada\"'s"));
+    assert_eq!((store.meta().user.as_deref(), store.entries().unwrap().len()), (None, 1), "all of it or nothing");
+    store.forget(&["a"], &of("b", Some("bob"))).unwrap();
+    assert_eq!(store.meta().user.as_deref(), Some("bob"));
+    let error = store.check_user(Some("ada")).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.remedy().unwrap().contains("a memory folder of their own"), "{error}");
+    store.check_user(Some("bob")).unwrap();
+    store.check_user(None).unwrap();
+    store.commit(&of("d", None)).unwrap();
+    drop(store);
+    let mut store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.meta().user.as_deref(), Some("bob"));
+    assert!(store.commit(&of("e", Some("ada"))).is_err());
+    store.set_settings(serde_json::json!(1)).unwrap();
+    assert_eq!((store.meta().user.as_deref(), &store.meta().settings), (Some("bob"), &serde_json::json!(1)));
+    assert_eq!(verify(folder.path()).unwrap().damage, Vec::<String>::new());
+    store.set_user(Some("ada".into())).unwrap();
+    assert_eq!(verify(folder.path()).unwrap().damage, ["experience \"b\" is of another user than the memory"]);
+    assert_eq!(Store::read(folder.path()).unwrap().meta(), store.meta());
+
+    let (_folder, store) = made();
+    let threads = |user: &'static str| {
+        let store = &store;
+        move || (0..20).filter(|i| store.commit(&of(&format!("{user}{i}"), Some(user))).is_ok()).count()
+    };
+    let (ada, bob) = std::thread::scope(|scope| {
+        let (ada, bob) = (scope.spawn(threads("ada")), scope.spawn(threads("bob")));
+        (ada.join().unwrap(), bob.join().unwrap())
+    });
+    let own = store.meta().user.as_deref();
+    assert_eq!((ada, bob), if own == Some("ada") { (20, 0) } else { (0, 20) });
+}
+
+/// Names as people and programs give them, and such as would lead astray.
+fn user() -> impl Strategy<Value = String> {
+    let strange =
+        ["", ".", "..", "../..", "/", "/etc/passwd", "a/b", "a\\b", "a\0b", "con", "NUL", "a.", "a ", "~", "%41", "user-"];
+    prop_oneof![
+        proptest::sample::select(strange.to_vec()).prop_map(str::to_string),
+        "[aA%.4~1-]{0,4}",
+        "[aäÄ\u{308}éк鍵🗝]{0,5}",
+        any::<String>(),
+        ("[aA]{100,400}", any::<String>()).prop_map(|(long, rest)| long + &rest),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn each_user_has_a_folder_of_their_own_under_the_root(a in user(), b in user()) {
+        let root = Path::new("all users");
+        let name = |user: &str| {
+            let folder = user_folder(root, user);
+            assert_eq!(folder.parent(), Some(root));
+            let name = folder.file_name().unwrap().to_str().unwrap().to_string();
+            assert_eq!(folder, root.join(&name));
+            name
+        };
+        let (one, two) = (name(&a), name(&b));
+        // Capital letters, which some file systems do not tell from small ones, do not occur.
+        prop_assert!(one.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'@' | b'.' | b'%' | b'~')));
+        prop_assert!(one.len() <= 255 && one.starts_with("user-") && !one.ends_with('.'));
+        prop_assert_eq!(one == two, a == b, "{} and {}", one, two);
+        let longer = name(&format!("{a}a"));
+        prop_assert_ne!(longer, one);
+    }
+}
+
+#[test]
+fn a_user_folder_can_be_read() {
+    let name = |user: &str| user_folder(Path::new("/srv"), user).display().to_string();
+    assert_eq!(name("anna.berg@example.org"), "/srv/user-anna.berg@example.org");
+    assert_eq!(name("Anna Berg"), "/srv/user-%41nna%20%42erg");
+    assert_eq!(name(".."), "/srv/user-.%2e");
+    assert_eq!(name("../../etc"), "/srv/user-..%2f..%2fetc");
+    assert_eq!(name("é"), "/srv/user-%c3%a9");
+    let (a, b) = (name(&"a".repeat(300)), name(&("a".repeat(299) + "b")));
+    assert!(a != b && a.starts_with(&format!("/srv/user-{}", "a".repeat(100))));
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub fn io(path: &Path, error: &std::io::Error) -> Error {
 pub fn in_use(folder: &Path) -> Error {
     Error::input(
         format!("the memory {} is in use by another process", folder.display()),
-        "wait until that process has ended, or stop it",
+        "wait until that process has ended, or stop it; `sharpwave memory list`, `show`, `journal` and `verify` work meanwhile",
     )
 }
 

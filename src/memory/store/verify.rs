@@ -1,19 +1,17 @@
 //! Whether a memory is whole: pages of the file, checksums of all records, and that the records agree with each other and with
-//! the sizes of the model. Changes nothing: what the database would write while it looks stays in memory.
+//! the sizes of the model. Changes nothing, and works beside a writer: it looks at a copy, as the last commit left it.
 
-use super::folder::{CACHE, Lock, existing};
-use super::trouble::{Trouble, close, guarded, io};
-use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, get_meta, places, site};
+use super::folder::CACHE;
+use super::snapshot::{Unwritten, snapshot};
+use super::trouble::{Trouble, close, guarded};
+use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, VERSION, get_meta, places, site};
 use crate::error::Result;
 use crate::memory::entry::{Entry, Stage};
 use crate::memory::record;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 /// What a memory holds, and what of it is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -30,15 +28,18 @@ pub struct Report {
     pub damage: Vec<String>,
 }
 
-/// Looks at every byte in use of the memory in a folder. Errors are those of a folder that cannot be looked at: no memory, in
-/// use, of a later version. Damage is reported, not an error.
+/// Looks at every byte in use of the memory in a folder. Errors are those of a folder that cannot be looked at: no memory, one
+/// of a later version. Damage is reported, not an error. Of a folder of version 1, engrams are looked at no closer than that
+/// their bytes are whole.
 pub fn verify(folder: impl AsRef<Path>) -> Result<Report> {
     let folder = folder.as_ref();
-    let path = existing(folder)?;
-    let _lock = Lock::take(folder)?;
-    let bytes = std::fs::metadata(&path).map_err(|e| io(&path, &e))?.len();
-    let mut report = Report { bytes, ..Report::default() };
-    look(folder, || Unwritten::over(&path), &mut report).map_err(|e| e.about(folder))?;
+    let copy = snapshot(folder)?;
+    let mut report = Report::default();
+    let mut whole = || {
+        report.bytes = copy.metadata()?.len();
+        look(folder, || Unwritten::over(copy.try_clone()?), &mut report)
+    };
+    whole().map_err(|e: Trouble| e.about(folder))?;
     Ok(report)
 }
 
@@ -66,7 +67,7 @@ pub(super) fn look<B: StorageBackend>(
         let database = open()?;
         let t = database.begin_read()?;
         let meta = get_meta(&t, folder)?;
-        let stages = look_at_entries(&t, report)?;
+        let stages = look_at_entries(&t, &meta, report)?;
         look_at_engrams(&t, &meta, &stages, report)?;
         look_at_statistics(&t, &meta, report)
     });
@@ -84,7 +85,7 @@ fn note(looked: Result<(), Trouble>, report: &mut Report) -> Result<(), Trouble>
 }
 
 /// Returns the stage of each experience.
-fn look_at_entries(t: &ReadTransaction, report: &mut Report) -> Result<HashMap<String, Stage>, Trouble> {
+fn look_at_entries(t: &ReadTransaction, meta: &Meta, report: &mut Report) -> Result<HashMap<String, Stage>, Trouble> {
     let (entries, ids) = (t.open_table(ENTRIES)?, t.open_table(IDS)?);
     let mut stages = HashMap::new();
     for row in entries.iter()? {
@@ -111,6 +112,15 @@ fn look_at_entries(t: &ReadTransaction, report: &mut Report) -> Result<HashMap<S
         } else if let Some(flaw) = entry.experience.flaw() {
             report.damage.push(format!("experience {id:?}: {}", flaw.message));
         }
+        let user = entry.experience.user.as_deref();
+        if meta.version == VERSION && user.is_some_and(|_| user != meta.user.as_deref()) {
+            report.damage.push(format!("experience {id:?} is of another user than the memory"));
+        }
+        if let Stage::Superseded { by } = &entry.stage
+            && ids.get(by.as_str())?.is_none()
+        {
+            report.damage.push(format!("experience {id:?} is superseded by {by:?}, which has no entry"));
+        }
         stages.insert(id, entry.stage);
     }
     if ids.len()? != entries.len()? {
@@ -130,25 +140,28 @@ fn look_at_engrams(
         let (order, bytes) = row?;
         let order = order.value();
         report.engrams += 1;
-        let engram = match record::from_engram(bytes.value()) {
-            Ok(engram) => engram,
+        let looked = match meta.version {
+            VERSION => record::from_engram(bytes.value()).map(|e| (meta.misfit(&e), e.experience, e.site)),
+            _ => record::owner_of_engram(bytes.value()).map(|(id, site)| (meta.misplaced(site), id, site)),
+        };
+        let (misfit, id, site) = match looked {
+            Ok(looked) => looked,
             Err(why) => {
                 report.damage.push(format!("engram {order}: {why}"));
                 continue;
             }
         };
-        let id = &engram.experience;
-        if let Some(why) = meta.misfit(&engram) {
+        if let Some(why) = misfit {
             report.damage.push(format!("engram {order} of experience {id:?}: {why}"));
         }
-        match stages.get(id) {
+        match stages.get(&id) {
             None => report.damage.push(format!("engram {order} belongs to experience {id:?}, which has no entry")),
             Some(stage) if !stage.may_have_engrams() => {
                 report.damage.push(format!("engram {order} belongs to experience {id:?}, which is {}", stage.name()));
             }
             Some(_) => {}
         }
-        if !places(&index, id)?.contains(&(engram.site, order)) {
+        if !places(&index, &id)?.contains(&(site, order)) {
             report.damage.push(format!("engram {order} of experience {id:?} is not in the index"));
         }
     }
@@ -191,95 +204,4 @@ fn look_at_statistics(t: &ReadTransaction, meta: &Meta, report: &mut Report) -> 
     }
     report.damage.extend(incomplete(&open));
     Ok(())
-}
-
-/// A file that is read; what is written over it stays in memory.
-#[derive(Debug)]
-struct Unwritten {
-    file: Mutex<File>,
-    changed: Mutex<Changed>,
-}
-
-#[derive(Debug)]
-struct Changed {
-    length: u64,
-    /// Pages that were written to, by number.
-    pages: HashMap<u64, Vec<u8>>,
-}
-
-const PAGE: u64 = 4096;
-
-impl Unwritten {
-    fn over(path: &Path) -> Result<Unwritten, Trouble> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        if length == 0 {
-            return Err(Trouble::Damage("the file is empty".into()));
-        }
-        Ok(Unwritten { file: Mutex::new(file), changed: Mutex::new(Changed { length, pages: HashMap::new() }) })
-    }
-
-    /// Fills `out` from the file; zeros beyond its end.
-    fn from_file(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        out.fill(0);
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = file.metadata()?.len().saturating_sub(offset).min(out.len() as u64);
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut out[..there as usize])
-    }
-}
-
-/// The parts of pages that a range of bytes touches: page, bytes within it, bytes within the range.
-fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>, std::ops::Range<usize>)> {
-    let end = offset + length as u64;
-    (offset / PAGE..end.div_ceil(PAGE)).map(move |page| {
-        let (from, to) = (offset.max(page * PAGE), end.min((page + 1) * PAGE));
-        let within = |start: u64| (from - start) as usize..(to - start) as usize;
-        (page, within(page * PAGE), (from - offset) as usize..(to - offset) as usize)
-    })
-}
-
-impl StorageBackend for Unwritten {
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(self.changed.lock().unwrap_or_else(PoisonError::into_inner).length)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        if offset.saturating_add(out.len() as u64) > changed.length {
-            return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the file is cut short"));
-        }
-        self.from_file(offset, out)?;
-        for (page, within, at) in parts(offset, out.len()) {
-            if let Some(bytes) = changed.pages.get(&page) {
-                out[at].copy_from_slice(&bytes[within]);
-            }
-        }
-        Ok(())
-    }
-
-    fn set_len(&self, length: u64) -> std::io::Result<()> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).length = length;
-        Ok(())
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        for (page, within, at) in parts(offset, data.len()) {
-            let bytes = match changed.pages.entry(page) {
-                std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
-                std::collections::hash_map::Entry::Vacant(new) => {
-                    let mut bytes = vec![0; PAGE as usize];
-                    self.from_file(page * PAGE, &mut bytes)?;
-                    new.insert(bytes)
-                }
-            };
-            bytes[within].copy_from_slice(&data[at]);
-        }
-        Ok(())
-    }
 }
