@@ -53,6 +53,7 @@ pub(super) fn canonical(bytes: &[u8], file: &str) -> Result<String> {
     for limit in ["truncation", "padding"] {
         json.as_object_mut().map(|all| all.remove(limit));
     }
+    json.sort_all_objects();
     Ok(json.to_string())
 }
 

@@ -53,7 +53,7 @@ pub fn export(a: &ExportArguments) -> Result<ExitCode> {
         super::json(&report)?
     } else {
         written(&report);
-        out!("  facts         {} of {} kept", facts.len() - report.lost.len(), facts.len());
+        out!("  facts         {} of {} kept", report.facts - report.lost.len(), report.facts);
         for lost in &report.lost {
             out!("  lost          `{}` at {}: off by {:.0} %", lost.name, lost.site, 100.0 * lost.error);
         }
