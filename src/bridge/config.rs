@@ -273,9 +273,11 @@ impl Config {
             return refuse(format!("rope_theta is {}", self.rope_theta));
         }
         if let RopeScaling::Yarn { factor, original_context, fast, slow, attention, .. } = self.rope_scaling
-            && !([factor, original_context, slow, attention].iter().all(|x| *x > 0.0 && x.is_finite()) && fast >= slow && self.rope_theta > 1.0)
+            && !([factor, original_context, slow, attention].iter().all(|x| *x > 0.0 && x.is_finite())
+                && fast >= slow
+                && self.rope_theta > 1.0)
         {
-            return refuse(format!("{:?} cannot be", self.rope_scaling));
+            return refuse(format!("rotary positions cannot be stretched by {:?}", self.rope_scaling));
         }
         Ok(self)
     }
@@ -339,9 +341,7 @@ impl Config {
     fn ramp(&self) -> (f64, f64) {
         let RopeScaling::Yarn { original_context, fast, slow, whole, .. } = self.rope_scaling else { return (0.0, 0.0) };
         let dim = self.head_dim as f64;
-        let pair = |turns: f64| {
-            dim * (original_context / (turns * std::f64::consts::TAU)).ln() / (2.0 * self.rope_theta.ln())
-        };
+        let pair = |turns: f64| dim * (original_context / (turns * std::f64::consts::TAU)).ln() / (2.0 * self.rope_theta.ln());
         let (first, last) = (pair(fast), pair(slow));
         let (first, last) = if whole { (first.floor(), last.ceil()) } else { (first, last) };
         (first.max(0.0), last.min(dim - 1.0))

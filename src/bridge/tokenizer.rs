@@ -292,8 +292,7 @@ impl<'a> Embedded<'a> {
         let mut merges: Vec<(&str, &str)> = Vec::new();
         for id in order {
             let splits = tokens[id].char_indices().skip(1).map(|(at, _)| tokens[id].split_at(at));
-            let mut pairs: Vec<(&str, &str)> =
-                splits.filter(|(l, r)| known.contains_key(l) && known.contains_key(r)).collect();
+            let mut pairs: Vec<(&str, &str)> = splits.filter(|(l, r)| known.contains_key(l) && known.contains_key(r)).collect();
             pairs.sort_by_key(|(l, r)| (known[l], known[r]));
             merges.extend(pairs);
         }

@@ -267,7 +267,8 @@ impl Names {
             Linear::Up if config.fused() => ("mlp.gate_up_proj", "ffn_up", Some(inner)),
             _ => (linear.module(), linear.gguf_name(), None),
         };
-        let name = if self.gguf { format!("blk.{layer}.{gguf}") } else { format!("{}layers.{layer}.{hugging_face}", self.prefix) };
+        let name =
+            if self.gguf { format!("blk.{layer}.{gguf}") } else { format!("{}layers.{layer}.{hugging_face}", self.prefix) };
         (name, first)
     }
 

@@ -221,8 +221,7 @@ pub fn fit(config: &Config, adapter: &Adapter, facts: &[Fact], budget: &Budget) 
         return Err(Error::input(what, "use facts that were learned with this model"));
     }
     let names: BTreeSet<&str> = facts.iter().map(|f| f.name).collect();
-    let mut fit =
-        Fit { adapter: Adapter::default(), sites: Vec::new(), facts: names.len(), lost: Vec::new(), sufficient: 0 };
+    let mut fit = Fit { adapter: Adapter::default(), sites: Vec::new(), facts: names.len(), lost: Vec::new(), sufficient: 0 };
     for (site, term) in adapter.terms() {
         let factors = Factors::new(term)?;
         let here: Vec<&Fact> = facts.iter().filter(|f| f.site == site).collect();
@@ -271,7 +270,9 @@ pub fn export(
     if let Some((site, _)) = fit.adapter.terms().find(own).filter(|_| base.config.fused()) {
         let name = base.config.architecture.name();
         return Err(Error::input(
-            format!("other programs have {site} of a {name} model in one layer with its neighbours: a term there cannot be exported"),
+            format!(
+                "other programs have {site} of a {name} model in one layer with its neighbours: a term there cannot be exported"
+            ),
             "put the adapter on o_proj or down_proj",
         ));
     }

@@ -872,7 +872,10 @@ fn damaged_and_foreign_safetensors_are_refused() {
         &["layers.3", "no place"],
     );
     change(&|t| t.config["model_type"] = "gemma3".into(), &["config.json", "`gemma3`", "llama, mistral, qwen2, qwen3, phi3"]);
-    change(&|t| t.config["rope_scaling"] = json!({"rope_type": "longrope", "factor": 4.0}), &["`longrope`", "default, linear, llama3, yarn"]);
+    change(
+        &|t| t.config["rope_scaling"] = json!({"rope_type": "longrope", "factor": 4.0}),
+        &["`longrope`", "default, linear, llama3, yarn"],
+    );
     change(&|t| t.config["num_hidden_layers"] = "three".into(), &["num_hidden_layers", "three"]);
     good.write(at, DType::F32);
     std::fs::write(at.join("tokenizer.json"), TOKENIZER.replace("\"c\":2", "\"c\":50")).unwrap();
@@ -1036,8 +1039,12 @@ fn a_relative_path_names_the_model_from_everywhere() {
         std::fs::copy(built_in.join(file), model.join(file)).unwrap();
     }
     let run = |folder: &Path, arguments: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_sharpwave")).args(arguments).current_dir(folder).env("NO_COLOR", "1").output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_sharpwave"))
+            .args(arguments)
+            .current_dir(folder)
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (text(output.stdout), text(output.stderr), output.status.code().unwrap())
     };

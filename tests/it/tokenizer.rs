@@ -51,17 +51,21 @@ fn small(parts: Value) -> String {
 #[test]
 fn tokenizers_that_do_not_fit_together_are_refused() {
     assert_eq!(tokenizer(&small(json!({}))).unwrap().encode("abba").unwrap(), [2, 1, 0]);
-    let cut = |end: &str| format!(r#"{{"model":{{"type":"BPE","vocab":{{"a":0}},"merges":[]}},"decoder":{{"type":"Sequence","decoders":[{end}"#);
+    let cut = |end: &str| {
+        format!(r#"{{"model":{{"type":"BPE","vocab":{{"a":0}},"merges":[]}},"decoder":{{"type":"Sequence","decoders":[{end}"#)
+    };
     refused(&cut(r#"{"type":"Fuse"},{"t"#), "EOF");
     refused(&cut("\n    "), "EOF");
     refused(r#"{"model": 3}"#, "vocab");
     refused("null", "vocab");
     refused("", "EOF");
     // Takes a character off the end of every token, where the empty text has none.
-    let strip = json!({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Strip", "content": "a", "start": 0, "stop": 1}]});
+    let strip =
+        json!({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Strip", "content": "a", "start": 0, "stop": 1}]});
     refused(&small(json!({"decoder": strip})), "does not fit together");
     // The prefix of inner pieces is longer than the pieces.
-    let model = json!({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]], "continuing_subword_prefix": "####"});
+    let model =
+        json!({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]], "continuing_subword_prefix": "####"});
     refused(&small(json!({"model": model})), "");
     // A first token that has no embedding.
     let first = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
@@ -83,8 +87,16 @@ fn replaced(value: &mut Value, at: &mut usize, by: &Value) {
     }
     *at = at.saturating_sub(1);
     match value {
-        Value::Array(all) => all.iter_mut().for_each(|v| if *at != usize::MAX { replaced(v, at, by) }),
-        Value::Object(all) => all.values_mut().for_each(|v| if *at != usize::MAX { replaced(v, at, by) }),
+        Value::Array(all) => all.iter_mut().for_each(|v| {
+            if *at != usize::MAX {
+                replaced(v, at, by)
+            }
+        }),
+        Value::Object(all) => all.values_mut().for_each(|v| {
+            if *at != usize::MAX {
+                replaced(v, at, by)
+            }
+        }),
         _ => (),
     }
 }
@@ -154,7 +166,8 @@ fn another_tokenizer_beside_the_same_weights_is_another_model() {
     assert_eq!(fingerprint(BUILT_IN), built_in);
     // White space and the limits of the last use are not the tokenizer.
     let mut json: Value = serde_json::from_str(BUILT_IN).unwrap();
-    json["padding"] = json!({"strategy": {"Fixed": 8}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "<unk>"});
+    json["padding"] =
+        json!({"strategy": {"Fixed": 8}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "<unk>"});
     assert_eq!(fingerprint(&json.to_string()), built_in);
     json["model"]["merges"].as_array_mut().unwrap().pop();
     assert_ne!(fingerprint(&json.to_string()), built_in);
@@ -202,7 +215,8 @@ proptest! {
         // A stream that starts inside a character completes it.
         let rest = streamed(&tokenizer, some, &ids[some.len()..]);
         prop_assert!(text.ends_with(&rest), "{:?} of {:?}", rest, text);
-        prop_assert_eq!(part.trim_end_matches('\u{FFFD}').len() + rest.len() >= text.trim_end_matches('\u{FFFD}').len(), true);
+        let whole = |text: &str| text.chars().filter(|c| *c != '\u{FFFD}').count();
+        prop_assert!(whole(&part) + whole(&rest) >= whole(&text), "{:?} and {:?} of {:?}", part, rest, text);
     }
 }
 
@@ -231,8 +245,12 @@ fn smollm2_streams_every_text() {
     let Some(folder) = shared("models/SmolLM2-135M-Instruct-Q4_1") else { return };
     let bytes = std::fs::read(folder.join("tokenizer.json")).unwrap();
     let tokenizer = Tokenizer::from_json(&bytes, "tokenizer.json", 49_152).unwrap();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() });
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() });
+    // Its vocabulary has no token for these bytes.
+    let lacks = |byte: u8| [0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xF1, 0xF2].contains(&byte);
     let same = runner.run(&texts(), |text| {
+        let text: String = text.chars().filter(|c| !c.to_string().bytes().any(lacks)).collect();
         let ids = tokenizer.encode(&text).unwrap();
         prop_assert_eq!(tokenizer.decode(&ids).unwrap(), text.clone());
         prop_assert_eq!(streamed(&tokenizer, &[], &ids), text);
@@ -250,7 +268,17 @@ fn pieces() -> Vec<(&'static str, Meta)> {
     let mut tokens: Vec<(String, u64)> =
         json["model"]["vocab"].as_object().unwrap().iter().map(|(t, id)| (t.clone(), id.as_u64().unwrap())).collect();
     tokens.sort_by_key(|(_, id)| *id);
-    let kind = |id: u64| if id == 0 { 2 } else if id < 3 { 3 } else if id < 259 { 6 } else { 1 };
+    let kind = |id: u64| {
+        if id == 0 {
+            2
+        } else if id < 3 {
+            3
+        } else if id < 259 {
+            6
+        } else {
+            1
+        }
+    };
     let list = |value: &dyn Fn(&(String, u64)) -> Meta| Meta::Array(tokens.iter().map(value).collect());
     vec![
         ("tokenizer.ggml.model", Meta::String("llama".into())),
@@ -278,12 +306,15 @@ fn sentence_piece_in_gguf_splits_texts_as_the_tokenizer_json_does() {
     let embedded = Source::open(path.to_str().unwrap()).unwrap().tokenizer().unwrap();
     assert!(embedded.source.contains("embedded") && embedded.size() == 512);
     let long = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. ".repeat(9);
-    for text in ["", " ", "  two  spaces ", "Once upon a time", "The cat's name is \"Zoë\".\n\n", "日本 🙂 a", "<s> x</s>y", &long] {
+    for text in
+        ["", " ", "  two  spaces ", "Once upon a time", "The cat's name is \"Zoë\".\n\n", "日本 🙂 a", "<s> x</s>y", &long]
+    {
         let ids = embedded.encode(text).unwrap();
         assert_eq!(ids, reference.encode(text).unwrap(), "{text}");
         assert_eq!(embedded.decode(&ids).unwrap(), reference.decode(&ids).unwrap());
     }
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() });
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() });
     let texts = prop_oneof![texts(), "[a-zA-Z ,.]{0,60}"];
     let same = runner.run(&texts, |text| {
         prop_assert_eq!(embedded.encode(&text).unwrap(), reference.encode(&text).unwrap());
