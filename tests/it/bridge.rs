@@ -951,6 +951,40 @@ fn damaged_and_foreign_gguf_files_are_refused() {
     assert_eq!(tokenizer.decode(&[3, 2, 1, 0]).unwrap(), "abba");
 }
 
+/// Tensors that hold several linear layers are named as the file has them; positions that phi3 stretches by tables are refused.
+#[test]
+fn damaged_and_foreign_phi3_models_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let change = |change: &dyn Fn(&mut Tiny), words: &[&str]| {
+        let mut other = tiny("phi3", json!({})).fused();
+        change(&mut other);
+        other.write(at, DType::F32);
+        refused(at, words);
+    };
+    let (qkv, gate) = ("model.layers.1.self_attn.qkv_proj.weight", "model.layers.2.mlp.gate_up_proj.weight");
+    change(&|t| drop(t.tensors.remove(qkv)), &["has no tensor", qkv]);
+    change(&|t| t.tensors.get_mut(qkv).unwrap().0 = vec![24, 64], &[qkv, "[24, 64]", "[64, 24]"]);
+    change(&|t| t.tensors.get_mut(gate).unwrap().1[5] = f32::INFINITY, &[gate, "not finite"]);
+    change(
+        &|t| drop(t.tensors.insert("model.layers.0.self_attn.q_proj.weight".into(), (vec![1], vec![1.0]))),
+        &["no place", "phi3"],
+    );
+    let tables = json!({"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]});
+    change(&|t| t.config["rope_scaling"] = tables.clone(), &["`longrope`"]);
+    change(&|t| t.config["partial_rotary_factor"] = 0.75.into(), &["partial_rotary_factor"]);
+    tiny("llama", json!({})).write(at, DType::F32);
+    std::fs::write(at.join("config.json"), tiny("phi3", json!({})).config.to_string()).unwrap();
+    refused(at, &["has no tensor", "qkv_proj"]);
+    let path = folder.path().join("tiny.gguf");
+    let mut long = tiny("phi3", json!({})).fused();
+    long.tensors.insert("rope_factors_long.weight".into(), (vec![4], vec![1.0; 4]));
+    long.write_gguf(&path, GgmlDType::F32, &[]);
+    refused(&path, &["`longrope`", "tiny.gguf"]);
+    tiny("phi3", json!({})).fused().write_gguf(&path, GgmlDType::F32, &[("phi3.rope.dimension_count", Meta::U32(6))]);
+    refused(&path, &["phi3.rope.dimension_count"]);
+}
+
 #[test]
 fn prompts_that_cannot_be_computed_are_refused() {
     let host = stories();

@@ -262,8 +262,10 @@ fn smollm2_streams_every_text() {
     assert_eq!(streamed(&tokenizer, &[], &smile[..1]), "\u{FFFD}");
 }
 
+type Pieces = Vec<(&'static str, Meta)>;
+
 /// Metadata of a SentencePiece tokenizer with the tokens of the built-in model; later pieces have lower scores.
-fn pieces() -> Vec<(&'static str, Meta)> {
+fn pieces() -> Pieces {
     let json: Value = serde_json::from_str(BUILT_IN).unwrap();
     let mut tokens: Vec<(String, u64)> =
         json["model"]["vocab"].as_object().unwrap().iter().map(|(t, id)| (t.clone(), id.as_u64().unwrap())).collect();
@@ -289,7 +291,7 @@ fn pieces() -> Vec<(&'static str, Meta)> {
     ]
 }
 
-fn sentence_piece(change: impl Fn(&mut Vec<(&'static str, Meta)>)) -> (tempfile::TempDir, PathBuf) {
+fn sentence_piece(change: impl Fn(&mut Pieces)) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     let mut meta = pieces();
@@ -330,7 +332,7 @@ fn sentence_piece_in_gguf_splits_texts_as_the_tokenizer_json_does() {
     let the = bare.id("he").unwrap();
     assert_eq!(bare.encode("he").unwrap(), [the]);
     assert_eq!(bare.decode(&bare.encode(" he is ").unwrap()).unwrap(), " he is ");
-    let refused = |change: &dyn Fn(&mut Vec<(&'static str, Meta)>), words: [&str; 2]| {
+    let refused = |change: &dyn Fn(&mut Pieces), words: [&str; 2]| {
         let (_folder, path) = sentence_piece(change);
         let error = Source::open(path.to_str().unwrap()).unwrap().tokenizer().unwrap_err();
         let text = format!("{error} {}", error.remedy().unwrap_or(""));
