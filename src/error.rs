@@ -1,9 +1,11 @@
 //! What can go wrong, said once. Every error a user can meet names the place (file, line, column) where there is one and a
 //! remedy; nothing here knows how errors are printed (the command line does that, through miette).
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -102,6 +104,24 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// Catches a panic, and keeps it from being printed: for libraries that give up over damaged files.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                usual(info);
+            }
+        }));
+    });
+    let before = QUIET.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(before);
+    done
 }
 
 /// The candidate nearest to `word`, for "did you mean" (None when nothing is near).

@@ -16,12 +16,18 @@ pub enum Architecture {
     Qwen2,
     /// RMSNorm on every head of q and k.
     Qwen3,
+    /// Weights of q, k and v in one tensor, of gate and up in another.
+    Phi3,
 }
 
 /// GGUF's tensor of rotary divisors.
 const DIVISORS: &str = "rope_freqs.weight";
 
-const SUPPORTED: [Architecture; 4] = [Architecture::Llama, Architecture::Mistral, Architecture::Qwen2, Architecture::Qwen3];
+/// GGUF's tensors of rotary divisors for short and long texts.
+const LONG_ROPE: [&str; 2] = ["rope_factors_long.weight", "rope_factors_short.weight"];
+
+const SUPPORTED: [Architecture; 5] =
+    [Architecture::Llama, Architecture::Mistral, Architecture::Qwen2, Architecture::Qwen3, Architecture::Phi3];
 
 impl Architecture {
     /// The name in `model_type` and `general.architecture`.
@@ -31,6 +37,7 @@ impl Architecture {
             Architecture::Mistral => "mistral",
             Architecture::Qwen2 => "qwen2",
             Architecture::Qwen3 => "qwen3",
+            Architecture::Phi3 => "phi3",
         }
     }
 }
@@ -49,6 +56,18 @@ pub enum RopeScaling {
         low: f64,
         high: f64,
         original_context: f64,
+    },
+    /// YaRN (Peng et al. 2023, arXiv 2309.00071): waves that turn at most `slow` times in the original context divided by `factor`,
+    /// those that turn at least `fast` times kept, a ramp over the pairs between.
+    Yarn {
+        factor: f64,
+        original_context: f64,
+        fast: f64,
+        slow: f64,
+        /// The ramp starts and ends at whole pairs.
+        whole: bool,
+        /// What cosine and sine are multiplied with.
+        attention: f64,
     },
     /// One divisor a frequency, as GGUF stores it (`rope_freqs.weight`).
     Divisors(Vec<f32>),
@@ -131,8 +150,8 @@ impl Config {
             rope_scaling,
             window: window(&read, architecture)?,
             tied: flag("tie_word_embeddings"),
-            qkv_bias: attention_bias || architecture == Architecture::Qwen2,
-            o_bias: attention_bias && architecture != Architecture::Qwen2,
+            qkv_bias: attention_bias && architecture != Architecture::Phi3 || architecture == Architecture::Qwen2,
+            o_bias: attention_bias && !matches!(architecture, Architecture::Qwen2 | Architecture::Phi3),
             mlp_bias: flag("mlp_bias"),
             bos: json.get("bos_token_id").and_then(Value::as_u64).map(|id| id as u32),
             eos: token_ids(json.get("eos_token_id")),
@@ -167,10 +186,28 @@ impl Config {
         }
         let factor = gguf.number(&key("rope.scaling.factor"))?.or(gguf.number(&key("rope.scale_linear"))?);
         let usual = if factor.is_some_and(|f| f != 1.0) { "linear" } else { "none" };
+        let context = size("context_length")?;
         let scaling = match gguf.text(&key("rope.scaling.type"))?.unwrap_or(usual) {
+            _ if LONG_ROPE.iter().any(|name| tensors.has(name)) => return Err(rope_type(&file, "longrope")),
             _ if tensors.has(DIVISORS) => RopeScaling::Divisors(tensors.read(DIVISORS)?),
             "none" => RopeScaling::None,
             "linear" => RopeScaling::Linear { factor: factor.filter(|f| *f > 0.0).unwrap_or(1.0) },
+            "yarn" => {
+                let number = |what: &str| gguf.number(&key(&format!("rope.scaling.{what}")));
+                if number("yarn_log_multiplier")?.is_some_and(|by| by != 0.0) {
+                    let key = key("rope.scaling.yarn_log_multiplier");
+                    return Err(unsupported(&file, "attention scaled by a logarithm of its own", &key));
+                }
+                let factor = factor.unwrap_or(1.0);
+                RopeScaling::Yarn {
+                    factor,
+                    original_context: number("original_context_length")?.unwrap_or(context as f64),
+                    fast: number("yarn_beta_fast")?.unwrap_or(YARN_FAST),
+                    slow: number("yarn_beta_slow")?.unwrap_or(YARN_SLOW),
+                    whole: true,
+                    attention: number("attn_factor")?.unwrap_or(1.0) * magnitude(factor, 1.0),
+                }
+            }
             other => return Err(rope_type(&file, other)),
         };
         if let RopeScaling::Divisors(by) = &scaling
@@ -189,13 +226,14 @@ impl Config {
             kv_heads: optional("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
             vocabulary: shape("token_embd.weight").and_then(|s| s.first().copied()).unwrap_or(1),
-            context: size("context_length")?,
+            context,
             norm_eps: gguf.number(&key("attention.layer_norm_rms_epsilon"))?.unwrap_or(1e-5) as f32,
             rope_theta: gguf.number(&key("rope.freq_base"))?.unwrap_or(10_000.0),
             rope_scaling: scaling,
             window: optional("attention.sliding_window")?.filter(|n| *n > 0),
             tied: !tensors.has("output.weight"),
-            qkv_bias: architecture == Architecture::Qwen2 || tensors.has("blk.0.attn_q.bias"),
+            qkv_bias: architecture == Architecture::Qwen2
+                || ["attn_q", "attn_qkv"].iter().any(|name| tensors.has(&format!("blk.0.{name}.bias"))),
             o_bias: tensors.has("blk.0.attn_output.bias"),
             mlp_bias: tensors.has("blk.0.ffn_up.bias"),
             bos: gguf.integer("tokenizer.ggml.bos_token_id")?.map(|id| id as u32),
@@ -234,6 +272,13 @@ impl Config {
         if !(self.rope_theta >= 1.0 && self.rope_theta.is_finite()) {
             return refuse(format!("rope_theta is {}", self.rope_theta));
         }
+        if let RopeScaling::Yarn { factor, original_context, fast, slow, attention, .. } = self.rope_scaling
+            && !([factor, original_context, slow, attention].iter().all(|x| *x > 0.0 && x.is_finite())
+                && fast >= slow
+                && self.rope_theta > 1.0)
+        {
+            return refuse(format!("rotary positions cannot be stretched by {:?}", self.rope_scaling));
+        }
         Ok(self)
     }
 
@@ -260,6 +305,11 @@ impl Config {
         }
     }
 
+    /// Whether files and other programs have q, k and v in one linear layer, and gate and up in another.
+    pub fn fused(&self) -> bool {
+        self.architecture == Architecture::Phi3
+    }
+
     /// RMSNorm on every head of q and k.
     pub fn head_norms(&self) -> bool {
         self.architecture == Architecture::Qwen3
@@ -267,7 +317,7 @@ impl Config {
 
     /// Radians a position for each of the `head_dim / 2` pairs.
     pub fn frequencies(&self) -> Vec<f32> {
-        let pairs = self.head_dim / 2;
+        let (pairs, ramp) = (self.head_dim / 2, self.ramp());
         let plain = (0..pairs).map(|i| self.rope_theta.powf(-((2 * i) as f64 / self.head_dim as f64)));
         let scaled = plain.enumerate().map(|(i, f)| match &self.rope_scaling {
             RopeScaling::None => f,
@@ -278,8 +328,31 @@ impl Config {
                 let kept = ((waves - low) / (high - low)).clamp(0.0, 1.0);
                 (1.0 - kept) * f / factor + kept * f
             }
+            RopeScaling::Yarn { factor, .. } => {
+                let (first, last) = ramp;
+                let stretched = ((i as f64 - first) / (last - first).max(1e-3)).clamp(0.0, 1.0);
+                stretched * f / factor + (1.0 - stretched) * f
+            }
         });
         scaled.map(|f| f as f32).collect()
+    }
+
+    /// The pairs at which YaRN's ramp starts and ends: those that turn `fast` and `slow` times in the original context.
+    fn ramp(&self) -> (f64, f64) {
+        let RopeScaling::Yarn { original_context, fast, slow, whole, .. } = self.rope_scaling else { return (0.0, 0.0) };
+        let dim = self.head_dim as f64;
+        let pair = |turns: f64| dim * (original_context / (turns * std::f64::consts::TAU)).ln() / (2.0 * self.rope_theta.ln());
+        let (first, last) = (pair(fast), pair(slow));
+        let (first, last) = if whole { (first.floor(), last.ceil()) } else { (first, last) };
+        (first.max(0.0), last.min(dim - 1.0))
+    }
+
+    /// What the cosines and sines of the positions are multiplied with.
+    pub fn rotary_factor(&self) -> f32 {
+        match self.rope_scaling {
+            RopeScaling::Yarn { attention, .. } => attention as f32,
+            _ => 1.0,
+        }
     }
 
     /// Everything that the numbers of a forward pass depend on, as text: part of the fingerprint.
@@ -329,7 +402,7 @@ pub(super) fn architecture(name: &str, file: &str) -> Result<Architecture> {
 pub(super) fn unsupported(file: &str, what: &str, key: &str) -> Error {
     Error::input(
         format!("{file}: {what} ({key}) cannot be computed here"),
-        "use a dense llama, mistral, qwen2 or qwen3 model without it",
+        "use a dense llama, mistral, qwen2, qwen3 or phi3 model without it",
     )
 }
 
@@ -369,13 +442,21 @@ impl Json<'_> {
     }
 }
 
+/// Turns in the original context from which on YaRN keeps a wave, and up to which it stretches it whole, where a model says no more.
+const YARN_FAST: f64 = 32.0;
+const YARN_SLOW: f64 = 1.0;
+
+/// YaRN's factor of cosines and sines at this stretch.
+fn magnitude(factor: f64, scale: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 }
+}
+
 /// `rope_theta` and `rope_scaling`, or both inside `rope_parameters`.
 fn rope(read: &Json, architecture: Architecture) -> Result<(f64, RopeScaling)> {
     let table = |key: &str| read.json.get(key).filter(|v| v.is_object());
     let parameters = table("rope_parameters").or_else(|| table("rope_scaling"));
     let inner = Json { json: parameters.unwrap_or(&Value::Null), file: read.file };
-    let usual =
-        if matches!(architecture, Architecture::Llama | Architecture::Mistral | Architecture::Qwen2) { 10_000.0 } else { 1e6 };
+    let usual = if architecture == Architecture::Qwen3 { 1e6 } else { 10_000.0 };
     let theta = inner.number("rope_theta")?.or(read.number("rope_theta")?).unwrap_or(usual);
     let name = |key: &str| inner.json.get(key).and_then(Value::as_str);
     let number = |key: &str| match inner.number(key)? {
@@ -391,6 +472,28 @@ fn rope(read: &Json, architecture: Architecture) -> Result<(f64, RopeScaling)> {
             high: number("high_freq_factor")?,
             original_context: number("original_max_position_embeddings")?,
         },
+        "yarn" => {
+            let known = |key: &str| inner.number(key).map(|x| x.filter(|x| *x != 0.0));
+            let context = read.size("max_position_embeddings")? as f64;
+            let original = known("original_max_position_embeddings")?;
+            let factor = match (known("factor")?, original) {
+                (None, Some(original)) => context / original,
+                _ => number("factor")?,
+            };
+            let attention = match (known("attention_factor")?, known("mscale")?, known("mscale_all_dim")?) {
+                (Some(factor), ..) => factor,
+                (None, Some(one), Some(all)) => magnitude(factor, one) / magnitude(factor, all),
+                _ => magnitude(factor, 1.0),
+            };
+            RopeScaling::Yarn {
+                factor,
+                original_context: original.unwrap_or(context),
+                fast: known("beta_fast")?.unwrap_or(YARN_FAST),
+                slow: known("beta_slow")?.unwrap_or(YARN_SLOW),
+                whole: inner.json.get("truncate").and_then(Value::as_bool).unwrap_or(true),
+                attention,
+            }
+        }
         other => return Err(rope_type(read.file, other)),
     };
     if let RopeScaling::Llama3 { low, high, .. } = scaling
@@ -405,7 +508,7 @@ fn rope(read: &Json, architecture: Architecture) -> Result<(f64, RopeScaling)> {
 pub(super) fn rope_type(file: &str, name: &str) -> Error {
     Error::input(
         format!("{file}: the rotary positions are of the type `{name}`, which is not understood"),
-        "use a model with positions of one of: default, linear, llama3",
+        "use a model with positions of one of: default, linear, llama3, yarn",
     )
 }
 
@@ -415,7 +518,7 @@ fn window(read: &Json, architecture: Architecture) -> Result<Option<usize>> {
     let kinds = read.json.get("layer_types").and_then(Value::as_array);
     let sliding = kinds.is_some_and(|all| all.iter().any(|k| k.as_str() == Some("sliding_attention")));
     match architecture {
-        Architecture::Mistral => read.optional_size("sliding_window"),
+        Architecture::Mistral | Architecture::Phi3 => read.optional_size("sliding_window"),
         _ if flag == Some(true) || sliding => {
             Err(unsupported(read.file, "windows in a part of the layers", "use_sliding_window"))
         }
@@ -469,7 +572,9 @@ mod tests {
     #[test]
     fn what_is_not_computed_is_refused_by_name() {
         for (more, word) in [
-            (r#","rope_scaling":{"rope_type":"yarn","factor":4}"#, "`yarn`"),
+            (r#","rope_scaling":{"rope_type":"longrope","factor":4}"#, "`longrope`"),
+            (r#","rope_scaling":{"type":"yarn","factor":-4}"#, "factor"),
+            (r#","rope_scaling":{"type":"yarn","factor":4,"beta_fast":0.5}"#, "Yarn"),
             (r#","hidden_act":"gelu""#, "`gelu`"),
             (r#","quantization_config":{"bits":4}"#, "quantization_config"),
             (r#","num_key_value_heads":3"#, "evenly"),

@@ -394,11 +394,12 @@ impl Decoder {
         y
     }
 
-    /// Cosine and sine of each row's position times each frequency: rows x pairs.
+    /// Cosine and sine of each row's position times each frequency, times what the model multiplies them with: rows x pairs.
     pub(super) fn turns(&self, rows: &[Row]) -> Vec<(f32, f32)> {
+        let by = self.config.rotary_factor();
         let turn = |row: &Row, f: &f32| {
             let (sin, cos) = (row.position as f32 * f).sin_cos();
-            (cos, sin)
+            (by * cos, by * sin)
         };
         rows.iter().flat_map(|row| self.frequencies.iter().map(move |f| turn(row, f))).collect()
     }

@@ -25,6 +25,7 @@ use hooks::Hooks;
 use md5::{Digest, Md5};
 use sample::Sampler;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ macro_rules! built_in {
 
 /// A model that was found and checked: its tensors are all there with the right shapes, but not in memory.
 pub struct Source {
-    /// As the user named it.
+    /// What it can be opened by from everywhere: an absolute path, or the short name of a model that is built in or was pulled.
     pub name: String,
     pub format: Format,
     pub config: Config,
@@ -97,7 +98,7 @@ pub struct Summary {
     pub tokens: usize,
     /// Tokens that end a text.
     pub eos: Vec<u32>,
-    /// MD5 of the configuration and of all weights as stored.
+    /// See `Source::fingerprint`.
     pub fingerprint: String,
 }
 
@@ -105,14 +106,17 @@ impl Source {
     /// A folder as Hugging Face has them, a folder with one GGUF file, a GGUF file, the name of the built-in model, or the name of
     /// a model that `pull` got.
     pub fn open(name: &str) -> Result<Source> {
-        let path = Path::new(name);
+        let path = &absolute(Path::new(name));
         if path.is_dir() {
-            return Source::folder(name, path);
+            return Source::folder(&path.to_string_lossy(), path);
         }
         if path.is_file() {
             return match path.extension().and_then(|e| e.to_str()) {
-                Some("gguf") => Source::gguf(name, path),
-                Some("safetensors") => Source::folder(name, path.parent().unwrap_or(Path::new("."))),
+                Some("gguf") => Source::gguf(&path.to_string_lossy(), path),
+                Some("safetensors") => {
+                    let folder = path.parent().unwrap_or(Path::new("."));
+                    Source::folder(&folder.to_string_lossy(), folder)
+                }
                 _ => Err(Error::input(
                     format!("{name} is neither a folder nor a .gguf file"),
                     "name the folder that holds config.json and model.safetensors, or a GGUF file",
@@ -142,7 +146,9 @@ impl Source {
         let safetensors = ["model.safetensors", "model.safetensors.index.json"].iter().any(|f| folder.join(f).is_file());
         if !safetensors {
             let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
-            let mut files = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "gguf"));
+            let starts = |p: &PathBuf| gguf::Part::of(p).is_none_or(|part| part.number == 1);
+            let files = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "gguf"));
+            let mut files = files.filter(starts);
             return match (files.next(), files.next()) {
                 (Some(one), None) => Source::gguf(name, &one),
                 (Some(_), Some(_)) => Err(Error::input(format!("{name} holds several GGUF files"), "name one of them")),
@@ -178,14 +184,16 @@ impl Source {
         self.tensors.parameters(&self.config)
     }
 
-    /// MD5, in hexadecimal, of the configuration and of all weights as stored: what an adapter names its model by. The same
-    /// for one file and for several, and for a copy elsewhere. Reads all weights the first time.
+    /// MD5, in hexadecimal, of the configuration, of the tokenizer and of all weights as stored: what an adapter or a memory names
+    /// its model by. The same for one file and for several, and for a copy elsewhere. Reads all weights the first time.
     pub fn fingerprint(&self) -> Result<String> {
         if let Some(known) = self.fingerprint.get() {
             return Ok(known.clone());
         }
         let mut digest = Md5::new();
         digest.update(self.config.canonical());
+        let (bytes, file) = self.tokenizer_json()?;
+        digest.update(tokenizer::canonical(&bytes, &file)?);
         self.tensors.raw(&mut |bytes| digest.update(bytes))?;
         let sum: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(self.fingerprint.get_or_init(|| sum).clone())
@@ -193,11 +201,21 @@ impl Source {
 
     /// Reads the tokenizer.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let size = self.config.vocabulary;
+        let (bytes, file) = self.tokenizer_json()?;
+        Tokenizer::from_json(&bytes, &file, self.config.vocabulary)
+    }
+
+    /// The tokenizer's description, and what it is called in messages.
+    fn tokenizer_json(&self) -> Result<(Cow<'static, [u8]>, String)> {
         match (&self.vocabulary, self.tensors.as_gguf()) {
-            (Vocabulary::BuiltIn(bytes), _) => Tokenizer::from_json(bytes, "tokenizer.json of the built-in model", size),
-            (Vocabulary::Embedded, Some(gguf)) => Tokenizer::from_gguf(gguf, size),
-            (Vocabulary::File(path), _) if path.is_file() => Tokenizer::from_file(path, size),
+            (Vocabulary::BuiltIn(bytes), _) => Ok((Cow::Borrowed(*bytes), "tokenizer.json of the built-in model".into())),
+            (Vocabulary::Embedded, Some(gguf)) => {
+                Ok((tokenizer::embedded(gguf)?.into(), format!("{} (embedded)", gguf.path.display())))
+            }
+            (Vocabulary::File(path), _) if path.is_file() => {
+                let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+                Ok((bytes.into(), path.display().to_string()))
+            }
             _ => Err(Error::input(
                 format!("{} has no tokenizer.json", self.name),
                 "put the model's tokenizer.json beside its weights",
@@ -256,6 +274,18 @@ impl Source {
         }
         Ok(Host { tokenizer: self.tokenizer()?, decoder: self.tensors.decoder(&self.config)? })
     }
+}
+
+/// Where a path leads whatever the working folder. Links are followed but for the file's own, which may lie beside other files than
+/// what it leads to. A path that leads nowhere stays as it is.
+fn absolute(path: &Path) -> PathBuf {
+    let whole = match (path.is_file(), path.parent(), path.file_name()) {
+        (true, Some(folder), Some(file)) => Path::new(".").join(folder).canonicalize().map(|folder| folder.join(file)),
+        _ => path.canonicalize(),
+    };
+    let whole = whole.unwrap_or_else(|_| path.to_path_buf());
+    // Windows writes what it resolved in a form that few programs take.
+    whole.to_str().and_then(|text| text.strip_prefix(r"\\?\")).map(PathBuf::from).unwrap_or(whole)
 }
 
 /// Where a model that is not here may be.

@@ -1,14 +1,34 @@
-//! Text to tokens and back: a tokenizer.json, or the byte-level BPE that a GGUF file embeds. Knows no weights; a vocabulary
-//! that does not fit the embedding is refused.
+//! Text to tokens and back: a tokenizer.json, or what a GGUF file embeds (byte-level BPE, SentencePiece with scores), which is put
+//! into the form of a tokenizer.json first. Knows no weights; a vocabulary that does not fit the embedding is refused, and so is a
+//! description over which the tokenizer's library gives up, when it is read and not when it is used.
 
 use super::gguf::Gguf;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quietly};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::collections::HashMap;
+use tokenizers::{Decoder as _, Model as _};
+
+/// Texts that a tokenizer must be able to take before it is used: scripts, white space, marks, nothing, and what is no text.
+const TRIED: [&str; 12] = [
+    "",
+    " ",
+    "a",
+    "The capital of France is Paris, isn't it? 12345 + 6.7",
+    "  def f(x):\n\treturn x  \r\n\n",
+    "Zoë läuft über die Straße; naïve façade",
+    "Съешь же ещё этих мягких булок",
+    "日本語の文と漢字、한국어 문장",
+    "مرحبا بالعالم שלום",
+    "हिन्दी ไทย",
+    "🙂👩‍👩‍👧🏽 e\u{301}",
+    "\u{0}\u{7F}\u{2581}\u{FFFD}\u{10FFFF}",
+];
 
 /// A model's tokenizer.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Whether tokens like `<0xE2>` are joined to characters.
+    byte_tokens: bool,
     /// Where it was read from.
     pub source: String,
 }
@@ -19,90 +39,92 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
+/// What the bytes of a tokenizer.json say; `file` names it in messages.
+fn description(bytes: &[u8], file: &str) -> Result<Value> {
+    let json: Value = serde_json::from_slice(bytes).map_err(|e| unreadable(file, &e.to_string()))?;
+    let model = json.get("model").is_some_and(|m| m.get("vocab").is_some_and(|v| v.is_object() || v.is_array()));
+    if model { Ok(json) } else { Err(unreadable(file, "it has no `model` with a `vocab`")) }
+}
+
+/// The same text for every tokenizer.json that splits texts in the same way as far as its layout goes: without white space, and
+/// without the limits on the length of texts, which are not used here.
+pub(super) fn canonical(bytes: &[u8], file: &str) -> Result<String> {
+    let mut json = description(bytes, file)?;
+    for limit in ["truncation", "padding"] {
+        json.as_object_mut().map(|all| all.remove(limit));
+    }
+    json.sort_all_objects();
+    Ok(json.to_string())
+}
+
+fn unreadable(file: &str, what: &str) -> Error {
+    let what = what.lines().next().unwrap_or("");
+    Error::input(format!("{file} cannot be read: {what}"), "take tokenizer.json as it was published with the model")
+}
+
+/// Work of the tokenizer's library, which panics over some damaged descriptions.
+fn guarded<T>(file: &str, work: impl FnOnce() -> T) -> Result<T> {
+    quietly(work).map_err(|_| unreadable(file, "what it says about text does not fit together"))
+}
+
+/// Whether a decoder, or a step of it, joins tokens of single bytes.
+fn joins_bytes(decoder: &Value) -> bool {
+    let steps = decoder.get("decoders").and_then(Value::as_array);
+    decoder.get("type").is_some_and(|t| t == "ByteFallback") || steps.is_some_and(|all| all.iter().any(joins_bytes))
+}
+
+/// The byte that a token like `<0xE2>` stands for.
+fn byte(token: &str) -> Option<u8> {
+    let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+    (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok())?
+}
+
 impl Tokenizer {
     /// From the bytes of a tokenizer.json, which `file` names in messages. `vocabulary` is the number of embeddings.
+    ///
+    /// # Errors
+    /// Bytes that are no tokenizer, tokens without an embedding, and a tokenizer that cannot take some text or token.
     pub fn from_json(bytes: &[u8], file: &str, vocabulary: usize) -> Result<Tokenizer> {
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| {
-            Error::input(format!("{file} cannot be read: {e}"), "take tokenizer.json as it was published with the model")
+        let byte_tokens = description(bytes, file)?.get("decoder").is_some_and(joins_bytes);
+        let inner = guarded(file, || {
+            let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            // A text is never cut or filled up here, whatever the tokenizer was last used for.
+            inner.with_padding(None);
+            inner.with_truncation(None)?;
+            Ok(inner)
         })?;
-        Tokenizer::checked(inner, file, vocabulary)
+        let inner = inner.map_err(|e: tokenizers::Error| unreadable(file, &e.to_string()))?;
+        let tokenizer = Tokenizer { inner, byte_tokens, source: file.into() };
+        tokenizer.tried(vocabulary)?;
+        Ok(tokenizer)
     }
 
-    /// From a file.
-    pub fn from_file(path: &Path, vocabulary: usize) -> Result<Tokenizer> {
-        let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-        Tokenizer::from_json(&bytes, &path.display().to_string(), vocabulary)
-    }
-
-    fn checked(mut inner: tokenizers::Tokenizer, file: &str, vocabulary: usize) -> Result<Tokenizer> {
-        // A text is never cut or filled up here, whatever the tokenizer was last used for.
-        inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|e| Error::input(format!("{file}: {e}"), "take the tokenizer as it was published"))?;
-        let beyond = inner.get_vocab(true).into_iter().filter(|(_, id)| *id as usize >= vocabulary).max_by_key(|(_, id)| *id);
-        match beyond {
-            Some((token, id)) => Err(Error::input(
-                format!("{file}: token `{token}` has the number {id}, the model has {vocabulary} embeddings"),
+    /// Refuses tokens beyond the embeddings, and what the library gives up over. A text that a small vocabulary has no token for
+    /// is no flaw of the tokenizer.
+    fn tried(&self, vocabulary: usize) -> Result<()> {
+        let beyond = |token: &str, id: u32| {
+            Err(Error::input(
+                format!("{}: token `{token}` has the number {id}, the model has {vocabulary} embeddings", self.source),
                 "use the tokenizer that belongs to the model",
-            )),
-            None => Ok(Tokenizer { inner, source: file.into() }),
-        }
-    }
-
-    /// From the metadata of a GGUF file.
-    pub(super) fn from_gguf(gguf: &Gguf, vocabulary: usize) -> Result<Tokenizer> {
-        let file = gguf.path.display().to_string();
-        let beside = "put the model's tokenizer.json beside the file";
-        let model = gguf.text("tokenizer.ggml.model")?.unwrap_or("none");
-        if model != "gpt2" {
-            let what =
-                format!("{file}: the embedded tokenizer is of the kind `{model}`; only `gpt2` (byte-level BPE) is understood");
-            return Err(Error::input(what, beside));
-        }
-        let missing = |key: &str| Error::input(format!("{file}: the embedded tokenizer has no `{key}`"), beside);
-        let tokens = gguf.texts("tokenizer.ggml.tokens")?.ok_or_else(|| missing("tokenizer.ggml.tokens"))?;
-        let merges = gguf.texts("tokenizer.ggml.merges")?.ok_or_else(|| missing("tokenizer.ggml.merges"))?;
-        let kinds = gguf.integers("tokenizer.ggml.token_type")?.unwrap_or_default();
-        let name = gguf.text("tokenizer.ggml.pre")?.unwrap_or("default");
-        let Some((steps, first_token, ignore_merges)) = pre_tokenizer(name) else {
-            let what = format!("{file}: the embedded tokenizer splits text by the rules of `{name}`, which are not understood");
-            return Err(Error::input(what, beside));
+            ))
         };
-        let merges: Option<Vec<(&str, &str)>> = merges.iter().map(|m| m.split_once(' ')).collect();
-        let merges =
-            merges.ok_or_else(|| Error::input(format!("{file}: a merge of the embedded tokenizer is not a pair"), beside))?;
-        let vocab: serde_json::Map<String, Value> =
-            tokens.iter().enumerate().map(|(id, token)| (token.to_string(), Value::from(id))).collect();
-        // Control tokens (3) are not text; those that users defined (4) are.
-        let added =
-            kinds.iter().zip(&tokens).enumerate().filter(|(_, (kind, _))| matches!(**kind, 3 | 4)).map(|(id, (kind, token))| {
-                json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-                "special": *kind == 3})
-            });
-        let bos = gguf.integer("tokenizer.ggml.bos_token_id")?.filter(|_| first_token);
-        let bos = match gguf.flag("tokenizer.ggml.add_bos_token")? {
-            Some(false) => None,
-            Some(true) => gguf.integer("tokenizer.ggml.bos_token_id")?,
-            None => bos,
-        };
-        let bos = bos.and_then(|id| tokens.get(id as usize).map(|token| (id, *token)));
-        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
-        let post = bos.map(|(id, token)| {
-            let first = json!({"SpecialToken": {"id": token, "type_id": 0}});
-            let special = json!({ token: {"id": token, "ids": [id], "tokens": [token]} });
-            json!({"type": "TemplateProcessing", "single": [first, text], "pair": [first, text], "special_tokens": special})
-        });
-        let whole = json!({
-            "version": "1.0",
-            "added_tokens": added.collect::<Vec<Value>>(),
-            "normalizer": if name.contains("qwen") { json!({"type": "NFC"}) } else { Value::Null },
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
-            "post_processor": post,
-            "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-            "model": {"type": "BPE", "ignore_merges": ignore_merges, "vocab": vocab, "merges": merges},
-        });
-        Tokenizer::from_json(whole.to_string().as_bytes(), &format!("{file} (embedded)"), vocabulary)
+        let all = guarded(&self.source, || self.inner.get_vocab(true))?;
+        if let Some((token, id)) = all.iter().filter(|(_, id)| **id as usize >= vocabulary).max_by_key(|(_, id)| **id) {
+            return beyond(token, *id);
+        }
+        for text in TRIED {
+            let ids = guarded(&self.source, || self.inner.encode_fast(text, true).map_or(Vec::new(), |e| e.get_ids().to_vec()))?;
+            if let Some(id) = ids.into_iter().find(|id| *id as usize >= vocabulary) {
+                return beyond(&self.inner.id_to_token(id).unwrap_or_default(), id);
+            }
+        }
+        let mut ids: Vec<u32> = all.into_values().collect();
+        ids.sort_unstable();
+        guarded(&self.source, || {
+            let _ = self.joined(&[]);
+            ids.iter().for_each(|id| drop(self.joined(&[*id])));
+            let _ = self.joined(&ids);
+        })
     }
 
     /// Tokens that it knows.
@@ -112,18 +134,38 @@ impl Tokenizer {
 
     /// The tokens of a text, with those that the model's texts start with.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, true);
+        let encoding = guarded(&self.source, || self.inner.encode_fast(text, true))?;
         let encoding = encoding
             .map_err(|e| Error::input(format!("the text cannot be tokenized: {e}"), "use a text that this model knows"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The text of tokens; control tokens are left out.
+    /// The text of tokens; control tokens are left out. Bytes that are no character become replacement characters, one for each
+    /// byte where tokens are bytes, and take nothing with them.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let text = self.inner.decode(ids, true);
+        let text = guarded(&self.source, || self.joined(ids))?;
         text.map_err(|e| {
             Error::input(format!("tokens of {} cannot be decoded: {e}", self.source), "use the model's own tokenizer")
         })
+    }
+
+    fn joined(&self, ids: &[u32]) -> tokenizers::Result<String> {
+        let Some(decoder) = self.inner.get_decoder().filter(|_| self.byte_tokens) else { return self.inner.decode(ids, true) };
+        let added = self.inner.get_added_vocabulary();
+        let token = |id: &u32| added.simple_id_to_token(*id).or_else(|| self.inner.get_model().id_to_token(*id));
+        let mut tokens: Vec<String> = ids.iter().filter_map(token).filter(|token| !added.is_special_token(token)).collect();
+        // The library gives up a whole run of bytes where one of them is wrong.
+        for run in tokens.chunk_by_mut(|a, b| byte(a).is_some() && byte(b).is_some()) {
+            let bytes: Vec<u8> = run.iter().filter_map(|token| byte(token)).collect();
+            let mut at = 0;
+            for chunk in bytes.utf8_chunks() {
+                at += chunk.valid().len();
+                let end = at + chunk.invalid().len();
+                run[at..end].fill(char::REPLACEMENT_CHARACTER.into());
+                at = end;
+            }
+        }
+        decoder.decode(tokens)
     }
 
     /// The number of a token by its text.
@@ -152,7 +194,7 @@ impl TextStream<'_> {
     pub fn push(&mut self, token: u32) -> Result<String> {
         self.ids.push(token);
         let new = self.rest()?;
-        if new.is_empty() || new.ends_with('\u{FFFD}') {
+        if new.is_empty() || new.ends_with(char::REPLACEMENT_CHARACTER) {
             return Ok(String::new());
         }
         self.start = self.read;
@@ -160,16 +202,152 @@ impl TextStream<'_> {
         Ok(new)
     }
 
-    /// What is left at the end: a character that was never completed, as a replacement character.
+    /// What is left at the end: the bytes of a character that was never completed, as replacement characters.
     pub fn finish(self) -> Result<String> {
         self.rest()
     }
 
+    /// What the new tokens add. The old ones may end inside a character (the prompt may), which the new ones complete.
     fn rest(&self) -> Result<String> {
         let old = self.tokenizer.decode(&self.ids[self.start..self.read])?;
         let all = self.tokenizer.decode(&self.ids[self.start..])?;
-        Ok(all.strip_prefix(&old).unwrap_or("").to_string())
+        let same = old.chars().zip(all.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
+        Ok(all[same..].to_string())
     }
+}
+
+/// What a GGUF file embeds, in the form of a tokenizer.json.
+pub(super) fn embedded(gguf: &Gguf) -> Result<Vec<u8>> {
+    let embedded = Embedded { gguf, file: gguf.path.display().to_string() };
+    let whole = match gguf.text("tokenizer.ggml.model")?.unwrap_or("none") {
+        "gpt2" => embedded.byte_level()?,
+        "llama" => embedded.sentence_piece()?,
+        other => {
+            return Err(embedded.flaw(&format!(
+                "is of the kind `{other}`; only `gpt2` (byte-level BPE) and `llama` (SentencePiece) are understood"
+            )));
+        }
+    };
+    Ok(whole.to_string().into_bytes())
+}
+
+/// llama.cpp's kinds of tokens.
+const UNKNOWN: i64 = 2;
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+const BYTE: i64 = 6;
+
+/// The tokenizer in the metadata of a GGUF file.
+struct Embedded<'a> {
+    gguf: &'a Gguf,
+    file: String,
+}
+
+impl<'a> Embedded<'a> {
+    fn flaw(&self, what: &str) -> Error {
+        Error::input(format!("{}: the embedded tokenizer {what}", self.file), "put the model's tokenizer.json beside the file")
+    }
+
+    fn texts(&self, key: &str) -> Result<Vec<&'a str>> {
+        self.gguf.texts(key)?.ok_or_else(|| self.flaw(&format!("has no `{key}`")))
+    }
+
+    fn kinds(&self) -> Result<Vec<i64>> {
+        Ok(self.gguf.integers("tokenizer.ggml.token_type")?.unwrap_or_default())
+    }
+
+    fn byte_level(&self) -> Result<Value> {
+        let tokens = self.texts("tokenizer.ggml.tokens")?;
+        let merges = self.texts("tokenizer.ggml.merges")?;
+        let name = self.gguf.text("tokenizer.ggml.pre")?.unwrap_or("default");
+        let Some((steps, first_token, ignore_merges)) = pre_tokenizer(name) else {
+            return Err(self.flaw(&format!("splits text by the rules of `{name}`, which are not understood")));
+        };
+        let merges: Option<Vec<(&str, &str)>> = merges.iter().map(|m| m.split_once(' ')).collect();
+        let merges = merges.ok_or_else(|| self.flaw("has a merge that is not a pair"))?;
+        Ok(json!({
+            "version": "1.0",
+            "added_tokens": added(&tokens, &self.kinds()?),
+            "normalizer": if name.contains("qwen") { json!({"type": "NFC"}) } else { Value::Null },
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
+            "post_processor": self.first(&tokens, first_token)?,
+            "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+            "model": {"type": "BPE", "ignore_merges": ignore_merges, "vocab": vocabulary(&tokens), "merges": merges},
+        }))
+    }
+
+    /// SentencePiece joins the neighbours whose union has the highest score; the same as merges in the order of these scores.
+    fn sentence_piece(&self) -> Result<Value> {
+        let tokens = self.texts("tokenizer.ggml.tokens")?;
+        let scores = self.gguf.numbers("tokenizer.ggml.scores")?.ok_or_else(|| self.flaw("has no `tokenizer.ggml.scores`"))?;
+        if scores.len() != tokens.len() {
+            return Err(self.flaw(&format!("has {} scores for {} tokens", scores.len(), tokens.len())));
+        }
+        let kinds = self.kinds()?;
+        let is = |id: usize, kind: i64| kinds.get(id) == Some(&kind);
+        let known: HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, token)| (*token, id)).collect();
+        let whole = |id: &usize| !(is(*id, UNKNOWN) || is(*id, CONTROL) || is(*id, BYTE));
+        let mut order: Vec<usize> = (0..tokens.len()).filter(whole).collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        let mut merges: Vec<(&str, &str)> = Vec::new();
+        for id in order {
+            let splits = tokens[id].char_indices().skip(1).map(|(at, _)| tokens[id].split_at(at));
+            let mut pairs: Vec<(&str, &str)> = splits.filter(|(l, r)| known.contains_key(l) && known.contains_key(r)).collect();
+            pairs.sort_by_key(|(l, r)| (known[l], known[r]));
+            merges.extend(pairs);
+        }
+        let space = self.gguf.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+        let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"});
+        let prefix = json!({"type": "Prepend", "prepend": "\u{2581}"});
+        let mut steps = vec![
+            json!({"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "}),
+            json!({"type": "ByteFallback"}),
+            json!({"type": "Fuse"}),
+        ];
+        if space {
+            steps.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+        }
+        Ok(json!({
+            "version": "1.0",
+            "added_tokens": added(&tokens, &kinds),
+            "normalizer": {"type": "Sequence", "normalizers": if space { vec![prefix, spaces] } else { vec![spaces] }},
+            "pre_tokenizer": null,
+            "post_processor": self.first(&tokens, true)?,
+            "decoder": {"type": "Sequence", "decoders": steps},
+            "model": {
+                "type": "BPE", "unk_token": (0..tokens.len()).find(|id| is(*id, UNKNOWN)).map(|id| tokens[id]), "fuse_unk": true,
+                "byte_fallback": (0..tokens.len()).any(|id| is(id, BYTE)), "vocab": vocabulary(&tokens), "merges": merges,
+            },
+        }))
+    }
+
+    /// The step that puts the first token before a text, where the file or else the kind of tokenizer wants it.
+    fn first(&self, tokens: &[&str], usual: bool) -> Result<Value> {
+        let wanted = self.gguf.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(usual);
+        let id = self.gguf.integer("tokenizer.ggml.bos_token_id")?.filter(|_| wanted);
+        let Some((id, token)) = id.and_then(|id| Some((id, *tokens.get(usize::try_from(id).ok()?)?))) else {
+            return Ok(Value::Null);
+        };
+        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+        let first = json!({"SpecialToken": {"id": token, "type_id": 0}});
+        let special = json!({ token: {"id": token, "ids": [id], "tokens": [token]} });
+        Ok(json!({"type": "TemplateProcessing", "single": [first, text], "pair": [first, text], "special_tokens": special}))
+    }
+}
+
+fn vocabulary(tokens: &[&str]) -> serde_json::Map<String, Value> {
+    tokens.iter().enumerate().map(|(id, token)| (token.to_string(), Value::from(id))).collect()
+}
+
+/// Tokens that are found in a text before it is split. Control tokens are not text; those that users defined are.
+fn added(tokens: &[&str], kinds: &[i64]) -> Vec<Value> {
+    let chosen = tokens.iter().zip(kinds).enumerate().filter(|(_, (_, kind))| [CONTROL, USER_DEFINED].contains(*kind));
+    chosen
+        .map(|(id, (token, kind))| {
+            json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+                "special": *kind == CONTROL})
+        })
+        .collect()
 }
 
 /// How llama.cpp's `tokenizer.ggml.pre` splits text: the steps, whether texts start with the first token unless the file says

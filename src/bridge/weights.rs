@@ -9,6 +9,7 @@ use super::hooks::{Linear, Site};
 use crate::error::{Error, Result};
 use candle_core::safetensors::{MmapedSafetensors, SliceSafetensors};
 use candle_core::{DType, Device, Tensor};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -157,10 +158,20 @@ impl Tensors {
     pub fn decoder(&self, config: &Config) -> Result<Decoder> {
         let names = self.names();
         let embedding = Arc::new(self.read(&names.embedding())?);
+        // The tensor of several layers that was read last.
+        let last = RefCell::new((String::new(), Vec::new()));
         let matrix = |site: Site| -> Result<Matrix> {
-            let name = names.linear(site);
-            let mut weight = self.read(&format!("{name}.weight"))?;
-            let mut bias = if config.bias(site.linear) { Some(self.read(&format!("{name}.bias"))?) } else { None };
+            let ((name, first), outputs) = (names.linear(config, site), config.shape(site.linear).0);
+            let rows = |name: String, columns: usize| -> Result<Vec<f32>> {
+                let Some(first) = first else { return self.read(&name) };
+                let mut last = last.borrow_mut();
+                if last.0 != name {
+                    *last = (name.clone(), self.read(&name)?);
+                }
+                Ok(last.1[first * columns..(first + outputs) * columns].to_vec())
+            };
+            let mut weight = rows(format!("{name}.weight"), config.shape(site.linear).1)?;
+            let mut bias = if config.bias(site.linear) { Some(rows(format!("{name}.bias"), 1)?) } else { None };
             if names.gguf && config.architecture == Architecture::Llama && matches!(site.linear, Linear::Q | Linear::K) {
                 weight = halves(&weight, config.head_dim, config.width);
                 bias = bias.map(|b| halves(&b, config.head_dim, 1));
@@ -244,24 +255,38 @@ impl Names {
         }
     }
 
-    /// Without `.weight`.
-    fn linear(&self, Site { layer, linear }: Site) -> String {
-        match (self.gguf, linear) {
-            (true, Linear::Head) => linear.gguf_name().into(),
-            (true, _) => format!("blk.{layer}.{}", linear.gguf_name()),
-            (false, Linear::Head) => linear.module().into(),
-            (false, _) => format!("{}layers.{layer}.{}", self.prefix, linear.module()),
-        }
+    /// Without `.weight`; and the row where the layer starts, if it shares its tensor with others.
+    fn linear(&self, config: &Config, Site { layer, linear }: Site) -> (String, Option<usize>) {
+        let (q, kv, inner) = (config.shape(Linear::Q).0, config.shape(Linear::K).0, config.shape(Linear::Gate).0);
+        let (hugging_face, gguf, first) = match linear {
+            Linear::Head => return (if self.gguf { linear.gguf_name() } else { linear.module() }.into(), None),
+            Linear::Q if config.fused() => ("self_attn.qkv_proj", "attn_qkv", Some(0)),
+            Linear::K if config.fused() => ("self_attn.qkv_proj", "attn_qkv", Some(q)),
+            Linear::V if config.fused() => ("self_attn.qkv_proj", "attn_qkv", Some(q + kv)),
+            Linear::Gate if config.fused() => ("mlp.gate_up_proj", "ffn_up", Some(0)),
+            Linear::Up if config.fused() => ("mlp.gate_up_proj", "ffn_up", Some(inner)),
+            _ => (linear.module(), linear.gguf_name(), None),
+        };
+        let name =
+            if self.gguf { format!("blk.{layer}.{gguf}") } else { format!("{}layers.{layer}.{hugging_face}", self.prefix) };
+        (name, first)
     }
 
     /// Every tensor of the model with its shape.
     fn all(&self, config: &Config) -> Vec<(String, Vec<usize>)> {
         let mut all = vec![(self.embedding(), vec![config.vocabulary, config.width]), (self.last_norm(), vec![config.width])];
         let linear = |site: Site, all: &mut Vec<(String, Vec<usize>)>| {
-            let (outputs, inputs) = config.shape(site.linear);
-            all.push((format!("{}.weight", self.linear(site)), vec![outputs, inputs]));
+            let (name, first) = self.linear(config, site);
+            let rows = |linear: Linear| config.shape(linear).0;
+            let outputs = match (site.linear, first) {
+                (Linear::Q, Some(_)) => rows(Linear::Q) + rows(Linear::K) + rows(Linear::V),
+                (Linear::Gate, Some(_)) => rows(Linear::Gate) + rows(Linear::Up),
+                (_, Some(_)) => return,
+                (linear, None) => rows(linear),
+            };
+            all.push((format!("{name}.weight"), vec![outputs, config.shape(site.linear).1]));
             if config.bias(site.linear) {
-                all.push((format!("{}.bias", self.linear(site)), vec![outputs]));
+                all.push((format!("{name}.bias"), vec![outputs]));
             }
         };
         for layer in 0..config.layers {

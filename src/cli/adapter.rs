@@ -136,6 +136,9 @@ fn convert(arguments: &ConvertArguments) -> Result<()> {
 pub fn written(report: &Report) {
     out!("{}", report.path.display());
     out!("  format        {}, rank {}", report.format.name(), report.rank);
+    if let Some(rank) = report.max_lora_rank {
+        out!("  start vLLM    with --enable-lora --max-lora-rank {rank}");
+    }
     match report.difference {
         0.0 => out!("  read again    the same logits"),
         difference => out!("  read again    logits within {difference:.1e} of the largest"),

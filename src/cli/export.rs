@@ -46,7 +46,7 @@ pub fn export(a: &ExportArguments) -> Result<ExitCode> {
         super::json(&report)?
     } else {
         written(&report);
-        out!("  facts         {} of {} kept", facts.len() - report.lost.len(), facts.len());
+        out!("  facts         {} of {} kept", report.facts - report.lost.len(), report.facts);
         if !left_out.is_empty() {
             out!("  left out      {}, which would damage other texts in one adapter", left_out.join(", "));
         }

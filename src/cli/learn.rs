@@ -89,6 +89,11 @@ pub fn stopper() -> Result<Arc<AtomicBool>> {
 /// The model of a memory: as asked for, or as the memory has it.
 pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
     let name = asked.unwrap_or(&store.meta().model);
+    let path = Path::new(name);
+    if asked.is_none() && !path.exists() && (path.is_absolute() || name.starts_with('.')) {
+        let what = format!("the model of this memory is no longer at {name}");
+        return Err(Error::input(what, "name where it is now: --model PATH"));
+    }
     let source = Source::open(name)?;
     store.check_model(&source.fingerprint()?)?;
     Ok(source)

@@ -22,7 +22,7 @@ use crate::bridge::weights::halves;
 use crate::error::{Error, Result, nearest};
 pub use budget::{Budget, Rank};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Under which the fingerprint of the base model stands in every format's metadata.
@@ -124,10 +124,10 @@ impl Base {
 /// The architecture in whose files llama.cpp keeps the rows of q and k as neighbouring pairs.
 const LLAMA: &str = "llama";
 
-/// A fact that the adapter should know: the input of a layer at which it was written.
+/// A place where the adapter should know a fact: the input of a layer at which it was written. Several of one name are one fact.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fact<'a> {
-    /// For messages.
+    /// Of the fact; for messages.
     pub name: &'a str,
     pub site: Site,
     /// Input of the layer: inputs.
@@ -170,7 +170,7 @@ pub struct Fitted {
     pub sufficient: usize,
 }
 
-/// A fact whose output is off by more than `LOST`.
+/// A fact of which some output is off by more than `LOST`, and where it is off most.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Lost {
     pub name: String,
@@ -185,6 +185,9 @@ pub struct Lost {
 pub struct Fit {
     pub adapter: Adapter,
     pub sites: Vec<Fitted>,
+    /// Facts that came in, each counted once.
+    pub facts: usize,
+    /// Each once.
     pub lost: Vec<Lost>,
     /// The smallest rank that loses no fact; 0 without facts.
     pub sufficient: usize,
@@ -197,7 +200,12 @@ pub struct Report {
     pub path: PathBuf,
     /// The rank of the file, zero terms included.
     pub rank: usize,
+    /// What vLLM must be started with, `--max-lora-rank`, to load the folder; None for other readers.
+    pub max_lora_rank: Option<usize>,
     pub sites: Vec<Fitted>,
+    /// Facts that the adapter should know, each counted once.
+    pub facts: usize,
+    /// Each once.
     pub lost: Vec<Lost>,
     /// Largest difference of a logit between the adapter and the file, as a part of the largest logit.
     pub difference: f32,
@@ -212,7 +220,8 @@ pub fn fit(config: &Config, adapter: &Adapter, facts: &[Fact], budget: &Budget) 
         let what = format!("the key of `{}` has {has} numbers, {} takes {needs}", fact.name, fact.site);
         return Err(Error::input(what, "use facts that were learned with this model"));
     }
-    let mut fit = Fit { adapter: Adapter::default(), sites: Vec::new(), lost: Vec::new(), sufficient: 0 };
+    let names: BTreeSet<&str> = facts.iter().map(|f| f.name).collect();
+    let mut fit = Fit { adapter: Adapter::default(), sites: Vec::new(), facts: names.len(), lost: Vec::new(), sufficient: 0 };
     for (site, term) in adapter.terms() {
         let factors = Factors::new(term)?;
         let here: Vec<&Fact> = facts.iter().filter(|f| f.site == site).collect();
@@ -222,8 +231,14 @@ pub fn fit(config: &Config, adapter: &Adapter, facts: &[Fact], budget: &Budget) 
         let sufficient = factors.sufficient(&keys, LOST);
         let energy = factors.energy(rank);
         fit.sites.push(Fitted { site: site.to_string(), terms: term.rank, rank: near.rank, energy, sufficient });
-        let lost = here.iter().zip(factors.errors(rank, &keys)).filter(|(_, error)| *error > LOST);
-        fit.lost.extend(lost.map(|(f, error)| Lost { name: f.name.into(), site: site.to_string(), error }));
+        for (fact, error) in here.iter().zip(factors.errors(rank, &keys)).filter(|(_, error)| *error > LOST) {
+            let here = Lost { name: fact.name.into(), site: site.to_string(), error };
+            match fit.lost.iter_mut().find(|lost| lost.name == fact.name) {
+                Some(known) if known.error < error => *known = here,
+                Some(_) => (),
+                None => fit.lost.push(here),
+            }
+        }
         fit.sufficient = fit.sufficient.max(sufficient);
         fit.adapter.insert(config, site, near)?;
     }
@@ -251,8 +266,18 @@ pub fn export(
             "put the adapter on the linear layers inside the model",
         ));
     }
+    let own = |(site, _): &(Site, &LowRank)| !matches!(site.linear, Linear::O | Linear::Down);
+    if let Some((site, _)) = fit.adapter.terms().find(own).filter(|_| base.config.fused()) {
+        let name = base.config.architecture.name();
+        return Err(Error::input(
+            format!(
+                "other programs have {site} of a {name} model in one layer with its neighbours: a term there cannot be exported"
+            ),
+            "put the adapter on o_proj or down_proj",
+        ));
+    }
     if !fit.lost.is_empty() && !options.lossy {
-        return Err(refusal(&fit, facts.len(), largest));
+        return Err(refusal(&fit, largest));
     }
     let rank = options.format.written_rank(largest)?;
     let scratch = scratch::Scratch::new(out, options.format.is_folder(), options.force)?;
@@ -263,11 +288,20 @@ pub fn export(
     }
     let difference = verify(scratch.path(), options.format, &fit.adapter, decoder, base, &options.prompts)?;
     scratch.keep()?;
-    Ok(Report { format: options.format, path: out.to_path_buf(), rank, sites: fit.sites, lost: fit.lost, difference })
+    Ok(Report {
+        format: options.format,
+        path: out.to_path_buf(),
+        rank,
+        max_lora_rank: (options.format == Format::VllmDir).then_some(rank),
+        sites: fit.sites,
+        facts: fit.facts,
+        lost: fit.lost,
+        difference,
+    })
 }
 
 /// Some facts by name, and the rank at which none would be lost.
-fn refusal(fit: &Fit, facts: usize, rank: usize) -> Error {
+fn refusal(fit: &Fit, rank: usize) -> Error {
     const SHOWN: usize = 5;
     let mut names: Vec<String> = fit.lost.iter().take(SHOWN).map(|lost| format!("`{}`", lost.name)).collect();
     if fit.lost.len() > SHOWN {
@@ -276,7 +310,7 @@ fn refusal(fit: &Fit, facts: usize, rank: usize) -> Error {
     let cut = fit.sites.iter().filter(|s| s.rank < s.sufficient);
     let needs: Vec<String> = cut.map(|s| format!("{} needs {}", s.site, s.sufficient)).collect();
     Error::input(
-        format!("rank {rank} would lose {} of {facts} facts: {}", fit.lost.len(), names.join(", ")),
+        format!("rank {rank} would lose {} of {} facts: {}", fit.lost.len(), fit.facts, names.join(", ")),
         format!(
             "ask for rank {} or more, which keeps them all ({}), or say that facts may be lost",
             fit.sufficient,

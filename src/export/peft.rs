@@ -6,6 +6,7 @@ use super::{Base, FINGERPRINT, Format, Loaded, Matrix, Pairs, Side, foreign, mod
 use crate::bridge::gguf::damaged;
 use crate::bridge::hooks::{Adapter, Linear, LowRank, Site};
 use crate::error::{Error, Result};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -73,6 +74,7 @@ struct Settings {
     rank: usize,
     alpha: f64,
     rs: bool,
+    patterns: Patterns,
 }
 
 impl Settings {
@@ -92,7 +94,8 @@ impl Settings {
         };
         let (rank, alpha) = (number("r", 8.0)? as usize, number("lora_alpha", 8.0)?);
         let rs = json.get("use_rslora").is_some_and(set);
-        let settings = Settings { rank, alpha, rs, file, json };
+        let patterns = serde_json::from_str(&text).map_err(|e| damaged(path, &e.to_string()))?;
+        let settings = Settings { rank, alpha, rs, file, json, patterns };
         for (key, what) in [
             ("use_dora", "DoRA"),
             ("use_qalora", "QALoRA"),
@@ -129,8 +132,9 @@ impl Settings {
         )
     }
 
-    /// What PEFT multiplies the term with. Refuses a rank that the configuration does not say.
+    /// What PEFT multiplies the term with. Refuses a rank and a layer that the configuration does not say.
     fn scale(&self, site: Site, rank: usize) -> Result<f32> {
+        self.targeted(site)?;
         let said = self.pattern("rank_pattern", site)?.unwrap_or(self.rank as f64);
         if said != rank as f64 {
             let what = format!("{}: {site} has rank {rank} and should have {said}", self.file);
@@ -140,25 +144,72 @@ impl Settings {
         Ok((alpha / if self.rs { said.sqrt() } else { said }) as f32)
     }
 
-    /// The entry whose key ends the layer's name. Keys that are more than a name, or several that differ, are refused.
+    /// The first entry, in the order of the file, whose key is a regular expression for the end of the layer's name.
     fn pattern(&self, table: &str, site: Site) -> Result<Option<f64>> {
-        let Some(patterns) = self.json.get(table).and_then(Value::as_object) else { return Ok(None) };
-        let name = module(site);
-        let mut found: Option<f64> = None;
-        for (key, value) in patterns {
-            if key.contains(|c: char| !(c.is_alphanumeric() || c == '.' || c == '_')) {
-                return Err(self.unsupported(&format!("the pattern `{key}`"), table));
-            }
-            if name != *key && !name.ends_with(&format!(".{key}")) {
-                continue;
-            }
-            let value = value.as_f64().filter(|x| x.is_finite());
-            let value = value.ok_or_else(|| self.unsupported(&format!("the entry of `{key}`"), table))?;
-            if found.replace(value).is_some_and(|other| other != value) {
-                return Err(self.unsupported(&format!("several entries for {site}"), table));
+        let all = if table == "rank_pattern" { &self.patterns.rank_pattern } else { &self.patterns.alpha_pattern };
+        for (key, value) in all.as_ref().map_or(&[][..], |all| &all.0) {
+            if self.matches(&format!(r"\A(.*\.)?({key})\z"), key, table, &module(site))? {
+                let value = value.as_f64().filter(|x| x.is_finite());
+                return value.map(Some).ok_or_else(|| self.unsupported(&format!("the entry of `{key}`"), table));
             }
         }
-        Ok(found)
+        Ok(None)
+    }
+
+    fn matches(&self, regex: &str, said: &str, key: &str, name: &str) -> Result<bool> {
+        let matched = fancy_regex::Regex::new(regex).and_then(|regex| regex.is_match(name));
+        matched.map_err(|_| self.unsupported(&format!("the pattern `{said}`"), key))
+    }
+
+    /// Refuses a term on a layer that PEFT would not change, because `target_modules` does not name it: a list of names or of their
+    /// ends, a regular expression for whole names, or `all-linear`.
+    fn targeted(&self, site: Site) -> Result<()> {
+        let name = module(site);
+        let ends = |target: &Value| target.as_str().is_some_and(|t| name == t || name.ends_with(&format!(".{t}")));
+        let targeted = match self.json.get("target_modules") {
+            None | Some(Value::Null) => true,
+            Some(Value::String(all)) if all.eq_ignore_ascii_case("all-linear") => site.linear != Linear::Head,
+            Some(Value::String(regex)) => self.matches(&format!(r"\A(?:{regex})\z"), regex, "target_modules", &name)?,
+            Some(Value::Array(all)) => all.iter().any(ends),
+            Some(_) => return Err(self.unsupported("what is neither a text nor a list", "target_modules")),
+        };
+        match targeted {
+            true => Ok(()),
+            false => Err(Error::input(
+                format!("{}: target_modules does not name {site}, which the weights change", self.file),
+                "take the configuration that belongs to these weights",
+            )),
+        }
+    }
+}
+
+/// The tables of adapter_config.json whose order counts.
+#[derive(serde::Deserialize)]
+struct Patterns {
+    rank_pattern: Option<Ordered>,
+    alpha_pattern: Option<Ordered>,
+}
+
+/// The entries of a table in the order of the file.
+struct Ordered(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Ordered {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Ordered, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Ordered;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a table of patterns")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Ordered, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(Ordered(all))
+            }
+        }
+        deserializer.deserialize_map(Entries)
     }
 }
 

@@ -407,8 +407,30 @@ impl Tiny {
 
     pub fn host(&self) -> Host {
         let folder = tempfile::tempdir().unwrap();
-        self.write(folder.path(), DType::F32);
+        if self.config["model_type"] == "phi3" {
+            self.fused().write(folder.path(), DType::F32);
+        } else {
+            self.write(folder.path(), DType::F32);
+        }
         Host::open(folder.path().to_str().unwrap()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The same model as its files have it: phi3's q, k and v below each other in one tensor, and gate and up in another.
+    fn fused(&self) -> Tiny {
+        let mut tensors = self.tensors.clone();
+        for l in 0..self.number("num_hidden_layers") {
+            for (whole, parts) in [
+                ("self_attn.qkv_proj", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"][..]),
+                ("mlp.gate_up_proj", &["mlp.gate_proj", "mlp.up_proj"]),
+            ] {
+                let name = |what: &str| format!("model.layers.{l}.{what}.weight");
+                let taken: Vec<(Vec<usize>, Vec<f32>)> = parts.iter().map(|p| tensors.remove(&name(p)).unwrap()).collect();
+                let rows = taken.iter().map(|(shape, _)| shape[0]).sum();
+                let values = taken.iter().flat_map(|(_, values)| values.clone()).collect();
+                tensors.insert(name(whole), (vec![rows, taken[0].0[1]], values));
+            }
+        }
+        Tiny { config: self.config.clone(), tensors }
     }
 
     fn number(&self, key: &str) -> usize {
@@ -433,7 +455,25 @@ impl Tiny {
         let f = self.config["rope_theta"].as_f64().unwrap().powf(-2.0 * i as f64 / self.number("head_dim") as f64);
         let scaling = &self.config["rope_scaling"];
         let number = |key: &str| scaling[key].as_f64().unwrap();
-        match scaling["rope_type"].as_str() {
+        match scaling["rope_type"].as_str().or(scaling["type"].as_str()) {
+            Some("yarn") => {
+                // The pair that turns so many times in the original context.
+                let (dim, base) = (self.number("head_dim") as f64, self.config["rope_theta"].as_f64().unwrap());
+                let length = number("original_max_position_embeddings");
+                let pair = |turns: f64| dim * (length / (std::f64::consts::TAU * turns)).log2() / (2.0 * base.log2());
+                let beta = |key: &str, usual: f64| scaling[key].as_f64().unwrap_or(usual);
+                let low = pair(beta("beta_fast", 32.0)).floor().max(0.0);
+                let high = pair(beta("beta_slow", 1.0)).ceil().min(dim - 1.0);
+                let i = i as f64;
+                let kept = if i <= low {
+                    1.0
+                } else if i >= high {
+                    0.0
+                } else {
+                    1.0 - (i - low) / (high - low)
+                };
+                kept * f + (1.0 - kept) * f / number("factor")
+            }
             Some("linear") => f / number("factor"),
             Some("llama3") => {
                 let (length, wave) = (number("original_max_position_embeddings"), std::f64::consts::TAU / f);
@@ -451,9 +491,23 @@ impl Tiny {
         }
     }
 
+    /// What YaRN multiplies rotated queries and keys with.
+    fn magnitude(&self) -> f64 {
+        let scaling = &self.config["rope_scaling"];
+        let yarn = scaling["rope_type"] == "yarn" || scaling["type"] == "yarn";
+        let grown = |scale: f64| 1.0 + 0.1 * scale * scaling["factor"].as_f64().unwrap().ln();
+        match (scaling["attention_factor"].as_f64(), scaling["mscale"].as_f64(), scaling["mscale_all_dim"].as_f64()) {
+            _ if !yarn => 1.0,
+            (Some(factor), ..) => factor,
+            (_, Some(one), Some(all)) => grown(one) / grown(all),
+            _ => grown(1.0),
+        }
+    }
+
     fn rotated(&self, x: &[f64], position: usize) -> Vec<f64> {
         let dim = x.len();
-        let mut y = x.to_vec();
+        let x: Vec<f64> = x.iter().map(|x| x * self.magnitude()).collect();
+        let mut y = x.clone();
         for i in 0..dim / 2 {
             let angle = position as f64 * self.frequency(i);
             y[i] = x[i] * angle.cos() - x[i + dim / 2] * angle.sin();
@@ -526,6 +580,8 @@ impl Tiny {
         meta.extend(more.iter().map(|(k, v)| (k.to_string(), v.clone())));
         let swap = [
             ("model.layers.", "blk."),
+            ("self_attn.qkv_proj", "attn_qkv"),
+            ("mlp.gate_up_proj", "ffn_up"),
             ("self_attn.q_proj", "attn_q"),
             ("self_attn.k_proj", "attn_k"),
             ("self_attn.v_proj", "attn_v"),
@@ -565,6 +621,13 @@ impl Tiny {
     }
 }
 
+/// YaRN's settings with some changed.
+fn yarn(changes: Value) -> Value {
+    let mut all = json!({"type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32});
+    all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    all
+}
+
 pub const TOKENS: [u32; 12] = [3, 41, 7, 7, 0, 22, 49, 13, 5, 30, 31, 2];
 
 #[test]
@@ -581,6 +644,12 @@ fn every_architecture_equals_the_naive_forward() {
         ("mistral", json!({"sliding_window": null})),
         ("qwen2", json!({"sliding_window": 4, "use_sliding_window": false})),
         ("qwen3", json!({"tie_word_embeddings": true})),
+        ("phi3", json!({"sliding_window": 5})),
+        ("phi3", json!({"num_key_value_heads": 4, "tie_word_embeddings": true})),
+        ("llama", json!({"rope_scaling": yarn(json!({})), "head_dim": 16})),
+        ("qwen2", json!({"rope_scaling": yarn(json!({"beta_fast": 4, "beta_slow": 0.5, "attention_factor": 0.8}))})),
+        ("qwen3", json!({"rope_scaling": yarn(json!({"mscale": 0.7, "mscale_all_dim": 1.5}))})),
+        ("phi3", json!({"rope_scaling": yarn(json!({"factor": 1.5})), "rope_theta": 50.0})),
     ] {
         let tiny = tiny(name, changes.clone());
         let host = tiny.host();
@@ -684,19 +753,83 @@ fn gguf_of_every_quantisation_is_read_as_it_is() {
 
 #[test]
 fn gguf_of_other_architectures_equals_the_naive_forward() {
-    for (name, changes) in
-        [("llama", json!({"attention_bias": true})), ("qwen2", json!({})), ("qwen3", json!({"tie_word_embeddings": true}))]
-    {
+    for (name, changes) in [
+        ("llama", json!({"attention_bias": true})),
+        ("qwen2", json!({})),
+        ("qwen3", json!({"tie_word_embeddings": true})),
+        ("phi3", json!({"num_key_value_heads": 1})),
+        ("llama", json!({"rope_scaling": yarn(json!({"beta_fast": 16}))})),
+        ("qwen2", json!({"rope_scaling": yarn(json!({"beta_fast": 16}))})),
+    ] {
         let tiny = tiny(name, changes);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tokenizer.json"), TOKENIZER).unwrap();
-        tiny.write_gguf(&folder.path().join("tiny.gguf"), GgmlDType::F32, &[]);
+        let path = folder.path().join("tiny.gguf");
+        let scaled = |key: &str| format!("{name}.rope.scaling.{key}");
+        let (kind, factor, length, fast) =
+            (scaled("type"), scaled("factor"), scaled("original_context_length"), scaled("yarn_beta_fast"));
+        match name {
+            "phi3" => tiny.fused().write_gguf(&path, GgmlDType::F32, &[]),
+            _ if tiny.config["rope_scaling"].is_object() => tiny.write_gguf(
+                &path,
+                GgmlDType::F32,
+                &[
+                    (&kind, Meta::String("yarn".into())),
+                    (&factor, Meta::F32(8.0)),
+                    (&length, Meta::U32(32)),
+                    (&fast, Meta::F32(16.0)),
+                ],
+            ),
+            _ => tiny.write_gguf(&path, GgmlDType::F32, &[]),
+        }
         // A folder with one GGUF file is that file.
         let host = Host::open(folder.path().to_str().unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let expected: Vec<f32> = tiny.naive(&TOKENS).into_iter().map(|x| x as f32).collect();
         let worst = largest(&plain(&host.decoder, &TOKENS), &expected);
         assert!(worst < 2e-5, "{name}: {worst}");
     }
+}
+
+/// A GGUF file in three parts, as llama.cpp splits them: the metadata in the first.
+#[test]
+fn the_parts_of_a_gguf_file_are_the_same_model_as_the_whole() {
+    let tiny = tiny("qwen2", json!({}));
+    let (one, several) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&one, &several] {
+        std::fs::write(folder.path().join("tokenizer.json"), TOKENIZER).unwrap();
+    }
+    tiny.write_gguf(&one.path().join("tiny.gguf"), GgmlDType::F32, &[]);
+    let part = |n: usize| several.path().join(format!("tiny-v2-0000{n}-of-00003.gguf"));
+    let write = |total: i32| {
+        for n in 1..=3u16 {
+            let mine = tiny.tensors.iter().enumerate().filter(|(i, _)| i % 3 + 1 == n as usize);
+            let tensors = mine.map(|(_, (name, tensor))| (name.clone(), tensor.clone())).collect();
+            let mut meta =
+                vec![("split.no", Meta::U16(n - 1)), ("split.count", Meta::U16(3)), ("split.tensors.count", Meta::I32(total))];
+            if n > 1 {
+                meta.push(("general.architecture", Meta::String("none".into())));
+            }
+            Tiny { config: tiny.config.clone(), tensors }.write_gguf(&part(n as usize), GgmlDType::F32, &meta);
+        }
+    };
+    write(tiny.tensors.len() as i32);
+    let open = |path: &Path| Source::open(path.to_str().unwrap()).unwrap_or_else(|e| panic!("{e}"));
+    let whole = open(&one.path().join("tiny.gguf"));
+    for path in [several.path().to_path_buf(), part(1), part(2), part(3)] {
+        let source = open(&path);
+        assert_eq!(source.fingerprint().unwrap(), whole.fingerprint().unwrap());
+        assert_eq!(plain(&source.load().unwrap().decoder, &TOKENS), plain(&whole.load().unwrap().decoder, &TOKENS));
+    }
+    write(tiny.tensors.len() as i32 + 1);
+    refused(&part(1), &["tiny-v2-00001-of-00003.gguf", "parts hold"]);
+    write(tiny.tensors.len() as i32);
+    std::fs::copy(part(2), part(3)).unwrap();
+    refused(several.path(), &["tiny-v2-00003-of-00003.gguf", "in another part as well"]);
+    std::fs::remove_file(part(2)).unwrap();
+    std::fs::remove_file(part(3)).unwrap();
+    refused(several.path(), &["missing are tiny-v2-00002-of-00003.gguf, tiny-v2-00003-of-00003.gguf"]);
+    std::fs::rename(part(1), several.path().join("first.gguf")).unwrap();
+    refused(several.path(), &["first.gguf", "does not say which"]);
 }
 
 /// Opening or loading is refused, as input, with all of these words.
@@ -738,8 +871,11 @@ fn damaged_and_foreign_safetensors_are_refused() {
         &|t| drop(t.tensors.insert("model.layers.3.input_layernorm.weight".into(), (vec![24], vec![1.0; 24]))),
         &["layers.3", "no place"],
     );
-    change(&|t| t.config["model_type"] = "gemma3".into(), &["config.json", "`gemma3`", "llama, mistral, qwen2, qwen3"]);
-    change(&|t| t.config["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0}), &["`yarn`", "default, linear, llama3"]);
+    change(&|t| t.config["model_type"] = "gemma3".into(), &["config.json", "`gemma3`", "llama, mistral, qwen2, qwen3, phi3"]);
+    change(
+        &|t| t.config["rope_scaling"] = json!({"rope_type": "longrope", "factor": 4.0}),
+        &["`longrope`", "default, linear, llama3, yarn"],
+    );
     change(&|t| t.config["num_hidden_layers"] = "three".into(), &["num_hidden_layers", "three"]);
     good.write(at, DType::F32);
     std::fs::write(at.join("tokenizer.json"), TOKENIZER.replace("\"c\":2", "\"c\":50")).unwrap();
@@ -781,17 +917,17 @@ fn damaged_and_foreign_gguf_files_are_refused() {
     refused(&path, &["alignment"]);
     good.write_gguf(&path, kind, &[("llama.expert_count", Meta::U32(8))]);
     refused(&path, &["mixtures of experts"]);
-    good.write_gguf(&path, kind, &[("llama.rope.scaling.type", Meta::String("yarn".into()))]);
-    refused(&path, &["`yarn`"]);
+    good.write_gguf(&path, kind, &[("llama.rope.scaling.type", Meta::String("longrope".into()))]);
+    refused(&path, &["`longrope`"]);
     good.write_gguf(&path, kind, &[("split.count", Meta::U16(3))]);
-    refused(&path, &["one part of several", "merge"]);
+    refused(&path, &["one of 3 parts", "NAME-00001-of-00003.gguf"]);
     good.write_gguf(&path, kind, &[("general.architecture", Meta::String("rwkv7".into()))]);
     refused(&path, &["`rwkv7`", "llama"]);
     good.write_gguf(&path, kind, &[("llama.block_count", Meta::U32(4))]);
     refused(&path, &["blk.3.", "has no tensor"]);
     std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     good.write_gguf(&path, kind, &[("tokenizer.ggml.model", Meta::String("llama".into()))]);
-    refused(&path, &["`llama`", "tokenizer.json beside"]);
+    refused(&path, &["tokenizer.ggml.tokens", "tokenizer.json beside"]);
     let texts = |all: &[&str]| Meta::Array(all.iter().map(|t| Meta::String(t.to_string())).collect());
     let vocabulary = |pre: &str, tokens: &[&str]| {
         vec![
@@ -813,6 +949,40 @@ fn damaged_and_foreign_gguf_files_are_refused() {
     let tokenizer = Source::open(path.to_str().unwrap()).unwrap().tokenizer().unwrap();
     assert_eq!(tokenizer.encode("abba").unwrap(), [3, 2, 1, 0]);
     assert_eq!(tokenizer.decode(&[3, 2, 1, 0]).unwrap(), "abba");
+}
+
+/// Tensors that hold several linear layers are named as the file has them; positions that phi3 stretches by tables are refused.
+#[test]
+fn damaged_and_foreign_phi3_models_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let change = |change: &dyn Fn(&mut Tiny), words: &[&str]| {
+        let mut other = tiny("phi3", json!({})).fused();
+        change(&mut other);
+        other.write(at, DType::F32);
+        refused(at, words);
+    };
+    let (qkv, gate) = ("model.layers.1.self_attn.qkv_proj.weight", "model.layers.2.mlp.gate_up_proj.weight");
+    change(&|t| drop(t.tensors.remove(qkv)), &["has no tensor", qkv]);
+    change(&|t| t.tensors.get_mut(qkv).unwrap().0 = vec![24, 64], &[qkv, "[24, 64]", "[64, 24]"]);
+    change(&|t| t.tensors.get_mut(gate).unwrap().1[5] = f32::INFINITY, &[gate, "not finite"]);
+    change(
+        &|t| drop(t.tensors.insert("model.layers.0.self_attn.q_proj.weight".into(), (vec![1], vec![1.0]))),
+        &["no place", "phi3"],
+    );
+    let tables = json!({"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]});
+    change(&|t| t.config["rope_scaling"] = tables.clone(), &["`longrope`"]);
+    change(&|t| t.config["partial_rotary_factor"] = 0.75.into(), &["partial_rotary_factor"]);
+    tiny("llama", json!({})).write(at, DType::F32);
+    std::fs::write(at.join("config.json"), tiny("phi3", json!({})).config.to_string()).unwrap();
+    refused(at, &["has no tensor", "qkv_proj"]);
+    let path = folder.path().join("tiny.gguf");
+    let mut long = tiny("phi3", json!({})).fused();
+    long.tensors.insert("rope_factors_long.weight".into(), (vec![4], vec![1.0; 4]));
+    long.write_gguf(&path, GgmlDType::F32, &[]);
+    refused(&path, &["`longrope`", "tiny.gguf"]);
+    tiny("phi3", json!({})).fused().write_gguf(&path, GgmlDType::F32, &[("phi3.rope.dimension_count", Meta::U32(6))]);
+    refused(&path, &["phi3.rope.dimension_count"]);
 }
 
 #[test]
@@ -890,4 +1060,49 @@ fn the_command_line_writes_text() {
     assert!(code == 2 && errors.contains("beyond the context of 512"), "{errors}");
     let (_, errors, code) = sharpwave(&["model", "generate", "--model", "stories260k", "Tom", "--temperature", "-1"]);
     assert!(code == 2 && errors.contains("temperature"), "{errors}");
+}
+
+/// A memory finds its model from every folder; one that was moved has to be named.
+#[test]
+fn a_relative_path_names_the_model_from_everywhere() {
+    let root = tempfile::tempdir().unwrap();
+    let (here, model) = (root.path().join("here"), root.path().join("here/models/stories"));
+    std::fs::create_dir_all(&model).unwrap();
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/transformers/stories260K");
+    for file in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(built_in.join(file), model.join(file)).unwrap();
+    }
+    let run = |folder: &Path, arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sharpwave"))
+            .args(arguments)
+            .current_dir(folder)
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+    };
+    let whole = model.canonicalize().unwrap();
+    for name in ["models/stories", "./models/../models/stories/", "models/stories/model.safetensors", whole.to_str().unwrap()] {
+        let (text, errors, code) = run(&here, &["model", "info", name, "--json"]);
+        assert_eq!(code, 0, "{errors}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["name"], whole.to_str().unwrap(), "{name}");
+    }
+    assert_eq!(Source::open("Stories260K").unwrap().name, "stories260k");
+    let line = |id: &str, answer: &str| {
+        let line = json!({"id": id, "prompt": format!("The {id} is called"), "answer": answer, "outcome": "success"});
+        std::fs::write(root.path().join(format!("{id}.jsonl")), format!("{line}\n")).unwrap();
+    };
+    line("dog", "Rex");
+    line("cat", "Tom");
+    let (_, errors, code) = run(&here, &["learn", "../dog.jsonl", "--memory", "notes", "--model", "./models/stories", "--quiet"]);
+    assert_eq!(code, 0, "{errors}");
+    let (text, errors, code) = run(root.path(), &["learn", "cat.jsonl", "--memory", "here/notes", "--quiet"]);
+    assert!(code == 0 && text.contains("1 learned"), "{text}{errors}");
+    let moved = root.path().join("moved");
+    std::fs::rename(&model, &moved).unwrap();
+    let (_, errors, code) = run(&here, &["learn", "../dog.jsonl", "--memory", "notes", "--quiet"]);
+    assert!(code == 2 && errors.contains("no longer at") && errors.contains("--model PATH"), "{errors}");
+    let (text, errors, code) = run(&here, &["learn", "../dog.jsonl", "--memory", "notes", "--model", "../moved", "--quiet"]);
+    assert!(code == 0 && text.contains("1 known before"), "{text}{errors}");
 }

@@ -268,6 +268,26 @@ fn gguf_adapters_of_other_architectures() {
     }
 }
 
+/// Other programs have phi3's q, k and v in one layer; what its memory writes, down_proj, is the same for all.
+#[test]
+fn adapters_of_phi3() {
+    let host = tiny("phi3", json!({})).host();
+    let base = base(&host);
+    let folder = tempfile::tempdir().unwrap();
+    for format in Format::ALL {
+        let out = folder.path().join(format!("{}.gguf", format.name()));
+        let write = |linear| export::export(&one(&host, linear, 2, 3), &[], &host.decoder, &base, &Options::new(format), &out);
+        for linear in [Linear::Q, Linear::K, Linear::V, Linear::Gate, Linear::Up] {
+            refused(write(linear), &[linear.name(), "phi3", "o_proj or down_proj"]);
+        }
+        for linear in [Linear::O, Linear::Down] {
+            write(linear).unwrap();
+            assert_eq!(export::read(&out).unwrap().adapter(&base).unwrap().terms().count(), 1);
+            let _ = std::fs::remove_file(&out).or_else(|_| std::fs::remove_dir_all(&out));
+        }
+    }
+}
+
 #[test]
 fn adapters_add_up() {
     let host = stories();
@@ -387,7 +407,22 @@ fn facts_that_a_rank_would_lose_are_named() {
     refused(export(9, false, &[Fact { key: &keys[..64], ..facts[0] }]), &["fact 0", "64", "172", "layers.2.down_proj"]);
     refused(export(0, true, &facts), &["rank 0"]);
     assert_eq!(entries(folder.path()), Vec::<String>::new());
-    assert_eq!(export(9, true, &facts).unwrap().lost, fit.lost);
+    let report = export(9, true, &facts).unwrap();
+    assert_eq!((report.lost, report.facts, report.max_lora_rank), (fit.lost.clone(), 12, None));
+    // Two places a fact: each fact is counted once, and named once with the place where it is off most.
+    let pairs: Vec<String> = (0..n).map(|i| format!("pair {}", i / 2)).collect();
+    let two: Vec<Fact> = facts.iter().zip(&pairs).map(|(fact, name)| Fact { name, ..*fact }).collect();
+    let grouped = export::fit(config, &adapter, &two, &most(3)).unwrap();
+    let single = export::fit(config, &adapter, &facts, &most(3)).unwrap();
+    assert!(single.lost.len() > grouped.lost.len() && grouped.facts == 6 && grouped.lost.len() <= 6);
+    for lost in &grouped.lost {
+        let of = |other: &&export::Lost| pairs[names.iter().position(|n| *n == other.name).unwrap()] == lost.name;
+        let worst = single.lost.iter().filter(of).map(|l| l.error).fold(0.0, f64::max);
+        assert_eq!((lost.error, grouped.lost.iter().filter(|l| l.name == lost.name).count()), (worst, 1));
+    }
+    std::fs::remove_dir_all(&out).unwrap();
+    refused(export(3, false, &two), &[&format!("rank 3 would lose {} of 6 facts", grouped.lost.len())]);
+    export(9, true, &facts).unwrap();
     assert_eq!(reread(&host, &out).unwrap().terms().next().unwrap().1.rank, 9);
 }
 
@@ -398,6 +433,7 @@ fn ranks_that_vllm_allows() {
     for (rank, written) in [(1, 1), (2, 8), (8, 8), (9, 16), (65, 128), (300, 320), (512, 512)] {
         let out = folder.path().join(rank.to_string());
         let report = write(&host, &one(&host, Linear::V, rank, 7), &Options::new(Format::VllmDir), &out).unwrap();
+        assert_eq!(report.max_lora_rank, Some(written));
         assert_eq!((report.rank, reread(&host, &out).unwrap().terms().next().unwrap().1.rank), (written, written));
     }
     let large = one(&host, Linear::V, 513, 7);
@@ -533,6 +569,25 @@ fn peft_folders_of_others() {
     assert_eq!(scales(json!({"alpha_pattern": {"layers.3.mlp.down_proj": 1}})), [3.0, 0.5]);
     assert_eq!(scales(json!({"alpha_pattern": {"down_proj": 4, "q_proj": 1}})), [2.0, 2.0]);
     assert_eq!(scales(json!({"r": 9, "rank_pattern": {"down_proj": 2}})), [3.0, 3.0]);
+    // Keys are regular expressions for the end of a name, whole parts of it only.
+    assert_eq!(scales(json!({"alpha_pattern": {".*down_proj": 4}})), [2.0, 2.0]);
+    assert_eq!(scales(json!({"alpha_pattern": {r"layers\.(0|1)\.mlp\.(?!up).*_proj": 1}})), [0.5, 3.0]);
+    assert_eq!(scales(json!({"alpha_pattern": {"own_proj": 1, "3": 1, "down": 1}})), [3.0, 3.0]);
+    assert_eq!(scales(json!({"r": 5, "rank_pattern": {"[0-2].mlp.*": 2, r"\w+_proj": 2}})), [3.0, 3.0]);
+    for target in [json!(r".*\.(up|down)_proj"), json!("all-linear"), json!(["mlp.down_proj"]), json!(null)] {
+        assert_eq!(scales(json!({"target_modules": target})), [3.0, 3.0]);
+    }
+    // Of several keys the first in the file counts, not the first by name.
+    let ordered = |patterns: &str| {
+        peft(at, json!({"alpha_pattern": "HERE"}), &tensors, DType::F32);
+        let file = at.join("adapter_config.json");
+        let text = std::fs::read_to_string(&file).unwrap().replace("\"HERE\"", patterns);
+        std::fs::write(file, text).unwrap();
+        reread(&host, at).unwrap().terms().map(|(_, t)| t.scale).collect::<Vec<f32>>()
+    };
+    assert_eq!(ordered(r#"{"mlp.down_proj": 1, "down_proj": 2}"#), [0.5, 0.5]);
+    assert_eq!(ordered(r#"{"down_proj": 2, "mlp.down_proj": 1}"#), [1.0, 1.0]);
+    assert_eq!(ordered(r#"{"x_proj": 7, "layers.3.*": 2, "down_proj": 1}"#), [0.5, 1.0]);
     assert_eq!(
         scales(json!({"modules_to_save": [], "bias": "none", "use_dora": false, "layer_replication": null,
         "init_lora_weights": "gaussian", "peft_version": "0.21.2"})),
@@ -555,9 +610,14 @@ fn peft_folders_of_others() {
         (json!({"alora_invocation_tokens": [5, 6]}), ["alora_invocation_tokens", "wait for a token"]),
         (json!({"r": 3}), ["rank 2", "should have 3"]),
         (json!({"lora_alpha": "six"}), ["lora_alpha", "number"]),
-        (json!({"alpha_pattern": {".*down_proj": 4}}), ["`.*down_proj`", "alpha_pattern"]),
-        (json!({"alpha_pattern": {"down_proj": 4, "mlp.down_proj": 5}}), ["several", "alpha_pattern"]),
+        (json!({"alpha_pattern": {"down_(proj": 4}}), ["`down_(proj`", "alpha_pattern"]),
         (json!({"alpha_pattern": {"down_proj": "x"}}), ["down_proj", "alpha_pattern"]),
+        (json!({"alpha_pattern": [4]}), ["adapter_config.json", "patterns"]),
+        (json!({"rank_pattern": {r".*\.3\..*": 5}}), ["layers.3.down_proj has rank 2", "should have 5"]),
+        (json!({"target_modules": ["q_proj", "proj"]}), ["target_modules", "layers.1.down_proj"]),
+        (json!({"target_modules": r".*\.1\.mlp\.down_proj"}), ["target_modules", "layers.3.down_proj"]),
+        (json!({"target_modules": "down_proj"}), ["target_modules", "layers.1.down_proj"]),
+        (json!({"target_modules": ".*("}), ["target_modules", "`.*(`"]),
     ] {
         peft(at, settings, &tensors, DType::F32);
         refused(reread(&host, at), &words);
@@ -727,6 +787,8 @@ fn the_command_line_writes_with_adapters_and_converts_them() {
     let (said, errors, code) = run(&["--format", "mlx"]);
     assert!(code == 0 && said.contains("mlx, rank 8") && said.contains("100.00 % of the energy"), "{said}{errors}");
     assert_eq!(both, text(&["--adapter", &out]));
+    let (said, _, _) = run(&["--format", "vllm-dir", "--rank", "3", "--force"]);
+    assert!(said.contains("--max-lora-rank 8"), "{said}");
     let (said, _, code) = run(&["--format", "vllm-dir", "--rank", "3", "--force", "--json"]);
     let report: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(

@@ -103,6 +103,8 @@ fn forward_and_gradient_of_every_architecture() {
         ("mistral", json!({"sliding_window": 4})),
         ("qwen2", json!({})),
         ("qwen3", json!({"tie_word_embeddings": true})),
+        ("phi3", json!({"sliding_window": 4})),
+        ("llama", json!({"rope_scaling": {"type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32}})),
     ] {
         let host = tiny(name, changes.clone()).host();
         let (logits, gradient) = check(&host.decoder, 1, &prompt, 4, &[8, 2]);

@@ -27,4 +27,5 @@ mod protocols;
 mod pull;
 mod structure;
 mod three_factor;
+mod tokenizer;
 mod trains;

@@ -1,13 +1,10 @@
 //! What the database reports, turned into errors that name the memory folder and a remedy. Bytes damaged on disk can make the
 //! database panic; that is caught here and becomes an error like any other.
 
-use crate::error::Error;
+use crate::error::{Error, quietly};
 use redb::Database;
-use std::cell::Cell;
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
-use std::sync::Once;
 
 /// Why work on the database came to nothing.
 #[derive(Debug)]
@@ -130,22 +127,4 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Troubl
 /// disk.
 pub fn close(database: Database) {
     let _ = quietly(|| drop(database));
-}
-
-/// Catches a panic, and keeps it from being printed.
-fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
-    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = take_hook();
-        set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                usual(info);
-            }
-        }));
-    });
-    let before = QUIET.replace(true);
-    let done = catch_unwind(AssertUnwindSafe(work));
-    QUIET.set(before);
-    done
 }
