@@ -4,6 +4,7 @@
 use super::gguf::Gguf;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::path::Path;
 
 /// A model's tokenizer.
@@ -11,6 +12,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Where it was read from.
     pub source: String,
+    /// Control tokens and their texts, longer ones first.
+    controls: Vec<(u32, String)>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -46,7 +49,13 @@ impl Tokenizer {
                 format!("{file}: token `{token}` has the number {id}, the model has {vocabulary} embeddings"),
                 "use the tokenizer that belongs to the model",
             )),
-            None => Ok(Tokenizer { inner, source: file.into() }),
+            None => {
+                let added = inner.get_added_tokens_decoder();
+                let control = |(id, token): (u32, tokenizers::AddedToken)| (token.special && !token.content.is_empty()).then_some((id, token.content));
+                let mut controls: Vec<(u32, String)> = added.into_iter().filter_map(control).collect();
+                controls.sort_by(|(a, one), (b, other)| other.len().cmp(&one.len()).then(a.cmp(b)));
+                Ok(Tokenizer { inner, source: file.into(), controls })
+            }
         }
     }
 
@@ -112,15 +121,91 @@ impl Tokenizer {
 
     /// The tokens of a text, with those that the model's texts start with.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, true);
+        self.tokens(text, true)
+    }
+
+    /// The tokens of a text and nothing else.
+    pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokens(text, false)
+    }
+
+    fn tokens(&self, text: &str, dressed: bool) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, dressed);
         let encoding = encoding
             .map_err(|e| Error::input(format!("the text cannot be tokenized: {e}"), "use a text that this model knows"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The tokens that follow the text `before` when `text` stands after it, as far as those of `before` stay what they are alone;
+    /// else the tokens that spell `text` out there. What a model is to write after a prompt.
+    pub fn encode_after(&self, before: &str, text: &str) -> Result<Vec<u32>> {
+        let start = self.encode_bare(before)?;
+        let whole = self.encode_bare(&format!("{before}{text}"))?;
+        if let Some(rest) = whole.strip_prefix(&start[..]) {
+            return Ok(rest.to_vec());
+        }
+        // The tokenizer joins the two where they meet: the text's own tokens, then. Some tokenizers put a space before a text of its
+        // own, but none after the end of a line.
+        let alone = self.encode_bare(text)?;
+        let spelled = self.spell(&whole)?;
+        if self.spell(&[&start[..], &alone].concat())? == spelled {
+            return Ok(alone);
+        }
+        let line = self.encode_bare("\n")?;
+        let below = self.encode_bare(&format!("\n{text}"))?;
+        Ok(match below.strip_prefix(&line[..]) {
+            Some(rest) if self.spell(&[&start[..], rest].concat())? == spelled => rest.to_vec(),
+            _ => alone,
+        })
+    }
+
+    /// What it puts before a text; may be empty.
+    pub fn leading(&self) -> Result<Vec<u32>> {
+        let (mut dressed, bare) = (self.encode("a")?, self.encode_bare("a")?);
+        let at = dressed.windows(bare.len().max(1)).position(|window| window == bare).unwrap_or(dressed.len());
+        dressed.truncate(at);
+        Ok(dressed)
+    }
+
+    /// The number of a control token by its text.
+    pub fn control(&self, text: &str) -> Option<u32> {
+        self.controls.iter().find(|(_, token)| token == text).map(|(id, _)| *id)
+    }
+
+    /// The text of a token, as the vocabulary has it.
+    pub fn name(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The control tokens in a text, and where they stand.
+    pub fn controls_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (u32, Range<usize>)> + 'a {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            while at < text.len() {
+                let rest = &text[at..];
+                if let Some((id, token)) = self.controls.iter().find(|(_, token)| rest.starts_with(token.as_str())) {
+                    let span = at..at + token.len();
+                    at = span.end;
+                    return Some((*id, span));
+                }
+                at += rest.chars().next().map_or(1, char::len_utf8);
+            }
+            None
+        })
+    }
+
     /// The text of tokens; control tokens are left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let text = self.inner.decode(ids, true);
+        self.text(ids, true)
+    }
+
+    /// The text of tokens, control tokens included.
+    pub fn spell(&self, ids: &[u32]) -> Result<String> {
+        self.text(ids, false)
+    }
+
+    fn text(&self, ids: &[u32], plain: bool) -> Result<String> {
+        let text = self.inner.decode(ids, plain);
         text.map_err(|e| {
             Error::input(format!("tokens of {} cannot be decoded: {e}", self.source), "use the model's own tokenizer")
         })
@@ -168,7 +253,12 @@ impl TextStream<'_> {
     fn rest(&self) -> Result<String> {
         let old = self.tokenizer.decode(&self.ids[self.start..self.read])?;
         let all = self.tokenizer.decode(&self.ids[self.start..])?;
-        Ok(all.strip_prefix(&old).unwrap_or("").to_string())
+        if let Some(new) = all.strip_prefix(&old) {
+            return Ok(new.to_string());
+        }
+        // A prompt may end inside a character, which a later token completes.
+        let same = all.chars().zip(old.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum::<usize>();
+        Ok(all[same..].to_string())
     }
 }
 

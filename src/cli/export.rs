@@ -6,6 +6,7 @@ use clap::Args;
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base, Fact, Options};
 use sharpwave::memory::Engram;
+use sharpwave::memory::exchange::Exchange;
 use sharpwave::memory::keeper::Keeper;
 use sharpwave::memory::store::Store;
 use std::path::PathBuf;
@@ -44,7 +45,7 @@ pub fn export(a: &ExportArguments) -> Result<ExitCode> {
         .iter()
         .filter(|e| e.stage.is_written())
         .take(4)
-        .map(|e| host.begin(&e.experience.prompt))
+        .map(|e| Exchange::of(&host, &e.experience).map(|exchange| exchange.prompt))
         .collect::<Result<_>>()?;
     let options = Options { lossy: a.lossy, prompts, ..options };
     let base = Base::of(&source)?;

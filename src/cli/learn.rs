@@ -197,7 +197,7 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
 pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<Entry> {
     let store = Store::open(memory)?;
     let old = store.find(id)?.experience;
-    if old.prompt.is_empty() {
+    if old.prompt.is_empty() && old.messages.is_empty() {
         return Err(Error::input(format!("{id} was forgotten: its prompt is gone"), "learn a new experience instead"));
     }
     let fresh = |n: usize| if n == 0 { format!("{id}'") } else { format!("{id}'{n}") };

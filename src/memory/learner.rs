@@ -3,10 +3,11 @@
 
 use super::area::{Area, Fact};
 use super::contrast::{site, surprise};
+use super::exchange::Exchange;
 use super::experience::Experience;
 use super::explore::{self, Noise, Stage};
 use super::hippocampus::Hippocampus;
-use super::protect::{Statistics, subject_end};
+use super::protect::Statistics;
 use super::settings::{Coding, Settings};
 use super::{Engram, wake};
 use crate::bridge::Host;
@@ -111,11 +112,12 @@ impl<'a> Learner<'a> {
     /// # Errors
     /// An answer that is empty, or a text beyond the context.
     pub fn dream(&mut self, experience: &Experience, stop: &AtomicBool) -> Result<(Vec<f32>, explore::Found)> {
-        let (tokens, answer) = self.host.exchange(&experience.prompt, &experience.answer)?;
+        let exchange = Exchange::of(self.host, experience)?;
         let position = match &experience.subject {
-            Some(subject) => subject_end(self.host, &experience.prompt, subject)?,
+            Some(subject) => exchange.subject_end(self.host, subject)?,
             None => None,
         };
+        let Exchange { prompt: tokens, answer, .. } = exchange;
         let position = position.unwrap_or(tokens.len() - 1);
         let (stage, key) = Stage::new(self.host, &self.kept, self.early.site.layer, &tokens, position, &answer)?;
         let found = explore::explore(&stage, &self.kept, &mut self.noise, &self.settings.sleep, stop)?;
@@ -140,7 +142,7 @@ impl<'a> Learner<'a> {
 
     /// Probability of the answer, all its tokens, by what sleep taught alone.
     pub fn probability(&self, experience: &Experience) -> Result<f32> {
-        let (tokens, answer) = self.host.exchange(&experience.prompt, &experience.answer)?;
+        let Exchange { prompt: tokens, answer, .. } = Exchange::of(self.host, experience)?;
         let all = [&tokens[..], &answer[..answer.len() - 1]].concat();
         let decoder = &self.host.decoder;
         let output = decoder.forward(&mut [decoder.cache()], &[&all], Logits::Tail(answer.len()), &mut &self.kept)?;

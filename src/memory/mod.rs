@@ -10,6 +10,7 @@ pub mod area;
 mod cells;
 pub mod contrast;
 pub mod entry;
+pub mod exchange;
 pub mod experience;
 pub mod explore;
 pub mod hippocampus;

@@ -4,6 +4,7 @@
 use super::Engram;
 use super::area::{Area, Fact};
 use super::contrast::{self, Contrast, Sight};
+use super::exchange::Exchange;
 use super::experience::Experience;
 use super::hippocampus::Hippocampus;
 use super::settings::Settings;
@@ -56,7 +57,8 @@ pub fn learn(
     settings: &Settings,
     experience: &Experience,
 ) -> Result<Lesson> {
-    let sight = contrast::look(host, kept, area.site.layer, &experience.prompt, &experience.answer)?;
+    let text = Exchange::of(host, experience)?.text;
+    let sight = contrast::look(host, kept, area.site.layer, &text, &experience.answer)?;
     let reward = experience.outcome.reward() as f32;
     let first = &sight.tokens[0];
     let signals = Signals { dopamine: reward.max(0.0), noradrenaline: (-reward).max(0.0), surprise: first.surprise };
