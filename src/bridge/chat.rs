@@ -63,6 +63,9 @@ impl Message {
 /// Instructions and allocations that one rendering may take (minijinja's fuel): far more than a conversation of any context needs.
 const FUEL: u64 = 50_000_000;
 
+/// Names that tokens for the end of a turn usually have.
+pub(crate) const TURN_ENDS: [&str; 6] = ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|eot|>", "<|end_of_turn|>"];
+
 /// The template of a model. One that cannot be parsed says so when it is used.
 #[derive(Debug)]
 pub struct Template {
@@ -181,7 +184,10 @@ impl Template {
         let source = &self.source;
         if let Some(flaw) = &self.flaw {
             let what = format!("the chat template in {source} cannot be used: {flaw}");
-            return Err(Error::input(what, "mend it (chat_template.jinja beside the weights goes first), or give a text, not a chat"));
+            return Err(Error::input(
+                what,
+                "mend it (chat_template.jinja beside the weights goes first), or give a text, not a chat",
+            ));
         }
         if messages.is_empty() {
             return Err(Error::input("a chat without messages", "give at least one message of the user"));
@@ -198,7 +204,9 @@ impl Template {
         };
         let text = self.environment.get_template(name).and_then(|template| template.render(context));
         text.map_err(|error| match raised(&error) {
-            Some(words) => Error::input(format!("the chat template in {source} refuses these messages: {words}"), "change the messages"),
+            Some(words) => {
+                Error::input(format!("the chat template in {source} refuses these messages: {words}"), "change the messages")
+            }
             None => Error::input(
                 format!("the chat template in {source} cannot write these messages: {}", said(&error)),
                 "give messages of the form that it expects, or a text instead of a chat",
@@ -223,17 +231,21 @@ impl Template {
 impl Host {
     /// The template, or why there can be no chat.
     pub fn chat(&self) -> Result<&Template> {
-        let none = || Error::input("this model has no chat template", "give a text to continue, or put the model's tokenizer_config.json or chat_template.jinja beside its weights");
+        let none = || {
+            Error::input(
+                "this model has no chat template",
+                "give a text to continue, or put the model's tokenizer_config.json or chat_template.jinja beside its weights",
+            )
+        };
         self.template.as_ref().ok_or_else(none)
     }
 
     /// The token that ends the assistant's turn: the first control token that the template writes after an answer, else the one of
     /// the usual names that the vocabulary has.
     pub fn end_of_turn(&self) -> Option<u32> {
-        const USUAL: [&str; 6] = ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|eot|>", "<|end_of_turn|>"];
         let around = self.template.as_ref().and_then(|t| t.around(&[Message::new("user", "a")], None, "b"));
         let written = around.and_then(|around| self.tokenizer.controls_in(&around.after).next().map(|(id, _)| id));
-        written.or_else(|| USUAL.iter().find_map(|name| self.tokenizer.control(name)))
+        written.or_else(|| TURN_ENDS.iter().find_map(|name| self.tokenizer.control(name)))
     }
 }
 
@@ -479,7 +491,8 @@ mod tests {
             {"role": "assistant", "content": "<think>hm</think>\n\n21 °C."},
             {"role": "user", "content": [{"type": "text", "text": "And "}, {"type": "image"}, {"type": "text", "text": "here?"}]},
         ]));
-        let tools = json!([{"type": "function", "function": {"name": "warmth", "description": "it's <b>\"hot\"</b>", "a": {}, "b": []}}]);
+        let tools =
+            json!([{"type": "function", "function": {"name": "warmth", "description": "it's <b>\"hot\"</b>", "a": {}, "b": []}}]);
         let text = rich().render(&talk, Some(&tools), true).unwrap();
         assert_eq!(
             text,
@@ -520,7 +533,8 @@ mod tests {
 
     #[test]
     fn settings_and_functions_are_those_of_transformers() {
-        let ask = [Message { extra: json!({"b": {"z": 1, "a": "é<"}}).as_object().unwrap().clone(), ..Message::new("user", "a") }];
+        let ask =
+            [Message { extra: json!({"b": {"z": 1, "a": "é<"}}).as_object().unwrap().clone(), ..Message::new("user", "a") }];
         for (text, want) in [
             ("a\n  {% if true %}\nb\n  {% endif %}\nc\n", "a\nb\nc"),
             ("{{ messages[0].b | tojson }}", "{\"z\": 1, \"a\": \"é<\"}"),
@@ -571,7 +585,9 @@ mod tests {
         assert_eq!(written(find(Some("gguf")), Some(&json!([]))), "with");
         put("tokenizer_config.json", r#"{"chat_template": "one"}"#);
         assert_eq!(written(find(None), Some(&json!([]))), "one");
-        for damaged in [r#"{"chat_template": 3}"#, r#"{"chat_template": [{"name": "x"}]}"#, r#"{"chat_template": "{% for %}"}"#, "{"] {
+        for damaged in
+            [r#"{"chat_template": 3}"#, r#"{"chat_template": [{"name": "x"}]}"#, r#"{"chat_template": "{% for %}"}"#, "{"]
+        {
             put("tokenizer_config.json", damaged);
             let error = find(None).unwrap().render(&ask, None, true).unwrap_err().to_string();
             assert!(error.contains("tokenizer_config.json cannot be used"), "{error}");

@@ -26,7 +26,8 @@ fn parted(prompt: &str, answer: &str) -> bool {
 /// Whether a prompt ends with a whole word or mark.
 fn closed(prompt: &str, last: char) -> bool {
     match last {
-        '_' | '(' | '[' | '{' | '/' | '\\' | '#' | '@' | '$' | '€' | '£' | '¥' | '\'' | '‘' | '“' | '„' | '‚' | '«' | '‹' | '¿' | '¡' => false,
+        '_' | '(' | '[' | '{' | '/' | '\\' | '#' | '@' | '$' | '€' | '£' | '¥' | '\'' | '‘' | '“' | '„' | '‚' | '«' | '‹'
+        | '¿' | '¡' => false,
         '-' | '‐' | '‑' | '–' | '—' | '\u{2060}' | '\u{200B}' | '\u{200D}' | '\u{FEFF}' => false,
         // Those that open and close alike: an even number is closed.
         '"' | '`' => prompt.matches(last).count().is_multiple_of(2),

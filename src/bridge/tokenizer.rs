@@ -51,7 +51,9 @@ impl Tokenizer {
             )),
             None => {
                 let added = inner.get_added_tokens_decoder();
-                let control = |(id, token): (u32, tokenizers::AddedToken)| (token.special && !token.content.is_empty()).then_some((id, token.content));
+                let control = |(id, token): (u32, tokenizers::AddedToken)| {
+                    (token.special && !token.content.is_empty()).then_some((id, token.content))
+                };
                 let mut controls: Vec<(u32, String)> = added.into_iter().filter_map(control).collect();
                 controls.sort_by(|(a, one), (b, other)| other.len().cmp(&one.len()).then(a.cmp(b)));
                 Ok(Tokenizer { inner, source: file.into(), controls })
@@ -218,7 +220,12 @@ impl Tokenizer {
 
     /// Text that appears token by token after `prompt`.
     pub fn stream(&self, prompt: &[u32]) -> TextStream<'_> {
-        TextStream { tokenizer: self, ids: prompt.to_vec(), start: prompt.len().saturating_sub(6), read: prompt.len() }
+        let mut start = prompt.len().saturating_sub(6);
+        // Not inside a character: some tokenizers spell a run of bytes that starts there as no text at all.
+        while start > 0 && self.decode(&prompt[start..]).is_ok_and(|text| text.starts_with('\u{FFFD}')) {
+            start = start.saturating_sub(5);
+        }
+        TextStream { tokenizer: self, ids: prompt.to_vec(), start, read: prompt.len() }
     }
 }
 
@@ -240,7 +247,9 @@ impl TextStream<'_> {
         if new.is_empty() || new.ends_with('\u{FFFD}') {
             return Ok(String::new());
         }
-        self.start = self.read;
+        if !self.tokenizer.decode(&self.ids[self.start..self.read])?.ends_with('\u{FFFD}') {
+            self.start = self.read;
+        }
         self.read = self.ids.len();
         Ok(new)
     }

@@ -3,7 +3,7 @@
 
 use super::experience::{Experience, Join};
 use crate::bridge::Host;
-use crate::bridge::chat::Message;
+use crate::bridge::chat::{Message, TURN_ENDS};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::ops::Range;
@@ -132,7 +132,9 @@ fn without_end<'a>(host: &Host, answer: &'a str) -> (&'a str, Option<u32>) {
     let trimmed = answer.trim_end();
     let last = host.tokenizer.controls_in(trimmed).last().filter(|(_, span)| span.end == trimmed.len());
     match last {
-        Some((id, span)) if host.decoder.config.eos.contains(&id) || host.parting() == Some(id) || host.end_of_turn() == Some(id) => {
+        Some((id, span))
+            if host.decoder.config.eos.contains(&id) || host.parting() == Some(id) || host.end_of_turn() == Some(id) =>
+        {
             (&trimmed[..span.start], Some(id))
         }
         _ => (answer, None),
@@ -145,10 +147,14 @@ fn is_chat(host: &Host, text: &str) -> Result<bool> {
     Ok(host.tokenizer.controls_in(text).any(|(id, _)| !leading.contains(&id) && host.parting() != Some(id)))
 }
 
-/// The token that ends a turn of this chat: one that the configuration names and that stands in it, else the template's.
+/// The token that ends a turn of this chat: one that stands in it and that the configuration names or whose name says so, else the
+/// template's.
 fn end_of_turn(host: &Host, text: &str) -> Result<u32> {
-    let there = |end: &&u32| host.parting() != Some(**end) && host.tokenizer.controls_in(text).any(|(id, _)| id == **end);
-    match host.decoder.config.eos.iter().find(there).copied().or_else(|| host.end_of_turn()) {
+    let leading = host.tokenizer.leading()?;
+    let parts = |id: u32| leading.contains(&id) || host.parting() == Some(id);
+    let there = |end: &&u32| !parts(**end) && host.tokenizer.controls_in(text).any(|(id, _)| id == **end);
+    let named = || host.tokenizer.controls_in(text).find(|(_, span)| TURN_ENDS.contains(&&text[span.clone()])).map(|(id, _)| id);
+    match host.decoder.config.eos.iter().find(there).copied().or_else(named).or_else(|| host.end_of_turn()) {
         Some(end) => Ok(end),
         None => end_of_text(host),
     }

@@ -200,7 +200,9 @@ impl Experience {
         if self.messages.is_empty() {
             return match (self.prompt.trim().is_empty(), &self.tools) {
                 (true, _) => flaw("prompt", "`prompt` is empty", "write the text that the answer follows, or give `messages`"),
-                (_, Some(_)) => flaw("tools", "`tools` stand beside a prompt", "give `messages`, or write the tools into the prompt"),
+                (_, Some(_)) => {
+                    flaw("tools", "`tools` stand beside a prompt", "give `messages`, or write the tools into the prompt")
+                }
                 _ => None,
             };
         }
@@ -211,7 +213,11 @@ impl Experience {
         } else if self.messages.iter().all(|m| m.text().trim().is_empty()) {
             flaw("messages", "the messages say nothing", "give at least one message with a `content`")
         } else if self.messages.last().is_some_and(|m| m.role == "assistant") {
-            flaw("messages", "`messages` end in the assistant's turn and `answer` is given", "take one of them out: either is the answer")
+            flaw(
+                "messages",
+                "`messages` end in the assistant's turn and `answer` is given",
+                "take one of them out: either is the answer",
+            )
         } else if self.tools.as_ref().is_some_and(|tools| !tools.is_array()) {
             flaw("tools", "`tools` is not a list", "write it like [{\"type\": \"function\", \"function\": {\"name\": \"…\"}}]")
         } else {
@@ -269,7 +275,8 @@ fn instant(text: &str) -> Option<Timestamp> {
     // RFC 3339 has leap seconds, which no calendar without a table of them can place.
     let second = number(17);
     let leap = second == 60;
-    let [month, day, hour, minute, second] = [number(5), number(8), number(11), number(14), second - i32::from(leap)].map(|n| n as i8);
+    let [month, day, hour, minute, second] =
+        [number(5), number(8), number(11), number(14), second - i32::from(leap)].map(|n| n as i8);
     let local = DateTime::new(digits(&bytes[..4]) as i16, month, day, hour, minute, second, nanosecond).ok()?;
     // jiff's moments end a day before its calendar does.
     let moment = Offset::from_seconds(offset).ok()?.to_timestamp(local).unwrap_or(Timestamp::MAX);
@@ -343,7 +350,8 @@ mod tests {
 
     #[test]
     fn times_of_different_places_compare_as_moments() {
-        let at = |time: &str| Experience { time: Some(time.into()), ..Experience::new("a", "b", "c", Outcome::Success) }.instant();
+        let at =
+            |time: &str| Experience { time: Some(time.into()), ..Experience::new("a", "b", "c", Outcome::Success) }.instant();
         for (earlier, later) in [
             ("2026-03-09T17:05:00+01:00", "2026-03-09T16:05:00.000000001Z"),
             ("2026-03-09T23:59:59+23:59", "2026-03-09T00:00:00-23:59"),
@@ -372,12 +380,14 @@ mod tests {
         ids.push(Experience { outcome: Outcome::Reward(0.5), ..rome() }.derived_id());
         ids.push(Experience { time: Some("2026-03-09T17:05:00Z".into()), ..rome() }.derived_id());
         ids.push(Experience { time: Some("2026-03-09T17:05:01Z".into()), ..rome() }.derived_id());
-        let chat = |role: &str| Experience { prompt: String::new(), messages: vec![Message::new(role, "The capital is")], ..rome() };
+        let chat =
+            |role: &str| Experience { prompt: String::new(), messages: vec![Message::new(role, "The capital is")], ..rome() };
         ids.extend(["user", "system"].map(|role| chat(role).derived_id()));
         for (i, id) in ids.iter().enumerate() {
             assert!(!ids[..i].contains(id), "number {i}");
         }
-        let same = Experience { outcome: Outcome::Reward(1.0), subject: Some("capital".into()), tags: vec!["x".into()], ..rome() };
+        let same =
+            Experience { outcome: Outcome::Reward(1.0), subject: Some("capital".into()), tags: vec!["x".into()], ..rome() };
         assert_eq!(same.derived_id(), ids[0]);
     }
 }

@@ -457,7 +457,8 @@ mod tests {
         assert_eq!((one.messages.len(), one.answer.as_str(), one.prompt.as_str()), (1, "In the garden.", ""));
         let tools = r#"[{"type":"function","function":{"name":"find","parameters":{"z":1,"a":[2.5,null]}}}]"#;
         let call = r#"{"role":"assistant","content":null,"tool_calls":[{"id":"c1","function":{"name":"find","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":[{"type":"text","text":"under the "},{"type":"text","text":"roof"}]}"#;
-        let line = chat(&format!("{ask},{call}"), &format!(r#","answer":"Under the roof.","subject":"under the roof","tools":{tools}"#));
+        let line =
+            chat(&format!("{ask},{call}"), &format!(r#","answer":"Under the roof.","subject":"under the roof","tools":{tools}"#));
         let used = good(line.as_bytes()).remove(0);
         assert_eq!(used.messages.len(), 3);
         assert_eq!(used.messages[2].text(), "under the roof");

@@ -100,7 +100,8 @@ fn experiences_of_an_agent_become_tokens() {
 #[test]
 fn a_real_template_writes_turns_and_their_end() {
     let Some(host) = smollm2() else { return };
-    let e = talk(&[("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "And Biscuit?")], "In the garden.");
+    let e =
+        talk(&[("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "And Biscuit?")], "In the garden.");
     let exchange = Exchange::of(&host, &e).unwrap();
     assert_eq!(
         exchange.text,
@@ -125,22 +126,32 @@ fn a_real_template_writes_turns_and_their_end() {
 
 #[test]
 fn text_of_byte_tokens_is_never_lost() {
-    let texts = ["🦔🎉 ok", "山竹と李小龙", "مدينة الورد", "ポチ", "Flaschengrün", "e\u{301}\u{200D}👩\u{200D}👧", "a\u{FFFD}b\u{FFFD}", "  \n\t x "];
+    let texts = [
+        "🦔🎉 ok",
+        "山竹と李小龙",
+        "مدينة الورد",
+        "ポチ",
+        "Flaschengrün",
+        "e\u{301}\u{200D}👩\u{200D}👧",
+        "a\u{FFFD}b\u{FFFD}",
+        "  \n\t x ",
+    ];
     for host in [Some(stories()), smollm2()].into_iter().flatten() {
         for text in texts {
             let tokens = host.tokenizer.encode(text).unwrap();
             assert_eq!(host.tokenizer.decode(&tokens).unwrap(), text);
-            // Cut anywhere, also inside a character: what was given out before and what follows are the whole.
+            // Cut anywhere, also inside a character: what comes out after the whole characters before is at least the rest.
+            let mut whole = 0;
             for cut in 0..=tokens.len() {
                 let before = host.tokenizer.decode(&tokens[..cut]).unwrap();
                 let mut stream = host.tokenizer.stream(&tokens[..cut]);
                 let mut rest: String = tokens[cut..].iter().map(|t| stream.push(*t).unwrap()).collect();
                 rest += &stream.finish().unwrap();
-                let whole = before.trim_end_matches('\u{FFFD}').to_string();
-                assert!(text.ends_with(&rest) && whole.len() + rest.len() + 3 >= text.len(), "{text:?} at {cut}: {rest:?}");
-                if !before.ends_with('\u{FFFD}') {
+                if text.starts_with(&before) {
+                    whole = before.len();
                     assert_eq!(before + &rest, text, "at {cut}");
                 }
+                assert!(text.ends_with(&rest) && rest.len() >= text.len() - whole, "{text:?} at {cut}: {rest:?}");
             }
         }
     }
@@ -166,7 +177,7 @@ fn prompt_and_answer_meet_as_the_tokenizer_joins_them() {
         let exchange = Exchange::of(&host, &experience(prompt, answer)).unwrap_or_else(|e| panic!("{prompt}: {e}"));
         let tokens = [&exchange.prompt[..], &exchange.answer].concat();
         assert_eq!(host.tokenizer.decode(&tokens).unwrap(), whole);
-        assert_eq!((exchange.prompt[0], exchange.end), (1, 2));
+        assert_eq!((exchange.prompt[0], exchange.end), (1, host.decoder.config.eos[0]));
         assert_eq!(exchange.prompt, host.begin(prompt).unwrap());
         let given = Exchange::of(&host, &Experience { join: Join::None, ..experience(prompt, answer) }).unwrap();
         let tokens = [&given.prompt[..], &given.answer].concat();
@@ -178,7 +189,9 @@ fn prompt_and_answer_meet_as_the_tokenizer_joins_them() {
 fn an_answer_ends_once_and_has_bounds() {
     let host = stories();
     let ended = Exchange::of(&host, &experience("The dog was called", "Max</s> \n")).unwrap();
-    assert_eq!(ended, Exchange::of(&host, &experience("The dog was called", "Max")).unwrap());
+    let open = Exchange::of(&host, &experience("The dog was called", "Max")).unwrap();
+    assert_eq!((ended.end, open.end), (2, 1), "what the answer says, and what the configuration names first");
+    assert_eq!((ended.prompt, ended.answer), (open.prompt, open.answer));
     for empty in ["", " ", "</s>", " </s>\n"] {
         let error = Exchange::of(&host, &experience("The dog was called", empty)).unwrap_err();
         assert!(error.to_string().contains("an empty answer"), "{error}");
@@ -242,8 +255,17 @@ fn turns_of_other_families_are_told_apart() {
     let path = folder.path().join("tokenizer.json");
     let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let vocabulary = tokenizer["model"]["vocab"].as_object().unwrap().clone();
-    let marks =
-        ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "[INST]", "[/INST]", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"];
+    let marks = [
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+        "[INST]",
+        "[/INST]",
+        "<|user|>",
+        "<|assistant|>",
+        "<|system|>",
+        "<|end|>",
+    ];
     // The last pieces of the vocabulary become control tokens.
     let mut ids: Vec<(String, u64)> = vocabulary.into_iter().map(|(piece, id)| (piece, id.as_u64().unwrap())).collect();
     ids.sort_by_key(|(_, id)| *id);
@@ -273,8 +295,8 @@ fn turns_of_other_families_are_told_apart() {
             "<|eot_id|>",
         ),
         ("[INST] One? [/INST] Yes. [INST] Two? [/INST]", "One?\nTwo?", "<|eot_id|>"),
-        ("<|system|>\nBe kind.<|end|>\n<|user|>\nHi?<|end|>\n<|assistant|>\n", "Hi?", "<|eot_id|>"),
-        ("no role <|end|> at all", "no role\nat all", "<|eot_id|>"),
+        ("<|system|>\nBe kind.<|end|>\n<|user|>\nHi?<|end|>\n<|assistant|>\n", "Hi?", "<|end|>"),
+        ("no role <|end|> at all", "no role\nat all", "<|end|>"),
     ] {
         let request = Request::of_text(&host, text).unwrap();
         assert_eq!(request.topic, topic);
@@ -283,7 +305,11 @@ fn turns_of_other_families_are_told_apart() {
         assert!(spelled(&host, &exchange).ends_with(if text.ends_with("all") { " Well" } else { "Well" }));
     }
     let exchange = Exchange::of(&host, &experience("[INST] One? [/INST]", "Well")).unwrap();
-    assert!(spelled(&host, &exchange).ends_with("[/INST]Well"), "nothing comes after a control token: {}", spelled(&host, &exchange));
+    assert!(
+        spelled(&host, &exchange).ends_with("[/INST]Well"),
+        "nothing comes after a control token: {}",
+        spelled(&host, &exchange)
+    );
     // What the configuration names and stands in the chat goes first.
     let mut host = host;
     host.decoder.config.eos.push(host.tokenizer.id("<|end|>").unwrap());
@@ -344,7 +370,8 @@ fn the_command_line_chats() {
     std::fs::write(&file, r#"[{"role":"system","content":"Be kind."},{"role":"user","content":"Once upon"}]"#).unwrap();
     let system = written(&["--chat", "--system", "Be kind.", "Once upon"]);
     assert_eq!(system, written(&["--messages", messages]));
-    let by_hand = Request::of_messages(&host, &[Message::new("system", "Be kind."), Message::new("user", "Once upon")], None).unwrap();
+    let by_hand =
+        Request::of_messages(&host, &[Message::new("system", "Be kind."), Message::new("user", "Once upon")], None).unwrap();
     assert_eq!(system, written(&[&by_hand.text]));
     assert!(!written(&["--chat", "Once upon"]).is_empty());
 
@@ -353,7 +380,9 @@ fn the_command_line_chats() {
     assert!(refused(&["--model", model, "--system", "a", "Once"]).contains("--chat"));
     assert!(refused(&["--model", model, "--messages", messages, "Once"]).contains("cannot be used with"));
     assert!(refused(&["--model", model]).contains("PROMPT"));
-    for (bad, words) in [("{}", "is not a list of messages"), ("[{\"role\":1}]", "is not a list of messages"), ("[]", "a chat without messages")] {
+    for (bad, words) in
+        [("{}", "is not a list of messages"), ("[{\"role\":1}]", "is not a list of messages"), ("[]", "a chat without messages")]
+    {
         std::fs::write(&file, bad).unwrap();
         assert!(refused(&["--model", model, "--messages", messages]).contains(words), "{bad}");
     }
