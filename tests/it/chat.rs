@@ -305,11 +305,8 @@ fn turns_of_other_families_are_told_apart() {
         assert!(spelled(&host, &exchange).ends_with(if text.ends_with("all") { " Well" } else { "Well" }));
     }
     let exchange = Exchange::of(&host, &experience("[INST] One? [/INST]", "Well")).unwrap();
-    assert!(
-        spelled(&host, &exchange).ends_with("[/INST]Well"),
-        "nothing comes after a control token: {}",
-        spelled(&host, &exchange)
-    );
+    let whole = host.tokenizer.spell(&host.begin("[INST] One? [/INST]Well").unwrap()).unwrap();
+    assert_eq!(spelled(&host, &exchange), whole, "nothing but what the tokenizer itself puts there comes after a control token");
     // What the configuration names and stands in the chat goes first.
     let mut host = host;
     host.decoder.config.eos.push(host.tokenizer.id("<|end|>").unwrap());
