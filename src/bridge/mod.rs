@@ -5,12 +5,14 @@
 //! path -> Source (config, tensors, tokenizer) -> Host (Decoder, Tokenizer) -> tokens, logits, what hooks saw
 //! ```
 
+pub mod chat;
 pub mod config;
 pub mod decoder;
 pub mod factor;
 pub(crate) mod gguf;
 pub mod gradient;
 pub mod hooks;
+mod join;
 mod matmul;
 pub mod pull;
 pub mod sample;
@@ -18,6 +20,7 @@ pub mod tokenizer;
 pub mod weights;
 
 use crate::error::{Error, Result, nearest};
+use chat::Template;
 use config::Config;
 use decoder::{Decoder, Logits};
 use gguf::Gguf;
@@ -32,6 +35,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tokenizer::Tokenizer;
 use weights::Tensors;
+
+pub use join::joined;
 
 /// The name of the model that is part of the program.
 pub const BUILT_IN: &str = "stories260k";
@@ -98,6 +103,8 @@ pub struct Summary {
     pub tokens: usize,
     /// Tokens that end a text.
     pub eos: Vec<u32>,
+    /// Where the chat template is read from, and what is wrong with it if anything is; null where there is none.
+    pub chat_template: Option<String>,
     /// See `Source::fingerprint`.
     pub fingerprint: String,
 }
@@ -223,6 +230,21 @@ impl Source {
         }
     }
 
+    /// The model's chat template, where it brings one.
+    pub fn template(&self, tokenizer: &Tokenizer) -> Result<Option<Template>> {
+        let gguf = self.tensors.as_gguf();
+        let folder = match &self.vocabulary {
+            Vocabulary::BuiltIn(_) => return Ok(None),
+            Vocabulary::File(path) => path.parent(),
+            Vocabulary::Embedded => gguf.and_then(|gguf| gguf.path.parent()),
+        };
+        let embedded = |key: &str| gguf.map_or(Ok(None), |gguf| gguf.text(key));
+        let embedded = [embedded("tokenizer.chat_template")?, embedded("tokenizer.chat_template.tool_use")?];
+        let name = |id: Option<u32>| id.and_then(|id| tokenizer.name(id)).unwrap_or_default();
+        let (bos, eos) = (name(self.config.bos), name(self.config.eos.first().copied()));
+        Ok(Template::find(folder.unwrap_or(Path::new(".")), embedded, &bos, &eos))
+    }
+
     /// What there is to know without computing. Reads all weights once, for the fingerprint.
     pub fn summary(&self) -> Result<Summary> {
         let c = &self.config;
@@ -230,6 +252,10 @@ impl Source {
         let mut tensors = BTreeMap::new();
         self.tensors.infos().for_each(|info| *tensors.entry(info.kind.clone()).or_insert(0) += 1);
         let scaled = c.rope_scaling != config::RopeScaling::None;
+        let chat_template = self.template(&tokenizer)?.map(|template| match template.flaw() {
+            None => template.source.clone(),
+            Some(flaw) => format!("{}, which cannot be used: {flaw}", template.source),
+        });
         Ok(Summary {
             name: self.name.clone(),
             format: self.format,
@@ -251,6 +277,7 @@ impl Source {
             tokens: tokenizer.size(),
             tokenizer: tokenizer.source,
             eos: c.eos.clone(),
+            chat_template,
             fingerprint: self.fingerprint()?,
         })
     }
@@ -272,7 +299,17 @@ impl Source {
                 remedy: "use a smaller model".into(),
             });
         }
-        Ok(Host { tokenizer: self.tokenizer()?, decoder: self.tensors.decoder(&self.config)? })
+        let tokenizer = self.tokenizer()?;
+        let template = self.template(&tokenizer)?;
+        let mut host = Host { tokenizer, decoder: self.tensors.decoder(&self.config)?, template };
+        // Who writes a chat stops where the turn ends, whatever the configuration forgets to name.
+        if host.template.is_some()
+            && let Some(end) = host.end_of_turn()
+            && !host.decoder.config.eos.contains(&end)
+        {
+            host.decoder.config.eos.push(end);
+        }
+        Ok(host)
     }
 }
 
@@ -322,13 +359,8 @@ fn end_tokens(config: &mut Config, text: &str) {
 pub struct Host {
     pub decoder: Decoder,
     pub tokenizer: Tokenizer,
-}
-
-/// An answer as it follows a prompt in running text.
-pub fn joined(prompt: &str, answer: &str) -> String {
-    let open = prompt.is_empty() || prompt.ends_with(char::is_whitespace);
-    let word = answer.starts_with(|c: char| c.is_alphanumeric() || c == '"' || c == '(' || c == '$');
-    if open || !word { answer.into() } else { format!(" {answer}") }
+    /// What writes messages as a text; None where the model brings none.
+    pub template: Option<Template>,
 }
 
 /// Why a text ended.
@@ -350,47 +382,54 @@ impl Host {
         Source::open(name)?.load()
     }
 
-    /// The tokens of a text as the model's texts start: with the tokenizer's first token, or, where it sets none, with the token
-    /// that parts documents (`<|endoftext|>`), if the vocabulary has it. A text that starts with a control token, such as a chat,
-    /// stays as it is.
+    /// The tokens of a text as the model's texts start: with the tokenizer's first tokens, or, where it sets none, with the token
+    /// that parts documents (`<|endoftext|>`), if the vocabulary has it. Nothing is put twice: not before a text that starts with
+    /// it, nor does a parting token come before a text that starts with another control token, such as a chat.
     pub fn begin(&self, text: &str) -> Result<Vec<u32>> {
-        let mut tokens = self.tokenizer.encode(text)?;
-        if text.starts_with("<|") {
-            return Ok(tokens);
+        let bare = self.tokenizer.encode_bare(text)?;
+        let opening = self.tokenizer.controls_in(text).next().filter(|(_, span)| span.start == 0).map(|(id, _)| id);
+        let mut tokens = self.tokenizer.leading()?;
+        match opening {
+            Some(control) if tokens.first() == Some(&control) => return Ok(bare),
+            None if tokens.is_empty() => tokens.extend(self.parting()),
+            _ => {}
         }
-        let marked = self.tokenizer.encode("")?.first().copied();
-        if marked.is_none_or(|first| tokens.first() != Some(&first))
-            && let Some(first) = marked.or_else(|| self.tokenizer.id(PARTING))
-            && tokens.first() != Some(&first)
-        {
-            tokens.insert(0, first);
-        }
+        tokens.extend(bare);
         Ok(tokens)
     }
 
-    /// The tokens of a prompt, as the start of a text, and those of an answer that follows it. A space comes between where
-    /// neither has one and the answer starts with a letter or digit.
+    /// The token that parts documents, if the vocabulary has it.
+    pub fn parting(&self) -> Option<u32> {
+        self.tokenizer.id(PARTING)
+    }
+
+    /// An answer as it follows a prompt: see [`joined`]; after a control token it stays as it is.
+    pub fn joined(&self, prompt: &str, answer: &str) -> String {
+        match self.tokenizer.controls_in(prompt).last() {
+            Some((_, span)) if span.end == prompt.len() => answer.into(),
+            _ => joined(prompt, answer),
+        }
+    }
+
+    /// The tokens of a prompt, as the start of a text, and those of an answer that follows it, [`Host::joined`].
     ///
     /// # Errors
     /// An empty answer.
     pub fn exchange(&self, prompt: &str, answer: &str) -> Result<(Vec<u32>, Vec<u32>)> {
-        let answer_text = joined(prompt, answer);
-        let start = self.begin(prompt)?;
-        let whole = self.begin(&format!("{prompt}{answer_text}"))?;
-        let rest = match whole.strip_prefix(&start[..]) {
-            Some(rest) => rest.to_vec(),
-            // The tokenizer joins the two where they meet: the answer's own tokens, then.
-            None => {
-                let alone = self.begin(&answer_text)?;
-                let first = self.begin("")?;
-                alone.strip_prefix(&first[..]).unwrap_or(&alone).to_vec()
-            }
-        };
-        match answer.trim().is_empty() || rest.is_empty() {
+        Ok((self.begin(prompt)?, self.answer(prompt, &self.joined(prompt, answer))?))
+    }
+
+    /// The tokens of an answer that stands after a prompt just as it is written here.
+    ///
+    /// # Errors
+    /// An empty answer.
+    pub fn answer(&self, prompt: &str, answer: &str) -> Result<Vec<u32>> {
+        let tokens = self.tokenizer.encode_after(prompt, answer)?;
+        match answer.trim().is_empty() || tokens.is_empty() {
             true => {
                 Err(Error::input("an empty answer: there is nothing to learn", "give the answer that should follow the prompt"))
             }
-            false => Ok((start, rest)),
+            false => Ok(tokens),
         }
     }
 

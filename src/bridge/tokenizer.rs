@@ -6,6 +6,7 @@ use super::gguf::Gguf;
 use crate::error::{Error, Result, quietly};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::ops::Range;
 use tokenizers::{Decoder as _, Model as _};
 
 /// Texts that a tokenizer must be able to take before it is used: scripts, white space, marks, nothing, and what is no text.
@@ -31,6 +32,8 @@ pub struct Tokenizer {
     byte_tokens: bool,
     /// Where it was read from.
     pub source: String,
+    /// Control tokens and their texts, longer ones first.
+    controls: Vec<(u32, String)>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -94,7 +97,13 @@ impl Tokenizer {
             Ok(inner)
         })?;
         let inner = inner.map_err(|e: tokenizers::Error| unreadable(file, &e.to_string()))?;
-        let tokenizer = Tokenizer { inner, byte_tokens, source: file.into() };
+        let added = guarded(file, || inner.get_added_tokens_decoder())?;
+        let control = |(id, token): (u32, tokenizers::AddedToken)| {
+            (token.special && !token.content.is_empty()).then_some((id, token.content))
+        };
+        let mut controls: Vec<(u32, String)> = added.into_iter().filter_map(control).collect();
+        controls.sort_by(|(a, one), (b, other)| other.len().cmp(&one.len()).then(a.cmp(b)));
+        let tokenizer = Tokenizer { inner, byte_tokens, source: file.into(), controls };
         tokenizer.tried(vocabulary)?;
         Ok(tokenizer)
     }
@@ -121,9 +130,9 @@ impl Tokenizer {
         let mut ids: Vec<u32> = all.into_values().collect();
         ids.sort_unstable();
         guarded(&self.source, || {
-            let _ = self.joined(&[]);
-            ids.iter().for_each(|id| drop(self.joined(&[*id])));
-            let _ = self.joined(&ids);
+            let _ = self.joined(&[], true);
+            ids.iter().for_each(|id| drop(self.joined(&[*id], true)));
+            let _ = self.joined(&ids, true);
         })
     }
 
@@ -134,26 +143,102 @@ impl Tokenizer {
 
     /// The tokens of a text, with those that the model's texts start with.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = guarded(&self.source, || self.inner.encode_fast(text, true))?;
+        self.tokens(text, true)
+    }
+
+    /// The tokens of a text and nothing else.
+    pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokens(text, false)
+    }
+
+    fn tokens(&self, text: &str, dressed: bool) -> Result<Vec<u32>> {
+        let encoding = guarded(&self.source, || self.inner.encode_fast(text, dressed))?;
         let encoding = encoding
             .map_err(|e| Error::input(format!("the text cannot be tokenized: {e}"), "use a text that this model knows"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The tokens that follow the text `before` when `text` stands after it, as far as those of `before` stay what they are alone;
+    /// else the tokens that spell `text` out there. What a model is to write after a prompt.
+    pub fn encode_after(&self, before: &str, text: &str) -> Result<Vec<u32>> {
+        let start = self.encode_bare(before)?;
+        let whole = self.encode_bare(&format!("{before}{text}"))?;
+        if let Some(rest) = whole.strip_prefix(&start[..]) {
+            return Ok(rest.to_vec());
+        }
+        // The tokenizer joins the two where they meet: the text's own tokens, then. Some tokenizers put a space before a text of its
+        // own, but none after the end of a line.
+        let alone = self.encode_bare(text)?;
+        let spelled = self.spell(&whole)?;
+        if self.spell(&[&start[..], &alone].concat())? == spelled {
+            return Ok(alone);
+        }
+        let line = self.encode_bare("\n")?;
+        let below = self.encode_bare(&format!("\n{text}"))?;
+        Ok(match below.strip_prefix(&line[..]) {
+            Some(rest) if self.spell(&[&start[..], rest].concat())? == spelled => rest.to_vec(),
+            _ => alone,
+        })
+    }
+
+    /// What it puts before a text; may be empty.
+    pub fn leading(&self) -> Result<Vec<u32>> {
+        let (mut dressed, bare) = (self.encode("a")?, self.encode_bare("a")?);
+        let at = dressed.windows(bare.len().max(1)).position(|window| window == bare).unwrap_or(dressed.len());
+        dressed.truncate(at);
+        Ok(dressed)
+    }
+
+    /// The number of a control token by its text.
+    pub fn control(&self, text: &str) -> Option<u32> {
+        self.controls.iter().find(|(_, token)| token == text).map(|(id, _)| *id)
+    }
+
+    /// The text of a token, as the vocabulary has it.
+    pub fn name(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The control tokens in a text, and where they stand.
+    pub fn controls_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (u32, Range<usize>)> + 'a {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            while at < text.len() {
+                let rest = &text[at..];
+                if let Some((id, token)) = self.controls.iter().find(|(_, token)| rest.starts_with(token.as_str())) {
+                    let span = at..at + token.len();
+                    at = span.end;
+                    return Some((*id, span));
+                }
+                at += rest.chars().next().map_or(1, char::len_utf8);
+            }
+            None
+        })
+    }
+
     /// The text of tokens; control tokens are left out. Bytes that are no character become replacement characters, one for each
     /// byte where tokens are bytes, and take nothing with them.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let text = guarded(&self.source, || self.joined(ids))?;
+        self.text(ids, true)
+    }
+
+    /// The text of tokens, control tokens included.
+    pub fn spell(&self, ids: &[u32]) -> Result<String> {
+        self.text(ids, false)
+    }
+
+    fn text(&self, ids: &[u32], plain: bool) -> Result<String> {
+        let text = guarded(&self.source, || self.joined(ids, plain))?;
         text.map_err(|e| {
             Error::input(format!("tokens of {} cannot be decoded: {e}", self.source), "use the model's own tokenizer")
         })
     }
 
-    fn joined(&self, ids: &[u32]) -> tokenizers::Result<String> {
-        let Some(decoder) = self.inner.get_decoder().filter(|_| self.byte_tokens) else { return self.inner.decode(ids, true) };
+    fn joined(&self, ids: &[u32], plain: bool) -> tokenizers::Result<String> {
+        let Some(decoder) = self.inner.get_decoder().filter(|_| self.byte_tokens) else { return self.inner.decode(ids, plain) };
         let added = self.inner.get_added_vocabulary();
         let token = |id: &u32| added.simple_id_to_token(*id).or_else(|| self.inner.get_model().id_to_token(*id));
-        let mut tokens: Vec<String> = ids.iter().filter_map(token).filter(|token| !added.is_special_token(token)).collect();
+        let mut tokens: Vec<String> = ids.iter().filter_map(token).filter(|token| !(plain && added.is_special_token(token))).collect();
         // The library gives up a whole run of bytes where one of them is wrong.
         for run in tokens.chunk_by_mut(|a, b| byte(a).is_some() && byte(b).is_some()) {
             let bytes: Vec<u8> = run.iter().filter_map(|token| byte(token)).collect();
@@ -175,7 +260,12 @@ impl Tokenizer {
 
     /// Text that appears token by token after `prompt`.
     pub fn stream(&self, prompt: &[u32]) -> TextStream<'_> {
-        TextStream { tokenizer: self, ids: prompt.to_vec(), start: prompt.len().saturating_sub(6), read: prompt.len() }
+        let mut start = prompt.len().saturating_sub(6);
+        // Not inside a character: some tokenizers spell a run of bytes that starts there as no text at all.
+        while start > 0 && self.decode(&prompt[start..]).is_ok_and(|text| text.starts_with('\u{FFFD}')) {
+            start = start.saturating_sub(5);
+        }
+        TextStream { tokenizer: self, ids: prompt.to_vec(), start, read: prompt.len() }
     }
 }
 
@@ -197,7 +287,9 @@ impl TextStream<'_> {
         if new.is_empty() || new.ends_with(char::REPLACEMENT_CHARACTER) {
             return Ok(String::new());
         }
-        self.start = self.read;
+        if !self.tokenizer.decode(&self.ids[self.start..self.read])?.ends_with('\u{FFFD}') {
+            self.start = self.read;
+        }
         self.read = self.ids.len();
         Ok(new)
     }
@@ -211,6 +303,9 @@ impl TextStream<'_> {
     fn rest(&self) -> Result<String> {
         let old = self.tokenizer.decode(&self.ids[self.start..self.read])?;
         let all = self.tokenizer.decode(&self.ids[self.start..])?;
+        if let Some(new) = all.strip_prefix(&old) {
+            return Ok(new.to_string());
+        }
         let same = old.chars().zip(all.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
         Ok(all[same..].to_string())
     }

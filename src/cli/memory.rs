@@ -186,7 +186,7 @@ fn list(entries: &[Entry]) {
             format!("{:.2}", entry.surprise),
         );
         let room = terminal.saturating_sub(row.width()).max(20);
-        out!("{row}{}", if entry.stage == Stage::Forgotten { "-".into() } else { pair(&e.prompt, &e.answer, room) });
+        out!("{row}{}", if entry.stage == Stage::Forgotten { "-".into() } else { pair(&e.asked(), &e.answer, room) });
     }
 }
 
@@ -285,7 +285,7 @@ fn show(entry: &Entry, engrams: &[Trace]) {
         line("replays", &entry.replays.to_string());
         optional("supersedes", &e.supersedes);
         optional("subject", &e.subject);
-        line("prompt", &e.prompt);
+        line("prompt", &e.asked());
         line("answer", &e.answer);
     }
     optional("note", &entry.note);

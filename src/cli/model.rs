@@ -2,9 +2,10 @@
 
 use super::adapter::{Choice, choice};
 use clap::{Args, Subcommand};
+use sharpwave::bridge::chat::Message;
 use sharpwave::bridge::hooks::Adapter;
 use sharpwave::bridge::sample::Sampler;
-use sharpwave::bridge::{Ending, Source, Summary};
+use sharpwave::bridge::{Ending, Host, Source, Summary};
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base};
 use sharpwave::memory::Memory;
@@ -49,8 +50,18 @@ struct GenerateArguments {
     /// Say which experiences of the memory the text asks for
     #[arg(long)]
     explain: bool,
-    /// The text to continue
-    prompt: String,
+    /// The text to continue; with --chat, what the user says
+    #[arg(required_unless_present = "messages")]
+    prompt: Option<String>,
+    /// Have the assistant answer, by the model's chat template
+    #[arg(long, conflicts_with = "messages")]
+    chat: bool,
+    /// What the chat starts with; the template's own system text otherwise
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+    /// A conversation that the assistant goes on with: a JSON list of messages with role and content
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    messages: Option<PathBuf>,
     /// Tokens to write at most
     #[arg(long, value_name = "N", default_value_t = 128)]
     tokens: usize,
@@ -90,6 +101,7 @@ fn info(s: &Summary) {
     out!("  parameters    {}", s.parameters);
     out!("  stored as     {format}: {} tensors ({})", s.tensors.values().sum::<usize>(), stored.join(", "));
     out!("  tokenizer     {} tokens from {}; texts end at {}", s.tokens, s.tokenizer, eos.join(", "));
+    out!("  chat template {}", s.chat_template.as_deref().unwrap_or("none"));
     out!("  fingerprint   {}", s.fingerprint);
 }
 
@@ -106,7 +118,7 @@ fn generate(arguments: &GenerateArguments) -> Result<()> {
         false => export::load(&arguments.adapter, &Base::of(&source)?)?,
     };
     let host = Arc::new(source.load()?);
-    let request = Request::of_text(&host, &arguments.prompt)?;
+    let request = request(arguments, &host)?;
     let learned = match store {
         Some(store) => {
             let composition = Memory::new(store, host.clone())?.adapter_for(&request)?;
@@ -139,6 +151,25 @@ fn generate(arguments: &GenerateArguments) -> Result<()> {
         note!("the model's context of {} tokens is full", host.decoder.config.context);
     }
     Ok(())
+}
+
+/// What the model is asked.
+fn request(arguments: &GenerateArguments, host: &Host) -> Result<Request> {
+    let prompt = arguments.prompt.as_deref().unwrap_or_default();
+    if let Some(path) = &arguments.messages {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let messages: Vec<Message> = serde_json::from_str(&text).map_err(|e| {
+            let what = format!("{} is not a list of messages: {e}", path.display());
+            Error::input(what, "write it like [{\"role\": \"user\", \"content\": \"…\"}]")
+        })?;
+        return Request::of_messages(host, &messages, None);
+    }
+    if !arguments.chat {
+        return Request::of_text(host, prompt);
+    }
+    let system = arguments.system.iter().map(|text| Message::new("system", text));
+    let messages: Vec<Message> = system.chain([Message::new("user", prompt)]).collect();
+    Request::of_messages(host, &messages, None)
 }
 
 /// A piece of text at once, without the end of a line.

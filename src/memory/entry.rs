@@ -79,8 +79,8 @@ impl Entry {
     }
 
     /// When it happened, as far as is known: its own time, or when the memory was told.
-    pub fn instant(&self) -> String {
-        self.experience.time.clone().unwrap_or_else(|| self.told.clone())
+    pub fn instant(&self) -> Option<jiff::Timestamp> {
+        self.experience.instant().or_else(|| super::experience::instant(&self.told))
     }
 
     /// What stays of it when it is forgotten: id, time, tags and its place in the order.

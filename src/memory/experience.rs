@@ -1,9 +1,14 @@
 //! One experience: what a model was asked, what it answered, and how that turned out, with the rules that every one keeps.
-//! Knows neither files nor models; `super::lines` reads the JSONL form.
+//! Knows neither files nor models; `super::lines` reads the JSONL form, `super::exchange` makes tokens of it.
 
+use crate::bridge::chat::Message;
 use crate::error::Error;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What was asked, what was answered, how it went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,12 +17,22 @@ pub struct Experience {
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The context that was acted in.
+    /// The context that was acted in, as a text; empty where there are messages.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prompt: String,
+    /// The context that was acted in, as a conversation up to the assistant's turn; empty where there is a prompt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Message>,
+    /// The tools that the conversation could use: a list, as the model's chat template expects it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Value>,
     /// The action: what should follow the prompt (or, after a failure, should not).
     pub answer: String,
+    /// How prompt and answer are put together.
+    #[serde(default, skip_serializing_if = "Join::is_auto")]
+    pub join: Join,
     pub outcome: Outcome,
-    /// What the fact is about: a part of the prompt.
+    /// What the fact is about: a part of the prompt, or of what a message says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// When it happened, as written (RFC 3339).
@@ -28,6 +43,23 @@ pub struct Experience {
     /// The `id` of an experience whose place this one takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<String>,
+}
+
+/// How an answer follows its prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// With a space where running text has one.
+    #[default]
+    Auto,
+    /// Just as both are given.
+    None,
+}
+
+impl Join {
+    fn is_auto(&self) -> bool {
+        *self == Join::Auto
+    }
 }
 
 /// How an experience turned out.
@@ -78,18 +110,51 @@ pub const LONGEST_ID: usize = 200;
 impl Experience {
     /// What can be said in any case; the rest is left out.
     pub fn new(id: &str, prompt: &str, answer: &str, outcome: Outcome) -> Experience {
-        let (id, prompt, answer) = (id.into(), prompt.into(), answer.into());
-        Experience { id, user: None, prompt, answer, outcome, subject: None, time: None, tags: Vec::new(), supersedes: None }
+        Experience {
+            id: id.into(),
+            user: None,
+            prompt: prompt.into(),
+            messages: Vec::new(),
+            tools: None,
+            answer: answer.into(),
+            join: Join::Auto,
+            outcome,
+            subject: None,
+            time: None,
+            tags: Vec::new(),
+            supersedes: None,
+        }
     }
 
-    /// The id of an experience that came without one: 12 hex digits of the MD5 of user, prompt and answer.
-    pub fn derived_id(user: Option<&str>, prompt: &str, answer: &str) -> String {
-        let digest = Md5::digest([user.unwrap_or(""), prompt, answer].join("\0"));
+    /// The id of an experience that came without one, which stands for an occurrence: 12 hex digits of the MD5 of user, prompt or
+    /// messages, answer, reward and time (as written), as a JSON list.
+    pub fn derived_id(&self) -> String {
+        let (user, answer, reward, time) = (&self.user, &self.answer, self.outcome.reward(), &self.time);
+        let occurrence = match self.messages.is_empty() {
+            true => serde_json::json!([user, self.prompt, answer, reward, time]),
+            false => serde_json::json!([user, self.messages, answer, reward, time]),
+        };
+        let digest = Md5::digest(occurrence.to_string());
         digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The first rule that is broken: no text is empty, the id can be printed on one line, the reward is within -1 to 1, the
-    /// subject is a part of the prompt, the time is RFC 3339, and nothing supersedes itself.
+    /// The moment of `time`, by which experiences of different places compare; None where no time is given, or none of RFC 3339.
+    /// A leap second is the second after it, as clocks that know none count; the last day of the year 9999 is one moment.
+    pub fn instant(&self) -> Option<Timestamp> {
+        self.time.as_deref().and_then(instant)
+    }
+
+    /// What was asked, as it was written: the prompt, or what the messages say, a line each.
+    pub fn asked(&self) -> String {
+        match self.messages.is_empty() {
+            true => self.prompt.clone(),
+            false => self.messages.iter().map(|m| format!("{}: {}", m.role, m.text())).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    /// The first rule that is broken: no text is empty, the id can be printed on one line, there is a prompt or messages that leave
+    /// the answer to the assistant, the reward is within -1 to 1, the subject is a part of what was said, the time is RFC 3339, and
+    /// nothing supersedes itself.
     pub fn flaw(&self) -> Option<Flaw> {
         let id_rule = format!("use up to {LONGEST_ID} characters on one line, or leave `id` out");
         let empty = |text: &Option<String>| text.as_ref().is_some_and(|t| t.trim().is_empty());
@@ -99,8 +164,8 @@ impl Experience {
             Flaw::new("id", "`id` is too long or holds control characters", id_rule)
         } else if empty(&self.user) {
             Flaw::new("user", "`user` is empty", "name the user, or leave `user` out")
-        } else if self.prompt.trim().is_empty() {
-            Flaw::new("prompt", "`prompt` is empty", "write the text that the answer follows")
+        } else if let Some(flaw) = self.context_flaw() {
+            flaw
         } else if self.answer.trim().is_empty() {
             Flaw::new("answer", "`answer` is empty", "write what followed the prompt")
         } else if !(-1.0..=1.0).contains(&self.outcome.reward()) {
@@ -108,13 +173,14 @@ impl Experience {
             Flaw::new("outcome", message, OUTCOME_RULE)
         } else if empty(&self.subject) {
             Flaw::new("subject", "`subject` is empty", "copy a part of the prompt, or leave `subject` out")
-        } else if let Some(subject) = self.subject.as_ref().filter(|s| !self.prompt.contains(s.as_str())) {
+        } else if let Some(subject) = self.subject.as_ref().filter(|s| !self.says(s)) {
+            let whole = if self.messages.is_empty() { "the prompt" } else { "a message" };
             Flaw::new(
                 "subject",
-                format!("`subject` {subject:?} is not a part of the prompt"),
-                "copy it from the prompt, letter by letter",
+                format!("`subject` {subject:?} is not a part of {whole}"),
+                format!("copy it from {whole}, letter by letter"),
             )
-        } else if let Some(time) = self.time.as_ref().filter(|t| !is_rfc3339(t)) {
+        } else if let Some(time) = self.time.as_ref().filter(|t| instant(t).is_none()) {
             Flaw::new("time", format!("`time` {time:?} is not a date and time of RFC 3339"), "write it like 2026-03-09T17:05:00Z")
         } else if self.tags.iter().any(|tag| tag.trim().is_empty()) {
             Flaw::new("tags", "a tag is empty", "take it out of `tags`")
@@ -127,13 +193,50 @@ impl Experience {
         };
         Some(flaw)
     }
+
+    /// What is wrong with prompt, messages and tools.
+    fn context_flaw(&self) -> Option<Flaw> {
+        let flaw = |key, message: &str, remedy: &str| Some(Flaw::new(key, message, remedy));
+        if self.messages.is_empty() {
+            return match (self.prompt.trim().is_empty(), &self.tools) {
+                (true, _) => flaw("prompt", "`prompt` is empty", "write the text that the answer follows, or give `messages`"),
+                (_, Some(_)) => {
+                    flaw("tools", "`tools` stand beside a prompt", "give `messages`, or write the tools into the prompt")
+                }
+                _ => None,
+            };
+        }
+        if !self.prompt.is_empty() {
+            flaw("messages", "both `prompt` and `messages` are given", "take one of them out")
+        } else if self.messages.iter().any(|m| m.role.trim().is_empty()) {
+            flaw("messages", "a message has no role", "give its `role`: \"system\", \"user\", \"assistant\" or \"tool\"")
+        } else if self.messages.iter().all(|m| m.text().trim().is_empty()) {
+            flaw("messages", "the messages say nothing", "give at least one message with a `content`")
+        } else if self.messages.last().is_some_and(|m| m.role == "assistant") {
+            flaw(
+                "messages",
+                "`messages` end in the assistant's turn and `answer` is given",
+                "take one of them out: either is the answer",
+            )
+        } else if self.tools.as_ref().is_some_and(|tools| !tools.is_array()) {
+            flaw("tools", "`tools` is not a list", "write it like [{\"type\": \"function\", \"function\": {\"name\": \"…\"}}]")
+        } else {
+            None
+        }
+    }
+
+    /// Whether prompt or a message holds this text.
+    fn says(&self, text: &str) -> bool {
+        self.prompt.contains(text) || self.messages.iter().any(|m| m.text().contains(text))
+    }
 }
 
 /// The remedy for every outcome that is none.
 pub(super) const OUTCOME_RULE: &str = "write \"success\", \"failure\" or a number from -1 to 1";
 
-/// Whether a text is a date and time of RFC 3339, with a day that the calendar has: `2026-03-09T17:05:00.25+01:00`.
-fn is_rfc3339(text: &str) -> bool {
+/// The moment of a date and time of RFC 3339, such as `2026-03-09T17:05:00.25+01:00`; None where a text is none, or names a day that
+/// the calendar does not have. The form is checked here because jiff reads more forms than RFC 3339 has; the calendar is jiff's.
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let form = b"dddd-dd-ddTdd:dd:dd";
     let fits = |(byte, form): (&u8, &u8)| match form {
@@ -142,55 +245,51 @@ fn is_rfc3339(text: &str) -> bool {
         other => byte == other,
     };
     if bytes.len() <= form.len() || !bytes.iter().zip(form).all(fits) {
-        return false;
+        return None;
     }
-    let number = |at: usize, digits: usize| bytes[at..at + digits].iter().fold(0, |n, b| 10 * n + u32::from(b - b'0'));
-    let (year, month, day) = (number(0, 4), number(5, 2), number(8, 2));
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => 0,
-    };
-    let clock = number(11, 2) <= 23 && number(14, 2) <= 59 && number(17, 2) <= 60;
+    let digits = |digits: &[u8]| digits.iter().fold(0, |n, b| 10 * n + i32::from(b - b'0'));
+    let number = |at: usize| digits(&bytes[at..at + 2]);
     let mut rest = &bytes[form.len()..];
+    let mut nanosecond = 0;
     if let Some(fraction) = rest.strip_prefix(b".") {
-        let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
-        if digits == 0 {
-            return false;
+        let length = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
+        if length == 0 {
+            return None;
         }
-        rest = &fraction[digits..];
+        // Digits beyond nanoseconds are allowed and not kept.
+        let kept = length.min(9);
+        nanosecond = digits(&fraction[..kept]) * 10i32.pow(9 - kept as u32);
+        rest = &fraction[length..];
     }
-    let zone = match rest {
-        b"Z" | b"z" => true,
-        [b'+' | b'-', h1, h2, b':', m1, m2] => {
-            [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) && [*h1, *h2] <= *b"23" && [*m1, *m2] <= *b"59"
+    let offset = match rest {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) => {
+            let (hours, minutes) = (digits(&[*h1, *h2]), digits(&[*m1, *m2]));
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (if *sign == b'-' { -1 } else { 1 }) * (3_600 * hours + 60 * minutes)
         }
-        _ => false,
+        _ => return None,
     };
-    (1..=days).contains(&day) && clock && zone
+    // RFC 3339 has leap seconds, which no calendar without a table of them can place.
+    let second = number(17);
+    let leap = second == 60;
+    let [month, day, hour, minute, second] =
+        [number(5), number(8), number(11), number(14), second - i32::from(leap)].map(|n| n as i8);
+    let local = DateTime::new(digits(&bytes[..4]) as i16, month, day, hour, minute, second, nanosecond).ok()?;
+    // jiff's moments end a day before its calendar does.
+    let moment = Offset::from_seconds(offset).ok()?.to_timestamp(local).unwrap_or(Timestamp::MAX);
+    Some(if leap { moment.checked_add(SignedDuration::from_secs(1)).unwrap_or(moment) } else { moment })
 }
 
 /// This moment as RFC 3339, in seconds of UTC: `2026-03-09T17:05:00Z`.
 pub fn now() -> String {
-    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    rfc3339(since_1970.map_or(0, |d| d.as_secs()))
+    rfc3339(Timestamp::now().as_second())
 }
 
-fn rfc3339(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years start in March here, so that a leap day is the last of its year; 719,468 days before 1970 the year 0 did.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 { (400 * era + year, month + 3) } else { (400 * era + year + 1, month - 9) };
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+fn rfc3339(seconds: i64) -> String {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
 #[cfg(test)]
@@ -208,7 +307,7 @@ mod tests {
         ] {
             assert_eq!(rfc3339(seconds), text);
         }
-        assert!(is_rfc3339(&now()));
+        assert!(instant(&now()).is_some_and(|now| now.as_second() > 1_750_000_000));
     }
 
     #[test]
@@ -219,8 +318,11 @@ mod tests {
             "2000-02-29 23:59:60.5Z",
             "1985-04-12T23:20:50.52+23:59",
             "0000-01-01T00:00:00-00:00",
+            "0000-01-01T00:00:00+23:59",
+            "9999-12-31T23:59:60.999999999999Z",
+            "9999-12-31T23:59:59-23:59",
         ] {
-            assert!(is_rfc3339(good), "{good}");
+            assert!(instant(good).is_some(), "{good}");
         }
         for bad in [
             "",
@@ -242,14 +344,50 @@ mod tests {
             "2026-03-09T17:05:00Zulu",
             "２026-03-09T17:05:00Z",
         ] {
-            assert!(!is_rfc3339(bad), "{bad}");
+            assert!(instant(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
-    fn a_derived_id_depends_on_user_prompt_and_answer() {
-        // printf 'ada\0The capital is\0 Rome' | md5sum
-        assert_eq!(Experience::derived_id(Some("ada"), "The capital is", " Rome"), "9d4696e00d2a");
-        assert_ne!(Experience::derived_id(None, "a", "bc"), Experience::derived_id(None, "ab", "c"));
+    fn times_of_different_places_compare_as_moments() {
+        let at =
+            |time: &str| Experience { time: Some(time.into()), ..Experience::new("a", "b", "c", Outcome::Success) }.instant();
+        for (earlier, later) in [
+            ("2026-03-09T17:05:00+01:00", "2026-03-09T16:05:00.000000001Z"),
+            ("2026-03-09T23:59:59+23:59", "2026-03-09T00:00:00-23:59"),
+            ("2016-12-31T23:59:59.9Z", "2016-12-31T23:59:60Z"),
+            ("0000-01-01T00:00:00+00:01", "0000-01-01T00:00:00Z"),
+            ("9999-12-30T00:00:00Z", "9999-12-31T23:59:59Z"),
+        ] {
+            assert!(at(earlier) < at(later), "{earlier}, {later}");
+        }
+        assert_eq!(at("2026-03-09T17:05:00+01:00"), at("2026-03-09 16:05:00.0z"));
+        assert_eq!(at("2016-12-31T23:59:60Z"), at("2017-01-01T00:00:00Z"));
+        assert_eq!(at("2026-03-09T17:05:00.5Z"), at("2026-03-09T17:05:00.5000000009Z"));
+        assert_eq!(at("2026-03-09T17:05:00Z").unwrap().as_second(), 1_773_075_900);
+        assert!(at("soon").is_none() && Experience::new("a", "b", "c", Outcome::Success).instant().is_none());
+    }
+
+    #[test]
+    fn a_derived_id_depends_on_the_occurrence() {
+        let rome = || Experience { user: Some("ada".into()), ..Experience::new("", "The capital is", " Rome", Outcome::Success) };
+        // printf '["ada","The capital is"," Rome",1.0,null]' | md5sum
+        assert_eq!(rome().derived_id(), "022903af961a");
+        let mut ids = vec![rome().derived_id()];
+        ids.push(Experience { user: None, ..rome() }.derived_id());
+        ids.push(Experience { prompt: "The capital is ".into(), answer: "Rome".into(), ..rome() }.derived_id());
+        ids.push(Experience { outcome: Outcome::Failure, ..rome() }.derived_id());
+        ids.push(Experience { outcome: Outcome::Reward(0.5), ..rome() }.derived_id());
+        ids.push(Experience { time: Some("2026-03-09T17:05:00Z".into()), ..rome() }.derived_id());
+        ids.push(Experience { time: Some("2026-03-09T17:05:01Z".into()), ..rome() }.derived_id());
+        let chat =
+            |role: &str| Experience { prompt: String::new(), messages: vec![Message::new(role, "The capital is")], ..rome() };
+        ids.extend(["user", "system"].map(|role| chat(role).derived_id()));
+        for (i, id) in ids.iter().enumerate() {
+            assert!(!ids[..i].contains(id), "number {i}");
+        }
+        let same =
+            Experience { outcome: Outcome::Reward(1.0), subject: Some("capital".into()), tags: vec!["x".into()], ..rome() };
+        assert_eq!(same.derived_id(), ids[0]);
     }
 }

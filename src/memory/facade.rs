@@ -340,7 +340,7 @@ impl Memory {
             )),
             Stage::Awake | Stage::Asleep => Ok(None),
             // Told again without an id of its own: what was replaced since is said once more.
-            _ if experience.id == derived_id(experience) => {
+            _ if experience.id == experience.derived_id() => {
                 let id = |n: usize| format!("{}-{n}", experience.id);
                 let mut n = 2;
                 while let Some(at) = self.at(&id(n)) {
@@ -547,7 +547,7 @@ impl Memory {
     /// Another answer in the place of what an experience taught: a success at the same prompt.
     pub fn supersede(&mut self, id: &str, answer: &str, new_id: Option<&str>) -> Result<Observed> {
         let old = self.store.find(id)?.experience;
-        if old.prompt.is_empty() {
+        if old.prompt.is_empty() && old.messages.is_empty() {
             return Err(Error::input(format!("{id} was forgotten: its prompt is gone"), "learn a new experience instead"));
         }
         let fresh = |n: usize| if n == 0 { format!("{id}'") } else { format!("{id}'{n}") };
@@ -705,12 +705,8 @@ fn missing() -> Error {
 fn topic(host: &Host, experience: &Experience, asleep: bool) -> Topic {
     match &experience.subject {
         Some(subject) if asleep => Topic::of(subject),
-        _ => Topic::of(&Exchange::of(host, experience).map_or_else(|_| experience.prompt.clone(), |e| e.topic)),
+        _ => Topic::of(&Exchange::of(host, experience).map_or_else(|_| experience.asked(), |e| e.topic)),
     }
-}
-
-fn derived_id(e: &Experience) -> String {
-    Experience::derived_id(e.user.as_deref(), &e.prompt, &e.answer)
 }
 
 /// What makes two experiences of one id the same.

@@ -8,7 +8,7 @@ use super::coverage::{Topic, Vocabulary};
 use super::exchange::Exchange;
 use super::explore::{self, Found, Noise, Stage};
 use super::layer_memory::LayerMemory;
-use super::protect::{Statistics, built_in_questions, subject_end};
+use super::protect::{Statistics, built_in_questions};
 use super::settings::{Coding, Settings};
 use super::spiking_code::SpikingCode;
 use super::wake::{self, Check, Lesson, Teacher};
@@ -199,17 +199,7 @@ impl Learner {
 
     /// What parts an experience from its repetition in the context.
     fn between(&self, exchange: &Exchange) -> Result<Vec<u32>> {
-        let text = |t: &str| {
-            let first = self.host.begin("")?;
-            let all = self.host.begin(t)?;
-            Ok::<_, Error>(all.strip_prefix(&first[..]).unwrap_or(&all).to_vec())
-        };
-        match std::env::var("BETWEEN").unwrap_or_default().as_str() {
-            "dot" => text(".\n"),
-            "newline" => text("\n"),
-            "end" => Ok(vec![exchange.end]),
-            _ => Ok([vec![exchange.end], text("\n")?].concat()),
-        }
+        Ok([vec![exchange.end], self.host.tokenizer.encode_bare("\n")?].concat())
     }
 
     /// How an answer, with its end, comes out through `hooks`: every token under those before it, which is what greedy decoding meets as
@@ -434,7 +424,7 @@ impl Learner {
         self.prepare_spikes()?;
         let (prior, layer) = (self.prior(1)?, self.settings.sleep_layer);
         let last = exchange.prompt.len() - 1;
-        let position = subject_end(&self.host, &exchange.text, subject)?.unwrap_or(last).min(last);
+        let position = exchange.subject_end(&self.host, subject)?.unwrap_or(last).min(last);
         let host = self.host.clone();
         let (stage, keys) = Stage::new(&host, (), layer, &exchange.prompt, position, &exchange.answer)?;
         let places = places(&exchange.prompt);

@@ -1,7 +1,8 @@
 //! Experiences as JSONL: one JSON object a line, each read and judged on its own, so that a bad line costs nothing but itself.
 //! Reads a stream of any length in little memory; knows no store.
 
-use super::experience::{Experience, OUTCOME_RULE, Outcome};
+use super::experience::{Experience, Join, OUTCOME_RULE, Outcome};
+use crate::bridge::chat::Message;
 use crate::error::{Error, Place, Result, nearest};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -12,7 +13,8 @@ use std::ops::Range;
 /// Bytes of a line at most, its end not counted.
 pub const LONGEST_LINE: usize = 1 << 20;
 
-const KEYS: [&str; 9] = ["id", "user", "prompt", "answer", "outcome", "subject", "time", "tags", "supersedes"];
+const KEYS: [&str; 12] =
+    ["id", "user", "prompt", "messages", "tools", "answer", "join", "outcome", "subject", "time", "tags", "supersedes"];
 
 /// Reads experiences line by line: for each line that is not blank its number, from 1, and what it holds or why not. Lines may
 /// end in LF or CRLF, the last one in neither, and a byte order mark may stand in front. After an error of the reader itself
@@ -21,7 +23,7 @@ pub struct Lines<R> {
     reader: R,
     file: String,
     line: usize,
-    /// Where each id was met first.
+    /// Where each id that was written down was met first.
     ids: HashMap<String, usize>,
     ended: bool,
 }
@@ -81,7 +83,11 @@ impl<R: BufRead> Lines<R> {
             let at = error.valid_up_to();
             return Err(line.error(at..at + 1, "the line is not UTF-8", "save the file as UTF-8"));
         }
-        let experience = line.experience()?;
+        let (experience, derived) = line.experience()?;
+        // What came without an id and is told twice is one occurrence: the memory knows it.
+        if derived {
+            return Ok(experience);
+        }
         if let Some(first) = self.ids.get(&experience.id) {
             let message = format!("the id {:?} stands on line {first} already", experience.id);
             return Err(line.error(line.value("id"), message, "give each experience an id of its own, or take one line out"));
@@ -118,7 +124,8 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn experience(&self) -> Result<Experience> {
+    /// What the line holds, and whether its id was made up from it.
+    fn experience(&self) -> Result<(Experience, bool)> {
         let Keyed(entries) = serde_json::from_str(self.text).map_err(|e| self.syntax(&e))?;
         let mut values: HashMap<&str, &Value> = HashMap::new();
         for (key, value) in &entries {
@@ -139,28 +146,86 @@ impl Line<'_> {
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(self.error(self.value(key), format!("`{key}` is not a text"), "put it in double quotes")),
         };
-        let missing = |key: &str| self.error(0..self.text.len(), format!("`{key}` is missing"), "add it to the line");
-        let required = |key: &str| text(key)?.ok_or_else(|| missing(key));
-        let (user, prompt, answer) = (text("user")?, required("prompt")?, required("answer")?);
-        let id = text("id")?.unwrap_or_else(|| Experience::derived_id(user.as_deref(), &prompt, &answer));
-        let outcome = match values.get("outcome").ok_or_else(|| missing("outcome"))? {
+        let missing = |key: &str, remedy: &str| self.error(0..self.text.len(), format!("`{key}` is missing"), remedy);
+        let mut messages = values.get("messages").map_or(Ok(Vec::new()), |list| self.messages(list))?;
+        let prompt = text("prompt")?;
+        if prompt.is_none() && !values.contains_key("messages") {
+            return Err(missing("prompt", "add it to the line, or `messages`"));
+        }
+        if prompt.is_some() && values.contains_key("messages") {
+            return Err(self.error(self.value("messages"), "both `prompt` and `messages` are given", "take one of them out"));
+        }
+        let answer = match (text("answer")?, messages.pop_if(|m| m.role == "assistant" && !values.contains_key("answer"))) {
+            (Some(answer), _) => answer,
+            (None, Some(last)) if !last.text().is_empty() => last.text(),
+            (None, Some(_)) => {
+                return Err(self.error(
+                    self.value("messages"),
+                    "the assistant's last message has no text to learn",
+                    "give its `content`, or take it out and write what it should say as `answer`",
+                ));
+            }
+            (None, None) => return Err(missing("answer", "add it to the line")),
+        };
+        if values.contains_key("messages") && messages.is_empty() {
+            let remedy = "give the messages that the answer follows, from the user's on";
+            return Err(self.error(self.value("messages"), "nothing is asked before the answer", remedy));
+        }
+        let join = match values.get("join") {
+            None => Join::Auto,
+            Some(Value::String(word)) if word == "auto" => Join::Auto,
+            Some(Value::String(word)) if word == "none" => Join::None,
+            Some(other) => {
+                let remedy = "write \"auto\", or \"none\" where the answer follows the prompt just as both are given";
+                return Err(self.error(self.value("join"), format!("`join` is {}", brief(other)), remedy));
+            }
+        };
+        let outcome = match values.get("outcome").ok_or_else(|| missing("outcome", "add it to the line"))? {
             Value::String(word) if word == "success" => Outcome::Success,
             Value::String(word) if word == "failure" => Outcome::Failure,
             Value::Number(number) => Outcome::Reward(number.as_f64().unwrap_or(f64::NAN)),
             other => return Err(self.error(self.value("outcome"), format!("`outcome` is {}", brief(other)), OUTCOME_RULE)),
         };
-        let subject = values.get("subject").map(|subject| self.subject(subject, &prompt)).transpose()?;
+        let subject = values.get("subject").map(|subject| self.subject(subject, prompt.as_deref())).transpose()?;
         let tags = values.get("tags").map_or(Ok(Vec::new()), |tags| self.tags(tags))?;
-        let (time, supersedes) = (text("time")?, text("supersedes")?);
-        let experience = Experience { id, user, prompt, answer, outcome, subject, time, tags, supersedes };
+        let mut experience = Experience {
+            id: String::new(),
+            user: text("user")?,
+            prompt: prompt.unwrap_or_default(),
+            messages,
+            tools: values.get("tools").map(|tools| (*tools).clone()),
+            answer,
+            join,
+            outcome,
+            subject,
+            time: text("time")?,
+            tags,
+            supersedes: text("supersedes")?,
+        };
+        let id = text("id")?;
+        let derived = id.is_none();
+        experience.id = id.unwrap_or_else(|| experience.derived_id());
         match experience.flaw() {
             Some(flaw) => Err(self.error(self.value(flaw.key), flaw.message, flaw.remedy)),
-            None => Ok(experience),
+            None => Ok((experience, derived)),
         }
     }
 
+    fn messages(&self, list: &Value) -> Result<Vec<Message>> {
+        let remedy = "write it like [{\"role\": \"user\", \"content\": \"…\"}]";
+        let wrong = |message: String| self.error(self.value("messages"), message, remedy);
+        let list = list.as_array().ok_or_else(|| wrong("`messages` is not a list".into()))?;
+        if list.is_empty() {
+            return Err(wrong("`messages` is empty".into()));
+        }
+        let read = |(i, message): (usize, &Value)| {
+            Message::deserialize(message).map_err(|e| wrong(format!("message {} of `messages` cannot be read: {e}", i + 1)))
+        };
+        list.iter().enumerate().map(read).collect()
+    }
+
     /// A text, or the characters [start, end) of the prompt as a list or an object.
-    fn subject(&self, subject: &Value, prompt: &str) -> Result<String> {
+    fn subject(&self, subject: &Value, prompt: Option<&str>) -> Result<String> {
         let (start, end) = match subject {
             Value::String(text) => return Ok(text.clone()),
             Value::Array(span) if span.len() == 2 => (span[0].as_u64(), span[1].as_u64()),
@@ -172,6 +237,10 @@ impl Line<'_> {
         let remedy = "write a part of the prompt, or [start, end) in characters: \"Paris\", [4, 9] or {\"start\": 4, \"end\": 9}";
         let (Some(start), Some(end)) = (start, end) else {
             return Err(self.error(self.value("subject"), "`subject` is neither a text nor a span", remedy));
+        };
+        let Some(prompt) = prompt else {
+            let message = "`subject` is a span of a prompt, and there are messages";
+            return Err(self.error(self.value("subject"), message, "write a part of a message as a text"));
         };
         let length = prompt.chars().count() as u64;
         if start >= end || end > length {
@@ -302,7 +371,7 @@ mod tests {
         assert_eq!(one(&PARIS.replace("\"success\"", "-0.25")).outcome, Outcome::Reward(-0.25));
         assert_eq!(one(&PARIS.replace("success", "failure")).outcome, Outcome::Failure);
         let derived = one(&with(""));
-        assert_eq!(derived.id, Experience::derived_id(None, &derived.prompt, &derived.answer));
+        assert_eq!(derived.id, derived.derived_id());
         for subject in [r#""France""#, "[15, 21]", r#"{"start": 15, "end": 21}"#] {
             assert_eq!(one(&with(&format!(r#","subject":{subject}"#))).subject.as_deref(), Some("France"));
         }
@@ -360,14 +429,75 @@ mod tests {
     }
 
     #[test]
-    fn a_double_id_is_refused_also_where_it_is_derived() {
+    fn a_double_id_is_refused_where_it_is_written_down() {
         let file = format!("{PARIS}\n\n{PARIS}\n{}\n{}\n", with(""), with(""));
         let lines = read(file.as_bytes());
-        for (at, line, first) in [(1, 3, "line 1"), (3, 5, "line 4")] {
-            let (number, result) = &lines[at];
-            assert_eq!(*number, line);
-            let message = result.as_ref().unwrap_err().to_string();
-            assert!(message.contains(first), "{message}");
+        let message = lines[1].1.as_ref().unwrap_err().to_string();
+        assert!(lines[1].0 == 3 && message.contains("line 1"), "{message}");
+        // The same occurrence told twice has one id, another outcome or time another one.
+        let mut told = good(format!("{}\n{}", with(""), with("")).as_bytes());
+        assert_eq!(told.pop(), told.pop());
+        let other = good(with(r#","time":"2026-03-09T17:05:00Z""#).as_bytes()).remove(0);
+        assert_ne!(other.id, lines[2].1.as_ref().unwrap().id);
+        assert_eq!(lines[2].1.as_ref().unwrap().id, lines[3].1.as_ref().unwrap().id);
+    }
+
+    /// A whole line of a chat with these messages and entries.
+    fn chat(messages: &str, entries: &str) -> String {
+        format!(r#"{{"messages":[{messages}],"outcome":"success"{entries}}}"#)
+    }
+
+    #[test]
+    fn messages_take_the_place_of_the_prompt_and_the_last_may_be_the_answer() {
+        let ask = r#"{"role":"user","content":"Where is my cat Biscuit?"}"#;
+        let reply = r#"{"role":"assistant","content":"In the garden."}"#;
+        let one = good(chat(&format!("{ask},{reply}"), r#","subject":"Biscuit""#).as_bytes()).remove(0);
+        let other = good(chat(ask, r#","answer":"In the garden.","subject":"Biscuit""#).as_bytes()).remove(0);
+        assert_eq!(one, other);
+        assert_eq!((one.messages.len(), one.answer.as_str(), one.prompt.as_str()), (1, "In the garden.", ""));
+        let tools = r#"[{"type":"function","function":{"name":"find","parameters":{"z":1,"a":[2.5,null]}}}]"#;
+        let call = r#"{"role":"assistant","content":null,"tool_calls":[{"id":"c1","function":{"name":"find","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":[{"type":"text","text":"under the "},{"type":"text","text":"roof"}]}"#;
+        let line =
+            chat(&format!("{ask},{call}"), &format!(r#","answer":"Under the roof.","subject":"under the roof","tools":{tools}"#));
+        let used = good(line.as_bytes()).remove(0);
+        assert_eq!(used.messages.len(), 3);
+        assert_eq!(used.messages[2].text(), "under the roof");
+        assert_eq!(used.tools.as_ref().unwrap().to_string(), tools, "the order of keys is kept");
+        assert_eq!(good(serde_json::to_string(&used).unwrap().as_bytes()), [used]);
+        let kept = good(with(r#","join":"none""#).as_bytes()).remove(0);
+        assert_eq!(kept.join, Join::None);
+        assert!(serde_json::to_string(&kept).unwrap().contains(r#""join":"none""#));
+        assert!(!serde_json::to_string(&one).unwrap().contains("join"));
+        assert_eq!(good(with(r#","join":"auto""#).as_bytes())[0].join, Join::Auto);
+    }
+
+    #[test]
+    fn messages_that_do_not_fit_are_refused() {
+        let ask = r#"{"role":"user","content":"Hello?"}"#;
+        let reply = r#"{"role":"assistant","content":"Hi."}"#;
+        let mute = r#"{"role":"assistant","content":null,"tool_calls":[]}"#;
+        for (line, message) in [
+            (chat(ask, r#","prompt":"a","answer":"b""#), "both `prompt` and `messages`"),
+            (chat("", r#","answer":"b""#), "`messages` is empty"),
+            (chat(ask, ""), "`answer` is missing"),
+            (chat(reply, ""), "nothing is asked before the answer"),
+            (chat(&format!("{ask},{reply}"), r#","answer":"b""#), "`messages` end in the assistant's turn"),
+            (chat(&format!("{ask},{mute}"), ""), "no text to learn"),
+            (chat("3", r#","answer":"b""#), "message 1 of `messages` cannot be read"),
+            (chat(&format!(r#"{ask},{{"content":"x"}}"#), r#","answer":"b""#), "message 2 of `messages` cannot be read"),
+            (chat(r#"{"role":"user","content":7}"#, r#","answer":"b""#), "message 1 of `messages` cannot be read"),
+            (chat(r#"{"role":" ","content":"x"}"#, r#","answer":"b""#), "a message has no role"),
+            (chat(r#"{"role":"user","content":" "}"#, r#","answer":"b""#), "the messages say nothing"),
+            (chat(ask, r#","answer":"b","subject":"Spain""#), "is not a part of a message"),
+            (chat(ask, r#","answer":"b","subject":[0,2]"#), "is a span of a prompt"),
+            (chat(ask, r#","answer":"b","tools":{}"#), "`tools` is not a list"),
+            (with(r#","tools":[]"#), "`tools` stand beside a prompt"),
+            (with(r#","join":"space""#), "`join` is \"space\""),
+            (r#"{"messages":"hi","answer":"a","outcome":1}"#.into(), "`messages` is not a list"),
+        ] {
+            let error = read(line.as_bytes()).remove(0).1.unwrap_err();
+            assert!(matches!(error, Error::Input(_)) && error.remedy().is_some_and(|r| !r.is_empty()), "{line}");
+            assert!(error.to_string().starts_with("notes.jsonl:1:") && error.to_string().contains(message), "{line}: {error}");
         }
     }
 
@@ -413,17 +543,53 @@ mod tests {
         "(?s).{0,30}".prop_filter("a text", |t| !t.trim().is_empty())
     }
 
+    fn message() -> impl Strategy<Value = Message> {
+        let content = proptest::option::of(prop_oneof![
+            text().prop_map(|t| serde_json::json!(t)),
+            text().prop_map(|t| serde_json::json!([{"type": "text", "text": t}, {"type": "image"}])),
+        ]);
+        let extra = proptest::collection::hash_map("x_[a-z]{1,5}", -1.0e9f64..1.0e9, 0..3);
+        (text(), content, proptest::option::of(text()), 0..3usize, extra).prop_map(|(role, content, name, calls, extra)| {
+            let mut value = serde_json::json!(extra);
+            value["role"] = role.into();
+            value["content"] = content.unwrap_or_default();
+            if let Some(name) = name {
+                value["name"] = name.into();
+            }
+            if calls > 0 {
+                let call = serde_json::json!({"id": "c", "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": 2}"}});
+                value["tool_calls"] = vec![call; calls - 1].into();
+                value["tool_call_id"] = "c".into();
+            }
+            Message::deserialize(value).unwrap()
+        })
+    }
+
     prop_compose! {
         fn experience()(
             prompt in text(), answer in text(), user in proptest::option::of(text()), reward in -1.0f64..=1.0, kind in 0..3usize,
             tags in proptest::collection::vec(text(), 0..3), from in 0usize..30, with_subject: bool, with_time: bool,
+            messages in proptest::collection::vec(message(), 0..3), with_tools: bool, as_given: bool,
         ) -> Experience {
             let outcome = [Outcome::Success, Outcome::Failure, Outcome::Reward(reward)][kind];
             let subject: String = prompt.chars().skip(from).collect();
-            let subject = Some(subject).filter(|s| with_subject && !s.trim().is_empty());
-            let time = with_time.then(|| "2026-03-09T17:05:00+01:00".to_string());
-            let id = Experience::derived_id(user.as_deref(), &prompt, &answer);
-            Experience { id, user, prompt, answer, outcome, subject, time, tags, supersedes: None }
+            let mut experience = Experience {
+                user,
+                outcome,
+                subject: Some(subject).filter(|s| with_subject && !s.trim().is_empty()),
+                time: with_time.then(|| "2026-03-09T17:05:00+01:00".to_string()),
+                tags,
+                join: if as_given { Join::None } else { Join::Auto },
+                ..Experience::new("", &prompt, &answer, outcome)
+            };
+            if !messages.is_empty() {
+                experience.prompt = String::new();
+                experience.messages = messages;
+                experience.messages.push(Message::new("user", &prompt));
+                experience.tools = with_tools.then(|| serde_json::json!([{"type": "function", "b": {"z": 1, "a": null}}]));
+            }
+            experience.id = experience.derived_id();
+            experience
         }
     }
 

@@ -2,8 +2,10 @@
 //! like. From the model's own samples, from texts, and from prompts whose ends and subjects count more. Kept in a file a model.
 
 use super::context_target::site;
+use super::exchange::Request;
 use super::settings::Settings;
 use crate::bridge::Host;
+use crate::bridge::chat::Message;
 use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::{Hooks, Linear, Row, Site};
 use crate::bridge::sample::Sampler;
@@ -109,12 +111,17 @@ fn capital(text: &str) -> String {
 
 /// Index of the last token of a prompt that belongs to its subject.
 pub fn subject_end(host: &Host, prompt: &str, subject: &str) -> Result<Option<usize>> {
-    let Some(at) = prompt.find(subject) else { return Ok(None) };
-    // A prefix may be cut inside a token; the shortest prefix of the tokens that spells the subject out is looked for.
-    let tokens = host.begin(prompt)?;
-    let upto = host.begin(&prompt[..at + subject.len()])?;
-    let same = tokens.iter().zip(&upto).take_while(|(a, b)| a == b).count();
-    Ok(Some(if same == upto.len() { same - 1 } else { same.min(tokens.len() - 1) }))
+    Request::of_text(host, prompt)?.subject_end(host, subject)
+}
+
+/// A prompt as it is protected: as a text, or, every second one where the model has a chat template, as the user's message. The ends
+/// of all chats are the same tokens, so they count. A template that refuses a lone message of the user has no such chats.
+fn asked(host: &Host, index: usize, prompt: &str) -> Result<Request> {
+    let chat = || Request::of_messages(host, &[Message::new("user", prompt)], None).ok();
+    match index % 2 == 1 && host.template.is_some() {
+        true => chat().map_or_else(|| Request::of_text(host, prompt), Ok),
+        false => Request::of_text(host, prompt),
+    }
 }
 
 /// What is known of a model's keys.
@@ -195,18 +202,19 @@ impl Statistics {
         let mut canaries: Vec<Vec<u32>> = Vec::new();
         for (i, some) in prompts.chunks(TOGETHER).enumerate() {
             go_on(stop)?;
-            let tokens: Vec<Vec<u32>> = some.iter().map(|p| host.begin(&p.prompt)).collect::<Result<_>>()?;
+            let asked = |(n, p): (usize, &Prompt)| asked(host, i * TOGETHER + n, &p.prompt);
+            let requests: Vec<Request> = some.iter().enumerate().map(asked).collect::<Result<_>>()?;
             let room = CANARIES.saturating_sub(canaries.len());
-            canaries.extend(tokens.iter().filter(|t| t.len() > 1).take(room).cloned());
+            canaries.extend(requests.iter().map(|r| &r.tokens).filter(|t| t.len() > 1).take(room).cloned());
             gather.weights.clear();
-            for (prompt, tokens) in some.iter().zip(&tokens) {
+            for (prompt, request) in some.iter().zip(&requests) {
                 let subject = match &prompt.subject {
-                    Some(subject) => subject_end(host, &prompt.prompt, subject)?,
+                    Some(subject) => request.subject_end(host, subject)?,
                     None => None,
                 };
-                gather.weights.push((tokens.len().saturating_sub(1), subject));
+                gather.weights.push((request.tokens.len().saturating_sub(1), subject));
             }
-            let slices: Vec<&[u32]> = tokens.iter().map(|t| &t[..]).filter(|t| !t.is_empty()).collect();
+            let slices: Vec<&[u32]> = requests.iter().map(|r| &r.tokens[..]).filter(|t| !t.is_empty()).collect();
             let mut caches = vec![host.decoder.cache(); slices.len()];
             host.decoder.forward_until(layers[0].max(layers[1]) + 1, &mut caches, &slices, &mut gather)?;
             tell((rounds + i + 1) as f64 / all);
@@ -221,7 +229,7 @@ impl Statistics {
         Ok(Statistics { layers, moments, inputs, codes, texts, canaries })
     }
 
-    /// Those of a file if it has them, else collected and kept there. The name says model and sources.
+    /// Those of a file if it has them, else collected and kept there. The name says model, template and sources.
     pub fn cached(
         folder: &Path,
         fingerprint: &str,
@@ -233,7 +241,8 @@ impl Statistics {
     ) -> Result<Statistics> {
         let (layers, samples, seed) = (settings.layers(), settings.samples, settings.seed);
         let mut digest = Md5::new();
-        digest.update(format!("2 {fingerprint} {layers:?} {samples} {seed}"));
+        let template = host.template.as_ref().map(|template| template.canonical());
+        digest.update(format!("3 {fingerprint} {layers:?} {samples} {seed} {template:?}"));
         prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\n", p.prompt, p.subject)));
         let name: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let path = folder.join(format!("keys-{name}.h5"));

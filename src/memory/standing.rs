@@ -25,7 +25,7 @@ pub enum Standing {
 
 /// What an experience asks: only those that ask the same can replace each other without being told to.
 pub fn question(e: &Experience) -> String {
-    e.prompt.clone()
+    serde_json::to_string(&(&e.prompt, &e.messages, &e.tools)).unwrap_or_default()
 }
 
 /// The standing of each of some entries, in their order of arrival.

@@ -31,15 +31,11 @@ fn meta() -> Meta {
 /// An experience with a text that occurs nowhere else, and an engram.
 fn learned(id: &str, text: &str) -> Change {
     let experience = Experience {
-        id: id.into(),
         user: Some("ada".into()),
-        prompt: format!("The password of {text} is"),
-        answer: format!(" open {text}"),
-        outcome: Outcome::Success,
         subject: Some(text.into()),
         time: Some("2026-03-09T17:05:00Z".into()),
         tags: vec!["secret".into(), id.into()],
-        supersedes: None,
+        ..Experience::new(id, &format!("The password of {text} is"), &format!(" open {text}"), Outcome::Success)
     };
     let entry = Entry { stage: Stage::Awake, surprise: 4.25, note: Some(format!("about {text}")), ..Entry::new(experience) };
     let numbers = |n: usize| (0..n).map(|i| (i as f32 + text.len() as f32).cos()).collect();

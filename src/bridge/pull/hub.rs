@@ -84,7 +84,7 @@ pub(super) fn files(servers: &Servers, repository: &str, listing: &Listing) -> R
         };
         return Err(Error::input(format!("{}/{repository} {what}", servers.hub), remedy));
     };
-    let beside = ["config.json", "generation_config.json", "tokenizer.json"];
+    let beside = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
     let wanted = listing.siblings.iter().filter(|s| {
         let name = s.rfilename.as_str();
         plain(name) && (beside.contains(&name) || weights(name))
@@ -120,6 +120,8 @@ mod tests {
         assert_eq!(chosen(&all).unwrap(), ["config.json", "model.safetensors", "tokenizer.json"]);
         let parts = ["model.safetensors.index.json", "model-1-of-2.safetensors", "model-2-of-2.safetensors", "x.safetensors"];
         assert_eq!(chosen(&parts).unwrap(), parts[..3]);
+        let chat = ["chat_template.jinja", "tokenizer_config.json", "x/chat_template.jinja", "a.gguf"];
+        assert_eq!(chosen(&chat).unwrap(), ["chat_template.jinja", "tokenizer_config.json", "a.gguf"]);
         assert_eq!(chosen(&["a.gguf", "x/b.gguf", ".gitattributes"]).unwrap(), ["a.gguf"]);
         assert!(chosen(&["a.gguf", "b.gguf"]).unwrap_err().to_string().contains("several"));
         assert!(chosen(&["pytorch_model.bin"]).unwrap_err().to_string().contains("neither"));

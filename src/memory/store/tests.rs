@@ -31,15 +31,11 @@ fn meta() -> Meta {
 
 fn awake(id: &str) -> Entry {
     let experience = Experience {
-        id: id.into(),
         user: Some("ada".into()),
-        prompt: format!("The colour of number {id} is"),
-        answer: format!(" shade {id}"),
-        outcome: Outcome::Reward(0.1),
         subject: Some(format!("number {id}")),
         time: Some("2026-03-09T17:05:00Z".into()),
         tags: vec!["colour".into()],
-        supersedes: None,
+        ..Experience::new(id, &format!("The colour of number {id} is"), &format!(" shade {id}"), Outcome::Reward(0.1))
     };
     Entry { stage: Stage::Awake, surprise: 3.3, ..Entry::new(experience) }
 }
