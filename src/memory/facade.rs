@@ -20,6 +20,7 @@ use crate::bridge::hooks::Adapter;
 use crate::bridge::sample::Sampler;
 use crate::bridge::{Ending, Host, Source};
 use crate::error::{Error, Result};
+use crate::export::{self, Base};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -85,6 +86,17 @@ pub struct Answer {
     pub composition: Composition,
 }
 
+/// What was exported.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exported {
+    #[serde(flatten)]
+    pub report: export::Report,
+    /// Experiences that the one adapter leaves out.
+    pub left_out: Vec<String>,
+    /// What it does to the canaries.
+    pub damage: Damage,
+}
+
 /// What checking a memory found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Health {
@@ -139,6 +151,15 @@ pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {
     }
     let changed = settle(&mut entries, asleep)?;
     store.forget(ids, &Change { entries: changed, ..Change::default() })
+}
+
+/// What was told about the same question as an experience, in order of time.
+pub fn history(store: &Store, id: &str) -> Result<Vec<Entry>> {
+    let asked = question(&store.find(id)?.experience);
+    let mut all = store.entries()?;
+    all.retain(|e| question(&e.experience) == asked);
+    all.sort_by_key(|e| (e.instant(), e.arrived));
+    Ok(all)
 }
 
 /// Gives entries the stages that their standing asks for; those that changed come back. `asleep` says whether sleep wrote one.
@@ -526,6 +547,30 @@ impl Memory {
         self.learner.whole()
     }
 
+    /// Writes the one adapter as another program loads it; see [`export::export`]. `source` is the memory's model.
+    ///
+    /// # Errors
+    /// Nothing to export, and what the export refuses.
+    pub fn export(&mut self, source: &Source, options: &export::Options, out: &Path) -> Result<Exported> {
+        let (adapter, left_out) = self.adapter()?;
+        let damage = self.learner.damage_through(&adapter, 1)?;
+        let engrams = self.learner.whole_engrams();
+        let facts: Vec<export::Fact> = engrams
+            .iter()
+            .filter(|e| e.value.iter().any(|v| *v != 0.0))
+            .map(|e| export::Fact { name: &e.experience, site: e.site, key: &e.key })
+            .collect();
+        if facts.is_empty() {
+            return Err(Error::input("this memory is empty: there is nothing to export", "learn something first"));
+        }
+        let host = &self.learner.host;
+        let inside = self.entries.iter().filter(|e| facts.iter().any(|f| f.name == e.experience.id)).take(4);
+        let mut options = options.clone();
+        options.prompts.extend(inside.map(|e| Ok(Exchange::of(host, &e.experience)?.prompt)).collect::<Result<Vec<_>>>()?);
+        let report = export::export(&adapter, &facts, &host.decoder, &Base::of(source)?, &options, out)?;
+        Ok(Exported { report, left_out, damage })
+    }
+
     /// How full the memory is.
     pub fn capacity(&mut self) -> Result<Capacity> {
         self.ready()?;
@@ -562,12 +607,9 @@ impl Memory {
         self.observe(&Experience { id, answer: answer.into(), outcome: Outcome::Success, time: Some(now()), supersedes, ..old })
     }
 
-    /// What was told about the same question as an experience, in order of time.
+    /// What was told about the same question as an experience: see [`history`].
     pub fn history(&self, id: &str) -> Result<Vec<Entry>> {
-        let asked = question(&self.store.find(id)?.experience);
-        let mut all: Vec<Entry> = self.entries.iter().filter(|e| question(&e.experience) == asked).cloned().collect();
-        all.sort_by_key(|e| (e.instant(), e.arrived));
-        Ok(all)
+        history(&self.store, id)
     }
 
     /// Replays what was learned awake and moves it to the early layer, in the order in which the spike layer brings it back, until all

@@ -189,17 +189,30 @@ impl Learner {
     fn learn_upon(&mut self, id: &str, exchange: &Exchange, reward: f32, upon: &Adapter) -> Result<Lesson> {
         self.prepare_spikes()?;
         let (prior, layer) = (self.prior(0)?, self.settings.wake_layer);
-        let between = self.between(exchange)?;
-        let Exchange { prompt, answer, end, .. } = exchange;
-        let sight = look(&self.host, upon, layer, prompt, answer, *end, &between)?;
-        let mut teacher =
-            Teacher { host: &self.host, layer, prior: &prior, spikes: self.spikes.as_mut(), settings: &self.settings };
-        teacher.learn(id, &sight, reward)
+        let mut first: Option<Lesson> = None;
+        for between in self.between(exchange)? {
+            let sight = look(&self.host, upon, layer, exchange, &between)?;
+            let mut teacher =
+                Teacher { host: &self.host, layer, prior: &prior, spikes: self.spikes.as_mut(), settings: &self.settings };
+            let lesson = teacher.learn(id, &sight, reward)?;
+            // What another context could mend is the end of the answer.
+            let only_end = lesson.check.wrong == [exchange.answer.len()];
+            if lesson.check.whole() || !only_end {
+                return Ok(first.filter(|_| !lesson.check.whole()).unwrap_or(lesson));
+            }
+            first.get_or_insert(lesson);
+        }
+        first.ok_or_else(context_target::unseen)
     }
 
-    /// What parts an experience from its repetition in the context.
-    fn between(&self, exchange: &Exchange) -> Result<Vec<u32>> {
-        Ok([vec![exchange.end], self.host.tokenizer.encode_bare("\n")?].concat())
+    /// What may part an experience from its repetition in the context: the token that ends it, with and without a line's end, and what
+    /// else ends a text.
+    fn between(&self, exchange: &Exchange) -> Result<Vec<Vec<u32>>> {
+        let line = self.host.tokenizer.encode_bare("\n")?;
+        let mut ends = context_target::ends(&self.host, exchange.end);
+        ends.retain(|end| *end != exchange.end);
+        ends.insert(0, exchange.end);
+        Ok(ends.into_iter().take(2).flat_map(|end| [[&[end][..], &line].concat(), vec![end]]).collect())
     }
 
     /// How an answer, with its end, comes out through `hooks`: every token under those before it, which is what greedy decoding meets as
@@ -209,8 +222,9 @@ impl Learner {
         let all = [&exchange.prompt[..], &exchange.answer[..]].concat();
         let (n, decoder) = (exchange.answer.len() + 1, &self.host.decoder);
         let output = decoder.forward(&mut [decoder.cache()], &[&all], Logits::Tail(n), &mut hooks)?;
-        let tokens = exchange.answer.iter().chain([&exchange.end]).enumerate();
-        Ok(Check::of(&tokens.map(|(t, token)| Told::of(output.row(t), *token)).collect::<Vec<_>>(), least))
+        let mut told: Vec<Told> = exchange.answer.iter().enumerate().map(|(t, token)| Told::of(output.row(t), *token)).collect();
+        told.push(Told::of_any(output.row(n - 1), &context_target::ends(&self.host, exchange.end)));
+        Ok(Check::of(&told, least))
     }
 
     /// Holds what an experience left, in the place of what is held of it already, or after all others.

@@ -142,6 +142,10 @@ impl Teacher<'_> {
         let mut engrams = Vec::new();
         for round in 0..ROUNDS {
             let needed = if round == 0 { wanted } else { 0.8 * wanted };
+            if std::env::var("SWD").is_ok() {
+                let show: Vec<String> = (0..n).map(|t| format!("{:.1}({:.1})", pass.told(sight, t).margin, draft.values.get(&t).map_or(0.0, |v| size(v) / sight.length(t)))).collect();
+                eprintln!("{} round {round}: {}", draft.experience, show.join(" "));
+            }
             let failing: Vec<usize> = (0..n).filter(|t| pass.told(sight, *t).margin < needed).collect();
             if failing.is_empty() {
                 break;
