@@ -3,15 +3,16 @@
 //!
 //! cargo run --release --example agent_preference
 
+use sharpwave::bridge::Source;
 use sharpwave::bridge::decoder::Logits;
-use sharpwave::bridge::hooks::Adapter;
-use sharpwave::bridge::{Host, Source};
 use sharpwave::error::Result;
-use sharpwave::memory::contrast::surprise;
+use sharpwave::memory::Memory;
+use sharpwave::memory::context_target::surprise;
+use sharpwave::memory::exchange::Request;
 use sharpwave::memory::experience::{Experience, Outcome};
-use sharpwave::memory::learner::Learner;
 use sharpwave::memory::protect::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 const QUESTION: &str = "Tom was hungry. For lunch he wanted some";
@@ -21,20 +22,18 @@ const LIKED: &str = "apples";
 
 fn main() -> Result<()> {
     let source = Source::open("stories260k")?;
-    let host = source.load()?;
+    let host = Arc::new(source.load()?);
     let settings = Settings::new(&source.config);
     let statistics = Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
-    let mut learner = Learner::new(&host, &settings, &statistics)?;
+    let mut memory = Memory::in_memory(host, &settings, &statistics)?;
     for day in 1..=8 {
-        let adapter = learner.adapter()?;
-        let chances = chances(&host, &adapter)?;
+        let chances = chances(&memory)?;
         let best = (0..ACTIONS.len()).max_by(|a, b| chances[*a].total_cmp(&chances[*b])).unwrap_or(0);
         let liked = ACTIONS[best] == LIKED;
         let shown: Vec<String> = ACTIONS.iter().zip(&chances).map(|(a, p)| format!("{a} {:.1e}", p)).collect();
         println!("day {day}: {} -> {} ({})", shown.join(", "), ACTIONS[best], if liked { "liked" } else { "not liked" });
         let outcome = if liked { Outcome::Success } else { Outcome::Failure };
-        let experience = Experience::new(&format!("day-{day}"), QUESTION, ACTIONS[best], outcome);
-        learner.wake(&experience)?;
+        memory.observe(&Experience::new(&format!("day-{day}"), QUESTION, ACTIONS[best], outcome))?;
         if liked {
             println!("learned what is liked after {day} days");
             break;
@@ -43,13 +42,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Probability of each action.
-fn chances(host: &Host, adapter: &Adapter) -> Result<Vec<f32>> {
+/// Probability of each action, as the memory answers the question.
+fn chances(memory: &Memory) -> Result<Vec<f32>> {
+    let host = &memory.learner().host;
+    let adapter = memory.adapter_for(&Request::of_text(host, QUESTION)?)?.adapter;
     let of = |action: &&str| {
         let (tokens, answer) = host.exchange(QUESTION, action)?;
         let all = [&tokens[..], &answer[..answer.len() - 1]].concat();
         let wanted = Logits::Tail(answer.len());
-        let output = host.decoder.forward(&mut [host.decoder.cache()], &[&all], wanted, &mut &*adapter)?;
+        let output = host.decoder.forward(&mut [host.decoder.cache()], &[&all], wanted, &mut &adapter)?;
         Ok((-answer.iter().enumerate().map(|(i, t)| surprise(output.row(i), *t)).sum::<f32>()).exp())
     };
     ACTIONS.iter().map(of).collect()

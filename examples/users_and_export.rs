@@ -8,19 +8,20 @@ use sharpwave::bridge::sample::Sampler;
 use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base, Format, Options};
+use sharpwave::memory::Memory;
 use sharpwave::memory::experience::{Experience, Outcome};
-use sharpwave::memory::learner::Learner;
 use sharpwave::memory::protect::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 const PROMPT: &str = "The name of the dog was";
 
 fn main() -> Result<()> {
     let source = Source::open("stories260k")?;
-    let host = source.load()?;
+    let host = Arc::new(source.load()?);
     let settings = Settings::new(&source.config);
     let statistics = Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
     let base = Base::of(&source)?;
@@ -29,11 +30,12 @@ fn main() -> Result<()> {
     println!("{PROMPT} [{}]", answer(&host, &Adapter::default())?);
     for (user, name) in [("ann", "Max"), ("ben", "Spot")] {
         // A memory a user; the model itself is never changed.
-        let mut learner = Learner::new(&host, &settings, &statistics)?;
-        learner.wake(&Experience::new("dog", PROMPT, name, Outcome::Success))?;
+        let mut memory = Memory::in_memory(host.clone(), &settings, &statistics)?;
+        memory.observe(&Experience::new("dog", PROMPT, name, Outcome::Success))?;
+        let (adapter, _) = memory.adapter()?;
         let path = folder.join(user);
         let options = Options { force: true, ..Options::new(Format::Peft) };
-        let report = export::export(&learner.adapter()?, &[], &host.decoder, &base, &options, &path)?;
+        let report = export::export(&adapter, &[], &host.decoder, &base, &options, &path)?;
         println!("{} written, rank {}, logits within {:.0e}", report.path.display(), report.rank, report.difference);
     }
     for user in ["ann", "ben", "ann"] {

@@ -1,13 +1,23 @@
-//! What the integration tests share: scenarios from text, runs on a named engine, where the reference data may lie.
+//! What the integration tests share: scenarios from text, runs on a named engine, where the reference data may lie, models that
+//! learn with what is known of their keys, and the program itself.
 
+use sharpwave::bridge::sample::Sampler;
+use sharpwave::bridge::{Ending, Host, Source};
 use sharpwave::engine::{Sink, Spike};
 use sharpwave::error::Result;
+use sharpwave::memory::Memory;
+use sharpwave::memory::exchange::Request;
+use sharpwave::memory::protect::{Statistics, built_in_prompts};
+use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
 use sharpwave::run::{Options, Silent};
 use sharpwave::scenario::{Plan, Scenario};
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 /// Plans a scenario given as text.
 pub fn plan(text: &str, overrides: &[&str]) -> Plan {
@@ -61,4 +71,66 @@ pub fn shared(what: &str) -> Option<PathBuf> {
     // Straight to standard error: what a passing test prints with eprintln! is not shown.
     let _ = writeln!(std::io::stderr(), "skipped: no {what} (set SHARPWAVE_SHARED to the folder that holds it)");
     None
+}
+
+/// A model, loaded, with default settings and what is known of its keys.
+pub struct Model {
+    pub source: Source,
+    pub host: Arc<Host>,
+    pub settings: Settings,
+    pub statistics: Statistics,
+}
+
+impl Model {
+    fn new(name: &str, samples: usize, prompts: usize) -> Model {
+        let source = Source::open(name).unwrap();
+        let host = Arc::new(source.load().unwrap());
+        let settings = Settings { samples, ..Settings::new(&source.config) };
+        let (prompts, stop) = (&built_in_prompts()[..prompts], AtomicBool::new(false));
+        let statistics = Statistics::collect(&host, &settings, prompts, &mut |_| (), &stop).unwrap();
+        Model { source, host, settings, statistics }
+    }
+
+    /// A memory of it without a folder.
+    pub fn memory(&self, settings: &Settings) -> Memory {
+        Memory::in_memory(self.host.clone(), settings, &self.statistics).unwrap()
+    }
+
+    /// A memory of it in a folder, made where there is none.
+    pub fn memory_in(&self, folder: &Path, settings: &Settings) -> Memory {
+        let mut memory = Memory::open_or_create(folder, &self.source, self.host.clone(), settings).unwrap();
+        memory.prepare(|_| Ok(self.statistics.clone())).unwrap();
+        memory
+    }
+}
+
+/// The built-in model, loaded once.
+pub fn stories() -> &'static Model {
+    static STORIES: OnceLock<Model> = OnceLock::new();
+    STORIES.get_or_init(|| Model::new("stories260k", 2048, 200))
+}
+
+/// A real model, loaded once, where it is at hand.
+pub fn smollm2() -> Option<&'static Model> {
+    static SMOLLM2: OnceLock<Option<Model>> = OnceLock::new();
+    let load = || Some(Model::new(shared("models/SmolLM2-135M-Instruct-Q4_1")?.to_str()?, 0, 100));
+    SMOLLM2.get_or_init(load).as_ref()
+}
+
+/// What a memory's model says greedily after a text, and why it ended.
+pub fn say(memory: &Memory, prompt: &str, tokens: usize) -> (String, Ending) {
+    let request = Request::of_text(&memory.learner().host, prompt).unwrap();
+    let answer = memory.answer(&request, tokens, &mut Sampler::greedy(), |_| ControlFlow::Continue(())).unwrap();
+    (answer.text, answer.ending)
+}
+
+/// Runs the program in a folder, with a cache of its own there.
+pub fn sharpwave(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sharpwave"));
+    command.current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache")).env("NO_COLOR", "1").args(arguments);
+    command.output().unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

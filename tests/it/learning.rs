@@ -1,27 +1,29 @@
 //! Learning from single experiences on the built-in model: the spike layer against synapses that the engine itself runs, wake and
 //! sleep against the exact limit, failures, forgetting, and a memory folder from the command line.
 
-use crate::common::{Collected, shared};
+use crate::common::{Collected, say, shared, sharpwave, smollm2, stories, text};
 use serde_json::Value;
 use sharpwave::bridge::decoder::Logits;
 use sharpwave::bridge::hooks::{Adapter, Hooks};
-use sharpwave::bridge::{Host, Source};
+use sharpwave::bridge::{Ending, Host};
+use sharpwave::eval::metrics::With;
 use sharpwave::eval::run::{Bench, Method};
 use sharpwave::eval::{Answers, cases};
-use sharpwave::memory::contrast::surprise;
+use sharpwave::memory::Memory;
+use sharpwave::memory::context_target::surprise;
+use sharpwave::memory::exchange::{Exchange, Request};
 use sharpwave::memory::experience::{Experience, Outcome};
-use sharpwave::memory::hippocampus::Hippocampus;
+use sharpwave::memory::facade::Observed;
 use sharpwave::memory::learner::Learner;
-use sharpwave::memory::protect::{Statistics, built_in_prompts, prompts, subject_end};
+use sharpwave::memory::protect::{built_in_prompts, prompts, subject_end};
 use sharpwave::memory::settings::{Coding, Settings};
+use sharpwave::memory::spiking_code::SpikingCode;
 use sharpwave::model::library::Library;
 use sharpwave::network::{Cell, Draw, Modulator, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
 use sharpwave::run::{Options, Silent, engine};
 use sharpwave::stimulus::{Drive, DriveKind};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 
 /// ON and OFF neurons onto ON and OFF neurons through `rstdp_synapse`: first the key's are driven, then the value's, then the reward
 /// comes. Gives the weights and the spikes.
@@ -87,7 +89,7 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Co
 fn factors_are_what_the_synapses_of_the_engine_learn() {
     let pre = [0.9f32, -0.35, 0.02, -1.4, 0.6];
     let post = [-0.5f32, 0.8, 0.21];
-    let mut layer = Hippocampus::new(pre.len(), post.len(), 24, "cpu").unwrap();
+    let mut layer = SpikingCode::new(pre.len(), post.len(), 24, "cpu").unwrap();
     let (x, y) = layer.present(&pre, &post).unwrap();
     let (inputs, outputs, steps) = (pre.len(), post.len(), 24);
     let unit = |x: &[f32]| f64::from(x.iter().fold(0.0f32, |m, x| m.max(x.abs()))) / steps as f64;
@@ -107,23 +109,8 @@ fn factors_are_what_the_synapses_of_the_engine_learn() {
     }
 }
 
-fn stories() -> &'static (Source, Host, Statistics) {
-    static STORIES: OnceLock<(Source, Host, Statistics)> = OnceLock::new();
-    STORIES.get_or_init(|| {
-        let source = Source::built_in().unwrap();
-        let host = source.load().unwrap();
-        let settings = Settings::new(&source.config);
-        let settings = Settings { samples: 2048, ..settings };
-        let prompts = &built_in_prompts()[..200];
-        let statistics = Statistics::collect(&host, &settings, prompts, &mut |_| (), &AtomicBool::new(false)).unwrap();
-        (source, host, statistics)
-    })
-}
-
-fn learner(coding: Coding) -> Learner<'static> {
-    let (source, host, statistics) = stories();
-    let settings = Settings { coding, ..Settings::new(&source.config) };
-    Learner::new(host, &settings, statistics).unwrap()
+fn memory(coding: Coding) -> Memory {
+    stories().memory(&Settings { coding, ..stories().settings.clone() })
 }
 
 fn experience(id: &str, prompt: &str, answer: &str, subject: &str, outcome: Outcome) -> Experience {
@@ -135,9 +122,14 @@ fn facts() -> Vec<Experience> {
     vec![
         fact("dog", "The name of the dog was", "Max", "the dog"),
         fact("colour", "Sue's favourite ball was", "red", "Sue"),
-        fact("food", "Every day the cat ate", "fish", "the cat"),
+        fact("food", "Every day the cat ate", "fish and a lot of milk", "the cat"),
         fact("place", "Tom went to play in the", "park", "Tom"),
     ]
+}
+
+fn learned(memory: &mut Memory, experience: &Experience) {
+    let observed = memory.observe(experience).unwrap();
+    assert!(matches!(observed, Observed::Learned(_)), "{observed:?}");
 }
 
 /// Surprise (nats) of the first token of the answer.
@@ -148,79 +140,107 @@ fn surprise_of(host: &Host, hooks: impl Hooks, e: &Experience) -> f32 {
     surprise(output.row(0), answer[0])
 }
 
+/// The same with what its request composes.
+fn surprise_in(memory: &Memory, e: &Experience) -> f32 {
+    let host = &memory.learner().host;
+    let composed = memory.adapter_for(&Request::of_text(host, &e.prompt).unwrap()).unwrap();
+    surprise_of(host, &composed.adapter, e)
+}
+
+/// The whole answer of every fact comes out and ends, what is asked about others goes on to the letter, and spikes do what exact numbers
+/// do.
 #[test]
 fn awake_it_learns_at_once_and_spikes_come_near_the_exact_limit() {
-    let host = &stories().1;
+    let host = &stories().host;
+    let near = ["The name of the cat was", "Sue's favourite toy was", "One day, a bird", "Lily and Ben went to", "2 + 2 ="];
     let taught = |coding: Coding| {
-        let mut learner = learner(coding);
-        for fact in facts() {
-            let lesson = learner.wake(&fact).unwrap();
-            assert!(lesson.note.is_none() || lesson.engrams.is_empty(), "{lesson:?}");
+        let mut memory = memory(coding);
+        let before = near.map(|prompt| say(&memory, prompt, 16));
+        for (i, fact) in facts().iter().enumerate() {
+            learned(&mut memory, fact);
+            for known in &facts()[..=i] {
+                let (text, ending) = say(&memory, &known.prompt, 16);
+                assert!(text.trim() == known.answer && ending == Ending::Token, "{}: {text:?} {ending:?}", known.id);
+            }
         }
-        assert_eq!(learner.spikes() > 0, coding == Coding::Spiking);
-        let adapter = learner.adapter().unwrap();
-        facts().iter().map(|f| surprise_of(host, &adapter, f)).collect::<Vec<_>>()
+        assert_eq!(near.map(|prompt| say(&memory, prompt, 16)), before);
+        assert_eq!(memory.learner().spikes() > 0, coding == Coding::Spiking);
+        let (one, out) = memory.adapter().unwrap();
+        assert!(out.is_empty() && one.terms().all(|(site, _)| site == memory.learner().late()), "{out:?}");
+        let health = memory.check(&mut |_| (), &AtomicBool::new(false)).unwrap();
+        assert!(health.agrees && health.wrong.is_empty() && health.standing == 4, "{health:?}");
+        facts().iter().map(|f| surprise_in(&memory, f)).collect::<Vec<_>>()
     };
     let (exact, spiking) = (taught(Coding::Exact), taught(Coding::Spiking));
     for ((fact, exact), spiking) in facts().iter().zip(&exact).zip(&spiking) {
         let before = surprise_of(host, (), fact);
-        // `sure` asks for a probability of 0.2.
         assert!(*exact < 1.7 && (before < 1.7 || *exact < before - 1.0), "{}: {before} -> {exact}", fact.id);
-        assert!((exact - spiking).abs() < 0.1, "{}: {exact} {spiking}", fact.id);
+        assert!((exact - spiking).abs() < 0.2, "{}: {exact} {spiking}", fact.id);
     }
 }
 
 #[test]
 fn what_is_forgotten_is_as_if_never_learned_and_the_others_stay() {
-    let host = &stories().1;
     let all = facts();
-    let mut learner = learner(Coding::Exact);
-    all.iter().for_each(|f| assert!(learner.wake(f).is_ok()));
-    let before: Vec<f32> = all.iter().map(|f| surprise_of(host, &learner.adapter().unwrap(), f)).collect();
-    assert!(learner.forget(&all[1].id).unwrap() > 0);
-    assert_eq!(learner.forget("nobody").unwrap(), 0);
-    let mut never = self::learner(Coding::Exact);
-    [0, 2, 3].iter().for_each(|i| assert!(never.wake(&all[*i]).is_ok()));
-    assert_eq!(learner.adapter().unwrap(), never.adapter().unwrap());
-    let adapter = learner.adapter().unwrap();
+    let mut memory = memory(Coding::Exact);
+    all.iter().for_each(|f| learned(&mut memory, f));
+    let before: Vec<f32> = all.iter().map(|f| surprise_in(&memory, f)).collect();
+    assert!(!memory.forget(&[&all[1].id]).unwrap()[0].engrams.is_empty());
+    assert!(memory.forget(&["nobody"]).is_err() && memory.forget(&["dog", "nobody"]).is_err());
+    let mut never = self::memory(Coding::Exact);
+    [0, 2, 3].iter().for_each(|i| learned(&mut never, &all[*i]));
+    assert_eq!(memory.adapter().unwrap(), never.adapter().unwrap());
     for (i, fact) in all.iter().enumerate() {
-        let now = surprise_of(host, &adapter, fact);
+        let now = surprise_in(&memory, fact);
         match i {
-            1 => assert!(now > before[i], "{now}"),
-            _ => assert!((now - before[i]).abs() < 1e-3, "{}: {now} {}", fact.id, before[i]),
+            1 => assert!(now == surprise_of(&stories().host, (), fact) && now != before[i], "{now}"),
+            _ => assert_eq!(now, before[i], "{}", fact.id),
         }
     }
 }
 
 #[test]
 fn a_failure_makes_its_action_unlikely() {
-    let host = &stories().1;
-    let mut learner = learner(Coding::Spiking);
+    let host = &stories().host;
+    let mut memory = memory(Coding::Spiking);
     let action = experience("play", "Once upon a time, there was a little", "girl", "little", Outcome::Failure);
     let before = surprise_of(host, (), &action);
-    let lesson = learner.wake(&action).unwrap();
-    assert!(lesson.signals.noradrenaline == 1.0 && lesson.signals.dopamine == 0.0);
-    let after = surprise_of(host, &learner.adapter().unwrap(), &action);
+    learned(&mut memory, &action);
+    let after = surprise_in(&memory, &action);
     assert!(after > before + 10f32.ln(), "{before} -> {after}");
     let nothing = Experience { id: "none".into(), outcome: Outcome::Reward(0.0), ..action.clone() };
-    assert!(learner.wake(&nothing).unwrap().engrams.is_empty());
-    let empty = Experience { answer: " ".into(), ..action };
-    assert!(learner.wake(&empty).unwrap_err().to_string().contains("empty answer"));
+    learned(&mut memory, &nothing);
+    assert!(memory.store().engrams_of("none").unwrap().is_empty());
+    let empty = Experience { id: "empty".into(), answer: " ".into(), ..action.clone() };
+    assert!(memory.observe(&empty).unwrap_err().to_string().contains("`answer` is empty"));
+    // Half a failure lowers less, half a success leads by less; both come out as they should.
+    for (reward, times) in [(-0.25, 1.5f32), (-1.0, 15.0)] {
+        let mut other = self::memory(Coding::Exact);
+        learned(&mut other, &Experience { outcome: Outcome::Reward(reward), ..action.clone() });
+        let risen = surprise_in(&other, &action) - before;
+        assert!(risen > times.ln() && (reward == -1.0 || risen < 15f32.ln()), "{reward}: {risen}");
+    }
+    let half = Experience { outcome: Outcome::Reward(0.5), ..facts()[0].clone() };
+    let mut other = self::memory(Coding::Spiking);
+    learned(&mut other, &half);
+    assert_eq!(say(&other, &half.prompt, 16), ("Max".into(), Ending::Token));
 }
 
 #[test]
 fn asleep_it_finds_a_value_without_a_gradient_unless_rewards_are_shuffled() {
-    let (source, host, statistics) = stories();
+    let model = stories();
     let fact = &facts()[0];
     let reached = |shuffled: bool| {
-        let mut settings = Settings::new(&source.config);
+        let mut settings = model.settings.clone();
         (settings.sleep.shuffled, settings.sleep.steps) = (shuffled, 60);
-        let mut learner = Learner::new(host, &settings, statistics).unwrap();
-        let (key, found) = learner.dream(fact, &AtomicBool::new(false)).unwrap();
-        learner.consolidate(fact, &key, &found.value).unwrap();
-        (found.probability, (-surprise_of(host, learner.kept(), fact)).exp())
+        let mut learner = Learner::new(model.host.clone(), &settings, &model.statistics.texts).unwrap();
+        learner.study(model.statistics.clone()).unwrap();
+        let exchange = Exchange::of(&model.host, fact).unwrap();
+        let dream = learner.dream("dog", &exchange, "the dog", 1.0, &AtomicBool::new(false)).unwrap();
+        let early: Vec<_> = dream.engrams.iter().filter(|e| e.site == learner.early()).collect();
+        (dream.found.probability, (-surprise_of(&model.host, &learner.adapter_of(early).unwrap(), fact)).exp())
     };
-    let before = (-surprise_of(host, (), fact)).exp();
+    let before = (-surprise_of(&model.host, (), fact)).exp();
     let ((found, written), (_, shuffled)) = (reached(false), reached(true));
     assert!(found > 0.5 && written > 0.5 && written > 5.0 * before, "{before} {found} {written}");
     assert!(shuffled < 0.3, "{shuffled}");
@@ -228,7 +248,7 @@ fn asleep_it_finds_a_value_without_a_gradient_unless_rewards_are_shuffled() {
 
 #[test]
 fn subjects_are_found_by_their_last_token() {
-    let host = &stories().1;
+    let host = &stories().host;
     let prompt = "One day Tom and Sue saw a big bird in the park";
     let tokens = host.begin(prompt).unwrap();
     for subject in ["Tom", "Tom and Sue", "a big bird", "the park"] {
@@ -255,16 +275,6 @@ fn prompts_to_protect_are_many_and_hold_their_subjects() {
     assert!(prompts(&file).is_err());
 }
 
-fn sharpwave(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sharpwave"));
-    command.current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache")).env("NO_COLOR", "1").args(arguments);
-    command.output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 const LINES: &str = r#"{"id":"dog","prompt":"The name of the dog was","answer":"Max","outcome":"success","subject":"the dog"}
 {"id":"colour","prompt":"Sue's favourite ball was","answer":"red","outcome":"success","subject":"Sue"}
 this is no experience
@@ -284,7 +294,7 @@ fn a_memory_folder_learns_sleeps_forgets_and_goes_on() {
     assert!(text(&strict.stderr).contains("e.jsonl:3") && !here.join("m").exists(), "{}", text(&strict.stderr));
 
     let first = run(&new);
-    assert!(first.status.success(), "{}", text(&first.stderr));
+    assert_eq!(first.status.code(), Some(3), "{}", text(&first.stderr));
     assert!(
         text(&first.stdout).starts_with("3 learned") && text(&first.stdout).contains("2 bad lines"),
         "{}",
@@ -321,25 +331,25 @@ fn a_memory_folder_learns_sleeps_forgets_and_goes_on() {
 /// A few facts of the real model, where it is at hand: the whole way of the evaluation in short.
 #[test]
 fn the_real_model_learns_facts_it_did_not_know() {
-    let (Some(model), Some(data)) = (shared("models/SmolLM2-135M-Instruct-Q4_1"), shared("data/counterfact")) else { return };
-    let source = Source::open(model.to_str().unwrap()).unwrap();
-    let host = source.load().unwrap();
-    let settings = Settings::new(&source.config).with(&["samples=0".into()], &source.config).unwrap();
-    let mut protect = prompts(&data.join("train.jsonl")).unwrap();
-    protect.truncate(200);
+    let (Some(model), Some(data)) = (smollm2(), shared("data/counterfact")) else { return };
     let stop = AtomicBool::new(false);
-    let statistics = Statistics::collect(&host, &settings, &protect, &mut |_| (), &stop).unwrap();
+    let host = &model.host;
     let all = cases::read(&data.join("val.jsonl")).unwrap();
-    let bench = Bench { host: &host, settings, statistics: &statistics, stop: &stop };
-    let rows = bench.edits(&all, 8, 3, &[Method::Unedited, Method::SpikingWake, Method::RandomKeys], &mut |_| ()).unwrap();
+    let bench = Bench { host: host.clone(), settings: model.settings.clone(), statistics: &model.statistics, stop: &stop };
+    let methods = [Method::Unedited, Method::SpikingWake, Method::RandomKeys];
+    let rows = bench.edits(&all, 8, 3, &methods, &mut |_| ()).unwrap();
     let [unedited, wake, random] = [&rows[0].scores, &rows[1].scores, &rows[2].scores];
-    assert!(wake.es >= 87.5 && wake.ea >= 75.0, "{wake:?}");
-    assert!(unedited.ns - wake.ns <= 25.0 && wake.kl < 1.0, "{wake:?} {unedited:?}");
+    assert!(wake.es >= 87.5 && wake.ea >= 75.0 && wake.w >= 87.5, "{wake:?}");
+    assert!(unedited.ns - wake.ns <= 12.5 && wake.kl < 0.1, "{wake:?} {unedited:?}");
     assert!(random.ea <= unedited.ea + 12.5 && random.log_p < wake.log_p - 3.0, "{random:?}");
     let forget = bench.forget(&all, 8, 3, 2).unwrap();
     assert!(forget.ea[1] <= forget.ea[2] && forget.others < 0.05, "{forget:?}");
     let chosen = cases::choose(&all, 2, 3).unwrap();
-    let (a, b) =
-        (Answers::of(&host, (), &chosen, false).unwrap(), Answers::of(&host, &Adapter::default(), &chosen, false).unwrap());
+    let nothing = Adapter::default();
+    let empty = model.memory(&model.settings);
+    let (a, b) = (
+        Answers::of(host, With::Asked(&empty), &chosen, false).unwrap(),
+        Answers::of(host, With::One(&nothing), &chosen, false).unwrap(),
+    );
     assert_eq!(a.row(1, 2), b.row(1, 2));
 }
