@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Times that a fact is replayed before sleep leaves it to the wake memory.
-const TRIALS: u32 = 2;
+/// Nights in which a fact is replayed before sleep leaves it to the wake memory, where others stand in its way; one otherwise.
+const TRIALS: u32 = 3;
 /// Experiences that are asked again when another one comes into their requests.
 const ASKED_AGAIN: usize = 8;
 /// Of the canaries every so many is asked when all layers are computed.
@@ -636,10 +636,9 @@ impl Memory {
                 break;
             }
             let Some(slept) = self.replay(&ids[i], stop)? else { break };
-            if slept.entry.stage == Stage::Asleep || slept.entry.replays >= TRIALS {
-                replay.silence(i)?;
-                left -= 1;
-            }
+            // A dream is a function of its experience: the same night it would come again as it was.
+            replay.silence(i)?;
+            left -= 1;
             moved += usize::from(slept.entry.stage == Stage::Asleep);
             tell(&slept, left);
         }
@@ -667,6 +666,8 @@ impl Memory {
         let mut change = Change::default();
         let reached = dream.found.probability;
         let before = self.learner.held().iter().find(|h| h.id == id).cloned().ok_or_else(missing)?;
+        // Alone it would do: others, which may be gone some night, stand in its way.
+        let alone = dream.early.wrong.iter().all(|t| *t >= n) && dream.check.whole();
         let why;
         if dream.early.wrong.iter().any(|t| *t < n) {
             why = Some(format!("sleep reached p = {reached:.2}"));
@@ -686,8 +687,7 @@ impl Memory {
         match why {
             Some(why) => {
                 entry.note = Some(format!("{why}; it stays in the wake memory"));
-                if entry.replays < TRIALS && dream.early.wrong.is_empty() {
-                    // The same dream would come again.
+                if !alone {
                     entry.replays = TRIALS;
                 }
             }

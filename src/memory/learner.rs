@@ -363,6 +363,9 @@ impl Learner {
         };
         let layer = joined.as_ref().unwrap_or(&whole);
         let damage = self.damage_of(layer)?;
+        if std::env::var("SWD").is_ok() {
+            eprintln!("DAMAGE {}: {:.4} -> {:.4} (changed {:.3} -> {:.3})", self.held[at].id, self.damage.kl, damage.kl, self.damage.changed, damage.changed);
+        }
         let fits = layer.len() <= self.most() && damage.kl <= self.settings.damage;
         self.whole = Some(match joined {
             Some(joined) if fits => joined,
