@@ -45,10 +45,12 @@ impl Vocabulary {
     }
 }
 
-/// What a text is about: its words in their order.
+/// What a text is about: its words in their order, and which of them name its subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topic {
     words: Vec<String>,
+    /// Words of the subject; empty where none is known.
+    subject: Vec<String>,
     /// The whole text, for those that have no words or are asked for letter by letter.
     text: String,
 }
@@ -93,7 +95,12 @@ impl Topic {
             }
         }
         close(&mut word, &mut run, &mut words);
-        Topic { words, text: text.trim().to_string() }
+        Topic { words, subject: Vec::new(), text: text.trim().to_string() }
+    }
+
+    /// Of a text whose subject is known: a request that names another one does not ask for it, however much else it covers.
+    pub fn about(text: &str, subject: &str) -> Topic {
+        Topic { subject: Topic::of(subject).words, ..Topic::of(text) }
     }
 
     fn distinct(&self) -> impl Iterator<Item = &str> {
@@ -101,7 +108,7 @@ impl Topic {
         self.words.iter().map(String::as_str).filter(move |word| seen.insert(*word))
     }
 
-    /// The part of this topic's weight that the end of `request` covers, 0 to 1.
+    /// The part of this topic's weight that the end of `request` covers, 0 to 1; of its subject's weight where that is less.
     pub fn covered_by(&self, request: &Topic, vocabulary: &Vocabulary) -> f64 {
         if !self.text.is_empty() && request.text.ends_with(&self.text) {
             return 1.0;
@@ -109,13 +116,20 @@ impl Topic {
         let window = WINDOW.max(TIMES * self.words.len());
         let end = &request.words[request.words.len().saturating_sub(window)..];
         let end: HashSet<&str> = end.iter().map(String::as_str).collect();
-        let (mut all, mut covered) = (0.0, 0.0);
-        for word in self.distinct() {
-            let weight = vocabulary.weight(word);
-            all += weight;
-            covered += if end.contains(word) { weight } else { 0.0 };
+        let part = |words: &mut dyn Iterator<Item = &str>| {
+            let (mut all, mut covered) = (0.0, 0.0);
+            for word in words {
+                let weight = vocabulary.weight(word);
+                all += weight;
+                covered += if end.contains(word) { weight } else { 0.0 };
+            }
+            if all > 0.0 { covered / all } else { 0.0 }
+        };
+        let whole = part(&mut self.distinct());
+        match self.subject.is_empty() {
+            true => whole,
+            false => whole.min(part(&mut self.subject.iter().map(String::as_str))),
         }
-        if all > 0.0 { covered / all } else { 0.0 }
     }
 }
 
@@ -158,6 +172,18 @@ mod tests {
         assert!(covered("Biscuit") < 0.6 && covered("") == 0.0);
         // What was said long before the question does not count.
         assert!(covered(&format!("the name of the cat Biscuit is fine. {}", "and so on ".repeat(60))) < 0.1);
+    }
+
+    /// Where everyone asks for names of dogs, the name is rarer than the dog.
+    #[test]
+    fn another_subject_is_not_asked_for_however_rare_the_rest_is() {
+        let background = vocabulary(&["the dog ran", "the dog and the cat", "a big dog was sad", "the cat was", "of the park"]);
+        let (plain, about) = (Topic::of("The name of the dog was"), Topic::about("The name of the dog was", "the dog"));
+        let cat = Topic::of("The name of the cat was");
+        assert!(plain.covered_by(&cat, &background) > 0.6 && about.covered_by(&cat, &background) < 0.2);
+        assert!(about.covered_by(&Topic::of("What was the name of the dog?"), &background) > 0.9);
+        assert!(about.covered_by(&Topic::of("The dog"), &background) < 0.6);
+        assert_eq!(Topic::about("🦔 ->", "🦔").covered_by(&Topic::of("🦔 ->"), &background), 1.0);
     }
 
     #[test]

@@ -747,7 +747,10 @@ fn missing() -> Error {
 fn topic(host: &Host, experience: &Experience, asleep: bool) -> Topic {
     match &experience.subject {
         Some(subject) if asleep => Topic::of(subject),
-        _ => Topic::of(&Exchange::of(host, experience).map_or_else(|_| experience.asked(), |e| e.topic)),
+        subject => {
+            let asked = Exchange::of(host, experience).map_or_else(|_| experience.asked(), |e| e.topic);
+            subject.as_ref().map_or_else(|| Topic::of(&asked), |subject| Topic::about(&asked, subject))
+        }
     }
 }
 

@@ -152,7 +152,7 @@ fn surprise_in(memory: &Memory, e: &Experience) -> f32 {
 #[test]
 fn awake_it_learns_at_once_and_spikes_come_near_the_exact_limit() {
     let host = &stories().host;
-    let near = ["The name of the cat was", "Sue's favourite toy was", "One day, a bird", "Lily and Ben went to", "2 + 2 ="];
+    let near = ["The name of the cat was", "Tom's favourite toy was", "One day, a bird", "Lily and Ben went to", "2 + 2 ="];
     let taught = |coding: Coding| {
         let mut memory = memory(coding);
         let before = near.map(|prompt| say(&memory, prompt, 16));
@@ -223,7 +223,7 @@ fn a_failure_makes_its_action_unlikely() {
     let half = Experience { outcome: Outcome::Reward(0.5), ..facts()[0].clone() };
     let mut other = self::memory(Coding::Spiking);
     learned(&mut other, &half);
-    assert_eq!(say(&other, &half.prompt, 16), ("Max".into(), Ending::Token));
+    assert_eq!(say(&other, &half.prompt, 16), (" Max".into(), Ending::Token));
 }
 
 #[test]
@@ -343,7 +343,8 @@ fn the_real_model_learns_facts_it_did_not_know() {
     assert!(unedited.ns - wake.ns <= 12.5 && wake.kl < 0.1, "{wake:?} {unedited:?}");
     assert!(random.ea <= unedited.ea + 12.5 && random.log_p < wake.log_p - 3.0, "{random:?}");
     let forget = bench.forget(&all, 8, 3, 2).unwrap();
-    assert!(forget.ea[1] <= forget.ea[2] && forget.others < 0.05, "{forget:?}");
+    // In one adapter the others change by less than the margin by which their answers lead.
+    assert!(forget.ea[1] <= forget.ea[2] && forget.others < model.settings.margin, "{forget:?}");
     let chosen = cases::choose(&all, 2, 3).unwrap();
     let nothing = Adapter::default();
     let empty = model.memory(&model.settings);
