@@ -4,12 +4,12 @@
 
 use super::Engram;
 use super::canaries::Damage;
-use super::context_target::site;
+use super::context_target::{places, site};
 use super::coverage::Topic;
 use super::entry::{Change, Entry, Stage};
 use super::exchange::{Exchange, Request};
 use super::experience::{Experience, Outcome, now};
-use super::learner::{Capacity, Composition, Counted, Held, Learner};
+use super::learner::{Capacity, Composition, Counted, Held, Included, Learner};
 use super::protect::{Statistics, flat, unflat};
 use super::replay::{Cue, Replay};
 use super::settings::Settings;
@@ -196,8 +196,9 @@ impl Memory {
         for (entry, standing) in entries.iter().zip(standing).filter(|(e, _)| e.stage.may_have_engrams()) {
             let own: Vec<Engram> = engrams.extract_if(.., |e| e.experience == entry.experience.id).collect();
             let asleep = own.iter().any(|e| e.site == learner.early());
-            let topic = topic(&learner.host, &entry.experience, asleep);
-            learner.hold(Held { id: entry.experience.id.clone(), topic, stands: standing == Standing::Stands, engrams: own });
+            let (topic, end) = asked(&learner.host, &entry.experience, asleep);
+            let stands = standing == Standing::Stands;
+            learner.hold(Held { id: entry.experience.id.clone(), topic, stands, end, engrams: own });
         }
         if let Some(plan) = store.plan()? {
             let counted: Vec<Counted> = serde_json::from_value(plan)
@@ -321,9 +322,9 @@ impl Memory {
         if let Some(old) = self.at(&id).filter(|_| anew) {
             self.entries.remove(old);
         }
-        let topic = topic(&self.learner.host, &entry.experience, false);
+        let (topic, end) = asked(&self.learner.host, &entry.experience, false);
         self.entries.push(entry.clone());
-        self.learner.hold(Held { id: id.clone(), topic, stands: false, engrams: engrams.clone() });
+        self.learner.hold(Held { id: id.clone(), topic, stands: false, end, engrams: engrams.clone() });
         let changed = self.settle()?;
         let disturbed = self.disturbed(&id);
         if !matches!(disturbed, Ok(None)) {
@@ -332,12 +333,15 @@ impl Memory {
             self.settle()?;
             return self.refuse(entry, anew, disturbed?.unwrap_or_default());
         }
-        let included = self.learner.consolidate()?.iter().any(|c| c.id == id && c.included);
+        let included = self.learner.consolidate()?.iter().find(|c| c.id == id).map(|c| c.included);
         let last = self.entries.len() - 1;
-        if !engrams.is_empty() && matches!(self.entries[last].stage, Stage::Awake) && !included {
-            let stands = self.learner.held().iter().any(|h| h.id == id && h.stands);
-            let note = "it would damage other texts in one adapter of all: own generation composes it, exports leave it out";
-            self.entries[last].note = self.entries[last].note.take().or(stands.then(|| note.to_string()));
+        if self.entries[last].note.is_none() {
+            self.entries[last].note = match included {
+                Some(Included::No) => Some("it would damage other texts in one adapter of all: own generation composes it, exports leave it out"),
+                Some(Included::WithoutEnd) => Some("in one adapter of all its answer comes out without its end"),
+                Some(Included::Whole) | None => None,
+            }
+            .map(String::from);
         }
         let mut change = Change { write: engrams, plan: self.plan()?, ..Change::default() };
         change.entries = changed.into_iter().filter(|e| e.experience.id != id).collect();
@@ -674,7 +678,7 @@ impl Memory {
         } else if !dream.check.whole() {
             why = Some("its whole answer did not come out of the early layer".into());
         } else {
-            let topic = topic(&self.learner.host, &e, true);
+            let (topic, _) = asked(&self.learner.host, &e, true);
             self.learner.hold(Held { engrams: dream.engrams.clone(), topic, ..before.clone() });
             why = match self.disturbed(id)? {
                 None => self.too_much_damage(&dream.engrams)?,
@@ -743,15 +747,17 @@ fn missing() -> Error {
 }
 
 /// What a request is about that asks for an experience: its prompt, or, where sleep wrote it at its subject, the subject, and what is
-/// asked of it is the model's to tell.
-fn topic(host: &Host, experience: &Experience, asleep: bool) -> Topic {
-    match &experience.subject {
+/// asked of it is the model's to tell. And the place where its answer ends.
+fn asked(host: &Host, experience: &Experience, asleep: bool) -> (Topic, u64) {
+    let exchange = Exchange::of(host, experience);
+    let end = exchange.as_ref().ok().and_then(|e| places(&[&e.prompt[..], &e.answer].concat()).last().copied());
+    let asked = exchange.map_or_else(|_| experience.asked(), |e| e.topic);
+    let topic = match &experience.subject {
         Some(subject) if asleep => Topic::of(subject),
-        subject => {
-            let asked = Exchange::of(host, experience).map_or_else(|_| experience.asked(), |e| e.topic);
-            subject.as_ref().map_or_else(|| Topic::of(&asked), |subject| Topic::about(&asked, subject))
-        }
-    }
+        Some(subject) => Topic::about(&asked, subject),
+        None => Topic::of(&asked),
+    };
+    (topic, end.unwrap_or(0))
 }
 
 /// What makes two experiences of one id the same.

@@ -30,7 +30,20 @@ pub struct Held {
     pub topic: Topic,
     /// It takes effect; otherwise it rests.
     pub stands: bool,
+    /// The place where its answer ends.
+    pub end: u64,
     pub engrams: Vec<Engram>,
+}
+
+impl Held {
+    /// Whether an engram belongs to what is included of its experience.
+    fn counts(&self, engram: &Engram, included: Included) -> bool {
+        match included {
+            Included::Whole => true,
+            Included::WithoutEnd => engram.place != self.end,
+            Included::No => false,
+        }
+    }
 }
 
 /// An adapter that was composed for a request, and of what.
@@ -54,7 +67,17 @@ pub struct Counted {
     pub id: String,
     /// Of its engrams: a decision about others does not count.
     digest: u64,
-    pub included: bool,
+    pub included: Included,
+}
+
+/// How much of an experience is in the one adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Included {
+    Whole,
+    /// The answer comes out, and the model goes on after it as it would: an end that is written reaches other ends of phrases.
+    WithoutEnd,
+    No,
 }
 
 /// What sleep found for an experience.
@@ -74,6 +97,8 @@ pub struct Capacity {
     /// Experiences that stand, and those of them in the one adapter.
     pub standing: usize,
     pub included: usize,
+    /// Those whose answers come out there without their ends.
+    pub without_end: usize,
     /// Directions of the late layer's input that the one adapter takes, and that it may take.
     pub taken: usize,
     pub most: usize,
@@ -318,7 +343,7 @@ impl Learner {
         let standing: Vec<usize> = (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
         let now: Vec<Counted> = standing
             .iter()
-            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: true })
+            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: Included::No })
             .collect();
         let same = self.counted.iter().zip(&now).take_while(|(a, b)| a.id == b.id && a.digest == b.digest).count();
         if same < self.counted.len() {
@@ -349,37 +374,37 @@ impl Learner {
     }
 
     fn included(&self) -> impl Iterator<Item = &Engram> {
-        let of = |c: &Counted| self.held.iter().find(|h| h.id == c.id).map_or(&[][..], |h| &h.engrams);
-        self.counted.iter().filter(|c| c.included).flat_map(of)
+        self.counted.iter().flat_map(|c| {
+            let (held, how) = (self.held.iter().find(|h| h.id == c.id), c.included);
+            held.into_iter().flat_map(move |h| h.engrams.iter().filter(move |e| h.counts(e, how)))
+        })
     }
 
-    /// Takes an experience into the one adapter if it may.
-    fn include(&mut self, at: usize) -> Result<bool> {
-        let Some(mut whole) = self.whole.take() else { return Ok(false) };
-        let (before, engrams) = (whole.len(), self.held[at].engrams.clone());
-        let joined = match whole.extend(&engrams)? {
-            true => None,
-            false => Some(self.layer_of(self.included().chain(&engrams))?),
-        };
-        let layer = joined.as_ref().unwrap_or(&whole);
-        let damage = self.damage_of(layer)?;
-        if std::env::var("SWD").is_ok() {
-            eprintln!("DAMAGE {}: {:.4} -> {:.4} (changed {:.3} -> {:.3})", self.held[at].id, self.damage.kl, damage.kl, self.damage.changed, damage.changed);
-        }
-        let fits = layer.len() <= self.most() && damage.kl <= self.settings.damage;
-        self.whole = Some(match joined {
-            Some(joined) if fits => joined,
-            _ => {
-                if !fits {
-                    whole.truncate(before);
-                }
-                whole
+    /// Takes as much of an experience into the one adapter as may be.
+    fn include(&mut self, at: usize) -> Result<Included> {
+        let Some(mut whole) = self.whole.take() else { return Ok(Included::No) };
+        let before = whole.len();
+        let mut done = Included::No;
+        for how in [Included::Whole, Included::WithoutEnd] {
+            let engrams: Vec<Engram> = self.held[at].engrams.iter().filter(|e| self.held[at].counts(e, how)).cloned().collect();
+            if !engrams.iter().any(|e| e.value.iter().any(|v| *v != 0.0)) {
+                break;
             }
-        });
-        if fits {
-            self.damage = damage;
+            let joined = match whole.extend(&engrams)? {
+                true => None,
+                false => Some(self.layer_of(self.included().chain(&engrams))?),
+            };
+            let layer = joined.as_ref().unwrap_or(&whole);
+            let damage = self.damage_of(layer)?;
+            if layer.len() <= self.most() && damage.kl <= self.settings.damage {
+                (done, self.damage) = (how, damage);
+                whole = joined.unwrap_or(whole);
+                break;
+            }
+            whole.truncate(before);
         }
-        Ok(fits)
+        self.whole = Some(whole);
+        Ok(done)
     }
 
     /// Directions of the late layer's input that the one adapter may take.
@@ -404,7 +429,7 @@ impl Learner {
 
     /// The one adapter, after [`Learner::consolidate`], and the experiences that are not in it.
     pub fn whole(&self) -> Result<(Adapter, Vec<String>)> {
-        let out = self.counted.iter().filter(|c| !c.included).map(|c| c.id.clone()).collect();
+        let out = self.counted.iter().filter(|c| c.included == Included::No).map(|c| c.id.clone()).collect();
         Ok((self.adapter_of(self.included())?, out))
     }
 
@@ -427,7 +452,8 @@ impl Learner {
     pub fn capacity(&self) -> Capacity {
         Capacity {
             standing: self.held.iter().filter(|h| h.stands && !h.engrams.is_empty()).count(),
-            included: self.counted.iter().filter(|c| c.included).count(),
+            included: self.counted.iter().filter(|c| c.included != Included::No).count(),
+            without_end: self.counted.iter().filter(|c| c.included == Included::WithoutEnd).count(),
             taken: self.whole.as_ref().map_or(0, LayerMemory::len),
             most: self.most(),
             damage: self.damage,

@@ -70,7 +70,7 @@ const FAILURE: [&[f32]; 2] = [&[-1.0, -2.0], &[-3.0, -4.0]];
 /// The least size of the first token's value: other wordings of the prompt live on it.
 const FIRST: f32 = 1.0;
 /// Where the context does not do (small models hardly read it), parts of the residual's length that the readout's own error adds.
-const READOUT: [f32; 6] = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
+const READOUT: [f32; 8] = [0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 2.2, 3.2];
 /// Times that what is written is checked and mended.
 const ROUNDS: usize = 6;
 /// Changes of the residual at other positions below this part of its length need no guard.
@@ -145,10 +145,6 @@ impl Teacher<'_> {
         let mut engrams = Vec::new();
         for round in 0..ROUNDS {
             let needed = if round == 0 { wanted } else { 0.8 * wanted };
-            if std::env::var("SWD").is_ok() {
-                let show: Vec<String> = (0..n).map(|t| format!("{:.1}({:.1})", pass.told(sight, t).margin, draft.values.get(&t).map_or(0.0, |v| size(v) / sight.length(t)))).collect();
-                eprintln!("{} round {round}: {}", draft.experience, show.join(" "));
-            }
             let failing: Vec<usize> = (0..n).filter(|t| pass.told(sight, *t).margin < needed).collect();
             if failing.is_empty() {
                 break;
