@@ -775,3 +775,9 @@ fn kept_statistics(store: &Store, settings: &Settings) -> Result<Option<Statisti
     let (own, canaries) = (texts(TEXTS)?, texts(CANARIES)?);
     Statistics::from_parts(settings.layers(), [late_moment, early_moment], codes, own, canaries).map(Some)
 }
+
+/// A memory may live on a thread of its own.
+const _: fn() = || {
+    fn sends<T: Send>() {}
+    sends::<Memory>();
+};
