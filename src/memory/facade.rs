@@ -717,7 +717,8 @@ impl Memory {
     /// Asks for everything that stands, makes the one adapter anew, and looks what it does to the canaries. `tell` hears the part done.
     pub fn check(&mut self, tell: &mut dyn FnMut(f64), stop: &AtomicBool) -> Result<Health> {
         self.ready()?;
-        let kept = self.learner.counted().to_vec();
+        // What was forgotten since it was decided is no disagreement.
+        let kept = self.learner.consolidate()?.to_vec();
         let standing: Vec<(String, Topic)> = self
             .learner
             .held()

@@ -18,6 +18,7 @@ mod gpu_learning;
 #[cfg(feature = "gpu")]
 mod gpu_plasticity;
 mod gradient;
+mod histories;
 mod learning;
 mod memory;
 mod nest_engine;
