@@ -2,7 +2,7 @@
 
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
-use super::metrics::With;
+use super::metrics::{With, top};
 use crate::bridge::hooks::Adapter;
 use crate::bridge::sample::Sampler;
 use crate::error::Result;
@@ -10,11 +10,10 @@ use crate::memory::context_target::surprise;
 use crate::memory::exchange::Request;
 use crate::memory::protect::built_in_prompts;
 use serde::Serialize;
-use std::ops::ControlFlow;
 
 /// Texts of the model's own and their length, prompts, and tokens of a continuation.
 const TEXTS: usize = 24;
-const LENGTH: usize = 48;
+const LENGTH: usize = 40;
 const PROMPTS: usize = 20;
 const TOKENS: usize = 10;
 
@@ -45,19 +44,7 @@ impl TextDamage {
 impl Untaught {
     /// Texts that the model draws (temperature 1; other ones than those that statistics are taken of), and built-in prompts.
     pub fn new(host: &Host, seed: u64) -> Result<Untaught> {
-        let start = host.begin("")?.first().copied().unwrap_or(0);
-        let mut texts = Vec::new();
-        for i in 0..TEXTS {
-            let mut text = vec![start];
-            let mut sampler = Sampler::new(1.0, (seed << 32) + 0x7e87 + i as u64)?;
-            host.generate(&[start], LENGTH, &mut sampler, &mut (), |token| {
-                text.push(token);
-                ControlFlow::Continue(())
-            })?;
-            if text.len() > 2 {
-                texts.push(text);
-            }
-        }
+        let texts = draw(host, seed)?;
         // From the end of the mixed list: canaries are taken from its beginning.
         let prompts = built_in_prompts().iter().rev().take(PROMPTS).map(|p| Request::of_text(host, &p.prompt)).collect::<Result<_>>()?;
         let mut untaught = Untaught { texts, prompts, perplexity: 0.0, continued: Vec::new() };
@@ -92,15 +79,46 @@ impl Untaught {
     }
 
     fn continue_with(&self, host: &Host, with: With) -> Result<Vec<Vec<u32>>> {
-        let one = |prompt: &Request| {
-            let adapter = with.adapter(prompt)?;
-            let (mut said, mut hooks) = (Vec::new(), &adapter);
-            host.generate(&prompt.tokens, TOKENS, &mut Sampler::greedy(), &mut hooks, |token| {
-                said.push(token);
-                ControlFlow::Continue(())
-            })?;
-            Ok(said)
+        let adapters = self.prompts.iter().map(|p| with.adapter(p)).collect::<Result<Vec<_>>>()?;
+        let mut said = vec![Vec::new(); self.prompts.len()];
+        let mut left: Vec<usize> = (0..self.prompts.len()).collect();
+        while let Some(&first) = left.first() {
+            // Those that share an adapter are computed together.
+            let (some, others): (Vec<usize>, Vec<usize>) = left.iter().partition(|i| adapters[**i] == adapters[first]);
+            let slices: Vec<&[u32]> = some.iter().map(|i| &self.prompts[*i].tokens[..]).collect();
+            let mut caches = vec![host.decoder.cache(); some.len()];
+            let mut output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut &adapters[first])?;
+            for n in 1..=TOKENS {
+                let tokens: Vec<u32> = (0..some.len()).map(|i| top(output.row(i))).collect();
+                some.iter().zip(&tokens).for_each(|(i, token)| said[*i].push(*token));
+                if n < TOKENS {
+                    let slices: Vec<&[u32]> = tokens.iter().map(std::slice::from_ref).collect();
+                    output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut &adapters[first])?;
+                }
+            }
+            left = others;
+        }
+        // What follows the end of a text does not count.
+        let eos = &host.decoder.config.eos;
+        let cut = |mut said: Vec<u32>| {
+            said.truncate(said.iter().position(|t| eos.contains(t)).map_or(TOKENS, |at| at + 1));
+            said
         };
-        self.prompts.iter().map(one).collect()
+        Ok(said.into_iter().map(cut).collect())
     }
+}
+
+/// Texts of the model's own, side by side.
+fn draw(host: &Host, seed: u64) -> Result<Vec<Vec<u32>>> {
+    let start = host.begin("")?.first().copied().unwrap_or(0);
+    let mut samplers = (0..TEXTS).map(|i| Sampler::new(1.0, (seed << 32) + 0x7e87 + i as u64)).collect::<Result<Vec<_>>>()?;
+    let mut caches = vec![host.decoder.cache(); TEXTS];
+    let mut texts = vec![vec![start]; TEXTS];
+    for _ in 0..LENGTH.min(host.decoder.config.context) {
+        let last: Vec<u32> = texts.iter().filter_map(|t| t.last().copied()).collect();
+        let slices: Vec<&[u32]> = last.iter().map(std::slice::from_ref).collect();
+        let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut ())?;
+        texts.iter_mut().zip(&mut samplers).enumerate().for_each(|(i, (text, sampler))| text.push(sampler.next(output.row(i))));
+    }
+    Ok(texts)
 }

@@ -1,9 +1,9 @@
-//! What writing does to everything else: some texts whose next token is known, asked again with a layer changed. Only the layers above
-//! run, at each text's last position; what comes before is computed once. Knows the decoder; no memory.
+//! What writing does to everything else: some texts whose next tokens are known, asked again with a layer changed at every position. Only
+//! the layers above run; keys and residuals at the layer are computed once. Knows the decoder; no memory.
 
 use super::context_target::{places, site, unseen};
 use crate::bridge::Host;
-use crate::bridge::decoder::{Cache, Logits};
+use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::{Hooks, Recorder};
 use crate::error::Result;
 use crate::learning::associative::Prior;
@@ -18,54 +18,43 @@ pub struct Damage {
     pub changed: f32,
 }
 
-/// Texts at their last positions.
+/// Texts, and what the unchanged model makes of their ends.
 pub struct Canaries {
     layer: usize,
     texts: Vec<Vec<u32>>,
     /// Digest of each text: a place that is taught itself is no canary.
     places: Vec<u64>,
-    /// Whitened keys of the layer: texts x inputs.
+    /// Whitened keys of the layer at all positions of all texts: positions x inputs.
     pub whitened: Vec<f32>,
-    /// Residuals after it: texts x width.
+    /// Residuals after it: positions x width.
     residuals: Vec<f32>,
-    /// What the layers above computed before the last position.
-    caches: Vec<Cache>,
-    /// Log-probabilities of the next token: texts x vocabulary.
+    /// Log-probabilities after the last positions of each text (at most `TAIL`): rows x vocabulary.
     unchanged: Vec<f32>,
 }
 
 impl Canaries {
-    /// Of texts at a layer whose keys `prior` whitens. Empty texts are left out.
+    /// Of texts at a layer whose keys `prior` whitens. Empty texts, and those beyond the context, are left out.
     pub fn new(host: &Host, prior: &Prior, layer: usize, texts: &[Vec<u32>]) -> Result<Canaries> {
         let texts: Vec<Vec<u32>> = texts.iter().filter(|t| !t.is_empty() && t.len() <= host.decoder.config.context).cloned().collect();
-        let (inputs, width) = (prior.inputs(), host.decoder.config.width);
         let mut all = Canaries {
             layer,
             places: texts.iter().filter_map(|t| places(t).last().copied()).collect(),
             texts,
             whitened: Vec::new(),
             residuals: Vec::new(),
-            caches: Vec::new(),
             unchanged: Vec::new(),
         };
-        let mut keys = Vec::with_capacity(all.texts.len() * inputs);
+        let mut keys = Vec::new();
         for some in all.texts.chunks(TOGETHER) {
             let slices: Vec<&[u32]> = some.iter().map(|t| &t[..]).collect();
             let mut caches = vec![host.decoder.cache(); some.len()];
             let mut seen = Recorder::new(&[site(layer)], &[layer + 1]);
-            let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut seen)?;
+            let output = host.decoder.forward(&mut caches, &slices, Logits::Tail(TAIL), &mut seen)?;
             let record = seen.linears.pop().ok_or_else(unseen)?;
             let (_, _, residuals) = seen.residuals.pop().ok_or_else(unseen)?;
-            let mut end = 0;
-            for (i, (text, cache)) in some.iter().zip(&caches).enumerate() {
-                end += text.len();
-                keys.extend_from_slice(&record.input[(end - 1) * inputs..end * inputs]);
-                all.residuals.extend_from_slice(&residuals[(end - 1) * width..end * width]);
-                let mut above = cache.above(layer + 1, text.len() - 1);
-                above.rewind(layer + 1, text.len() - 1)?;
-                all.caches.push(above);
-                all.unchanged.extend(log_softmax(output.row(i)));
-            }
+            keys.extend(record.input);
+            all.residuals.extend(residuals);
+            (0..some.iter().map(|t| tail(t)).sum()).for_each(|i| all.unchanged.extend(log_softmax(output.row(i))));
         }
         all.whitened = prior.whiten(&keys);
         Ok(all)
@@ -79,21 +68,20 @@ impl Canaries {
         self.texts.is_empty()
     }
 
-    /// What changes of the residual after the layer at the last positions (texts x width) do, at all texts but those taught themselves.
+    /// What changes of the residual after the layer (positions x width) do, to all texts but those taught themselves.
     pub fn damage(&self, host: &Host, deltas: &[f32], taught: &dyn Fn(u64) -> bool) -> Result<Damage> {
         let width = host.decoder.config.width;
         let asked: Vec<usize> = (0..self.len()).filter(|i| !taught(self.places[*i])).collect();
-        let row = |i: usize| i * width..(i + 1) * width;
-        let rows: Vec<f32> = asked
-            .iter()
-            .flat_map(|&i| self.residuals[row(i)].iter().zip(&deltas[row(i)]).map(|(r, d)| r + d))
-            .collect();
-        let mut caches: Vec<Cache> = asked.iter().map(|i| self.caches[*i].clone()).collect();
-        let counts = vec![1; asked.len()];
         if asked.is_empty() {
             return Ok(Damage::default());
         }
-        let output = host.decoder.resume(self.layer + 1, &rows, &mut caches, &counts, Logits::Last, &mut ())?;
+        let starts: Vec<usize> = self.texts.iter().scan(0, |end, t| Some(std::mem::replace(end, *end + t.len()))).collect();
+        let span = |i: usize| starts[i] * width..(starts[i] + self.texts[i].len()) * width;
+        let rows: Vec<f32> =
+            asked.iter().flat_map(|&i| self.residuals[span(i)].iter().zip(&deltas[span(i)]).map(|(r, d)| r + d)).collect();
+        let mut caches = vec![host.decoder.cache(); asked.len()];
+        let counts: Vec<usize> = asked.iter().map(|i| self.texts[*i].len()).collect();
+        let output = host.decoder.resume(self.layer + 1, &rows, &mut caches, &counts, Logits::Tail(TAIL), &mut ())?;
         Ok(self.compare(&asked, |i| output.row(i)))
     }
 
@@ -105,21 +93,30 @@ impl Canaries {
         }
         let slices: Vec<&[u32]> = asked.iter().map(|i| &self.texts[*i][..]).collect();
         let mut caches = vec![host.decoder.cache(); asked.len()];
-        let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut hooks)?;
+        let output = host.decoder.forward(&mut caches, &slices, Logits::Tail(TAIL), &mut hooks)?;
         Ok(self.compare(&asked, |i| output.row(i)))
     }
 
     fn compare<'a>(&self, asked: &[usize], row: impl Fn(usize) -> &'a [f32]) -> Damage {
         let mut damage = Damage::default();
-        for (at, &i) in asked.iter().enumerate() {
+        let firsts: Vec<usize> = self.texts.iter().scan(0, |end, t| Some(std::mem::replace(end, *end + tail(t)))).collect();
+        let rows: Vec<usize> = asked.iter().flat_map(|i| firsts[*i]..firsts[*i] + tail(&self.texts[*i])).collect();
+        for (at, &i) in rows.iter().enumerate() {
             let now = log_softmax(row(at));
             let before = &self.unchanged[i * now.len()..(i + 1) * now.len()];
             let kl: f64 = before.iter().zip(&now).map(|(p, q)| f64::from(*p).exp() * f64::from(p - q)).sum();
-            damage.kl += kl.max(0.0) as f32 / asked.len() as f32;
-            damage.changed += if top(before) == top(&now) { 0.0 } else { 1.0 / asked.len() as f32 };
+            damage.kl += kl.max(0.0) as f32 / rows.len() as f32;
+            damage.changed += if top(before) == top(&now) { 0.0 } else { 1.0 / rows.len() as f32 };
         }
         damage
     }
+}
+
+/// Positions at the end of a text that are asked at most.
+const TAIL: usize = 3;
+
+fn tail(text: &[u32]) -> usize {
+    text.len().min(TAIL)
 }
 
 /// Texts that are computed together.

@@ -22,6 +22,7 @@ use crate::bridge::{Ending, Host, Source};
 use crate::error::{Error, Result};
 use crate::export::{self, Base};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -191,10 +192,13 @@ impl Memory {
         let texts = store.statistics(late, TEXTS)?.map_or_else(|| Ok(Vec::new()), |t| unflat(&t))?;
         let mut learner = Learner::new(host, &settings, &texts)?;
         let entries = store.entries()?;
-        let mut engrams = store.engrams()?;
+        let mut engrams: HashMap<String, Vec<Engram>> = HashMap::new();
+        for engram in store.engrams()? {
+            engrams.entry(engram.experience.clone()).or_default().push(engram);
+        }
         let standing = standings(&entries);
         for (entry, standing) in entries.iter().zip(standing).filter(|(e, _)| e.stage.may_have_engrams()) {
-            let own: Vec<Engram> = engrams.extract_if(.., |e| e.experience == entry.experience.id).collect();
+            let own = engrams.remove(&entry.experience.id).unwrap_or_default();
             let asleep = own.iter().any(|e| e.site == learner.early());
             let (topic, end) = asked(&learner.host, &entry.experience, asleep);
             let stands = standing == Standing::Stands;

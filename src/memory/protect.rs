@@ -30,9 +30,10 @@ const SUBJECT: f32 = 10.0;
 const SAMPLE: usize = 64;
 /// Subject codes that are kept.
 const CODES: usize = 512;
-/// Texts of the model's own that are kept, and canaries of each kind.
+/// Texts of the model's own that are kept; canaries of each kind, and tokens of one at most.
 const TEXTS: usize = 64;
-const CANARIES: usize = 24;
+const CANARIES: usize = 12;
+const CANARY: usize = 16;
 /// Prompts that are read together.
 const TOGETHER: usize = 32;
 
@@ -226,7 +227,7 @@ impl Statistics {
         let room = CODES * config.width - codes.len();
         codes.extend(&spare[..room.min(spare.len())]);
         // Beginnings of different lengths.
-        let beginnings = texts.iter().enumerate().map(|(i, t)| t[..t.len().min(4 + i % 28)].to_vec());
+        let beginnings = texts.iter().enumerate().map(|(i, t)| t[..t.len().min(CANARY - i % 8)].to_vec());
         canaries.extend(beginnings.filter(|t| t.len() > 1).take(CANARIES));
         Ok(Statistics { layers, moments, inputs, codes, texts, canaries })
     }
@@ -244,7 +245,7 @@ impl Statistics {
         let (layers, samples, seed) = (settings.layers(), settings.samples, settings.seed);
         let mut digest = Md5::new();
         let template = host.template.as_ref().map(|template| template.canonical());
-        digest.update(format!("4 {fingerprint} {layers:?} {samples} {seed} {template:?}"));
+        digest.update(format!("5 {fingerprint} {layers:?} {samples} {seed} {template:?}"));
         prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\n", p.prompt, p.subject)));
         let name: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let path = folder.join(format!("keys-{name}.h5"));
