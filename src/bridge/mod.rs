@@ -309,6 +309,12 @@ impl Source {
         {
             host.decoder.config.eos.push(end);
         }
+        // What parts documents ends a text.
+        if let Some(parting) = host.parting()
+            && !host.decoder.config.eos.contains(&parting)
+        {
+            host.decoder.config.eos.push(parting);
+        }
         Ok(host)
     }
 }

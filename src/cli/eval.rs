@@ -8,6 +8,7 @@ use sharpwave::error::{Error, Result};
 use sharpwave::eval::cases;
 use sharpwave::eval::report::{Report, Spread};
 use sharpwave::eval::run::{Bench, Method};
+use sharpwave::memory::lines::Lines;
 use sharpwave::memory::protect::Prompt;
 use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
@@ -31,7 +32,9 @@ enum EvalCommand {
     Forget(Asked),
     /// Tell the model that its own most likely actions failed
     Failure(Asked),
-    /// All of these
+    /// Learn experiences (JSON lines as `learn` reads them); ask for each whole answer, and look at texts that nobody taught
+    Experiences(Asked),
+    /// All of these but the last
     All(Asked),
 }
 
@@ -75,10 +78,18 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
         EvalCommand::Sequence(a) => ("sequence", a),
         EvalCommand::Forget(a) => ("forget", a),
         EvalCommand::Failure(a) => ("failure", a),
+        EvalCommand::Experiences(a) => ("experiences", a),
         EvalCommand::All(a) => ("all", a),
     };
     let methods = methods(&a.methods)?;
-    let all = cases::read(&a.data)?;
+    let (all, experiences) = match what {
+        "experiences" => {
+            let file = std::fs::File::open(&a.data).map_err(|e| Error::file(&a.data, e))?;
+            let lines = Lines::new(std::io::BufReader::new(file), a.data.display().to_string());
+            (Vec::new(), lines.map(|(_, line)| line).collect::<Result<Vec<_>>>()?)
+        }
+        _ => (cases::read(&a.data)?, Vec::new()),
+    };
     let mut prompts = protected(a.protect.as_ref())?;
     prompts.truncate(a.protected);
     refuse_cases(&all, &prompts)?;
@@ -96,6 +107,13 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
         }
     };
     for &seed in &a.seed {
+        if what == "experiences" {
+            let mut settings = bench.settings.clone();
+            settings.seed = seed;
+            let bench = Bench { settings, host: bench.host.clone(), ..bench };
+            let n = experiences.len() as f64;
+            report.told.push(bench.told(&experiences, seed, &mut |i| bar.phase("learning", i as f64 / n))?);
+        }
         if ["edits", "all"].contains(&what) {
             let n = a.n.unwrap_or(40);
             bar.phase(&format!("edits, seed {seed}"), 0.0);
@@ -234,6 +252,25 @@ fn print(report: &Report) {
             s.text.rise(),
             s.text.continued
         );
+    }
+    for t in &report.told {
+        out!(
+            "{} experiences, seed {}: {} learned, whole answers {} of {}, told truly about {}; untaught prompts go on as before {:.0} %, perplexity {:+.1} %; one adapter holds {} ({} without their end): {:.0} %, {:+.1} %; {:.0} ms each",
+            t.experiences,
+            t.seed,
+            t.learned,
+            t.whole,
+            t.successes,
+            t.truly,
+            t.composed.continued,
+            t.composed.rise(),
+            t.included,
+            t.without_end,
+            t.one.continued,
+            t.one.rise(),
+            t.ms
+        );
+        t.refused.iter().for_each(|(id, reason)| out!("  {id}: {reason}"));
     }
     for f in &report.forgets {
         out!(

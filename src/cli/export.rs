@@ -3,10 +3,8 @@
 use super::adapter::{Target, written};
 use super::learn::open;
 use clap::Args;
-use sharpwave::error::{Error, Result};
-use sharpwave::export::{self, Base, Fact, Options};
-use sharpwave::memory::Engram;
-use sharpwave::memory::exchange::Exchange;
+use sharpwave::error::Result;
+use sharpwave::export::Options;
 use sharpwave::memory::store::Store;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,32 +25,23 @@ pub struct ExportArguments {
 }
 
 pub fn export(a: &ExportArguments) -> Result<ExitCode> {
-    let options = a.target.options()?;
+    let options = Options { lossy: a.lossy, ..a.target.options()? };
     let (source, mut memory) = open(Store::read(&a.memory)?, a.model.as_deref())?;
-    let (adapter, left_out) = memory.adapter()?;
-    let engrams: Vec<&Engram> = memory.learner().whole_engrams().into_iter().filter(|e| e.value.iter().any(|v| *v != 0.0)).collect();
-    if engrams.is_empty() {
-        let empty = "this memory is empty: there is nothing to export";
-        return Err(Error::input(empty, "learn something first"));
-    }
-    let facts: Vec<Fact> = engrams.iter().map(|e| Fact { name: &e.experience, site: e.site, key: &e.key }).collect();
-    let host = memory.learner().host.clone();
-    let taught = memory.entries().iter().filter(|e| e.stage.is_written()).take(4);
-    let prompts: Vec<Vec<u32>> = taught.map(|e| Ok(Exchange::of(&host, &e.experience)?.prompt)).collect::<Result<_>>()?;
-    let options = Options { lossy: a.lossy, prompts, ..options };
-    let base = Base::of(&source)?;
-    let report = export::export(&adapter, &facts, &host.decoder, &base, &options, &a.target.out)?;
+    let exported = memory.export(&source, &options, &a.target.out)?;
     if a.target.json {
-        super::json(&report)?
+        super::json(&exported)?
     } else {
-        written(&report);
+        let report = &exported.report;
+        written(report);
         out!("  facts         {} of {} kept", report.facts - report.lost.len(), report.facts);
-        if !left_out.is_empty() {
-            out!("  left out      {}, which would damage other texts in one adapter", left_out.join(", "));
-        }
         for lost in &report.lost {
             out!("  lost          `{}` at {}: off by {:.0} %", lost.name, lost.site, 100.0 * lost.error);
         }
+        if !exported.left_out.is_empty() {
+            out!("  left out      {}: one adapter of all would damage other texts", exported.left_out.join(", "));
+        }
+        let damage = exported.damage;
+        out!("  other texts   change by {:.4} nats in the mean, {:.0} % go on otherwise", damage.kl, 100.0 * damage.changed);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,13 +7,16 @@ use serde_json::json;
 use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Memory;
-use sharpwave::memory::entry::{Entry, Stage};
+use sharpwave::memory::entry::{self, Stage};
+use sharpwave::memory::experience::Experience;
 use sharpwave::memory::facade::Observed;
 use sharpwave::memory::lines::Lines;
 use sharpwave::memory::protect::{self, Prompt, Statistics};
 use sharpwave::memory::settings::Settings;
-use sharpwave::memory::store::Store;
+use sharpwave::memory::store::{Store, user_folder};
 use sharpwave::run::Progress;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -27,8 +30,11 @@ pub struct LearnArguments {
     /// Experiences, a JSON object a line; - reads standard input
     experiences: PathBuf,
     /// The memory folder; made where there is none
+    #[arg(long, value_name = "DIR", required_unless_present = "memories", conflicts_with = "memories")]
+    memory: Option<PathBuf>,
+    /// A folder of memory folders, one a user: each experience goes to its `user`'s
     #[arg(long, value_name = "DIR")]
-    memory: PathBuf,
+    memories: Option<PathBuf>,
     /// Model folder, GGUF file, or stories260k; a memory knows its own
     #[arg(long, value_name = "PATH")]
     model: Option<String>,
@@ -142,35 +148,41 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
     }
     let stop = stopper()?;
     let bar = Bar::new(a.quiet);
-    let exists = a.memory.join("memory.redb").exists();
-    let source = match (&a.model, exists) {
+    bar.phase("reading the model", 0.0);
+    let exists = a.memory.as_ref().is_some_and(|m| m.join("memory.redb").exists());
+    let source = match (&a.model, &a.memory) {
         (Some(model), _) => Source::open(model)?,
-        (None, true) => {
-            let store = Store::open(&a.memory)?;
-            model_of(&store, None)?
+        (None, Some(memory)) if exists => model_of(&Store::read(memory)?, None)?,
+        (None, Some(memory)) => {
+            return Err(Error::input(format!("{} is a new memory, of no model yet", memory.display()), "name the --model"));
         }
-        (None, false) => {
-            return Err(Error::input(format!("{} is a new memory, of no model yet", a.memory.display()), "name the --model"));
-        }
+        (None, None) => return Err(Error::input("memories of users may be new, of no model yet", "name the --model")),
     };
     if exists && !(a.set.is_empty() && a.protect.is_none()) {
         return Err(Error::input(
-            format!("{} has settings already", a.memory.display()),
+            "this memory has settings already",
             "leave out --set and --protect, or make a new memory",
         ));
     }
     let settings = Settings::new(&source.config).with(&a.set, &source.config)?;
     let prompts = protected(a.protect.as_ref())?;
     let host = Arc::new(source.load()?);
-    let mut memory = Memory::open_or_create(&a.memory, &source, host.clone(), &settings)?;
-    memory.prepare(|settings| statistics(&source, &host, settings, &prompts, &bar, &stop))?;
+    let open = |folder: &Path| -> Result<Memory> {
+        let mut memory = Memory::open_or_create(folder, &source, host.clone(), &settings)?;
+        memory.prepare(|settings| statistics(&source, &host, settings, &prompts, &bar, &stop))?;
+        Ok(memory)
+    };
+    let mut memories = Memories { root: a.memories.clone(), open: BTreeMap::new() };
+    if let Some(folder) = &a.memory {
+        memories.open.insert(String::new(), open(folder)?);
+    }
     let mut sums = Sums::default();
     let started = Instant::now();
     for (number, line) in lines {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let observed = line.and_then(|experience| memory.observe(&experience));
+        let observed = line.and_then(|experience| memories.of(&experience, &open)?.observe(&experience));
         match observed {
             Ok(observed) => {
                 sums.count(&observed);
@@ -195,23 +207,56 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
     }
     bar.clear();
     let seconds = started.elapsed().as_secs_f64();
-    let capacity = memory.capacity()?;
+    let mut capacities = Vec::new();
+    for (user, memory) in &mut memories.open {
+        capacities.push((user.clone(), memory.capacity()?));
+    }
     let stopped = stop.load(Ordering::Relaxed);
     if a.json {
-        out!("{}", json!({ "sums": sums, "capacity": capacity, "seconds": seconds, "stopped": stopped }));
+        let capacities: Vec<_> = capacities.iter().map(|(user, c)| json!({ "user": user, "capacity": c })).collect();
+        out!("{}", json!({ "sums": sums, "memories": capacities, "seconds": seconds, "stopped": stopped }));
     } else {
         let Sums { learned, before, refused, bad } = sums;
         let each = if learned > 0 { format!(", {:.0} ms each", seconds * 1e3 / learned as f64) } else { String::new() };
         out!("{learned} learned{each}; {before} known before, {refused} refused, {bad} bad lines");
-        note!(
-            "{} experiences stand, {} of them fit together in one adapter, which takes {} of {} directions",
-            capacity.standing,
-            capacity.included,
-            capacity.taken,
-            capacity.most
-        );
+        for (user, c) in capacities {
+            let of = if user.is_empty() { String::new() } else { format!("{user}: ") };
+            note!(
+                "{of}{} experiences stand, {} of them fit together in one adapter, which takes {} of {} directions",
+                c.standing,
+                c.included,
+                c.taken,
+                c.most
+            );
+        }
     }
     Ok(if stopped { ExitCode::from(130) } else { sums.code() })
+}
+
+/// The memories that experiences go to.
+struct Memories {
+    /// Where users have theirs; None where there is one memory.
+    root: Option<PathBuf>,
+    open: BTreeMap<String, Memory>,
+}
+
+impl Memories {
+    fn of(&mut self, experience: &Experience, open: &dyn Fn(&Path) -> Result<Memory>) -> Result<&mut Memory> {
+        let user = match (&self.root, &experience.user) {
+            (None, _) => String::new(),
+            (Some(_), Some(user)) => user.clone(),
+            (Some(_), None) => {
+                return Err(Error::input(format!("experience {:?} has no `user`", experience.id), "name the user, or learn it with --memory"));
+            }
+        };
+        match self.open.entry(user) {
+            Entry::Occupied(there) => Ok(there.into_mut()),
+            Entry::Vacant(place) => {
+                let folder = self.root.as_ref().map(|root| user_folder(root, place.key())).unwrap_or_default();
+                Ok(place.insert(open(&folder)?))
+            }
+        }
+    }
 }
 
 /// What came of a file.
@@ -274,7 +319,7 @@ pub fn open(store: Store, model: Option<&str>) -> Result<(Source, Memory)> {
 }
 
 /// Another answer in the place of what an experience taught: a success at the same prompt.
-pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<Entry> {
+pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<entry::Entry> {
     match open(Store::open(memory)?, model)?.1.supersede(id, answer, new_id)? {
         Observed::Learned(entry) => Ok(entry),
         Observed::Before(entry) => {

@@ -1,5 +1,6 @@
 //! `sharpwave memory`: what a memory folder holds, forgetting, and its upkeep.
 
+use super::progress::Bar;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
@@ -8,12 +9,14 @@ use sharpwave::error::{Error, Result};
 use sharpwave::memory::Engram;
 use sharpwave::memory::entry::{Entry, Stage};
 use sharpwave::memory::experience::{Experience, Outcome};
-use sharpwave::memory::facade;
+use sharpwave::memory::facade::{self, Health};
+use sharpwave::memory::learner::Capacity;
 use sharpwave::memory::lines::LONGEST_LINE;
 use sharpwave::memory::store::{Left, Report, Store, VERSION, verify};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use sharpwave::run::Progress;
 use unicode_width::UnicodeWidthStr;
 
 #[derive(Args)]
@@ -69,8 +72,28 @@ enum MemoryCommand {
         #[arg(long = "memory", value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Check that the folder is whole; changes nothing
+    /// Show what was told about the same question, in order of time
+    History {
+        id: String,
+        #[command(flatten)]
+        memory: Memory,
+    },
+    /// Say how full the memory is
+    Capacity {
+        /// Model folder or GGUF file, where it is not where the memory was made with it
+        #[arg(long, value_name = "PATH")]
+        model: Option<String>,
+        #[command(flatten)]
+        memory: Memory,
+    },
+    /// Check that the folder is whole, that everything that stands is answered, and that other texts stay; changes nothing
     Verify {
+        /// Model folder or GGUF file, where it is not where the memory was made with it
+        #[arg(long, value_name = "PATH")]
+        model: Option<String>,
+        /// Look at the folder alone
+        #[arg(long)]
+        folder_only: bool,
         #[command(flatten)]
         memory: Memory,
     },
@@ -132,18 +155,15 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
                 out!("{line}");
             }
         }
-        MemoryCommand::Verify { memory } => {
-            let report = verify(&memory.folder)?;
-            if memory.json {
-                print_json(&report)?
-            } else {
-                verified(&report)
-            }
-            if !report.damage.is_empty() {
-                note!("the memory {} is damaged: restore the folder from a copy", memory.folder.display());
-                return Ok(ExitCode::FAILURE);
-            }
+        MemoryCommand::History { id, memory } => {
+            let entries = facade::history(&Store::read(&memory.folder)?, id)?;
+            if memory.json { print_json(&entries)? } else { list(&entries) }
         }
+        MemoryCommand::Capacity { model, memory } => {
+            let capacity = super::learn::open(Store::read(&memory.folder)?, model.as_deref())?.1.capacity()?;
+            if memory.json { print_json(&capacity)? } else { filled(&capacity) }
+        }
+        MemoryCommand::Verify { model, folder_only, memory } => return checked(memory, model.as_deref(), *folder_only),
         MemoryCommand::Compact { memory } => {
             let sizes = Store::open(&memory.folder)?.compact()?;
             if memory.json { print_json(&sizes)? } else { out!("{} bytes before, {} bytes after", sizes.before, sizes.after) }
@@ -305,6 +325,60 @@ fn forgotten(left: &Left) {
         (_, []) => out!("{}: its text; it had left nothing in the model", left.id),
         (_, sites) => out!("{}: its text, and what it had left at {}", left.id, sites.join(", ")),
     }
+}
+
+/// Checks the folder, then, with its model, what it says.
+fn checked(memory: &Memory, model: Option<&str>, folder_only: bool) -> Result<ExitCode> {
+    let report = verify(&memory.folder)?;
+    if !memory.json {
+        verified(&report);
+    }
+    let store = Store::read(&memory.folder);
+    let learned = report.damage.is_empty() && report.engrams > 0 && store.as_ref().is_ok_and(|s| s.meta().version == VERSION);
+    let mut health = None;
+    if learned && !folder_only {
+        match super::learn::open(store?, model) {
+            Ok((_, mut memory)) => {
+                let (bar, stop) = (Bar::new(false), super::learn::stopper()?);
+                health = Some(memory.check(&mut |done| bar.phase("asking for everything", done), &stop)?);
+                bar.clear();
+            }
+            Err(error @ Error::Input(_)) if model.is_none() => note!("only the folder was looked at: {error}"),
+            Err(error) => return Err(error),
+        }
+    }
+    if memory.json {
+        print_json(&json!({ "folder": report, "health": health }))?;
+    } else if let Some(health) = &health {
+        let Health { standing, wrong, left_out, damage, agrees } = health;
+        out!("{} of {standing} experiences that stand are answered", standing - wrong.len());
+        wrong.iter().for_each(|id| out!("not answered: {id}"));
+        out!(
+            "one adapter of all leaves out {}, and changes other texts by {:.4} nats in the mean ({:.0} % go on otherwise)",
+            left_out.len(),
+            damage.kl,
+            100.0 * damage.changed
+        );
+        if !agrees {
+            out!("made anew, the one adapter is another than the one that was kept");
+        }
+    }
+    let sound = health.as_ref().is_none_or(|h| h.wrong.is_empty() && h.agrees);
+    if !report.damage.is_empty() {
+        note!("the memory {} is damaged: restore the folder from a copy", memory.folder.display());
+    } else if !sound {
+        note!("learn what is not answered once more, or forget it");
+    }
+    Ok(if report.damage.is_empty() && sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn filled(c: &Capacity) {
+    out!("{} experiences stand and are composed for the requests that ask for them", c.standing);
+    out!("{} of them fit together in one adapter, which takes {} of {} directions", c.included, c.taken, c.most);
+    if c.without_end > 0 {
+        out!("{} of these come out there without the end of their answer", c.without_end);
+    }
+    out!("it changes other texts by {:.4} nats in the mean; {:.4} are allowed", c.damage.kl, c.budget);
 }
 
 fn verified(report: &Report) {

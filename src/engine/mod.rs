@@ -134,7 +134,7 @@ pub struct Counters {
     pub submissions: u64,
 }
 
-pub trait Engine {
+pub trait Engine: Send {
     /// Engine and device in words, for the summary.
     fn describe(&self) -> String;
     /// Advance by whole steps (the event engine: by that much time).

@@ -29,7 +29,8 @@ pub enum With<'a> {
 }
 
 impl With<'_> {
-    fn adapter(self, request: &Request) -> Result<Adapter> {
+    /// The adapter that a request is answered with.
+    pub fn adapter(self, request: &Request) -> Result<Adapter> {
         match self {
             With::One(adapter) => Ok(adapter.clone()),
             With::Asked(memory) => Ok(memory.adapter_for(request)?.adapter),
@@ -55,7 +56,8 @@ impl Answers {
             let mut whole = [false; 2];
             for (whole, prompt) in whole.iter_mut().zip([&case.prompt, &case.rephrase_prompt]) {
                 let request = Request::of_text(host, &format!("{}{prompt}", fact(case, told)))?;
-                *whole = says(host, &with.adapter(&request)?, &request, case, prompt)?;
+                let experience = Case { prompt: prompt.clone(), ..case.clone() }.experience(Outcome::Success);
+                *whole = says(host, &with.adapter(&request)?, &request, &Exchange::of(host, &experience)?)?;
             }
             answers.whole.push(whole);
         }
@@ -100,10 +102,8 @@ fn fact(case: &Case, told: bool) -> String {
     }
 }
 
-/// Whether greedy decoding says the new answer and ends.
-fn says(host: &Host, adapter: &Adapter, request: &Request, case: &Case, prompt: &str) -> Result<bool> {
-    let experience = super::Case { prompt: prompt.into(), ..case.clone() }.experience(Outcome::Success);
-    let exchange = Exchange::of(host, &experience)?;
+/// Whether greedy decoding of a request says the answer of an exchange and ends.
+pub(crate) fn says(host: &Host, adapter: &Adapter, request: &Request, exchange: &Exchange) -> Result<bool> {
     let mut said = Vec::new();
     let limit = exchange.answer.len() + 1;
     let ending = host.generate(&request.tokens, limit, &mut Sampler::greedy(), &mut &*adapter, |token| {

@@ -1,6 +1,6 @@
 //! What the evaluations gave, as plain data: for tables, JSON and plots.
 
-use super::run::{Failure, Forget, Method, Row, Sequence};
+use super::run::{Failure, Forget, Method, Row, Sequence, Told};
 use crate::bridge::Source;
 use crate::error::Result;
 use crate::memory::settings::Settings;
@@ -51,6 +51,7 @@ pub struct Report {
     pub sequences: Vec<Sequence>,
     pub forgets: Vec<Forget>,
     pub failures: Vec<Failure>,
+    pub told: Vec<Told>,
     /// Largest memory of the process, all of it; None where the system does not tell.
     pub peak_bytes: Option<u64>,
 }
@@ -68,6 +69,7 @@ impl Report {
             sequences: Vec::new(),
             forgets: Vec::new(),
             failures: Vec::new(),
+            told: Vec::new(),
             peak_bytes: None,
         })
     }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::memory::{Engram, Memory};
 use crate::memory::context_target::{key_at, places};
 use crate::memory::entry::Stage;
-use crate::memory::exchange::Exchange;
+use crate::memory::exchange::{Exchange, Request};
 use crate::memory::experience::{Experience, Outcome};
 use crate::memory::facade::Observed;
 use crate::memory::learner::Learner;
@@ -114,6 +114,29 @@ pub struct Sequence {
     /// Directions of the layer that it takes, of how many.
     pub taken: (usize, usize),
     pub seconds: f64,
+}
+
+/// Experiences as an agent has them: whole answers, and what becomes of everything else.
+#[derive(Clone, Debug, Serialize)]
+pub struct Told {
+    pub seed: u64,
+    pub experiences: usize,
+    /// Experiences that the memory said it learned, and those that it refused, with its reasons.
+    pub learned: usize,
+    pub refused: Vec<(String, String)>,
+    /// Successes whose whole answer greedy decoding says, its end included.
+    pub whole: usize,
+    pub successes: usize,
+    /// Successes about which the memory told the truth: learned where the answer comes, refused where it does not.
+    pub truly: usize,
+    /// Texts that nobody taught, with what each asks for, and with one adapter of all.
+    pub composed: TextDamage,
+    pub one: TextDamage,
+    /// Experiences in the one adapter, and those of them without the end of their answer.
+    pub included: usize,
+    pub without_end: usize,
+    /// Milliseconds an experience, all of it; median.
+    pub ms: f64,
 }
 
 /// One fact forgotten among others.
@@ -357,9 +380,56 @@ impl Bench<'_> {
             refused,
             included: inside.len(),
             one: if inside.is_empty() { Scores::default() } else { scores_of(With::One(&adapter), &inside)? },
-            text: Untaught::new(host, seed)?.damage(host, &adapter)?,
+            text: Untaught::new(host, seed)?.damage(host, With::One(&adapter))?,
             taken: (capacity.taken, host.decoder.config.feed_forward),
             seconds: seconds / n as f64,
+        })
+    }
+
+    /// Brings experiences to a memory, then asks for each.
+    pub fn told(&self, experiences: &[Experience], seed: u64, tell: &mut dyn FnMut(usize)) -> Result<Told> {
+        let host = &*self.host;
+        let mut memory = self.memory(self.settings.coding)?;
+        let (mut times, mut observed) = (Vec::new(), Vec::new());
+        for (i, experience) in experiences.iter().enumerate() {
+            go_on(self.stop)?;
+            let started = Instant::now();
+            observed.push(memory.observe(experience)?);
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+            tell(i + 1);
+        }
+        let (mut whole, mut truly, mut successes, mut refused) = (0, 0, 0, Vec::new());
+        for (experience, observed) in experiences.iter().zip(&observed) {
+            let learned = !matches!(observed, Observed::Refused(_));
+            if let Stage::Refused { reason } = &observed.entry().stage {
+                refused.push((experience.id.clone(), reason.clone()));
+            }
+            if experience.outcome.reward() > 0.0 {
+                let exchange = Exchange::of(host, experience)?;
+                let request = Request { tokens: exchange.prompt.clone(), text: exchange.text.clone(), topic: exchange.topic.clone() };
+                let said = super::metrics::says(host, &memory.adapter_for(&request)?.adapter, &request, &exchange)?;
+                successes += 1;
+                whole += usize::from(said);
+                truly += usize::from(said == learned);
+            }
+        }
+        let untaught = Untaught::new(host, seed)?;
+        let composed = untaught.damage(host, With::Asked(&memory))?;
+        let one = untaught.damage(host, With::One(&memory.adapter()?.0))?;
+        let capacity = memory.capacity()?;
+        Ok(Told {
+            seed,
+            experiences: experiences.len(),
+            learned: experiences.len() - refused.len(),
+            refused,
+            whole,
+            successes,
+            truly,
+            composed,
+            one,
+            included: capacity.included,
+            without_end: capacity.without_end,
+            ms: median(&mut times),
         })
     }
 

@@ -2,10 +2,12 @@
 
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
+use super::metrics::With;
 use crate::bridge::hooks::Adapter;
 use crate::bridge::sample::Sampler;
 use crate::error::Result;
 use crate::memory::context_target::surprise;
+use crate::memory::exchange::Request;
 use crate::memory::protect::built_in_prompts;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -19,7 +21,7 @@ const TOKENS: usize = 10;
 /// Texts, and what the unchanged model makes of them.
 pub struct Untaught {
     texts: Vec<Vec<u32>>,
-    prompts: Vec<Vec<u32>>,
+    prompts: Vec<Request>,
     perplexity: f64,
     continued: Vec<Vec<u32>>,
 }
@@ -57,28 +59,29 @@ impl Untaught {
             }
         }
         // From the end of the mixed list: canaries are taken from its beginning.
-        let prompts = built_in_prompts().iter().rev().take(PROMPTS).map(|p| host.begin(&p.prompt)).collect::<Result<_>>()?;
+        let prompts = built_in_prompts().iter().rev().take(PROMPTS).map(|p| Request::of_text(host, &p.prompt)).collect::<Result<_>>()?;
         let mut untaught = Untaught { texts, prompts, perplexity: 0.0, continued: Vec::new() };
         let nothing = Adapter::default();
-        untaught.perplexity = untaught.perplexity_with(host, &nothing)?;
-        untaught.continued = untaught.continue_with(host, &nothing)?;
+        untaught.perplexity = untaught.perplexity_with(host, With::One(&nothing))?;
+        untaught.continued = untaught.continue_with(host, With::One(&nothing))?;
         Ok(untaught)
     }
 
-    /// The same with an adapter.
-    pub fn damage(&self, host: &Host, adapter: &Adapter) -> Result<TextDamage> {
-        let now = self.continue_with(host, adapter)?;
+    /// The same with what was learned.
+    pub fn damage(&self, host: &Host, with: With) -> Result<TextDamage> {
+        let now = self.continue_with(host, with)?;
         let same = now.iter().zip(&self.continued).filter(|(a, b)| a == b).count();
         Ok(TextDamage {
-            perplexity: [self.perplexity, self.perplexity_with(host, adapter)?],
+            perplexity: [self.perplexity, self.perplexity_with(host, with)?],
             continued: 100.0 * same as f64 / now.len().max(1) as f64,
         })
     }
 
-    fn perplexity_with(&self, host: &Host, adapter: &Adapter) -> Result<f64> {
+    fn perplexity_with(&self, host: &Host, with: With) -> Result<f64> {
         let (mut sum, mut n) = (0.0, 0);
         for text in &self.texts {
-            let mut hooks = adapter;
+            let adapter = with.adapter(&Request::of_text(host, &host.tokenizer.decode(text)?)?)?;
+            let mut hooks = &adapter;
             let output = host.decoder.forward(&mut [host.decoder.cache()], &[&text[..text.len() - 1]], Logits::All, &mut hooks)?;
             for (i, token) in text[1..].iter().enumerate() {
                 sum += f64::from(surprise(output.row(i), *token));
@@ -88,10 +91,11 @@ impl Untaught {
         Ok((sum / f64::from(n.max(1))).exp())
     }
 
-    fn continue_with(&self, host: &Host, adapter: &Adapter) -> Result<Vec<Vec<u32>>> {
-        let one = |prompt: &Vec<u32>| {
-            let (mut said, mut hooks) = (Vec::new(), adapter);
-            host.generate(prompt, TOKENS, &mut Sampler::greedy(), &mut hooks, |token| {
+    fn continue_with(&self, host: &Host, with: With) -> Result<Vec<Vec<u32>>> {
+        let one = |prompt: &Request| {
+            let adapter = with.adapter(prompt)?;
+            let (mut said, mut hooks) = (Vec::new(), &adapter);
+            host.generate(&prompt.tokens, TOKENS, &mut Sampler::greedy(), &mut hooks, |token| {
                 said.push(token);
                 ControlFlow::Continue(())
             })?;

@@ -6,6 +6,7 @@
 //! block's response to its context equals a low-rank change of its weights: Dherin et al. 2025, arXiv:2507.16003). Keys and residuals at
 //! the layer do not depend on what is written there, so whatever is written, only the layers above are computed again.
 
+use super::exchange::Exchange;
 use crate::bridge::Host;
 use crate::bridge::decoder::{Cache, Logits, Output};
 use crate::bridge::hooks::{Hooks, Linear, Recorder, Site};
@@ -28,6 +29,8 @@ pub struct Contrast {
 pub struct Sight {
     /// One a token of the answer, and one for its end.
     pub tokens: Vec<Contrast>,
+    /// Tokens that end a text as well as the last of `tokens` does.
+    ends: Vec<u32>,
     /// Positions of the prompt; the first token of the answer is predicted at the last of them.
     pub start: usize,
     /// Digest of the tokens up to each position of prompt and answer.
@@ -64,9 +67,18 @@ pub struct Told {
 impl Told {
     /// Of a row of logits, at a token.
     pub fn of(logits: &[f32], token: u32) -> Told {
-        let own = logits[token as usize];
-        let others = logits.iter().enumerate().filter(|(i, _)| *i != token as usize).map(|(_, x)| *x);
-        Told { margin: own - others.fold(f32::NEG_INFINITY, f32::max), surprise: surprise(logits, token) }
+        Told::of_any(logits, &[token])
+    }
+
+    /// The same where one of several tokens is as good as another.
+    pub fn of_any(logits: &[f32], tokens: &[u32]) -> Told {
+        let (mut own, mut other) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+        for (i, x) in logits.iter().enumerate() {
+            let best = if tokens.contains(&(i as u32)) { &mut own } else { &mut other };
+            *best = best.max(*x);
+        }
+        let best = tokens.iter().map(|t| surprise(logits, *t)).fold(f32::INFINITY, f32::min);
+        Told { margin: own - other, surprise: best }
     }
 }
 
@@ -91,21 +103,22 @@ pub fn places(tokens: &[u32]) -> Vec<u64> {
     tokens.iter().scan(0xcbf2_9ce4_8422_2325, next).collect()
 }
 
-/// Reads at `layer` what the tokens of a prompt, its answer and the answer's end say, through `hooks`. `between` parts the experience
+/// Reads at `layer` what the tokens of an answer and its end say after their prompt, through `hooks`. `between` parts the experience
 /// from its repetition in the context.
 ///
 /// # Errors
 /// No tokens, a text beyond the context, activations that are not finite.
-pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &[u32], answer: &[u32], end: u32, between: &[u32]) -> Result<Sight> {
+pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, exchange: &Exchange, between: &[u32]) -> Result<Sight> {
+    let Exchange { prompt, answer, end, .. } = exchange;
     if prompt.is_empty() || answer.is_empty() {
         return Err(Error::input("an empty prompt or answer: there is nothing to learn", "give the text that follows the prompt"));
     }
     let n = answer.len() + 1;
-    let asked = [prompt, answer].concat();
+    let asked = [&prompt[..], answer].concat();
     // What begins every text of the model begins the context once.
     let first = host.begin("")?.first().copied();
-    let again = if first.is_some() && prompt.first().copied() == first && prompt.len() > 1 { &prompt[1..] } else { prompt };
-    let told = [prompt, answer, between, again, answer].concat();
+    let again = if first.is_some() && prompt.first().copied() == first && prompt.len() > 1 { &prompt[1..] } else { &prompt[..] };
+    let told = [&prompt[..], answer, between, again, answer].concat();
     let decoder = &host.decoder;
 
     let mut seen = Recorder::new(&[site(layer)], &[layer + 1]);
@@ -125,7 +138,7 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &[u32], an
     }
     let (width, places) = (decoder.config.width, places(&asked));
     let row = |data: &[f32], i: usize| data[i * width..(i + 1) * width].to_vec();
-    let tokens = answer.iter().copied().chain([end]).enumerate().map(|(t, token)| {
+    let tokens = answer.iter().copied().chain([*end]).enumerate().map(|(t, token)| {
         let (here, there) = (asked.len() - n + t, told.len() - n + t);
         let (residual, wanted) = (row(&residuals, here), row(&after, there));
         Contrast {
@@ -138,7 +151,17 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, prompt: &[u32], an
     let tokens: Vec<Contrast> = tokens.collect();
     let [cache] = cache;
     let bare = Pass { deltas: vec![0.0; residuals.len()], cache: cache.above(layer + 1, prompt.len() - 1), output };
-    Ok(Sight { tokens, start: prompt.len(), places, keys: record.input, residuals, layer, width, bare })
+    let ends = ends(host, *end);
+    Ok(Sight { tokens, ends, start: prompt.len(), places, keys: record.input, residuals, layer, width, bare })
+}
+
+/// Tokens that end a text as well as `end` does: all at which generation stops.
+pub fn ends(host: &Host, end: u32) -> Vec<u32> {
+    let mut ends = host.decoder.config.eos.clone();
+    if !ends.contains(&end) {
+        ends.push(end);
+    }
+    ends
 }
 
 /// Input of a layer's down projection at one position of a text.
@@ -159,11 +182,18 @@ pub(super) fn unseen() -> Error {
 impl Pass {
     /// How token `t` of the answer (or its end) fares.
     pub fn told(&self, sight: &Sight, t: usize) -> Told {
-        Told::of(self.output.row(t), sight.tokens[t].token)
+        sight.judge(t, self.output.row(t))
     }
 }
 
 impl Sight {
+    fn judge(&self, t: usize, logits: &[f32]) -> Told {
+        match t + 1 == self.tokens.len() {
+            true => Told::of_any(logits, &self.ends),
+            false => Told::of(logits, self.tokens[t].token),
+        }
+    }
+
     /// Position where token `t` is predicted.
     pub fn position(&self, t: usize) -> usize {
         self.start - 1 + t
@@ -211,7 +241,7 @@ impl Sight {
             }
             let counts = vec![1; some.len()];
             let output = host.decoder.resume(self.layer + 1, &rows, &mut caches, &counts, Logits::Last, &mut ())?;
-            all.extend(some.iter().enumerate().map(|(i, (t, _))| Told::of(output.row(i), self.tokens[*t].token)));
+            all.extend(some.iter().enumerate().map(|(i, (t, _))| self.judge(*t, output.row(i))));
         }
         Ok(all)
     }
@@ -225,7 +255,9 @@ impl Sight {
         let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = logits.iter().map(|x| (x - top).exp()).sum();
         let row = |token: usize| &head[token * width..(token + 1) * width];
-        let mut error = row(self.tokens[t].token as usize).to_vec();
+        let end = || self.ends.iter().copied().max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize]));
+        let wanted = if t + 1 == self.tokens.len() { end() } else { None };
+        let mut error = row(wanted.unwrap_or(self.tokens[t].token) as usize).to_vec();
         for (token, logit) in logits.iter().enumerate() {
             let p = (logit - top).exp() / sum;
             if p > 1e-4 {

@@ -4,12 +4,12 @@
 
 use super::Engram;
 use super::canaries::Damage;
-use super::context_target::site;
+use super::context_target::{places, site};
 use super::coverage::Topic;
 use super::entry::{Change, Entry, Stage};
 use super::exchange::{Exchange, Request};
 use super::experience::{Experience, Outcome, now};
-use super::learner::{Capacity, Composition, Counted, Held, Learner};
+use super::learner::{Capacity, Composition, Counted, Held, Included, Learner};
 use super::protect::{Statistics, flat, unflat};
 use super::replay::{Cue, Replay};
 use super::settings::Settings;
@@ -20,6 +20,7 @@ use crate::bridge::hooks::Adapter;
 use crate::bridge::sample::Sampler;
 use crate::bridge::{Ending, Host, Source};
 use crate::error::{Error, Result};
+use crate::export::{self, Base};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -27,8 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Times that a fact is replayed before sleep leaves it to the wake memory.
-const TRIALS: u32 = 2;
+/// Nights in which a fact is replayed before sleep leaves it to the wake memory, where others stand in its way; one otherwise.
+const TRIALS: u32 = 3;
 /// Experiences that are asked again when another one comes into their requests.
 const ASKED_AGAIN: usize = 8;
 /// Of the canaries every so many is asked when all layers are computed.
@@ -83,6 +84,17 @@ pub struct Answer {
     pub ending: Ending,
     /// The experiences that spoke.
     pub composition: Composition,
+}
+
+/// What was exported.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exported {
+    #[serde(flatten)]
+    pub report: export::Report,
+    /// Experiences that the one adapter leaves out.
+    pub left_out: Vec<String>,
+    /// What it does to the canaries.
+    pub damage: Damage,
 }
 
 /// What checking a memory found.
@@ -141,6 +153,15 @@ pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {
     store.forget(ids, &Change { entries: changed, ..Change::default() })
 }
 
+/// What was told about the same question as an experience, in order of time.
+pub fn history(store: &Store, id: &str) -> Result<Vec<Entry>> {
+    let asked = question(&store.find(id)?.experience);
+    let mut all = store.entries()?;
+    all.retain(|e| question(&e.experience) == asked);
+    all.sort_by_key(|e| (e.instant(), e.arrived));
+    Ok(all)
+}
+
 /// Gives entries the stages that their standing asks for; those that changed come back. `asleep` says whether sleep wrote one.
 fn settle(entries: &mut [Entry], asleep: impl Fn(&Entry) -> Result<bool>) -> Result<Vec<Entry>> {
     let mut changed = Vec::new();
@@ -175,8 +196,9 @@ impl Memory {
         for (entry, standing) in entries.iter().zip(standing).filter(|(e, _)| e.stage.may_have_engrams()) {
             let own: Vec<Engram> = engrams.extract_if(.., |e| e.experience == entry.experience.id).collect();
             let asleep = own.iter().any(|e| e.site == learner.early());
-            let topic = topic(&learner.host, &entry.experience, asleep);
-            learner.hold(Held { id: entry.experience.id.clone(), topic, stands: standing == Standing::Stands, engrams: own });
+            let (topic, end) = asked(&learner.host, &entry.experience, asleep);
+            let stands = standing == Standing::Stands;
+            learner.hold(Held { id: entry.experience.id.clone(), topic, stands, end, engrams: own });
         }
         if let Some(plan) = store.plan()? {
             let counted: Vec<Counted> = serde_json::from_value(plan)
@@ -300,9 +322,9 @@ impl Memory {
         if let Some(old) = self.at(&id).filter(|_| anew) {
             self.entries.remove(old);
         }
-        let topic = topic(&self.learner.host, &entry.experience, false);
+        let (topic, end) = asked(&self.learner.host, &entry.experience, false);
         self.entries.push(entry.clone());
-        self.learner.hold(Held { id: id.clone(), topic, stands: false, engrams: engrams.clone() });
+        self.learner.hold(Held { id: id.clone(), topic, stands: false, end, engrams: engrams.clone() });
         let changed = self.settle()?;
         let disturbed = self.disturbed(&id);
         if !matches!(disturbed, Ok(None)) {
@@ -311,12 +333,15 @@ impl Memory {
             self.settle()?;
             return self.refuse(entry, anew, disturbed?.unwrap_or_default());
         }
-        let included = self.learner.consolidate()?.iter().any(|c| c.id == id && c.included);
+        let included = self.learner.consolidate()?.iter().find(|c| c.id == id).map(|c| c.included);
         let last = self.entries.len() - 1;
-        if !engrams.is_empty() && matches!(self.entries[last].stage, Stage::Awake) && !included {
-            let stands = self.learner.held().iter().any(|h| h.id == id && h.stands);
-            let note = "it would damage other texts in one adapter of all: own generation composes it, exports leave it out";
-            self.entries[last].note = self.entries[last].note.take().or(stands.then(|| note.to_string()));
+        if self.entries[last].note.is_none() {
+            self.entries[last].note = match included {
+                Some(Included::No) => Some("it would damage other texts in one adapter of all: own generation composes it, exports leave it out"),
+                Some(Included::WithoutEnd) => Some("in one adapter of all its answer comes out without its end"),
+                Some(Included::Whole) | None => None,
+            }
+            .map(String::from);
         }
         let mut change = Change { write: engrams, plan: self.plan()?, ..Change::default() };
         change.entries = changed.into_iter().filter(|e| e.experience.id != id).collect();
@@ -526,6 +551,30 @@ impl Memory {
         self.learner.whole()
     }
 
+    /// Writes the one adapter as another program loads it; see [`export::export`]. `source` is the memory's model.
+    ///
+    /// # Errors
+    /// Nothing to export, and what the export refuses.
+    pub fn export(&mut self, source: &Source, options: &export::Options, out: &Path) -> Result<Exported> {
+        let (adapter, left_out) = self.adapter()?;
+        let damage = self.learner.damage_through(&adapter, 1)?;
+        let engrams = self.learner.whole_engrams();
+        let facts: Vec<export::Fact> = engrams
+            .iter()
+            .filter(|e| e.value.iter().any(|v| *v != 0.0))
+            .map(|e| export::Fact { name: &e.experience, site: e.site, key: &e.key })
+            .collect();
+        if facts.is_empty() {
+            return Err(Error::input("this memory is empty: there is nothing to export", "learn something first"));
+        }
+        let host = &self.learner.host;
+        let inside = self.entries.iter().filter(|e| facts.iter().any(|f| f.name == e.experience.id)).take(4);
+        let mut options = options.clone();
+        options.prompts.extend(inside.map(|e| Ok(Exchange::of(host, &e.experience)?.prompt)).collect::<Result<Vec<_>>>()?);
+        let report = export::export(&adapter, &facts, &host.decoder, &Base::of(source)?, &options, out)?;
+        Ok(Exported { report, left_out, damage })
+    }
+
     /// How full the memory is.
     pub fn capacity(&mut self) -> Result<Capacity> {
         self.ready()?;
@@ -562,12 +611,9 @@ impl Memory {
         self.observe(&Experience { id, answer: answer.into(), outcome: Outcome::Success, time: Some(now()), supersedes, ..old })
     }
 
-    /// What was told about the same question as an experience, in order of time.
+    /// What was told about the same question as an experience: see [`history`].
     pub fn history(&self, id: &str) -> Result<Vec<Entry>> {
-        let asked = question(&self.store.find(id)?.experience);
-        let mut all: Vec<Entry> = self.entries.iter().filter(|e| question(&e.experience) == asked).cloned().collect();
-        all.sort_by_key(|e| (e.instant(), e.arrived));
-        Ok(all)
+        history(&self.store, id)
     }
 
     /// Replays what was learned awake and moves it to the early layer, in the order in which the spike layer brings it back, until all
@@ -594,10 +640,9 @@ impl Memory {
                 break;
             }
             let Some(slept) = self.replay(&ids[i], stop)? else { break };
-            if slept.entry.stage == Stage::Asleep || slept.entry.replays >= TRIALS {
-                replay.silence(i)?;
-                left -= 1;
-            }
+            // A dream is a function of its experience: the same night it would come again as it was.
+            replay.silence(i)?;
+            left -= 1;
             moved += usize::from(slept.entry.stage == Stage::Asleep);
             tell(&slept, left);
         }
@@ -625,13 +670,15 @@ impl Memory {
         let mut change = Change::default();
         let reached = dream.found.probability;
         let before = self.learner.held().iter().find(|h| h.id == id).cloned().ok_or_else(missing)?;
+        // Alone it would do: others, which may be gone some night, stand in its way.
+        let alone = dream.early.wrong.iter().all(|t| *t >= n) && dream.check.whole();
         let why;
         if dream.early.wrong.iter().any(|t| *t < n) {
             why = Some(format!("sleep reached p = {reached:.2}"));
         } else if !dream.check.whole() {
             why = Some("its whole answer did not come out of the early layer".into());
         } else {
-            let topic = topic(&self.learner.host, &e, true);
+            let (topic, _) = asked(&self.learner.host, &e, true);
             self.learner.hold(Held { engrams: dream.engrams.clone(), topic, ..before.clone() });
             why = match self.disturbed(id)? {
                 None => self.too_much_damage(&dream.engrams)?,
@@ -644,8 +691,7 @@ impl Memory {
         match why {
             Some(why) => {
                 entry.note = Some(format!("{why}; it stays in the wake memory"));
-                if entry.replays < TRIALS && dream.early.wrong.is_empty() {
-                    // The same dream would come again.
+                if !alone {
                     entry.replays = TRIALS;
                 }
             }
@@ -702,15 +748,17 @@ fn missing() -> Error {
 }
 
 /// What a request is about that asks for an experience: its prompt, or, where sleep wrote it at its subject, the subject, and what is
-/// asked of it is the model's to tell.
-fn topic(host: &Host, experience: &Experience, asleep: bool) -> Topic {
-    match &experience.subject {
+/// asked of it is the model's to tell. And the place where its answer ends.
+fn asked(host: &Host, experience: &Experience, asleep: bool) -> (Topic, u64) {
+    let exchange = Exchange::of(host, experience);
+    let end = exchange.as_ref().ok().and_then(|e| places(&[&e.prompt[..], &e.answer].concat()).last().copied());
+    let asked = exchange.map_or_else(|_| experience.asked(), |e| e.topic);
+    let topic = match &experience.subject {
         Some(subject) if asleep => Topic::of(subject),
-        subject => {
-            let asked = Exchange::of(host, experience).map_or_else(|_| experience.asked(), |e| e.topic);
-            subject.as_ref().map_or_else(|| Topic::of(&asked), |subject| Topic::about(&asked, subject))
-        }
-    }
+        Some(subject) => Topic::about(&asked, subject),
+        None => Topic::of(&asked),
+    };
+    (topic, end.unwrap_or(0))
 }
 
 /// What makes two experiences of one id the same.
@@ -728,3 +776,9 @@ fn kept_statistics(store: &Store, settings: &Settings) -> Result<Option<Statisti
     let (own, canaries) = (texts(TEXTS)?, texts(CANARIES)?);
     Statistics::from_parts(settings.layers(), [late_moment, early_moment], codes, own, canaries).map(Some)
 }
+
+/// A memory may live on a thread of its own.
+const _: fn() = || {
+    fn sends<T: Send>() {}
+    sends::<Memory>();
+};

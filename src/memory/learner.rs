@@ -30,7 +30,20 @@ pub struct Held {
     pub topic: Topic,
     /// It takes effect; otherwise it rests.
     pub stands: bool,
+    /// The place where its answer ends.
+    pub end: u64,
     pub engrams: Vec<Engram>,
+}
+
+impl Held {
+    /// Whether an engram belongs to what is included of its experience.
+    fn counts(&self, engram: &Engram, included: Included) -> bool {
+        match included {
+            Included::Whole => true,
+            Included::WithoutEnd => engram.place != self.end,
+            Included::No => false,
+        }
+    }
 }
 
 /// An adapter that was composed for a request, and of what.
@@ -54,7 +67,17 @@ pub struct Counted {
     pub id: String,
     /// Of its engrams: a decision about others does not count.
     digest: u64,
-    pub included: bool,
+    pub included: Included,
+}
+
+/// How much of an experience is in the one adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Included {
+    Whole,
+    /// The answer comes out, and the model goes on after it as it would: an end that is written reaches other ends of phrases.
+    WithoutEnd,
+    No,
 }
 
 /// What sleep found for an experience.
@@ -74,6 +97,8 @@ pub struct Capacity {
     /// Experiences that stand, and those of them in the one adapter.
     pub standing: usize,
     pub included: usize,
+    /// Those whose answers come out there without their ends.
+    pub without_end: usize,
     /// Directions of the late layer's input that the one adapter takes, and that it may take.
     pub taken: usize,
     pub most: usize,
@@ -189,17 +214,30 @@ impl Learner {
     fn learn_upon(&mut self, id: &str, exchange: &Exchange, reward: f32, upon: &Adapter) -> Result<Lesson> {
         self.prepare_spikes()?;
         let (prior, layer) = (self.prior(0)?, self.settings.wake_layer);
-        let between = self.between(exchange)?;
-        let Exchange { prompt, answer, end, .. } = exchange;
-        let sight = look(&self.host, upon, layer, prompt, answer, *end, &between)?;
-        let mut teacher =
-            Teacher { host: &self.host, layer, prior: &prior, spikes: self.spikes.as_mut(), settings: &self.settings };
-        teacher.learn(id, &sight, reward)
+        let mut first: Option<Lesson> = None;
+        for between in self.between(exchange)? {
+            let sight = look(&self.host, upon, layer, exchange, &between)?;
+            let mut teacher =
+                Teacher { host: &self.host, layer, prior: &prior, spikes: self.spikes.as_mut(), settings: &self.settings };
+            let lesson = teacher.learn(id, &sight, reward)?;
+            // What another context could mend is the end of the answer.
+            let only_end = lesson.check.wrong == [exchange.answer.len()];
+            if lesson.check.whole() || !only_end {
+                return Ok(first.filter(|_| !lesson.check.whole()).unwrap_or(lesson));
+            }
+            first.get_or_insert(lesson);
+        }
+        first.ok_or_else(context_target::unseen)
     }
 
-    /// What parts an experience from its repetition in the context.
-    fn between(&self, exchange: &Exchange) -> Result<Vec<u32>> {
-        Ok([vec![exchange.end], self.host.tokenizer.encode_bare("\n")?].concat())
+    /// What may part an experience from its repetition in the context: the token that ends it, with and without a line's end, and what
+    /// else ends a text.
+    fn between(&self, exchange: &Exchange) -> Result<Vec<Vec<u32>>> {
+        let line = self.host.tokenizer.encode_bare("\n")?;
+        let mut ends = context_target::ends(&self.host, exchange.end);
+        ends.retain(|end| *end != exchange.end);
+        ends.insert(0, exchange.end);
+        Ok(ends.into_iter().take(2).flat_map(|end| [[&[end][..], &line].concat(), vec![end]]).collect())
     }
 
     /// How an answer, with its end, comes out through `hooks`: every token under those before it, which is what greedy decoding meets as
@@ -209,8 +247,9 @@ impl Learner {
         let all = [&exchange.prompt[..], &exchange.answer[..]].concat();
         let (n, decoder) = (exchange.answer.len() + 1, &self.host.decoder);
         let output = decoder.forward(&mut [decoder.cache()], &[&all], Logits::Tail(n), &mut hooks)?;
-        let tokens = exchange.answer.iter().chain([&exchange.end]).enumerate();
-        Ok(Check::of(&tokens.map(|(t, token)| Told::of(output.row(t), *token)).collect::<Vec<_>>(), least))
+        let mut told: Vec<Told> = exchange.answer.iter().enumerate().map(|(t, token)| Told::of(output.row(t), *token)).collect();
+        told.push(Told::of_any(output.row(n - 1), &context_target::ends(&self.host, exchange.end)));
+        Ok(Check::of(&told, least))
     }
 
     /// Holds what an experience left, in the place of what is held of it already, or after all others.
@@ -304,7 +343,7 @@ impl Learner {
         let standing: Vec<usize> = (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
         let now: Vec<Counted> = standing
             .iter()
-            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: true })
+            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: Included::No })
             .collect();
         let same = self.counted.iter().zip(&now).take_while(|(a, b)| a.id == b.id && a.digest == b.digest).count();
         if same < self.counted.len() {
@@ -335,34 +374,37 @@ impl Learner {
     }
 
     fn included(&self) -> impl Iterator<Item = &Engram> {
-        let of = |c: &Counted| self.held.iter().find(|h| h.id == c.id).map_or(&[][..], |h| &h.engrams);
-        self.counted.iter().filter(|c| c.included).flat_map(of)
+        self.counted.iter().flat_map(|c| {
+            let (held, how) = (self.held.iter().find(|h| h.id == c.id), c.included);
+            held.into_iter().flat_map(move |h| h.engrams.iter().filter(move |e| h.counts(e, how)))
+        })
     }
 
-    /// Takes an experience into the one adapter if it may.
-    fn include(&mut self, at: usize) -> Result<bool> {
-        let Some(mut whole) = self.whole.take() else { return Ok(false) };
-        let (before, engrams) = (whole.len(), self.held[at].engrams.clone());
-        let joined = match whole.extend(&engrams)? {
-            true => None,
-            false => Some(self.layer_of(self.included().chain(&engrams))?),
-        };
-        let layer = joined.as_ref().unwrap_or(&whole);
-        let damage = self.damage_of(layer)?;
-        let fits = layer.len() <= self.most() && damage.kl <= self.settings.damage;
-        self.whole = Some(match joined {
-            Some(joined) if fits => joined,
-            _ => {
-                if !fits {
-                    whole.truncate(before);
-                }
-                whole
+    /// Takes as much of an experience into the one adapter as may be.
+    fn include(&mut self, at: usize) -> Result<Included> {
+        let Some(mut whole) = self.whole.take() else { return Ok(Included::No) };
+        let before = whole.len();
+        let mut done = Included::No;
+        for how in [Included::Whole, Included::WithoutEnd] {
+            let engrams: Vec<Engram> = self.held[at].engrams.iter().filter(|e| self.held[at].counts(e, how)).cloned().collect();
+            if !engrams.iter().any(|e| e.value.iter().any(|v| *v != 0.0)) {
+                break;
             }
-        });
-        if fits {
-            self.damage = damage;
+            let joined = match whole.extend(&engrams)? {
+                true => None,
+                false => Some(self.layer_of(self.included().chain(&engrams))?),
+            };
+            let layer = joined.as_ref().unwrap_or(&whole);
+            let damage = self.damage_of(layer)?;
+            if layer.len() <= self.most() && damage.kl <= self.settings.damage {
+                (done, self.damage) = (how, damage);
+                whole = joined.unwrap_or(whole);
+                break;
+            }
+            whole.truncate(before);
         }
-        Ok(fits)
+        self.whole = Some(whole);
+        Ok(done)
     }
 
     /// Directions of the late layer's input that the one adapter may take.
@@ -387,7 +429,7 @@ impl Learner {
 
     /// The one adapter, after [`Learner::consolidate`], and the experiences that are not in it.
     pub fn whole(&self) -> Result<(Adapter, Vec<String>)> {
-        let out = self.counted.iter().filter(|c| !c.included).map(|c| c.id.clone()).collect();
+        let out = self.counted.iter().filter(|c| c.included == Included::No).map(|c| c.id.clone()).collect();
         Ok((self.adapter_of(self.included())?, out))
     }
 
@@ -410,7 +452,8 @@ impl Learner {
     pub fn capacity(&self) -> Capacity {
         Capacity {
             standing: self.held.iter().filter(|h| h.stands && !h.engrams.is_empty()).count(),
-            included: self.counted.iter().filter(|c| c.included).count(),
+            included: self.counted.iter().filter(|c| c.included != Included::No).count(),
+            without_end: self.counted.iter().filter(|c| c.included == Included::WithoutEnd).count(),
             taken: self.whole.as_ref().map_or(0, LayerMemory::len),
             most: self.most(),
             damage: self.damage,

@@ -188,6 +188,8 @@ impl Statistics {
             after: layers[1] + 1,
             codes: Vec::new(),
             spare: Vec::new(),
+            // Ordinary text counts as much as the ends of all prompts together.
+            text: (LAST * prompts.len() as f32 / samples.max(1) as f32).max(1.0),
             inputs,
         };
         let mut texts = Vec::new();
@@ -242,7 +244,7 @@ impl Statistics {
         let (layers, samples, seed) = (settings.layers(), settings.samples, settings.seed);
         let mut digest = Md5::new();
         let template = host.template.as_ref().map(|template| template.canonical());
-        digest.update(format!("3 {fingerprint} {layers:?} {samples} {seed} {template:?}"));
+        digest.update(format!("4 {fingerprint} {layers:?} {samples} {seed} {template:?}"));
         prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\n", p.prompt, p.subject)));
         let name: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let path = folder.join(format!("keys-{name}.h5"));
@@ -346,6 +348,8 @@ struct Gather {
     codes: Vec<f32>,
     /// Codes of other tokens.
     spare: Vec<f32>,
+    /// Weight of a token of ordinary text at the late layer.
+    text: f32,
     inputs: usize,
 }
 
@@ -363,7 +367,9 @@ impl Gather {
     }
 
     fn weight(&self, which: usize, row: &Row) -> f32 {
-        let Some((last, subject)) = row.sequence.and_then(|s| self.weights.get(s)) else { return 1.0 };
+        let Some((last, subject)) = row.sequence.and_then(|s| self.weights.get(s)) else {
+            return if which == 0 { self.text } else { 1.0 };
+        };
         match which {
             0 if row.position == *last => LAST,
             1 if Some(row.position) == *subject => SUBJECT,

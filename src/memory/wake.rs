@@ -64,10 +64,13 @@ pub struct Lesson {
 }
 
 /// Sizes in which a value is tried, in units of what its context would add: of a success, and of a failure, the other way.
-const SUCCESS: [f32; 4] = [1.0, 1.4, 1.9, 2.6];
-const FAILURE: [f32; 6] = [-0.5, -1.0, -1.5, -2.0, -3.0, -4.0];
+/// Larger ones only where those before are not enough.
+const SUCCESS: [&[f32]; 2] = [&[0.5, 1.0], &[1.4, 1.9, 2.6]];
+const FAILURE: [&[f32]; 2] = [&[-1.0, -2.0], &[-3.0, -4.0]];
+/// The least size of the first token's value: other wordings of the prompt live on it.
+const FIRST: f32 = 1.0;
 /// Where the context does not do (small models hardly read it), parts of the residual's length that the readout's own error adds.
-const READOUT: [f32; 6] = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
+const READOUT: [f32; 8] = [0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 2.2, 3.2];
 /// Times that what is written is checked and mended.
 const ROUNDS: usize = 6;
 /// Changes of the residual at other positions below this part of its length need no guard.
@@ -196,20 +199,32 @@ impl Teacher<'_> {
         sight: &Sight,
         pass: &Pass,
         tokens: &[usize],
-        sizes: &[f32],
+        sizes: &[&[f32]],
         enough: &dyn Fn(&Told) -> bool,
         better: &dyn Fn(&Told) -> f32,
     ) -> Result<Vec<usize>> {
         let scaled = |t: usize, by: f32| sight.tokens[t].value.iter().map(|v| v * by).collect::<Vec<f32>>();
-        let tried: Vec<(usize, Vec<f32>)> = tokens.iter().flat_map(|t| sizes.iter().map(move |s| (*t, scaled(*t, *s)))).collect();
-        let told = sight.tries(self.host, pass, &tried)?;
-        let mut left = Vec::new();
-        for ((t, told), tried) in tokens.iter().zip(told.chunks_exact(sizes.len())).zip(tried.chunks_exact(sizes.len())) {
-            let chosen = told.iter().position(enough).unwrap_or_else(|| {
-                left.push(*t);
-                best(told, better)
-            });
-            draft.set(*t, tried[chosen].1.clone());
+        let mut left = tokens.to_vec();
+        let mut bests: BTreeMap<usize, f32> = BTreeMap::new();
+        for sizes in sizes {
+            // What follows the first token is led to by the tokens before it: less may do.
+            let own = |t: usize| sizes.iter().copied().filter(move |s| t > 0 || s.abs() >= FIRST);
+            let tried: Vec<(usize, Vec<f32>)> = left.iter().flat_map(|t| own(*t).map(|s| (*t, scaled(*t, s)))).collect();
+            let told = sight.tries(self.host, pass, &tried)?;
+            let mut all = tried.into_iter().zip(told);
+            let mut still = Vec::new();
+            for &t in &left {
+                let (values, told): (Vec<_>, Vec<Told>) = all.by_ref().take(own(t).count()).unzip();
+                let enough = told.iter().position(enough);
+                let chosen = enough.unwrap_or_else(|| best(&told, better));
+                let fares = better(&told[chosen]);
+                if enough.is_some() || bests.get(&t).is_none_or(|before| fares > *before) {
+                    bests.insert(t, fares);
+                    draft.set(t, values[chosen].1.clone());
+                }
+                still.extend(enough.is_none().then_some(t));
+            }
+            left = still;
         }
         Ok(left)
     }
