@@ -132,3 +132,115 @@ fn log_softmax(logits: &[f32]) -> Vec<f32> {
     let shift = top + sum.ln() as f32;
     logits.iter().map(|x| x - shift).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::hooks::Row;
+    use crate::bridge::{Host, Source};
+    use crate::memory::protect::{Statistics, built_in_prompts};
+    use crate::memory::settings::Settings;
+    use std::sync::OnceLock;
+    use std::sync::atomic::AtomicBool;
+
+    struct Asked {
+        host: Host,
+        layer: usize,
+        canaries: Canaries,
+    }
+
+    fn asked() -> &'static Asked {
+        static ASKED: OnceLock<Asked> = OnceLock::new();
+        ASKED.get_or_init(|| {
+            let source = Source::built_in().unwrap();
+            let host = source.load().unwrap();
+            let settings = Settings { samples: 640, ..Settings::new(&source.config) };
+            let prompts = &built_in_prompts()[..20];
+            let stop = AtomicBool::new(false);
+            let statistics = Statistics::collect(&host, &settings, prompts, &mut |_| (), &stop).unwrap();
+            let prior = statistics.prior(0, settings.floor).unwrap();
+            let mut texts = statistics.canaries.clone();
+            // One without tokens and one beyond the context are no canaries; one of a single token is.
+            texts.extend([vec![], vec![1; host.decoder.config.context + 1], vec![1]]);
+            let canaries = Canaries::new(&host, &prior, settings.wake_layer, &texts).unwrap();
+            assert_eq!(canaries.len(), texts.len() - 2);
+            Asked { host, layer: settings.wake_layer, canaries }
+        })
+    }
+
+    /// Changes of the residual at every text, of this part of its length and of any direction.
+    fn deltas(by: f32) -> Vec<f32> {
+        let residuals = &asked().canaries.residuals;
+        let turned = |i: usize| if (i * 2_654_435_761) & 0x1_0000 == 0 { by } else { -by };
+        residuals.iter().enumerate().map(|(i, r)| turned(i) * r).collect()
+    }
+
+    fn damage(deltas: &[f32], taught: &dyn Fn(u64) -> bool) -> Damage {
+        asked().canaries.damage(&asked().host, deltas, taught).unwrap()
+    }
+
+    /// Changes the residual after a layer at the last position of each text.
+    struct AtTheEnd<'a> {
+        layer: usize,
+        ends: &'a [usize],
+        deltas: &'a [f32],
+    }
+
+    impl Hooks for AtTheEnd<'_> {
+        fn residual(&mut self, layer: usize, rows: &[Row], values: &mut [f32]) {
+            let width = values.len() / rows.len().max(1);
+            for (row, value) in rows.iter().zip(values.chunks_exact_mut(width)) {
+                let Some(text) = row.sequence.filter(|s| layer == self.layer + 1 && row.position + 1 == self.ends[*s]) else { continue };
+                let delta = &self.deltas[text * width..(text + 1) * width];
+                value.iter_mut().zip(delta).for_each(|(v, d)| *v += d);
+            }
+        }
+    }
+
+    #[test]
+    fn no_change_does_no_damage_and_a_larger_one_does_more() {
+        let none = damage(&deltas(0.0), &|_| false);
+        assert!(none.kl < 1e-6 && none.changed == 0.0, "{none:?}");
+        let mut last = none;
+        for by in [0.01, 0.1, 0.3, 1.0] {
+            let now = damage(&deltas(by), &|_| false);
+            assert!(now.kl > last.kl && now.changed >= last.changed && now.changed <= 1.0, "{by}: {last:?} {now:?}");
+            last = now;
+        }
+        assert!(last.kl > 0.1 && last.changed > 0.1, "{last:?}");
+        let through = asked().canaries.damage_through(&asked().host, (), 1, &|_| false).unwrap();
+        assert!(through.kl < 1e-6 && through.changed == 0.0, "{through:?}");
+    }
+
+    #[test]
+    fn a_place_that_is_taught_is_no_canary() {
+        let Asked { host, canaries, .. } = asked();
+        let width = host.decoder.config.width;
+        // Only the third text changes.
+        let mut deltas = deltas(1.0);
+        deltas.iter_mut().enumerate().filter(|(i, _)| i / width != 2).for_each(|(_, d)| *d = 0.0);
+        let place = places(&canaries.texts[2]).last().copied().unwrap();
+        assert!(damage(&deltas, &|_| false).kl > 1e-4);
+        assert!(damage(&deltas, &|p| p == place).kl < 1e-6);
+        assert_eq!(damage(&deltas, &|_| true), Damage::default());
+        let whole = AtTheEnd { layer: 0, ends: &[], deltas: &[] };
+        assert_eq!(canaries.damage_through(host, whole, 1, &|_| true).unwrap(), Damage::default());
+    }
+
+    /// Layers above the last positions alone, or all layers of whole texts: the damage of the same change.
+    #[test]
+    fn what_is_resumed_is_what_is_computed_whole() {
+        let Asked { host, layer, canaries } = asked();
+        let ends: Vec<usize> = canaries.texts.iter().map(Vec::len).collect();
+        for by in [0.05, 0.5] {
+            let deltas = deltas(by);
+            let hooks = AtTheEnd { layer: *layer, ends: &ends, deltas: &deltas };
+            let (resumed, whole) = (damage(&deltas, &|_| false), canaries.damage_through(host, hooks, 1, &|_| false).unwrap());
+            assert!((resumed.kl - whole.kl).abs() < 1e-4 * resumed.kl.max(1e-2), "{resumed:?} {whole:?}");
+            assert!((resumed.changed - whole.changed).abs() < 1e-6, "{resumed:?} {whole:?}");
+        }
+        // Every second text is asked: the damage of those alone.
+        let second = canaries.damage_through(host, AtTheEnd { layer: usize::MAX - 1, ends: &[], deltas: &[] }, 2, &|_| false);
+        assert!(second.unwrap().kl < 1e-6);
+    }
+}

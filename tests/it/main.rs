@@ -2,6 +2,7 @@
 
 mod bench;
 mod bridge;
+mod cases;
 mod chat;
 mod cli;
 mod common;
