@@ -19,6 +19,9 @@ pub struct ExportArguments {
     model: Option<String>,
     #[command(flatten)]
     target: Target,
+    /// Let one adapter of all change other texts by so many nats in the mean, instead of what the memory's settings say
+    #[arg(long, value_name = "NATS")]
+    damage: Option<f32>,
     /// Write although facts are lost at this rank; they are named
     #[arg(long)]
     lossy: bool,
@@ -27,6 +30,9 @@ pub struct ExportArguments {
 pub fn export(a: &ExportArguments) -> Result<ExitCode> {
     let options = Options { lossy: a.lossy, ..a.target.options()? };
     let (source, mut memory) = open(Store::read(&a.memory)?, a.model.as_deref())?;
+    if let Some(budget) = a.damage {
+        memory.set_damage(budget)?;
+    }
     let exported = memory.export(&source, &options, &a.target.out)?;
     if a.target.json {
         super::json(&exported)?

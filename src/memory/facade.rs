@@ -555,6 +555,16 @@ impl Memory {
         self.learner.whole()
     }
 
+    /// Makes the one adapter anew under another budget (nats, above 0), for as long as this memory is open.
+    pub fn set_damage(&mut self, budget: f32) -> Result<()> {
+        if budget.is_nan() || budget <= 0.0 {
+            return Err(Error::input(format!("a budget of {budget} nats"), "give one above 0, such as 0.05"));
+        }
+        self.learner.settings.damage = budget;
+        self.learner.set_counted(Vec::new());
+        Ok(())
+    }
+
     /// Writes the one adapter as another program loads it; see [`export::export`]. `source` is the memory's model.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ impl Settings {
             bound: 4.0,
             guards: 8,
             longest: 64,
-            damage: 0.02,
+            damage: 0.01,
             coverage: 0.6,
             composed: 32,
             aversion: 20.0,
