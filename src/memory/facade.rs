@@ -390,7 +390,8 @@ impl Memory {
         let reward = e.outcome.reward() as f32;
         let double = self.entries.iter().find(|other| {
             let o = &other.experience;
-            other.stage.may_have_engrams() && question(o) == question(&e) && o.answer == e.answer && o.outcome.reward() == e.outcome.reward()
+            let same = o.answer == e.answer && o.join == e.join && o.outcome.reward() == e.outcome.reward();
+            other.stage.may_have_engrams() && same && question(o) == question(&e)
         });
         if let Some(double) = double {
             let held = self.learner.held().iter().find(|h| h.id == double.experience.id);

@@ -75,13 +75,14 @@ pub fn standings(entries: &[Entry]) -> Vec<Standing> {
             }
         }
     }
-    // What was named takes its leave last: whoever names it has to be there, standing or not.
+    // What was named takes its leave last: whoever names it has to be there, standing or not. What arrived after it was named, told
+    // anew once it had been forgotten, is not what was meant.
     for i in 0..entries.len() {
         let Some(old) = &entries[i].experience.supersedes else { continue };
         if all[i] == Standing::Apart {
             continue;
         }
-        let named = entries.iter().position(|e| e.experience.id == *old);
+        let named = entries[..i].iter().position(|e| e.experience.id == *old);
         if let Some(named) = named.filter(|n| all[*n] != Standing::Apart) {
             all[named] = Standing::Replaced { by: entries[i].experience.id.clone() };
         }
@@ -159,6 +160,11 @@ mod tests {
         assert_eq!(standings(&all), [replaced("c"), Standing::Stands, Standing::Stands]);
         all[2].stage = Stage::Refused { reason: "no".into() };
         assert_eq!(standings(&all), [Standing::Stands, Standing::Double { of: "a".into() }, Standing::Apart]);
+        // Forgotten, named, and then told anew: it is there again.
+        all[2].stage = Stage::Awake;
+        all.rotate_left(1);
+        all[2] = entry("a", "x", "1", 1.0, None, 3);
+        assert_eq!(standings(&all), [Standing::Stands, Standing::Stands, Standing::Double { of: "b".into() }]);
     }
 
     proptest! {

@@ -1106,3 +1106,51 @@ fn a_relative_path_names_the_model_from_everywhere() {
     let (text, errors, code) = run(&here, &["learn", "../dog.jsonl", "--memory", "notes", "--model", "../moved", "--quiet"]);
     assert!(code == 0 && text.contains("1 known before"), "{text}{errors}");
 }
+
+/// A cache of the upper layers alone, frozen at any position and rewound to any later one, goes on as the whole one does: to the bit
+/// where nothing is frozen, else but for the order in which attention sums its pieces.
+#[test]
+fn a_cache_of_the_layers_above_resumes_as_the_whole_one() {
+    let host = Source::built_in().unwrap().load().unwrap();
+    let decoder = &host.decoder;
+    let tokens = host.begin("One day Tom and Sue saw a big bird in the park").unwrap();
+    let (n, width, layers) = (tokens.len(), decoder.config.width, decoder.config.layers);
+    let worst = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    for layer in [1, layers - 1, layers] {
+        let mut seen = Recorder::new(&[], &[layer]);
+        let mut whole = [decoder.cache()];
+        let output = decoder.forward(&mut whole, &[&tokens], Logits::All, &mut seen).unwrap();
+        let (_, _, residuals) = seen.residuals.pop().unwrap();
+        for (frozen, at) in [(0, 0), (0, n - 1), (3, 3), (3, n - 2), (n - 1, n - 1), (n, n)] {
+            let mut above = whole[0].above(layer, frozen);
+            above.rewind(layer, at).unwrap();
+            // What is frozen cannot be rewound; above the last layer there is nothing to freeze.
+            let refused = above.rewind(layer, at.max(1) - 1).is_err();
+            assert_eq!(refused, layer < layers && at > 0 && at <= frozen, "{layer} {frozen} {at}");
+            let mut above = whole[0].above(layer, frozen);
+            above.rewind(layer, at).unwrap();
+            let mut own = whole.clone();
+            own[0].rewind(layer, at).unwrap();
+            let rows = &residuals[at * width..];
+            let resume = |cache: &mut [Cache]| decoder.resume(layer, rows, cache, &[n - at], Logits::All, &mut ());
+            let (mut above, whole) = ([above], resume(&mut own));
+            let resumed = resume(&mut above);
+            if at == n {
+                // Nothing is left to compute: both say so, or both give no row.
+                assert_eq!(resumed.is_ok(), whole.is_ok());
+                continue;
+            }
+            let (resumed, whole) = (resumed.unwrap(), whole.unwrap());
+            assert!(frozen > 0 || resumed.logits == whole.logits, "{layer} {at}");
+            assert!(worst(&resumed.logits, &whole.logits) < 1e-3, "{layer} {frozen} {at}");
+            assert!((0..n - at).all(|i| worst(resumed.row(i), output.row(at + i)) < 1e-3), "{layer} {frozen} {at}");
+            // What goes on from there is the same as well.
+            let mut twin = above.clone();
+            let more = &residuals[..width];
+            let next = decoder.resume(layer, more, &mut above, &[1], Logits::Last, &mut ()).unwrap();
+            let own = decoder.resume(layer, more, &mut own, &[1], Logits::Last, &mut ()).unwrap();
+            assert!(worst(&next.logits, &own.logits) < 1e-3, "{layer} {frozen} {at}");
+            assert!(next == decoder.resume(layer, more, &mut twin, &[1], Logits::Last, &mut ()).unwrap(), "{layer} {frozen} {at}");
+        }
+    }
+}

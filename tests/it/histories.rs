@@ -327,7 +327,7 @@ fn shortened(mut steps: Vec<Step>, coding: Coding, mut why: String) -> (Vec<Step
 #[test]
 fn after_any_history_a_memory_is_what_it_would_be_if_it_had_only_been_told_what_is_left() {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
-    let count = number("SHARPWAVE_HISTORIES").unwrap_or(12);
+    let count = number("SHARPWAVE_HISTORIES").unwrap_or(20);
     let first = number("SHARPWAVE_HISTORY").unwrap_or(0);
     let mut broken = Vec::new();
     for seed in first..first + count {
