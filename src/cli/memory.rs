@@ -182,8 +182,10 @@ fn print_json(value: &impl Serialize) -> Result<()> {
 fn journal(entries: Vec<Entry>) -> Vec<Experience> {
     let mut before = BTreeSet::new();
     let mut told = Vec::new();
-    for Entry { mut experience, stage, .. } in entries {
+    for Entry { mut experience, stage, told: when, .. } in entries {
         if stage != Stage::Forgotten {
+            // Its place in time goes along.
+            experience.time = experience.time.or(Some(when).filter(|when| !when.is_empty()));
             experience.supersedes = experience.supersedes.filter(|old| before.contains(old));
             before.insert(experience.id.clone());
             told.push(experience);

@@ -11,9 +11,10 @@ use crate::bridge::hooks::Adapter;
 use crate::bridge::sample::Sampler;
 use crate::bridge::{Host, joined};
 use crate::error::Result;
-use crate::memory::Memory;
+use crate::memory::coverage::Topic;
 use crate::memory::exchange::{Exchange, Request};
 use crate::memory::experience::Outcome;
+use crate::memory::learner::Learner;
 use serde::Serialize;
 
 /// Prompts that are computed together.
@@ -25,7 +26,7 @@ pub enum With<'a> {
     /// One adapter for whatever is asked; an empty one is the model as it was.
     One(&'a Adapter),
     /// The experiences that each question asks for.
-    Asked(&'a Memory),
+    Asked(&'a Learner),
 }
 
 impl With<'_> {
@@ -33,7 +34,7 @@ impl With<'_> {
     pub fn adapter(self, request: &Request) -> Result<Adapter> {
         match self {
             With::One(adapter) => Ok(adapter.clone()),
-            With::Asked(memory) => Ok(memory.adapter_for(request)?.adapter),
+            With::Asked(learner) => Ok(learner.compose(&Topic::of(&request.topic))?.adapter),
         }
     }
 }

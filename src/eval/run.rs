@@ -224,7 +224,7 @@ impl Bench<'_> {
             let answers = match &taught.with {
                 Model::Bare => unedited.clone(),
                 Model::Told => Answers::of(host, With::One(&nothing), &chosen, true)?,
-                Model::Memory(memory) => Answers::of(host, With::Asked(memory), &chosen, false)?,
+                Model::Memory(memory) => Answers::of(host, With::Asked(memory.learner()), &chosen, false)?,
                 Model::Adapter(adapter) => Answers::of(host, With::One(adapter), &chosen, false)?,
             };
             let rank = |adapter: &Adapter| adapter.terms().map(|(_, t)| t.rank).max().unwrap_or(0);
@@ -355,10 +355,10 @@ impl Bench<'_> {
             seconds += started.elapsed().as_secs_f64();
             done += some.len();
             let known = &first[..first.len().min(done)];
-            let answers = Answers::of(host, With::Asked(&memory), known, false)?;
+            let answers = Answers::of(host, With::Asked(memory.learner()), known, false)?;
             curve.push((done, score(host, known, &answers, &answers)?.ea));
         }
-        let answers = Answers::of(host, With::Asked(&memory), &chosen, false)?;
+        let answers = Answers::of(host, With::Asked(memory.learner()), &chosen, false)?;
         let (adapter, out) = memory.adapter()?;
         let refused_ids: Vec<String> =
             memory.entries().iter().filter(|e| !e.stage.is_written()).map(|e| e.experience.id.clone()).collect();
@@ -414,7 +414,7 @@ impl Bench<'_> {
             }
         }
         let untaught = Untaught::new(host, seed)?;
-        let composed = untaught.damage(host, With::Asked(&memory))?;
+        let composed = untaught.damage(host, With::Asked(memory.learner()))?;
         let one = untaught.damage(host, With::One(&memory.adapter()?.0))?;
         let capacity = memory.capacity()?;
         Ok(Told {
@@ -433,14 +433,14 @@ impl Bench<'_> {
         })
     }
 
-    /// `n` facts in one adapter; some of them are forgotten, each alone.
+    /// `n` facts, each question with what it asks for; some of them are forgotten, each alone.
     pub fn forget(&self, all: &[Case], n: usize, seed: u64, forgotten: usize) -> Result<Forget> {
         let chosen = cases::choose(all, n, seed)?;
         let (host, nothing) = (&*self.host, Adapter::default());
         let unedited = Answers::logits(host, With::One(&nothing), &chosen, false)?;
         let mut memory = self.memory(self.settings.coding)?;
         self.observe(&mut memory, &chosen, &mut |_| ())?;
-        let before = Answers::logits(host, With::One(&memory.adapter()?.0), &chosen, false)?;
+        let before = Answers::logits(host, With::Asked(memory.learner()), &chosen, false)?;
         let forgotten = forgotten.clamp(1, n);
         let mut report = Forget { seed, facts: n, forgotten, others: 0.0, own: 0.0, ea: [0.0; 3] };
         let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -448,10 +448,8 @@ impl Bench<'_> {
             go_on(self.stop)?;
             let mut learner = self.learner(false)?;
             let id = chosen[i].id();
-            let held = memory.learner().held().iter().filter(|h| h.id != id);
-            held.for_each(|h| learner.hold(h.clone()));
-            let engrams: Vec<&Engram> = memory.learner().whole_engrams().into_iter().filter(|e| e.experience != id).collect();
-            let after = Answers::logits(host, With::One(&learner.adapter_of(engrams)?), &chosen, false)?;
+            memory.learner().held().iter().filter(|h| h.id != id).for_each(|h| learner.hold(h.clone()));
+            let after = Answers::logits(host, With::Asked(&learner), &chosen, false)?;
             for other in (0..n).filter(|other| *other != i) {
                 report.others = report.others.max(apart(before.row(other, 0), after.row(other, 0)));
             }
@@ -480,7 +478,7 @@ impl Bench<'_> {
                 actions.push((i, action));
             }
         }
-        let answers = Answers::of(host, With::Asked(&memory), &chosen, false)?;
+        let answers = Answers::of(host, With::Asked(memory.learner()), &chosen, false)?;
         let mut times: Vec<f64> = actions
             .iter()
             .map(|&(i, a)| f64::from(unedited.row(i, 0)[a as usize] - answers.row(i, 0)[a as usize]).exp())

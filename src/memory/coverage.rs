@@ -2,10 +2,10 @@
 //! request covers. Knows texts and numbers; no model.
 //!
 //! Words are runs of letters and digits, in lower case; where a script puts no spaces between words, pairs of neighbouring characters
-//! stand for them. A word weighs ln(T / texts that hold it)^3, T texts in all, those with the model's own words and those of the memory
-//! among them, so that a name decides and an article does not. (Measured on 1,000 CounterFact facts, words of the built-in prompts as
-//! background: of paraphrases 95 % are covered to 0.6 and find their own fact, of neighbours' prompts 3.5 % are; without the power of 3,
-//! 67 and 27 %.)
+//! stand for them. A word weighs ln(T / texts that hold it)^3, T texts in all, the model's own and questions in general, so that a name
+//! decides and an article does not. Where the subject is known, it has to be named, and less of the rest is enough. (Measured on
+//! CounterFact, questions of the built-in prompts as background: of paraphrases 97 and 95 % find their own fact among 40 and 1,000, and 0
+//! and 2 % of neighbours' prompts find any; without the subject 72 and 69 %, 2 and 22 %.)
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,6 +14,9 @@ const POWER: i32 = 3;
 /// A request's last words are looked at: so many at least, and so many times the words of the experience.
 const WINDOW: usize = 64;
 const TIMES: usize = 3;
+/// Where the subject is known, the part of the prompt that is covered counts so much more, and that of the subject so much less.
+const LOOSE: f64 = 1.5;
+const STRICT: f64 = 0.75;
 
 /// How often words occur: texts that hold each.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,16 +30,6 @@ impl Vocabulary {
     pub fn add(&mut self, topic: &Topic) {
         self.texts += 1;
         topic.distinct().for_each(|word| *self.holding.entry(word.to_string()).or_insert(0) += 1);
-    }
-
-    /// Takes out a text that was taken in.
-    pub fn remove(&mut self, topic: &Topic) {
-        self.texts = self.texts.saturating_sub(1);
-        for word in topic.distinct() {
-            if let Some(n) = self.holding.get_mut(word) {
-                *n = n.saturating_sub(1);
-            }
-        }
     }
 
     fn weight(&self, word: &str) -> f64 {
@@ -108,7 +101,8 @@ impl Topic {
         self.words.iter().map(String::as_str).filter(move |word| seen.insert(*word))
     }
 
-    /// The part of this topic's weight that the end of `request` covers, 0 to 1; of its subject's weight where that is less.
+    /// The part of this topic's weight that the end of `request` covers, 0 to 1. Where the subject is known: the lesser of half as much
+    /// again and three quarters of the part of the subject's weight that it covers.
     pub fn covered_by(&self, request: &Topic, vocabulary: &Vocabulary) -> f64 {
         if !self.text.is_empty() && request.text.ends_with(&self.text) {
             return 1.0;
@@ -128,7 +122,7 @@ impl Topic {
         let whole = part(&mut self.distinct());
         match self.subject.is_empty() {
             true => whole,
-            false => whole.min(part(&mut self.subject.iter().map(String::as_str))),
+            false => (LOOSE * whole).min(STRICT * part(&mut self.subject.iter().map(String::as_str))),
         }
     }
 }
@@ -181,7 +175,7 @@ mod tests {
         let (plain, about) = (Topic::of("The name of the dog was"), Topic::about("The name of the dog was", "the dog"));
         let cat = Topic::of("The name of the cat was");
         assert!(plain.covered_by(&cat, &background) > 0.6 && about.covered_by(&cat, &background) < 0.2);
-        assert!(about.covered_by(&Topic::of("What was the name of the dog?"), &background) > 0.9);
+        assert!(about.covered_by(&Topic::of("What was the name of the dog?"), &background) > 0.7);
         assert!(about.covered_by(&Topic::of("The dog"), &background) < 0.6);
         assert_eq!(Topic::about("🦔 ->", "🦔").covered_by(&Topic::of("🦔 ->"), &background), 1.0);
     }
@@ -197,18 +191,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_covers_itself_and_what_was_added_can_be_removed(text in "(?s).{0,60}", other in "(?s).{0,60}") {
-            let mut all = vocabulary(&["the of is", &other]);
-            let before = all.clone();
-            let topic = Topic::of(&text);
-            all.add(&topic);
-            let covered = topic.covered_by(&topic, &all);
-            prop_assert!(covered == 1.0 || text.trim().is_empty(), "{}", covered);
-            let part = topic.covered_by(&Topic::of(&other), &all);
-            prop_assert!((0.0..=1.0 + 1e-9).contains(&part));
-            all.remove(&topic);
-            all.holding.retain(|_, n| *n > 0);
-            prop_assert_eq!(all, before);
+        fn every_text_covers_itself(text in "(?s).{0,60}", other in "(?s).{0,60}") {
+            let all = vocabulary(&["the of is", &other]);
+            for topic in [Topic::of(&text), Topic::about(&text, &other)] {
+                let covered = topic.covered_by(&Topic::of(&text), &all);
+                prop_assert!(covered == 1.0 || text.trim().is_empty(), "{}", covered);
+                let part = topic.covered_by(&Topic::of(&other), &all);
+                prop_assert!((0.0..=1.0 + 1e-9).contains(&part));
+            }
         }
     }
 }

@@ -171,10 +171,10 @@ fn settle(entries: &mut [Entry], asleep: impl Fn(&Entry) -> Result<bool>) -> Res
         let stage = match standing {
             Standing::Apart => continue,
             Standing::Replaced { by } => Stage::Superseded { by },
-            Standing::Stands | Standing::Double { .. } if matches!(entry.stage, Stage::Superseded { .. }) => {
+            Standing::Stands | Standing::Double { .. } | Standing::Answered { .. } if matches!(entry.stage, Stage::Superseded { .. }) => {
                 if asleep(entry)? { Stage::Asleep } else { Stage::Awake }
             }
-            Standing::Stands | Standing::Double { .. } => continue,
+            Standing::Stands | Standing::Double { .. } | Standing::Answered { .. } => continue,
         };
         if entry.stage != stage {
             entry.stage = stage;
@@ -769,7 +769,7 @@ fn asked(host: &Host, experience: &Experience, asleep: bool) -> (Topic, u64) {
     let end = exchange.as_ref().ok().and_then(|e| places(&[&e.prompt[..], &e.answer].concat()).last().copied());
     let asked = exchange.map_or_else(|_| experience.asked(), |e| e.topic);
     let topic = match &experience.subject {
-        Some(subject) if asleep => Topic::of(subject),
+        Some(subject) if asleep => Topic::about(subject, subject),
         Some(subject) => Topic::about(&asked, subject),
         None => Topic::of(&asked),
     };

@@ -121,6 +121,7 @@ pub struct Learner {
     pub settings: Settings,
     studied: Option<Studied>,
     spikes: Option<SpikingCode>,
+    /// Of the model's own texts: what is held changes no word's weight, so that no experience changes what others are asked by.
     vocabulary: Vocabulary,
     held: Vec<Held>,
     /// The late layer of the one adapter, where it is in step with what was decided about each experience.
@@ -255,47 +256,26 @@ impl Learner {
     /// Holds what an experience left, in the place of what is held of it already, or after all others.
     pub fn hold(&mut self, held: Held) {
         match self.held.iter().position(|h| h.id == held.id) {
-            Some(at) => {
-                self.count_words(at, false);
-                self.held[at] = held;
-                self.count_words(at, true);
-            }
-            None => {
-                self.held.push(held);
-                self.count_words(self.held.len() - 1, true);
-            }
+            Some(at) => self.held[at] = held,
+            None => self.held.push(held),
         }
     }
 
     /// Lets go of an experience; whether it was held.
     pub fn release(&mut self, id: &str) -> bool {
-        let Some(at) = self.held.iter().position(|h| h.id == id) else { return false };
-        self.count_words(at, false);
-        self.held.remove(at);
-        true
+        let before = self.held.len();
+        self.held.retain(|h| h.id != id);
+        self.held.len() < before
     }
 
     /// Lets an experience take effect, or rest.
     pub fn set_standing(&mut self, id: &str, stands: bool) {
-        if let Some(at) = self.held.iter().position(|h| h.id == id && h.stands != stands) {
-            self.count_words(at, false);
-            self.held[at].stands = stands;
-            self.count_words(at, true);
-        }
+        self.held.iter_mut().filter(|h| h.id == id).for_each(|h| h.stands = stands);
     }
 
     /// What is held, in order of arrival.
     pub fn held(&self) -> &[Held] {
         &self.held
-    }
-
-    fn count_words(&mut self, at: usize, add: bool) {
-        let held = &self.held[at];
-        match (held.stands, add) {
-            (false, _) => {}
-            (true, true) => self.vocabulary.add(&held.topic),
-            (true, false) => self.vocabulary.remove(&held.topic),
-        }
     }
 
     /// The adapter of the experiences that a request asks for: those whose prompts it covers, the best covered ones, as many as the

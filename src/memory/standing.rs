@@ -3,7 +3,8 @@
 //!
 //! An experience is an occurrence. Those that ask the same are put in order of their time (when they were told, where none is given);
 //! the latest success stands, and replaces earlier ones with another answer. The same answer told again says how it turned out now: a
-//! failure replaces the success, a success the failure. Failures of different answers stand beside each other. What says the same as one
+//! failure replaces the success, a success the failure. Failures of different answers stand beside each other, and rest while a success at
+//! their question stands: its answer leads, whatever failed. What says the same as one
 //! that stands is its double: it stands too, and only one of them is written. `supersedes` replaces whatever it names.
 
 use super::entry::{Entry, Stage};
@@ -17,6 +18,8 @@ pub enum Standing {
     Stands,
     /// It says what this experience says, which takes effect for both.
     Double { of: String },
+    /// A failure whose question this experience answers: what is right leaves no room for it.
+    Answered { by: String },
     /// Another one took its place.
     Replaced { by: String },
     /// It was not learned, or it was forgotten.
@@ -75,7 +78,7 @@ pub fn standings(entries: &[Entry]) -> Vec<Standing> {
             }
         }
     }
-    // What was named takes its leave last: whoever names it has to be there, standing or not. What arrived after it was named, told
+    // What was named takes its leave: whoever names it has to be there, standing or not. What arrived after it was named, told
     // anew once it had been forgotten, is not what was meant.
     for i in 0..entries.len() {
         let Some(old) = &entries[i].experience.supersedes else { continue };
@@ -93,6 +96,18 @@ pub fn standings(entries: &[Entry]) -> Vec<Standing> {
             && entries.iter().zip(&all).any(|(e, s)| e.experience.id == *of && *s != Standing::Stands)
         {
             all[i] = Standing::Stands;
+        }
+    }
+    // Last, as what answers may have been replaced.
+    let right: BTreeMap<String, String> = (0..entries.len())
+        .filter(|i| all[*i] == Standing::Stands && reward(*i) > 0.0)
+        .map(|i| (question(&entries[i].experience), entries[i].experience.id.clone()))
+        .collect();
+    for i in (0..entries.len()).filter(|i| reward(*i) < 0.0) {
+        if matches!(all[i], Standing::Stands | Standing::Double { .. })
+            && let Some(by) = right.get(&question(&entries[i].experience))
+        {
+            all[i] = Standing::Answered { by: by.clone() };
         }
     }
     all

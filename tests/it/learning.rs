@@ -337,19 +337,19 @@ fn the_real_model_learns_facts_it_did_not_know() {
     let all = cases::read(&data.join("val.jsonl")).unwrap();
     let bench = Bench { host: host.clone(), settings: model.settings.clone(), statistics: &model.statistics, stop: &stop };
     let methods = [Method::Unedited, Method::SpikingWake, Method::RandomKeys];
-    let rows = bench.edits(&all, 8, 3, &methods, &mut |_| ()).unwrap();
+    let rows = bench.edits(&all, 4, 3, &methods, &mut |_| ()).unwrap();
     let [unedited, wake, random] = [&rows[0].scores, &rows[1].scores, &rows[2].scores];
-    assert!(wake.es >= 87.5 && wake.ea >= 75.0 && wake.w >= 87.5, "{wake:?}");
+    assert!(wake.es == 100.0 && wake.ea == 100.0 && wake.w == 100.0, "{wake:?}");
     assert!(unedited.ns - wake.ns <= 12.5 && wake.kl < 0.1, "{wake:?} {unedited:?}");
-    assert!(random.ea <= unedited.ea + 12.5 && random.log_p < wake.log_p - 3.0, "{random:?}");
-    let forget = bench.forget(&all, 8, 3, 2).unwrap();
-    // In one adapter the others change by less than the margin by which their answers lead.
-    assert!(forget.ea[1] <= forget.ea[2] && forget.others < model.settings.margin, "{forget:?}");
+    assert!(random.ea <= unedited.ea + 25.0 && random.log_p < wake.log_p - 3.0, "{random:?}");
+    let forget = bench.forget(&all, 4, 3, 2).unwrap();
+    // No question about another one composed what was forgotten.
+    assert!(forget.ea[1] <= forget.ea[2] && forget.own == 0.0 && forget.others == 0.0, "{forget:?}");
     let chosen = cases::choose(&all, 2, 3).unwrap();
     let nothing = Adapter::default();
     let empty = model.memory(&model.settings);
     let (a, b) = (
-        Answers::of(host, With::Asked(&empty), &chosen, false).unwrap(),
+        Answers::of(host, With::Asked(empty.learner()), &chosen, false).unwrap(),
         Answers::of(host, With::One(&nothing), &chosen, false).unwrap(),
     );
     assert_eq!(a.row(1, 2), b.row(1, 2));
