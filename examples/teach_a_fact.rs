@@ -55,7 +55,10 @@ fn main() -> Result<()> {
     let answer = say(&memory, &fact.prompt)?;
     let after = OTHERS.iter().map(|prompt| say(&memory, prompt)).collect::<Result<Vec<_>>>()?;
     if answer.trim() != fact.answer || after != before {
-        return Err(Error::Run { message: "the fact is not said, or another text is another one now".into(), remedy: "report this".into() });
+        return Err(Error::Run {
+            message: "the fact is not said, or another text is another one now".into(),
+            remedy: "report this".into(),
+        });
     }
     println!("\nThe fact is answered, and then the answer ends; the others are as before, to the letter.");
     Ok(())

@@ -11,8 +11,8 @@ use crate::learning::local::{Network, Outcome, Samples, Settings as LocalSetting
 use crate::learning::posterior::{self, Gaussian, Posterior, Rule};
 use crate::learning::projection::{self, Basis, Projection};
 use crate::learning::{Layer, Protection};
-use crate::memory::experience::{self, Experience};
 use crate::memory::exchange::Exchange;
+use crate::memory::experience::{self, Experience};
 use crate::memory::learner::Learner;
 use crate::memory::protect::{Statistics, built_in_prompts};
 use crate::memory::settings::Settings;

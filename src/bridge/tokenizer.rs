@@ -238,7 +238,8 @@ impl Tokenizer {
         let Some(decoder) = self.inner.get_decoder().filter(|_| self.byte_tokens) else { return self.inner.decode(ids, plain) };
         let added = self.inner.get_added_vocabulary();
         let token = |id: &u32| added.simple_id_to_token(*id).or_else(|| self.inner.get_model().id_to_token(*id));
-        let mut tokens: Vec<String> = ids.iter().filter_map(token).filter(|token| !(plain && added.is_special_token(token))).collect();
+        let mut tokens: Vec<String> =
+            ids.iter().filter_map(token).filter(|token| !(plain && added.is_special_token(token))).collect();
         // The library gives up a whole run of bytes where one of them is wrong.
         for run in tokens.chunk_by_mut(|a, b| byte(a).is_some() && byte(b).is_some()) {
             let bytes: Vec<u8> = run.iter().filter_map(|token| byte(token)).collect();

@@ -228,7 +228,7 @@ fn print(report: &Report) {
     for s in &report.sequences {
         let (a, f) = (&s.all, &s.first);
         out!(
-            "sequence of {}, seed {}: all W {:.1} ES {:.1} EA {:.1} PS {:.1} NS {:.1} (unedited {:.1}) KL {:.3}; first 50 W {:.1} ES {:.1} EA {:.1}; {} refused, {:.3} s a fact; one adapter holds {}: W {:.1} EA {:.1} NS {:.1}, {} of {} directions, perplexity {:+.1} %, {:.0} % of untaught prompts go on as before",
+            "sequence of {}, seed {}: all W {:.1} ES {:.1} EA {:.1} PS {:.1} NS {:.1} (unedited {:.1}) KL {:.3}; first 50 W {:.1} ES {:.1} EA {:.1}; {} refused, {:.3} s a fact; one adapter holds {} and says {:.1} % of them whole, EA {:.1} NS {:.1}, {} of {} directions, perplexity {:+.1} %, {:.0} % of untaught prompts go on as before",
             s.facts,
             s.seed,
             a.w,
@@ -244,7 +244,7 @@ fn print(report: &Report) {
             s.refused,
             s.seconds,
             s.included,
-            s.one.w,
+            s.kept,
             s.one.ea,
             s.one.ns,
             s.taken.0,
@@ -255,7 +255,7 @@ fn print(report: &Report) {
     }
     for t in &report.told {
         out!(
-            "{} experiences, seed {}: {} learned, whole answers {} of {}, told truly about {}; untaught prompts go on as before {:.0} %, perplexity {:+.1} %; one adapter holds {} ({} without their end): {:.0} %, {:+.1} %; {:.0} ms each",
+            "{} experiences, seed {}: {} learned, whole answers {} of {}, told truly about {}; untaught prompts go on as before {:.0} %, perplexity {:+.1} %; one adapter holds {}: {:.0} %, {:+.1} %; {:.0} ms each",
             t.experiences,
             t.seed,
             t.learned,
@@ -265,7 +265,6 @@ fn print(report: &Report) {
             t.composed.continued,
             t.composed.rise(),
             t.included,
-            t.without_end,
             t.one.continued,
             t.one.rise(),
             t.ms

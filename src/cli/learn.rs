@@ -159,10 +159,7 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
         (None, None) => return Err(Error::input("memories of users may be new, of no model yet", "name the --model")),
     };
     if exists && !(a.set.is_empty() && a.protect.is_none()) {
-        return Err(Error::input(
-            "this memory has settings already",
-            "leave out --set and --protect, or make a new memory",
-        ));
+        return Err(Error::input("this memory has settings already", "leave out --set and --protect, or make a new memory"));
     }
     let settings = Settings::new(&source.config).with(&a.set, &source.config)?;
     let prompts = protected(a.protect.as_ref())?;
@@ -196,7 +193,10 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
             Err(error @ Error::Input(_)) => {
                 sums.bad += 1;
                 if a.json {
-                    out!("{}", json!({ "line": number, "status": "bad line", "reason": error.to_string(), "remedy": error.remedy() }));
+                    out!(
+                        "{}",
+                        json!({ "line": number, "status": "bad line", "reason": error.to_string(), "remedy": error.remedy() })
+                    );
                 } else {
                     bar.line(&format!("line {number} is left out"));
                     super::show(&error);
@@ -246,7 +246,10 @@ impl Memories {
             (None, _) => String::new(),
             (Some(_), Some(user)) => user.clone(),
             (Some(_), None) => {
-                return Err(Error::input(format!("experience {:?} has no `user`", experience.id), "name the user, or learn it with --memory"));
+                return Err(Error::input(
+                    format!("experience {:?} has no `user`", experience.id),
+                    "name the user, or learn it with --memory",
+                ));
             }
         };
         match self.open.entry(user) {

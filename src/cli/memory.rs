@@ -13,10 +13,10 @@ use sharpwave::memory::facade::{self, Health};
 use sharpwave::memory::learner::Capacity;
 use sharpwave::memory::lines::LONGEST_LINE;
 use sharpwave::memory::store::{Left, Report, Store, VERSION, verify};
+use sharpwave::run::Progress;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use sharpwave::run::Progress;
 use unicode_width::UnicodeWidthStr;
 
 #[derive(Args)]
@@ -377,9 +377,6 @@ fn checked(memory: &Memory, model: Option<&str>, folder_only: bool) -> Result<Ex
 fn filled(c: &Capacity) {
     out!("{} experiences stand and are composed for the requests that ask for them", c.standing);
     out!("{} of them fit together in one adapter, which takes {} of {} directions", c.included, c.taken, c.most);
-    if c.without_end > 0 {
-        out!("{} of these come out there without the end of their answer", c.without_end);
-    }
     out!("it changes other texts by {:.4} nats in the mean; {:.4} are allowed", c.damage.kl, c.budget);
 }
 

@@ -8,7 +8,6 @@ use crate::bridge::Host;
 use crate::bridge::gradient::{self, Descent};
 use crate::bridge::hooks::Adapter;
 use crate::error::Result;
-use crate::memory::{Engram, Memory};
 use crate::memory::context_target::{key_at, places};
 use crate::memory::entry::Stage;
 use crate::memory::exchange::{Exchange, Request};
@@ -17,6 +16,7 @@ use crate::memory::facade::Observed;
 use crate::memory::learner::Learner;
 use crate::memory::protect::{Statistics, go_on, subject_end};
 use crate::memory::settings::{Coding, Settings};
+use crate::memory::{Engram, Memory};
 use crate::rng::{Purpose, Stream, key};
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
@@ -109,6 +109,8 @@ pub struct Sequence {
     /// Facts in the one adapter, and the scores of those with it.
     pub included: usize,
     pub one: Scores,
+    /// Of those the part (%) whose whole answer it says; it holds no ends.
+    pub kept: f64,
     /// What the one adapter does to texts that nobody taught.
     pub text: TextDamage,
     /// Directions of the layer that it takes, of how many.
@@ -132,9 +134,8 @@ pub struct Told {
     /// Texts that nobody taught, with what each asks for, and with one adapter of all.
     pub composed: TextDamage,
     pub one: TextDamage,
-    /// Experiences in the one adapter, and those of them without the end of their answer.
+    /// Experiences in the one adapter.
     pub included: usize,
-    pub without_end: usize,
     /// Milliseconds an experience, all of it; median.
     pub ms: f64,
 }
@@ -206,7 +207,8 @@ impl Bench<'_> {
     }
 
     fn learner(&self, shuffled: bool) -> Result<Learner> {
-        let mut learner = Learner::new(self.host.clone(), &self.settings(self.settings.coding, shuffled), &self.statistics.texts)?;
+        let mut learner =
+            Learner::new(self.host.clone(), &self.settings(self.settings.coding, shuffled), &self.statistics.texts)?;
         learner.study(self.statistics.clone())?;
         Ok(learner)
     }
@@ -277,9 +279,12 @@ impl Bench<'_> {
                     go_on(self.stop)?;
                     let exchange = Exchange::of(&self.host, &case.experience(Outcome::Success))?;
                     engrams.extend(match method {
-                        Method::ShuffledReward => {
-                            learner.dream(&case.id(), &exchange, &case.subject, 1.0, self.stop)?.engrams.into_iter().take(2).collect()
-                        }
+                        Method::ShuffledReward => learner
+                            .dream(&case.id(), &exchange, &case.subject, 1.0, self.stop)?
+                            .engrams
+                            .into_iter()
+                            .take(2)
+                            .collect(),
                         Method::Backprop => vec![self.descend(&mut learner, case, &exchange)?],
                         _ => self.at_random(&mut learner, case, &exchange, seed)?,
                     });
@@ -362,12 +367,19 @@ impl Bench<'_> {
         let (adapter, out) = memory.adapter()?;
         let refused_ids: Vec<String> =
             memory.entries().iter().filter(|e| !e.stage.is_written()).map(|e| e.experience.id.clone()).collect();
-        let inside: Vec<Case> = chosen.iter().filter(|c| !out.contains(&c.id()) && !refused_ids.contains(&c.id())).cloned().collect();
+        let inside: Vec<Case> =
+            chosen.iter().filter(|c| !out.contains(&c.id()) && !refused_ids.contains(&c.id())).cloned().collect();
         let scores_of = |with: With, cases: &[Case]| -> Result<Scores> {
             let bare = Answers::of(host, With::One(&nothing), cases, false)?;
             score(host, cases, &Answers::of(host, with, cases, false)?, &bare)
         };
         let capacity = memory.capacity()?;
+        let mut kept = 0.0;
+        for case in &inside {
+            let exchange = Exchange::of(host, &case.experience(Outcome::Success))?;
+            let check = memory.learner().check(&adapter, &exchange, 0.0)?;
+            kept += if check.wrong.iter().all(|t| *t == exchange.answer.len()) { 100.0 / inside.len() as f64 } else { 0.0 };
+        }
         Ok(Sequence {
             coding: self.settings.coding,
             seed,
@@ -380,6 +392,7 @@ impl Bench<'_> {
             refused,
             included: inside.len(),
             one: if inside.is_empty() { Scores::default() } else { scores_of(With::One(&adapter), &inside)? },
+            kept,
             text: Untaught::new(host, seed)?.damage(host, With::One(&adapter))?,
             taken: (capacity.taken, host.decoder.config.feed_forward),
             seconds: seconds / n as f64,
@@ -406,7 +419,8 @@ impl Bench<'_> {
             }
             if experience.outcome.reward() > 0.0 {
                 let exchange = Exchange::of(host, experience)?;
-                let request = Request { tokens: exchange.prompt.clone(), text: exchange.text.clone(), topic: exchange.topic.clone() };
+                let request =
+                    Request { tokens: exchange.prompt.clone(), text: exchange.text.clone(), topic: exchange.topic.clone() };
                 let said = super::metrics::says(host, &memory.adapter_for(&request)?.adapter, &request, &exchange)?;
                 successes += 1;
                 whole += usize::from(said);
@@ -428,7 +442,6 @@ impl Bench<'_> {
             composed,
             one,
             included: capacity.included,
-            without_end: capacity.without_end,
             ms: median(&mut times),
         })
     }

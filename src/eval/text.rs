@@ -1,8 +1,8 @@
 //! What an adapter does to texts that nobody taught: perplexity of plain text, and greedy continuations. Knows the decoder alone.
 
+use super::metrics::{With, top};
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
-use super::metrics::{With, top};
 use crate::bridge::hooks::Adapter;
 use crate::bridge::sample::Sampler;
 use crate::error::Result;
@@ -46,7 +46,8 @@ impl Untaught {
     pub fn new(host: &Host, seed: u64) -> Result<Untaught> {
         let texts = draw(host, seed)?;
         // From the end of the mixed list: canaries are taken from its beginning.
-        let prompts = built_in_prompts().iter().rev().take(PROMPTS).map(|p| Request::of_text(host, &p.prompt)).collect::<Result<_>>()?;
+        let prompts =
+            built_in_prompts().iter().rev().take(PROMPTS).map(|p| Request::of_text(host, &p.prompt)).collect::<Result<_>>()?;
         let mut untaught = Untaught { texts, prompts, perplexity: 0.0, continued: Vec::new() };
         let nothing = Adapter::default();
         untaught.perplexity = untaught.perplexity_with(host, With::One(&nothing))?;
@@ -69,7 +70,8 @@ impl Untaught {
         for text in &self.texts {
             let adapter = with.adapter(&Request::of_text(host, &host.tokenizer.decode(text)?)?)?;
             let mut hooks = &adapter;
-            let output = host.decoder.forward(&mut [host.decoder.cache()], &[&text[..text.len() - 1]], Logits::All, &mut hooks)?;
+            let output =
+                host.decoder.forward(&mut [host.decoder.cache()], &[&text[..text.len() - 1]], Logits::All, &mut hooks)?;
             for (i, token) in text[1..].iter().enumerate() {
                 sum += f64::from(surprise(output.row(i), *token));
                 n += 1;

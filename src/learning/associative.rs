@@ -300,7 +300,8 @@ impl LinearMemory {
     fn solve(&self, rows: &[f32]) -> Vec<f32> {
         let (n, columns) = (self.len(), self.inputs);
         let starts: Vec<usize> = (0..columns).step_by(TOGETHER).collect();
-        let parts: Vec<Vec<f64>> = starts.par_iter().map(|&start| self.solve_columns(rows, start, TOGETHER.min(columns - start))).collect();
+        let parts: Vec<Vec<f64>> =
+            starts.par_iter().map(|&start| self.solve_columns(rows, start, TOGETHER.min(columns - start))).collect();
         let mut out = vec![0.0f32; n * columns];
         for (&start, part) in starts.iter().zip(&parts) {
             let width = TOGETHER.min(columns - start);
@@ -313,9 +314,8 @@ impl LinearMemory {
 
     fn solve_columns(&self, rows: &[f32], start: usize, width: usize) -> Vec<f64> {
         let n = self.len();
-        let mut x: Vec<f64> = (0..n)
-            .flat_map(|i| rows[i * self.inputs + start..][..width].iter().map(|r| f64::from(*r)))
-            .collect();
+        let mut x: Vec<f64> =
+            (0..n).flat_map(|i| rows[i * self.inputs + start..][..width].iter().map(|r| f64::from(*r))).collect();
         let less = |x: &mut [f64], by: f64, other: &[f64]| x.iter_mut().zip(other).for_each(|(x, o)| *x -= by * o);
         for i in 0..n {
             let (before, here) = x.split_at_mut(i * width);

@@ -35,7 +35,8 @@ pub struct Canaries {
 impl Canaries {
     /// Of texts at a layer whose keys `prior` whitens. Empty texts, and those beyond the context, are left out.
     pub fn new(host: &Host, prior: &Prior, layer: usize, texts: &[Vec<u32>]) -> Result<Canaries> {
-        let texts: Vec<Vec<u32>> = texts.iter().filter(|t| !t.is_empty() && t.len() <= host.decoder.config.context).cloned().collect();
+        let texts: Vec<Vec<u32>> =
+            texts.iter().filter(|t| !t.is_empty() && t.len() <= host.decoder.config.context).cloned().collect();
         let mut all = Canaries {
             layer,
             places: texts.iter().filter_map(|t| places(t).last().copied()).collect(),
@@ -86,7 +87,13 @@ impl Canaries {
     }
 
     /// The same for a change anywhere: every text is computed whole, through `hooks`; every `step`th text.
-    pub fn damage_through(&self, host: &Host, mut hooks: impl Hooks, step: usize, taught: &dyn Fn(u64) -> bool) -> Result<Damage> {
+    pub fn damage_through(
+        &self,
+        host: &Host,
+        mut hooks: impl Hooks,
+        step: usize,
+        taught: &dyn Fn(u64) -> bool,
+    ) -> Result<Damage> {
         let asked: Vec<usize> = (0..self.len()).step_by(step.max(1)).filter(|i| !taught(self.places[*i])).collect();
         if asked.is_empty() {
             return Ok(Damage::default());
@@ -190,7 +197,9 @@ mod tests {
         fn residual(&mut self, layer: usize, rows: &[Row], values: &mut [f32]) {
             let width = values.len() / rows.len().max(1);
             for (row, value) in rows.iter().zip(values.chunks_exact_mut(width)) {
-                let Some(text) = row.sequence.filter(|s| layer == self.layer + 1 && row.position + 1 == self.ends[*s]) else { continue };
+                let Some(text) = row.sequence.filter(|s| layer == self.layer + 1 && row.position + 1 == self.ends[*s]) else {
+                    continue;
+                };
                 let delta = &self.deltas[text * width..(text + 1) * width];
                 value.iter_mut().zip(delta).for_each(|(v, d)| *v += d);
             }

@@ -111,7 +111,10 @@ pub fn places(tokens: &[u32]) -> Vec<u64> {
 pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, exchange: &Exchange, between: &[u32]) -> Result<Sight> {
     let Exchange { prompt, answer, end, .. } = exchange;
     if prompt.is_empty() || answer.is_empty() {
-        return Err(Error::input("an empty prompt or answer: there is nothing to learn", "give the text that follows the prompt"));
+        return Err(Error::input(
+            "an empty prompt or answer: there is nothing to learn",
+            "give the text that follows the prompt",
+        ));
     }
     let n = answer.len() + 1;
     let asked = [&prompt[..], answer].concat();

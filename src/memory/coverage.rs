@@ -157,7 +157,12 @@ mod tests {
 
     #[test]
     fn a_name_decides_and_an_article_does_not() {
-        let background = vocabulary(&["the name of the king is", "the capital of the country is", "what is the name of my dog", "my house is"]);
+        let background = vocabulary(&[
+            "the name of the king is",
+            "the capital of the country is",
+            "what is the name of my dog",
+            "my house is",
+        ]);
         let stored = Topic::of("The name of the cat Biscuit is");
         let covered = |request: &str| stored.covered_by(&Topic::of(request), &background);
         assert_eq!(covered("The name of the cat Biscuit is"), 1.0);

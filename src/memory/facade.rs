@@ -9,7 +9,7 @@ use super::coverage::Topic;
 use super::entry::{Change, Entry, Stage};
 use super::exchange::{Exchange, Request};
 use super::experience::{Experience, Outcome, now};
-use super::learner::{Capacity, Composition, Counted, Held, Included, Learner};
+use super::learner::{Capacity, Composition, Counted, Held, Learner};
 use super::protect::{Statistics, flat, unflat};
 use super::replay::{Cue, Replay};
 use super::settings::Settings;
@@ -171,8 +171,14 @@ fn settle(entries: &mut [Entry], asleep: impl Fn(&Entry) -> Result<bool>) -> Res
         let stage = match standing {
             Standing::Apart => continue,
             Standing::Replaced { by } => Stage::Superseded { by },
-            Standing::Stands | Standing::Double { .. } | Standing::Answered { .. } if matches!(entry.stage, Stage::Superseded { .. }) => {
-                if asleep(entry)? { Stage::Asleep } else { Stage::Awake }
+            Standing::Stands | Standing::Double { .. } | Standing::Answered { .. }
+                if matches!(entry.stage, Stage::Superseded { .. }) =>
+            {
+                if asleep(entry)? {
+                    Stage::Asleep
+                } else {
+                    Stage::Awake
+                }
             }
             Standing::Stands | Standing::Double { .. } | Standing::Answered { .. } => continue,
         };
@@ -339,13 +345,9 @@ impl Memory {
         }
         let included = self.learner.consolidate()?.iter().find(|c| c.id == id).map(|c| c.included);
         let last = self.entries.len() - 1;
-        if self.entries[last].note.is_none() {
-            self.entries[last].note = match included {
-                Some(Included::No) => Some("it would damage other texts in one adapter of all: own generation composes it, exports leave it out"),
-                Some(Included::WithoutEnd) => Some("in one adapter of all its answer comes out without its end"),
-                Some(Included::Whole) | None => None,
-            }
-            .map(String::from);
+        if included == Some(false) && self.entries[last].note.is_none() {
+            let note = "it would damage other texts in one adapter of all: own generation composes it, exports leave it out";
+            self.entries[last].note = Some(note.into());
         }
         let mut change = Change { write: engrams, plan: self.plan()?, ..Change::default() };
         change.entries = changed.into_iter().filter(|e| e.experience.id != id).collect();
@@ -433,7 +435,10 @@ impl Memory {
     fn said(&self, exchange: &Exchange, check: &Check, reward: f32) -> Result<String> {
         if reward < 0.0 {
             let times = check.margin.exp();
-            return Ok(format!("not: the action became {times:.1} times less likely, {:.0} are wanted", self.learner.settings.aversion));
+            return Ok(format!(
+                "not: the action became {times:.1} times less likely, {:.0} are wanted",
+                self.learner.settings.aversion
+            ));
         }
         let tokenizer = &self.learner.host.tokenizer;
         let word = |t: &usize| match exchange.answer.get(*t) {
@@ -530,16 +535,17 @@ impl Memory {
         let composition = self.adapter_for(request)?;
         let host = &self.learner.host;
         let (mut stream, mut text, mut failed) = (host.tokenizer.stream(&request.tokens), String::new(), None);
-        let ending = host.generate(&request.tokens, limit, sampler, &mut &composition.adapter, |token| match stream.push(token) {
-            Ok(piece) => {
-                text.push_str(&piece);
-                each(&piece)
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
+        let ending =
+            host.generate(&request.tokens, limit, sampler, &mut &composition.adapter, |token| match stream.push(token) {
+                Ok(piece) => {
+                    text.push_str(&piece);
+                    each(&piece)
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            })?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -637,12 +643,12 @@ impl Memory {
     pub fn sleep(&mut self, until: Option<Instant>, stop: &AtomicBool, tell: &mut dyn FnMut(&Slept, usize)) -> Result<usize> {
         self.ready()?;
         let arrived = self.entries.len();
-        let standing = |e: &Entry| self.learner.held().iter().any(|h| h.id == e.experience.id && h.stands && !h.engrams.is_empty());
+        let standing =
+            |e: &Entry| self.learner.held().iter().any(|h| h.id == e.experience.id && h.stands && !h.engrams.is_empty());
         let fit = |e: &Entry| {
             e.stage == Stage::Awake && e.experience.outcome.reward() > 0.0 && e.experience.subject.is_some() && e.replays < TRIALS
         };
-        let ids: Vec<String> =
-            self.entries.iter().filter(|e| fit(e) && standing(e)).map(|e| e.experience.id.clone()).collect();
+        let ids: Vec<String> = self.entries.iter().filter(|e| fit(e) && standing(e)).map(|e| e.experience.id.clone()).collect();
         let cue = |id: &String| {
             let at = self.at(id).unwrap_or(0);
             let e = &self.entries[at];
@@ -734,13 +740,8 @@ impl Memory {
         self.ready()?;
         // What was forgotten since it was decided is no disagreement.
         let kept = self.learner.consolidate()?.to_vec();
-        let standing: Vec<(String, Topic)> = self
-            .learner
-            .held()
-            .iter()
-            .filter(|h| h.stands)
-            .map(|h| (h.id.clone(), h.topic.clone()))
-            .collect();
+        let standing: Vec<(String, Topic)> =
+            self.learner.held().iter().filter(|h| h.stands).map(|h| (h.id.clone(), h.topic.clone())).collect();
         let mut wrong = Vec::new();
         for (i, (id, topic)) in standing.iter().enumerate() {
             super::protect::go_on(stop)?;

@@ -26,7 +26,12 @@ impl LayerMemory {
 
     /// From engrams of its site, in their order. Engrams of one place have one key: their values add up there, the tightest holds, and a
     /// place where a fact stands needs no guard.
-    pub fn of<'a>(site: Site, inputs: usize, outputs: usize, engrams: impl IntoIterator<Item = &'a Engram>) -> Result<LayerMemory> {
+    pub fn of<'a>(
+        site: Site,
+        inputs: usize,
+        outputs: usize,
+        engrams: impl IntoIterator<Item = &'a Engram>,
+    ) -> Result<LayerMemory> {
         let mut layer = LayerMemory::new(site, inputs, outputs);
         let mut joined: Vec<(&Engram, Option<Vec<f32>>, f32)> = Vec::new();
         for engram in engrams.into_iter().filter(|e| e.site == site) {
@@ -141,7 +146,10 @@ mod tests {
         // A guard gives way to a fact at its place, before it or after.
         let guard = Engram { value: vec![0.0; 5], ridge: 0.1, ..all[0].clone() };
         for pair in [[guard.clone(), all[0].clone()], [all[0].clone(), guard]] {
-            assert_eq!(LayerMemory::of(site(1), 12, 5, &pair).unwrap().change(), LayerMemory::of(site(1), 12, 5, &all[..1]).unwrap().change());
+            assert_eq!(
+                LayerMemory::of(site(1), 12, 5, &pair).unwrap().change(),
+                LayerMemory::of(site(1), 12, 5, &all[..1]).unwrap().change()
+            );
         }
         assert!(LayerMemory::of(site(2), 12, 5, &all).unwrap().change().is_none());
     }

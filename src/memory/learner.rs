@@ -2,6 +2,7 @@
 //! request it composes an adapter of the experiences that the request asks for, and at any time it is one adapter of all that fit
 //! together. Everything is a function of what is held, in its order. Knows host, layers and spikes; nothing of how they are kept on disk.
 
+use super::Engram;
 use super::canaries::{Canaries, Damage};
 use super::context_target::{self, Told, look, places, site};
 use super::coverage::{Topic, Vocabulary};
@@ -12,7 +13,6 @@ use super::protect::{Statistics, built_in_questions};
 use super::settings::{Coding, Settings};
 use super::spiking_code::SpikingCode;
 use super::wake::{self, Check, Lesson, Teacher};
-use super::Engram;
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::{Adapter, Hooks, Linear, Site};
@@ -36,13 +36,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether an engram belongs to what is included of its experience.
-    fn counts(&self, engram: &Engram, included: Included) -> bool {
-        match included {
-            Included::Whole => true,
-            Included::WithoutEnd => engram.place != self.end,
-            Included::No => false,
-        }
+    /// What the one adapter may hold of it.
+    fn inner(&self) -> impl Iterator<Item = &Engram> {
+        self.engrams.iter().filter(|e| e.place != self.end)
     }
 }
 
@@ -61,23 +57,14 @@ pub struct Part {
     pub coverage: f64,
 }
 
-/// Whether an experience is in the one adapter of all.
+/// Whether an experience is in the one adapter of all: its answer, without the end that was written after it. (An end asks for two or
+/// three times the length of other values, and every value reaches other texts by the part of the layer's directions that it takes.)
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
     pub id: String,
     /// Of its engrams: a decision about others does not count.
     digest: u64,
-    pub included: Included,
-}
-
-/// How much of an experience is in the one adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Included {
-    Whole,
-    /// The answer comes out, and the model goes on after it as it would: an end that is written reaches other ends of phrases.
-    WithoutEnd,
-    No,
+    pub included: bool,
 }
 
 /// What sleep found for an experience.
@@ -97,8 +84,6 @@ pub struct Capacity {
     /// Experiences that stand, and those of them in the one adapter.
     pub standing: usize,
     pub included: usize,
-    /// Those whose answers come out there without their ends.
-    pub without_end: usize,
     /// Directions of the late layer's input that the one adapter takes, and that it may take.
     pub taken: usize,
     pub most: usize,
@@ -320,10 +305,11 @@ impl Learner {
     /// One adapter of all experiences that fit together: each in its order of arrival, as long as the canaries stay within the budget
     /// and there is room. What was decided before is kept for as long as what it was decided upon is.
     pub fn consolidate(&mut self) -> Result<&[Counted]> {
-        let standing: Vec<usize> = (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
+        let standing: Vec<usize> =
+            (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
         let now: Vec<Counted> = standing
             .iter()
-            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: Included::No })
+            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: false })
             .collect();
         let same = self.counted.iter().zip(&now).take_while(|(a, b)| a.id == b.id && a.digest == b.digest).count();
         if same < self.counted.len() {
@@ -354,37 +340,29 @@ impl Learner {
     }
 
     fn included(&self) -> impl Iterator<Item = &Engram> {
-        self.counted.iter().flat_map(|c| {
-            let (held, how) = (self.held.iter().find(|h| h.id == c.id), c.included);
-            held.into_iter().flat_map(move |h| h.engrams.iter().filter(move |e| h.counts(e, how)))
-        })
+        let counted = self.counted.iter().filter(|c| c.included);
+        counted.flat_map(|c| self.held.iter().find(|h| h.id == c.id)).flat_map(Held::inner)
     }
 
-    /// Takes as much of an experience into the one adapter as may be.
-    fn include(&mut self, at: usize) -> Result<Included> {
-        let Some(mut whole) = self.whole.take() else { return Ok(Included::No) };
-        let before = whole.len();
-        let mut done = Included::No;
-        for how in [Included::Whole, Included::WithoutEnd] {
-            let engrams: Vec<Engram> = self.held[at].engrams.iter().filter(|e| self.held[at].counts(e, how)).cloned().collect();
-            if !engrams.iter().any(|e| e.value.iter().any(|v| *v != 0.0)) {
-                break;
-            }
-            let joined = match whole.extend(&engrams)? {
-                true => None,
-                false => Some(self.layer_of(self.included().chain(&engrams))?),
-            };
-            let layer = joined.as_ref().unwrap_or(&whole);
-            let damage = self.damage_of(layer)?;
-            if layer.len() <= self.most() && damage.kl <= self.settings.damage {
-                (done, self.damage) = (how, damage);
-                whole = joined.unwrap_or(whole);
-                break;
-            }
+    /// Takes an experience into the one adapter if it may.
+    fn include(&mut self, at: usize) -> Result<bool> {
+        let Some(mut whole) = self.whole.take() else { return Ok(false) };
+        let (before, engrams): (usize, Vec<Engram>) = (whole.len(), self.held[at].inner().cloned().collect());
+        let joined = match whole.extend(&engrams)? {
+            true => None,
+            false => Some(self.layer_of(self.included().chain(&engrams))?),
+        };
+        let layer = joined.as_ref().unwrap_or(&whole);
+        let damage = self.damage_of(layer)?;
+        let fits = layer.len() <= self.most() && damage.kl <= self.settings.damage;
+        if fits {
+            self.damage = damage;
+            whole = joined.unwrap_or(whole);
+        } else if joined.is_none() {
             whole.truncate(before);
         }
         self.whole = Some(whole);
-        Ok(done)
+        Ok(fits)
     }
 
     /// Directions of the late layer's input that the one adapter may take.
@@ -409,7 +387,7 @@ impl Learner {
 
     /// The one adapter, after [`Learner::consolidate`], and the experiences that are not in it.
     pub fn whole(&self) -> Result<(Adapter, Vec<String>)> {
-        let out = self.counted.iter().filter(|c| c.included == Included::No).map(|c| c.id.clone()).collect();
+        let out = self.counted.iter().filter(|c| !c.included).map(|c| c.id.clone()).collect();
         Ok((self.adapter_of(self.included())?, out))
     }
 
@@ -432,8 +410,7 @@ impl Learner {
     pub fn capacity(&self) -> Capacity {
         Capacity {
             standing: self.held.iter().filter(|h| h.stands && !h.engrams.is_empty()).count(),
-            included: self.counted.iter().filter(|c| c.included != Included::No).count(),
-            without_end: self.counted.iter().filter(|c| c.included == Included::WithoutEnd).count(),
+            included: self.counted.iter().filter(|c| c.included).count(),
             taken: self.whole.as_ref().map_or(0, LayerMemory::len),
             most: self.most(),
             damage: self.damage,

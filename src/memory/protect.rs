@@ -293,7 +293,8 @@ pub fn unflat(numbers: &[f32]) -> Result<Vec<Vec<u32>>> {
     let mut rest = numbers;
     let mut texts = Vec::new();
     while let Some((&length, after)) = rest.split_first() {
-        let text = after.get(..length as usize).ok_or_else(|| Error::input("kept texts are cut off", "collect the statistics again"))?;
+        let text =
+            after.get(..length as usize).ok_or_else(|| Error::input("kept texts are cut off", "collect the statistics again"))?;
         texts.push(text.iter().map(|x| *x as u32).collect());
         rest = &after[length as usize..];
     }

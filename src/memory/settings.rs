@@ -148,10 +148,15 @@ impl Settings {
             return refuse(format!("engine = {}", self.engine), "the spike layer runs on cpu or gpu");
         }
         let e = &self.sleep;
-        let positive =
-            self.floor > 0.0 && [self.margin, self.bound, self.damage, self.aversion, e.noise, e.step, e.bound].iter().all(|x| x.is_finite() && *x > 0.0);
-        let counts = [self.steps, self.presentations, self.longest, self.composed, e.pairs, e.steps].iter().all(|n| (1..=10_000).contains(n));
-        let parts = (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.coverage > 0.0 && self.coverage <= 1.0;
+        let positive = self.floor > 0.0
+            && [self.margin, self.bound, self.damage, self.aversion, e.noise, e.step, e.bound]
+                .iter()
+                .all(|x| x.is_finite() && *x > 0.0);
+        let counts = [self.steps, self.presentations, self.longest, self.composed, e.pairs, e.steps]
+            .iter()
+            .all(|n| (1..=10_000).contains(n));
+        let parts =
+            (0.0..1.0).contains(&e.momentum) && e.enough > 0.0 && e.enough < 1.0 && self.coverage > 0.0 && self.coverage <= 1.0;
         match positive && counts && parts {
             true => Ok(()),
             false => refuse("a number is out of its range".into(), "lengths and counts are above 0, parts between 0 and 1"),

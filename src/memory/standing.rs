@@ -122,7 +122,12 @@ mod tests {
     fn entry(id: &str, prompt: &str, answer: &str, reward: f64, time: Option<&str>, arrived: u64) -> Entry {
         let experience =
             Experience { time: time.map(String::from), ..Experience::new(id, prompt, answer, Outcome::Reward(reward)) };
-        Entry { stage: Stage::Awake, arrived, told: format!("2026-03-01T00:00:{:02}Z", arrived.min(59)), ..Entry::new(experience) }
+        Entry {
+            stage: Stage::Awake,
+            arrived,
+            told: format!("2026-03-01T00:00:{:02}Z", arrived.min(59)),
+            ..Entry::new(experience)
+        }
     }
 
     fn replaced(by: &str) -> Standing {
@@ -159,18 +164,19 @@ mod tests {
         ];
         assert_eq!(standings(&all), [replaced("d"), Standing::Stands, Standing::Stands, Standing::Stands]);
         assert_eq!(standings(&all[..3])[0], replaced("b"));
-        let twice = [all[1].clone(), entry("e", "To close it, click", "Accept", -1.0, None, 4), entry("f", "To close it, click", "Accept", 0.5, None, 5)];
+        let twice = [
+            all[1].clone(),
+            entry("e", "To close it, click", "Accept", -1.0, None, 4),
+            entry("f", "To close it, click", "Accept", 0.5, None, 5),
+        ];
         assert_eq!(standings(&twice[..2]), [Standing::Stands, Standing::Double { of: "b".into() }]);
         assert_eq!(standings(&twice), [replaced("f"), replaced("f"), Standing::Stands]);
     }
 
     #[test]
     fn what_is_named_goes_and_its_double_stays() {
-        let mut all = [
-            entry("a", "x", "1", 1.0, None, 0),
-            entry("b", "x", "1", 1.0, None, 1),
-            entry("c", "y", "2", 1.0, None, 2),
-        ];
+        let mut all =
+            [entry("a", "x", "1", 1.0, None, 0), entry("b", "x", "1", 1.0, None, 1), entry("c", "y", "2", 1.0, None, 2)];
         all[2].experience.supersedes = Some("a".into());
         assert_eq!(standings(&all), [replaced("c"), Standing::Stands, Standing::Stands]);
         all[2].stage = Stage::Refused { reason: "no".into() };

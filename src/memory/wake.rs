@@ -251,7 +251,9 @@ impl Teacher<'_> {
             let bound = self.settings.bound * sight.length(t);
             for by in std::iter::once(0.0).chain(READOUT) {
                 let more: Vec<f32> = error.iter().map(|e| sign * by * e).collect();
-                let sum = |to: Option<&Vec<f32>>| to.map_or_else(|| more.clone(), |to| to.iter().zip(&more).map(|(a, b)| a + b).collect::<Vec<f32>>());
+                let sum = |to: Option<&Vec<f32>>| {
+                    to.map_or_else(|| more.clone(), |to| to.iter().zip(&more).map(|(a, b)| a + b).collect::<Vec<f32>>())
+                };
                 let whole = sum(own);
                 if by == 0.0 || size(&whole) <= bound {
                     tried.push((t, sum(fresh), whole, by > 0.0));

@@ -1150,7 +1150,10 @@ fn a_cache_of_the_layers_above_resumes_as_the_whole_one() {
             let next = decoder.resume(layer, more, &mut above, &[1], Logits::Last, &mut ()).unwrap();
             let own = decoder.resume(layer, more, &mut own, &[1], Logits::Last, &mut ()).unwrap();
             assert!(worst(&next.logits, &own.logits) < 1e-3, "{layer} {frozen} {at}");
-            assert!(next == decoder.resume(layer, more, &mut twin, &[1], Logits::Last, &mut ()).unwrap(), "{layer} {frozen} {at}");
+            assert!(
+                next == decoder.resume(layer, more, &mut twin, &[1], Logits::Last, &mut ()).unwrap(),
+                "{layer} {frozen} {at}"
+            );
         }
     }
 }

@@ -88,7 +88,9 @@ fn the_last_told_is_answered_however_often_it_changes() {
         e
     };
     let mut memory = stories().memory(&stories().settings);
-    for (answer, time) in [("a box", "2026-01-01T10:00:00Z"), ("the park", "2026-02-01T10:00:00Z"), ("a box", "2026-03-01T10:00:00Z")] {
+    for (answer, time) in
+        [("a box", "2026-01-01T10:00:00Z"), ("the park", "2026-02-01T10:00:00Z"), ("a box", "2026-03-01T10:00:00Z")]
+    {
         learned(&mut memory, &at(answer, Some(time)));
         says(&memory, prompt, answer);
     }
@@ -173,8 +175,7 @@ fn learn_tells_shells_and_programs_what_came_of_it() {
     let (code, out, error) = learn(here, &[GOOD, OF_NOBODY, OF_BEN, GOOD_TOO, &too_long()], &new);
     assert_eq!(code, Some(3), "{error}");
     let told = json(&out);
-    let status: Vec<(u64, &str)> =
-        told.iter().filter_map(|t| Some((t["line"].as_u64()?, t["status"].as_str()?))).collect();
+    let status: Vec<(u64, &str)> = told.iter().filter_map(|t| Some((t["line"].as_u64()?, t["status"].as_str()?))).collect();
     assert_eq!(status, [(1, "learned"), (2, "bad line"), (3, "bad line"), (4, "learned"), (5, "refused")]);
     assert!(told[1]["reason"].as_str().unwrap().contains("nothere") && told[2]["reason"].as_str().unwrap().contains("ben"));
     assert!(told[4]["reason"].as_str().unwrap().contains("64"), "{}", told[4]);

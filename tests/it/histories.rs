@@ -28,12 +28,20 @@ const PROMPTS: [(&str, &str); 5] = [
 ];
 const ANSWERS: [&str; 4] = ["Max", "fish", "a big red ball", "happy. It"];
 const OUTCOMES: [f64; 10] = [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, 0.5, 0.1, -0.4, 0.0];
-const TIMES: [&str; 4] =
-    ["2019-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00", "2020-01-01T00:00:00Z", "2190-01-01T00:00:00.5Z"];
+const TIMES: [&str; 4] = ["2019-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00", "2020-01-01T00:00:00Z", "2190-01-01T00:00:00.5Z"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Learn { prompt: usize, answer: usize, outcome: f64, time: Option<usize>, named: bool, about: bool, bare: bool, supersedes: Option<usize> },
+    Learn {
+        prompt: usize,
+        answer: usize,
+        outcome: f64,
+        time: Option<usize>,
+        named: bool,
+        about: bool,
+        bare: bool,
+        supersedes: Option<usize>,
+    },
     /// What was told before is told again, letter by letter.
     Again(usize),
     Forget(Vec<usize>),
@@ -174,7 +182,9 @@ impl World<'_> {
     fn observe(&mut self, e: &Experience) -> Outcomes {
         let before = self.memory().entries().to_vec();
         match self.memory().observe(e) {
-            Ok(Observed::Learned(entry)) if !entry.stage.may_have_engrams() => Err(format!("learned, and then {:?}", entry.stage)),
+            Ok(Observed::Learned(entry)) if !entry.stage.may_have_engrams() => {
+                Err(format!("learned, and then {:?}", entry.stage))
+            }
             Ok(Observed::Refused(_) | Observed::Before(_) | Observed::Learned(_)) => Ok(()),
             Err(Error::Input(_)) if self.memory().entries() == before => Ok(()),
             Err(error) => Err(said(error)),
@@ -261,7 +271,8 @@ fn told_anew(world: &mut World) -> Result<Memory, String> {
     let mut change = Change { entries: fresh.entries().to_vec(), ..Change::default() };
     for entry in &left {
         let kept = asleep(&entry.experience.id);
-        let own = if kept.iter().all(|g| g.site == late) { fresh.store().engrams_of(&entry.experience.id).unwrap() } else { kept };
+        let own =
+            if kept.iter().all(|g| g.site == late) { fresh.store().engrams_of(&entry.experience.id).unwrap() } else { kept };
         change.write.extend(own);
     }
     store.commit(&change).map_err(said)?;
