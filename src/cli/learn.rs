@@ -94,6 +94,7 @@ pub fn stopper() -> Result<Arc<AtomicBool>> {
 
 /// The model of a memory: as asked for, or as the memory has it.
 pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
+    store.check_version()?;
     let name = asked.unwrap_or(&store.meta().model);
     let path = Path::new(name);
     if asked.is_none() && !path.exists() && (path.is_absolute() || name.starts_with('.')) {

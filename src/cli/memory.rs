@@ -350,7 +350,13 @@ fn checked(memory: &Memory, model: Option<&str>, folder_only: bool) -> Result<Ex
         }
     }
     if memory.json {
-        print_json(&json!({ "folder": report, "health": health }))?;
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            folder: &'a Report,
+            health: &'a Option<Health>,
+        }
+        print_json(&Whole { folder: &report, health: &health })?;
     } else if let Some(health) = &health {
         let Health { standing, wrong, left_out, damage, agrees } = health;
         out!("{} of {standing} experiences that stand are answered", standing - wrong.len());

@@ -175,7 +175,7 @@ mod tests {
         })
     }
 
-    /// Changes of the residual at every text, of this part of its length and of any direction.
+    /// Changes of the residual at every position, of this part of its length and of any direction.
     fn deltas(by: f32) -> Vec<f32> {
         let residuals = &asked().canaries.residuals;
         let turned = |i: usize| if (i * 2_654_435_761) & 0x1_0000 == 0 { by } else { -by };
@@ -186,21 +186,20 @@ mod tests {
         asked().canaries.damage(&asked().host, deltas, taught).unwrap()
     }
 
-    /// Changes the residual after a layer at the last position of each text.
-    struct AtTheEnd<'a> {
+    /// Changes the residual after a layer at every position of each text; `starts` are those of the texts.
+    struct Everywhere<'a> {
         layer: usize,
-        ends: &'a [usize],
+        starts: &'a [usize],
         deltas: &'a [f32],
     }
 
-    impl Hooks for AtTheEnd<'_> {
+    impl Hooks for Everywhere<'_> {
         fn residual(&mut self, layer: usize, rows: &[Row], values: &mut [f32]) {
             let width = values.len() / rows.len().max(1);
             for (row, value) in rows.iter().zip(values.chunks_exact_mut(width)) {
-                let Some(text) = row.sequence.filter(|s| layer == self.layer + 1 && row.position + 1 == self.ends[*s]) else {
-                    continue;
-                };
-                let delta = &self.deltas[text * width..(text + 1) * width];
+                let Some(text) = row.sequence.filter(|_| layer == self.layer + 1) else { continue };
+                let at = self.starts[text] + row.position;
+                let delta = &self.deltas[at * width..(at + 1) * width];
                 value.iter_mut().zip(delta).for_each(|(v, d)| *v += d);
             }
         }
@@ -227,29 +226,34 @@ mod tests {
         let width = host.decoder.config.width;
         // Only the third text changes.
         let mut deltas = deltas(1.0);
-        deltas.iter_mut().enumerate().filter(|(i, _)| i / width != 2).for_each(|(_, d)| *d = 0.0);
+        let starts = starts(canaries);
+        let third = starts[2] * width..starts[3] * width;
+        deltas.iter_mut().enumerate().filter(|(i, _)| !third.contains(i)).for_each(|(_, d)| *d = 0.0);
         let place = places(&canaries.texts[2]).last().copied().unwrap();
         assert!(damage(&deltas, &|_| false).kl > 1e-4);
         assert!(damage(&deltas, &|p| p == place).kl < 1e-6);
         assert_eq!(damage(&deltas, &|_| true), Damage::default());
-        let whole = AtTheEnd { layer: 0, ends: &[], deltas: &[] };
-        assert_eq!(canaries.damage_through(host, whole, 1, &|_| true).unwrap(), Damage::default());
+        assert_eq!(canaries.damage_through(host, (), 1, &|_| true).unwrap(), Damage::default());
     }
 
-    /// Layers above the last positions alone, or all layers of whole texts: the damage of the same change.
+    fn starts(canaries: &Canaries) -> Vec<usize> {
+        canaries.texts.iter().scan(0, |end, t| Some(std::mem::replace(end, *end + t.len()))).collect()
+    }
+
+    /// The layers above alone, or all layers: the damage of the same change.
     #[test]
     fn what_is_resumed_is_what_is_computed_whole() {
         let Asked { host, layer, canaries } = asked();
-        let ends: Vec<usize> = canaries.texts.iter().map(Vec::len).collect();
+        let starts = starts(canaries);
         for by in [0.05, 0.5] {
             let deltas = deltas(by);
-            let hooks = AtTheEnd { layer: *layer, ends: &ends, deltas: &deltas };
+            let hooks = Everywhere { layer: *layer, starts: &starts, deltas: &deltas };
             let (resumed, whole) = (damage(&deltas, &|_| false), canaries.damage_through(host, hooks, 1, &|_| false).unwrap());
             assert!((resumed.kl - whole.kl).abs() < 1e-4 * resumed.kl.max(1e-2), "{resumed:?} {whole:?}");
             assert!((resumed.changed - whole.changed).abs() < 1e-6, "{resumed:?} {whole:?}");
         }
         // Every second text is asked: the damage of those alone.
-        let second = canaries.damage_through(host, AtTheEnd { layer: usize::MAX - 1, ends: &[], deltas: &[] }, 2, &|_| false);
+        let second = canaries.damage_through(host, (), 2, &|_| false);
         assert!(second.unwrap().kl < 1e-6);
     }
 }

@@ -33,8 +33,6 @@ use std::time::Instant;
 const TRIALS: u32 = 3;
 /// Experiences that are asked again when another one comes into their requests.
 const ASKED_AGAIN: usize = 8;
-/// Of the canaries every so many is asked when all layers are computed.
-const STEP: usize = 3;
 
 /// Names of what is kept about the keys of a layer.
 const MOMENT: &str = "moment";
@@ -143,10 +141,9 @@ pub fn settings(store: &Store) -> Result<Settings> {
 /// where one id is unknown, none.
 pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {
     let mut entries = store.entries()?;
-    let asleep = |entry: &Entry| {
-        let early = settings(store).map(|s| site(s.sleep_layer));
-        Ok::<_, Error>(store.sites(&entry.experience.id)?.contains(&early?))
-    };
+    // A memory that cannot say where sleep writes has not slept.
+    let early = settings(store).ok().map(|s| site(s.sleep_layer));
+    let asleep = |entry: &Entry| Ok(early.is_some_and(|early| store.sites(&entry.experience.id).is_ok_and(|s| s.contains(&early))));
     for entry in entries.iter_mut().filter(|e| ids.contains(&e.experience.id.as_str())) {
         entry.stage = Stage::Forgotten;
     }
@@ -639,7 +636,7 @@ impl Memory {
 
     /// Replays what was learned awake and moves it to the early layer, in the order in which the spike layer brings it back, until all
     /// are tried, `until` is past, or `stop` is set. Only what stands is replayed; it moves only where its whole answer comes out
-    /// afterwards, nothing else breaks, and the canaries stay within the budget. How many moved.
+    /// afterwards and nothing else breaks. How many moved.
     pub fn sleep(&mut self, until: Option<Instant>, stop: &AtomicBool, tell: &mut dyn FnMut(&Slept, usize)) -> Result<usize> {
         self.ready()?;
         let arrived = self.entries.len();
@@ -701,10 +698,7 @@ impl Memory {
         } else {
             let (topic, _) = asked(&self.learner.host, &e, true);
             self.learner.hold(Held { engrams: dream.engrams.clone(), topic, ..before.clone() });
-            why = match self.disturbed(id)? {
-                None => self.too_much_damage(&dream.engrams)?,
-                reason => reason,
-            };
+            why = self.disturbed(id)?;
             if why.is_some() {
                 self.learner.hold(before.clone());
             }
@@ -727,12 +721,6 @@ impl Memory {
         self.store.commit(&change)?;
         self.entries[at] = entry.clone();
         Ok(Some(Slept { entry, probability: reached, seconds: started.elapsed().as_secs_f64() }))
-    }
-
-    fn too_much_damage(&mut self, engrams: &[Engram]) -> Result<Option<String>> {
-        let adapter = self.learner.adapter_of(engrams)?;
-        let damage = self.learner.damage_through(&adapter, STEP)?;
-        Ok((damage.kl > self.learner.settings.damage).then(|| format!("it would change other texts by {:.3} nats", damage.kl)))
     }
 
     /// Asks for everything that stands, makes the one adapter anew, and looks what it does to the canaries. `tell` hears the part done.

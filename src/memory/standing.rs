@@ -162,8 +162,9 @@ mod tests {
             entry("c", "To close it, click", "Reject", -1.0, None, 2),
             entry("d", "To close it, click", "Later", 1.0, None, 3),
         ];
-        assert_eq!(standings(&all), [replaced("d"), Standing::Stands, Standing::Stands, Standing::Stands]);
-        assert_eq!(standings(&all[..3])[0], replaced("b"));
+        let answered = || Standing::Answered { by: "d".into() };
+        assert_eq!(standings(&all), [replaced("d"), answered(), answered(), Standing::Stands]);
+        assert_eq!(standings(&all[..3]), [replaced("b"), Standing::Stands, Standing::Stands]);
         let twice = [
             all[1].clone(),
             entry("e", "To close it, click", "Accept", -1.0, None, 4),

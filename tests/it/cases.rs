@@ -182,7 +182,7 @@ fn learn_tells_shells_and_programs_what_came_of_it() {
     let sums = &told[5]["sums"];
     let of = |name: &str| sums[name].as_u64().unwrap();
     assert_eq!([of("learned"), of("before"), of("refused"), of("bad")], [2, 0, 1, 2]);
-    assert!(told[5]["stopped"] == false && told[5]["capacity"]["standing"] == 2, "{}", told[5]);
+    assert!(told[5]["stopped"] == false && told[5]["memories"][0]["capacity"]["standing"] == 2, "{}", told[5]);
 
     assert_eq!(learn(here, &[GOOD, GOOD_TOO], &[]).0, Some(0), "known before is in effect");
     let (code, out, error) = learn(here, &[OF_BEN, &too_long()], &[]);

@@ -152,7 +152,7 @@ fn surprise_in(memory: &Memory, e: &Experience) -> f32 {
 #[test]
 fn awake_it_learns_at_once_and_spikes_come_near_the_exact_limit() {
     let host = &stories().host;
-    let near = ["The name of the cat was", "Tom's favourite toy was", "One day, a bird", "Lily and Ben went to", "2 + 2 ="];
+    let near = ["The name of the cat was", "Ben's favourite toy was", "One day, a bird", "Lily and Ben went to", "2 + 2 ="];
     let taught = |coding: Coding| {
         let mut memory = memory(coding);
         let before = near.map(|prompt| say(&memory, prompt, 16));

@@ -201,7 +201,7 @@ impl Store {
     }
 
     /// Refuses a memory whose engrams have another form.
-    fn check_version(&self) -> Result<()> {
+    pub fn check_version(&self) -> Result<()> {
         let Meta { version, .. } = self.meta;
         if version == VERSION {
             return Ok(());
