@@ -325,7 +325,10 @@ fn forgotten(left: &Left) {
     match (&left.was, left.engrams.as_slice()) {
         (Stage::Forgotten, _) => out!("{}: was forgotten before", left.id),
         (_, []) => out!("{}: its text; it had left nothing in the model", left.id),
-        (_, sites) => out!("{}: its text, and what it had left at {}", left.id, sites.join(", ")),
+        (_, sites) => {
+            let sites: BTreeSet<&str> = sites.iter().map(String::as_str).collect();
+            out!("{}: its text, and what it had left at {}", left.id, sites.into_iter().collect::<Vec<_>>().join(", "));
+        }
     }
 }
 
