@@ -271,16 +271,6 @@ impl LinearMemory {
         whitened.chunks_exact(self.inputs.max(1)).flat_map(one).collect()
     }
 
-    /// dW k of the last `of` facts alone, by a whitened key: what they add to what those before give.
-    pub fn added(&self, whitened: &[f32], of: usize) -> Vec<f32> {
-        let first = self.len().saturating_sub(of);
-        let mut out = vec![0.0f64; self.outputs];
-        for (y, step) in self.read(whitened).iter().zip(self.steps.chunks_exact(self.outputs)).skip(first) {
-            out.iter_mut().zip(step).for_each(|(o, s)| *o += y * s);
-        }
-        out.into_iter().map(|o| o as f32).collect()
-    }
-
     /// dW = B A with a rank a fact, guards left out: A (facts x inputs) and B (outputs x facts), row-major. `factors` are the rows W'z
     /// of all that is held (facts and guards x inputs).
     pub fn factors(&self, factors: &[f32]) -> (Vec<f32>, Vec<f32>) {
@@ -464,9 +454,6 @@ mod tests {
             taught.push(&k, RIDGE, &v);
         }
         assert_eq!(taught.memory.recall(&probe), long.recall(&probe));
-        let added = long.added(&probe, 5);
-        let (all, before) = (long.recall(&probe), short.memory.recall(&probe));
-        near(&added, &all.iter().zip(&before).map(|(a, b)| a - b).collect::<Vec<_>>(), 1e-4);
     }
 
     #[test]

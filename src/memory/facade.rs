@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::standing::{Standing, question, standings};
 use super::store::{Left, Meta, Store, VERSION};
 use super::wake::{self, Check};
+use crate::bridge::config::Config;
 use crate::bridge::hooks::Adapter;
 use crate::bridge::sample::Sampler;
 use crate::bridge::{Ending, Host, Source};
@@ -110,24 +111,24 @@ pub struct Health {
     pub agrees: bool,
 }
 
-fn json(settings: &Settings) -> Result<serde_json::Value> {
-    serde_json::to_value(settings).map_err(|e| Error::input(e.to_string(), "give numbers where numbers stand"))
-}
-
 /// What a memory of a model starts from.
 pub fn meta(source: &Source, settings: &Settings) -> Result<Meta> {
-    let c = &source.config;
+    Ok(Meta { model: source.name.clone(), fingerprint: source.fingerprint()?, ..meta_of(&source.config, settings)? })
+}
+
+/// The same of a model without a name.
+fn meta_of(config: &Config, settings: &Settings) -> Result<Meta> {
     Ok(Meta {
         version: VERSION,
-        model: source.name.clone(),
-        fingerprint: source.fingerprint()?,
-        architecture: c.architecture.name().into(),
-        layers: c.layers,
-        width: c.width,
-        feed_forward: c.feed_forward,
+        model: String::new(),
+        fingerprint: String::new(),
+        architecture: config.architecture.name().into(),
+        layers: config.layers,
+        width: config.width,
+        feed_forward: config.feed_forward,
         created: now(),
         user: None,
-        settings: json(settings)?,
+        settings: serde_json::to_value(settings).map_err(|e| Error::input(e.to_string(), "give numbers where numbers stand"))?,
     })
 }
 
@@ -143,7 +144,8 @@ pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {
     let mut entries = store.entries()?;
     // A memory that cannot say where sleep writes has not slept.
     let early = settings(store).ok().map(|s| site(s.sleep_layer));
-    let asleep = |entry: &Entry| Ok(early.is_some_and(|early| store.sites(&entry.experience.id).is_ok_and(|s| s.contains(&early))));
+    let asleep =
+        |entry: &Entry| Ok(early.is_some_and(|early| store.sites(&entry.experience.id).is_ok_and(|s| s.contains(&early))));
     for entry in entries.iter_mut().filter(|e| ids.contains(&e.experience.id.as_str())) {
         entry.stage = Stage::Forgotten;
     }
@@ -232,19 +234,7 @@ impl Memory {
 
     /// A memory without a folder, gone when it is dropped: for measuring, and for what need not last.
     pub fn in_memory(host: Arc<Host>, settings: &Settings, statistics: &Statistics) -> Result<Memory> {
-        let c = &host.decoder.config;
-        let meta = Meta {
-            version: VERSION,
-            model: String::new(),
-            fingerprint: String::new(),
-            architecture: c.architecture.name().into(),
-            layers: c.layers,
-            width: c.width,
-            feed_forward: c.feed_forward,
-            created: now(),
-            user: None,
-            settings: json(settings)?,
-        };
+        let meta = meta_of(&host.decoder.config, settings)?;
         let store = Store::in_memory(&meta)?;
         let mut memory = Memory::new(store, host)?;
         memory.prepare(|_| Ok(statistics.clone()))?;
