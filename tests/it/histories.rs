@@ -340,11 +340,14 @@ fn after_any_history_a_memory_is_what_it_would_be_if_it_had_only_been_told_what_
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     let count = number("SHARPWAVE_HISTORIES").unwrap_or(20);
     let first = number("SHARPWAVE_HISTORY").unwrap_or(0);
+    // Of 3 to 12 operations, or of so many.
+    let operations = number("SHARPWAVE_OPERATIONS").map(|n| n as usize);
     let mut broken = Vec::new();
     for seed in first..first + count {
         let mut dice = Dice(seed);
         let coding = if seed % 2 == 0 { Coding::Spiking } else { Coding::Exact };
-        let steps: Vec<Step> = (0..3 + dice.below(10)).map(|_| dice.step()).collect();
+        let length = 3 + dice.below(10);
+        let steps: Vec<Step> = (0..operations.unwrap_or(length)).map(|_| dice.step()).collect();
         if let Err(why) = tried(&steps, coding) {
             let (steps, why) = shortened(steps, coding, why);
             broken.push(format!("history {seed} ({coding:?}): {why}\n{steps:#?}"));
