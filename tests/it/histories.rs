@@ -349,6 +349,7 @@ fn after_any_history_a_memory_is_what_it_would_be_if_it_had_only_been_told_what_
         let length = 3 + dice.below(10);
         let steps: Vec<Step> = (0..operations.unwrap_or(length)).map(|_| dice.step()).collect();
         if let Err(why) = tried(&steps, coding) {
+            eprintln!("history {seed} is broken: {why}");
             let (steps, why) = shortened(steps, coding, why);
             broken.push(format!("history {seed} ({coding:?}): {why}\n{steps:#?}"));
         }
