@@ -469,4 +469,28 @@ impl Host {
         }
         Ok(Ending::Length)
     }
+
+    /// The same as text: `each` hears it as it comes, whole characters at a time, and may have enough.
+    pub fn write(
+        &self,
+        prompt: &[u32],
+        limit: usize,
+        sampler: &mut Sampler,
+        hooks: &mut dyn Hooks,
+        mut each: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Ending> {
+        let (mut text, mut failed) = (self.tokenizer.stream(prompt), None);
+        let ending = self.generate(prompt, limit, sampler, hooks, |token| match text.push(token) {
+            Ok(piece) => each(&piece),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let _ = each(&text.finish()?);
+        Ok(ending)
+    }
 }

@@ -46,6 +46,19 @@ impl Sampler {
     }
 }
 
+/// log-probabilities of a row of logits, in place.
+pub(crate) fn log_softmax(logits: &mut [f32]) {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
+    let shift = top + sum.ln() as f32;
+    logits.iter_mut().for_each(|x| *x -= shift);
+}
+
+/// The likeliest token of a row.
+pub(crate) fn top(row: &[f32]) -> u32 {
+    (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -130,23 +130,11 @@ fn generate(arguments: &GenerateArguments) -> Result<()> {
         None => Adapter::default(),
     };
     let prompt = request.tokens;
-    let mut text = host.tokenizer.stream(&prompt);
-    let mut failed = None;
-    let ending =
-        host.generate(&prompt, arguments.tokens, &mut sampler, &mut (&adapter, &learned), |token| match text.push(token) {
-            Ok(piece) => {
-                print(&piece);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    out!("{}", text.finish()?);
+    let ending = host.write(&prompt, arguments.tokens, &mut sampler, &mut (&adapter, &learned), |piece| {
+        print(piece);
+        ControlFlow::Continue(())
+    })?;
+    out!("");
     if ending == Ending::Context {
         note!("the model's context of {} tokens is full", host.decoder.config.context);
     }

@@ -8,7 +8,7 @@
 use super::Case;
 use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::Adapter;
-use crate::bridge::sample::Sampler;
+use crate::bridge::sample::{Sampler, log_softmax, top};
 use crate::bridge::{Host, joined};
 use crate::error::Result;
 use crate::memory::coverage::Topic;
@@ -112,17 +112,6 @@ pub(crate) fn says(host: &Host, adapter: &Adapter, request: &Request, exchange: 
         std::ops::ControlFlow::Continue(())
     })?;
     Ok(said == exchange.answer && ending == crate::bridge::Ending::Token)
-}
-
-fn log_softmax(logits: &mut [f32]) {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
-    let shift = top + sum.ln() as f32;
-    logits.iter_mut().for_each(|x| *x -= shift);
-}
-
-pub(crate) fn top(row: &[f32]) -> u32 {
-    (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32
 }
 
 /// Percentages, and KL in nats.

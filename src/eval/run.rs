@@ -1,12 +1,13 @@
 //! The evaluations: methods against each other on the same cases, with time and memory. Everything but the clock is a function of
 //! the seed.
 
-use super::metrics::{Answers, Scores, With, score, top};
+use super::metrics::{Answers, Scores, With, score};
 use super::text::{TextDamage, Untaught};
 use super::{Case, cases};
 use crate::bridge::Host;
 use crate::bridge::gradient::{self, Descent};
 use crate::bridge::hooks::Adapter;
+use crate::bridge::sample::top;
 use crate::error::Result;
 use crate::memory::context_target::{key_at, places};
 use crate::memory::entry::Stage;

@@ -1,10 +1,10 @@
 //! What an adapter does to texts that nobody taught: perplexity of plain text, and greedy continuations. Knows the decoder alone.
 
-use super::metrics::{With, top};
+use super::metrics::With;
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::Adapter;
-use crate::bridge::sample::Sampler;
+use crate::bridge::sample::{Sampler, top};
 use crate::error::Result;
 use crate::memory::context_target::surprise;
 use crate::memory::exchange::Request;

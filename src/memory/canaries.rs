@@ -5,6 +5,7 @@ use super::context_target::{places, site, unseen};
 use crate::bridge::Host;
 use crate::bridge::decoder::Logits;
 use crate::bridge::hooks::{Hooks, Recorder};
+use crate::bridge::sample::{log_softmax, top};
 use crate::error::Result;
 use crate::learning::associative::Prior;
 use serde::{Deserialize, Serialize};
@@ -55,7 +56,9 @@ impl Canaries {
             let (_, _, residuals) = seen.residuals.pop().ok_or_else(unseen)?;
             keys.extend(record.input);
             all.residuals.extend(residuals);
-            (0..some.iter().map(|t| tail(t)).sum()).for_each(|i| all.unchanged.extend(log_softmax(output.row(i))));
+            let mut logits = output.logits;
+            logits.chunks_exact_mut(output.vocabulary).for_each(log_softmax);
+            all.unchanged.extend(logits);
         }
         all.whitened = prior.whiten(&keys);
         Ok(all)
@@ -109,7 +112,8 @@ impl Canaries {
         let firsts: Vec<usize> = self.texts.iter().scan(0, |end, t| Some(std::mem::replace(end, *end + tail(t)))).collect();
         let rows: Vec<usize> = asked.iter().flat_map(|i| firsts[*i]..firsts[*i] + tail(&self.texts[*i])).collect();
         for (at, &i) in rows.iter().enumerate() {
-            let now = log_softmax(row(at));
+            let mut now = row(at).to_vec();
+            log_softmax(&mut now);
             let before = &self.unchanged[i * now.len()..(i + 1) * now.len()];
             let kl: f64 = before.iter().zip(&now).map(|(p, q)| f64::from(*p).exp() * f64::from(p - q)).sum();
             damage.kl += kl.max(0.0) as f32 / rows.len() as f32;
@@ -128,17 +132,6 @@ fn tail(text: &[u32]) -> usize {
 
 /// Texts that are computed together.
 const TOGETHER: usize = 16;
-
-fn top(row: &[f32]) -> usize {
-    (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0)
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f32> {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
-    let shift = top + sum.ln() as f32;
-    logits.iter().map(|x| x - shift).collect()
-}
 
 #[cfg(test)]
 mod tests {

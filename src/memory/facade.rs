@@ -520,25 +520,11 @@ impl Memory {
         mut each: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
         let composition = self.adapter_for(request)?;
-        let host = &self.learner.host;
-        let (mut stream, mut text, mut failed) = (host.tokenizer.stream(&request.tokens), String::new(), None);
-        let ending =
-            host.generate(&request.tokens, limit, sampler, &mut &composition.adapter, |token| match stream.push(token) {
-                Ok(piece) => {
-                    text.push_str(&piece);
-                    each(&piece)
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let rest = stream.finish()?;
-        let _ = each(&rest);
-        text.push_str(&rest);
+        let mut text = String::new();
+        let ending = self.learner.host.write(&request.tokens, limit, sampler, &mut &composition.adapter, |piece| {
+            text.push_str(piece);
+            each(piece)
+        })?;
         Ok(Answer { text, ending, composition })
     }
 

@@ -98,11 +98,6 @@ impl LayerMemory {
         self.memory.recall(whitened)
     }
 
-    /// The part of a whitened key that is new here, 0 to 1.
-    pub fn novelty(&self, whitened: &[f32]) -> f32 {
-        self.memory.novelty(whitened)
-    }
-
     /// The change of the layer, a rank a fact; None where there is no fact.
     pub fn change(&self) -> Option<LowRank> {
         let (a, b) = self.memory.factors(&self.factors);

@@ -105,8 +105,8 @@ struct Draft {
     /// Whitened keys of all positions.
     whitened: Vec<f32>,
     values: BTreeMap<usize, Vec<f32>>,
-    /// Positions that are guarded, once they are known.
-    guards: Option<Vec<usize>>,
+    /// Its guards are known.
+    guarded: bool,
     coded: BTreeMap<usize, Engram>,
     write_s: f64,
 }
@@ -125,7 +125,7 @@ impl Teacher<'_> {
             start: sight.start,
             whitened: self.prior.whiten(&sight.keys),
             values: BTreeMap::new(),
-            guards: None,
+            guarded: false,
             coded: BTreeMap::new(),
             write_s: 0.0,
         };
@@ -288,16 +288,15 @@ impl Teacher<'_> {
             self.code(draft, sight, sight.position(t), Some(t))?;
         }
         let layer = |draft: &Draft| LayerMemory::of(draft.site, inputs, outputs, &draft.engrams());
-        if draft.guards.is_none() {
+        if !draft.guarded {
             let changes = sight.changes(&layer(draft)?.recall(&draft.whitened));
             let mut leaks: Vec<usize> = (1..sight.start.saturating_sub(1)).filter(|p| changes[*p] > LEAK).collect();
             leaks.sort_by(|a, b| changes[*b].total_cmp(&changes[*a]));
             leaks.truncate(self.settings.guards);
-            leaks.sort_unstable();
-            for &position in &leaks {
+            for position in leaks {
                 self.code(draft, sight, position, None)?;
             }
-            draft.guards = Some(leaks);
+            draft.guarded = true;
         }
         let deltas = layer(draft)?.recall(&draft.whitened);
         draft.write_s += started.elapsed().as_secs_f64();
