@@ -3,15 +3,15 @@
 //!
 //! cargo run --release --example agent_preference
 
-use sharpwave::bridge::Source;
-use sharpwave::bridge::decoder::Logits;
 use sharpwave::error::Result;
 use sharpwave::memory::Memory;
 use sharpwave::memory::context_target::surprise;
 use sharpwave::memory::exchange::Request;
 use sharpwave::memory::experience::{Experience, Outcome};
-use sharpwave::memory::protect::{Statistics, built_in_prompts};
+use sharpwave::memory::key_statistics::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
+use sharpwave::transformer::Source;
+use sharpwave::transformer::decoder::Logits;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 

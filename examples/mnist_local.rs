@@ -5,9 +5,9 @@
 //! Last result, two cores of a shared machine under load (AVX-512): 5 epochs with seed 1 reach 98.29 % of the test digits (95.58, 97.67,
 //! 98.13, 98.37, 98.29) at 10 to 12 s an epoch; one epoch with seed 2 reaches 97.43 % in 12 s.
 
+use sharpwave::dataset::idx::Images;
 use sharpwave::error::Result;
 use sharpwave::learning::local::{Network, Optimiser, Outcome, Samples, Settings, order};
-use sharpwave::stimulus::idx::Images;
 use std::path::Path;
 use std::time::Instant;
 

@@ -4,15 +4,15 @@
 //!
 //! cargo run --release --example teach_a_fact
 
-use sharpwave::bridge::Source;
-use sharpwave::bridge::sample::Sampler;
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
 use sharpwave::memory::experience::{Experience, Outcome};
 use sharpwave::memory::facade::Observed;
-use sharpwave::memory::protect::{Statistics, built_in_prompts};
+use sharpwave::memory::key_statistics::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
+use sharpwave::transformer::Source;
+use sharpwave::transformer::sample::Sampler;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

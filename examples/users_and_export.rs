@@ -3,15 +3,15 @@
 //!
 //! cargo run --release --example users_and_export
 
-use sharpwave::bridge::hooks::Adapter;
-use sharpwave::bridge::sample::Sampler;
-use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base, Format, Options};
 use sharpwave::memory::Memory;
 use sharpwave::memory::experience::{Experience, Outcome};
-use sharpwave::memory::protect::{Statistics, built_in_prompts};
+use sharpwave::memory::key_statistics::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
+use sharpwave::transformer::hooks::Adapter;
+use sharpwave::transformer::sample::Sampler;
+use sharpwave::transformer::{Host, Source};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! scenario (TOML) -> network (populations, projections) -> engine (cpu | event | gpu) -> recording (HDF5)
-//! transformer on disk -> bridge (decoder with hooks at every linear layer) -> tokens, logits, what the hooks saw
-//! experience (JSONL) -> memory (bridge's keys and values, spike layer, engrams) -> adapter
+//! transformer on disk -> transformer (decoder with hooks at every linear layer) -> tokens, logits, what the hooks saw
+//! experience (JSONL) -> memory (the decoder's keys and values, spike layer, engrams) -> adapter
 //! adapter (low-rank terms on linear layers) -> export (PEFT, GGUF, MLX), and back
 //! ```
 //! Each arrow is one function with plain data on both sides; no arrow points back. Invariants that every module keeps:
@@ -11,20 +11,22 @@
 //! (seed, owner, element, time); synaptic input is summed in integers; quantities are in ms, mV, pA, pF, nS, Hz.
 
 pub mod bench;
-pub mod bridge;
+pub mod dataset;
 pub mod engine;
 pub mod error;
 pub mod eval;
 pub mod export;
-pub mod fetch;
+pub mod io;
 pub mod learning;
 pub mod memory;
 pub mod model;
 pub mod network;
 pub mod plot;
+pub mod protocol;
 pub mod record;
 pub mod rng;
 pub mod run;
 pub mod scenario;
 pub mod stimulus;
+pub mod transformer;
 pub mod units;

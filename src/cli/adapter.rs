@@ -1,9 +1,9 @@
 //! `sharpwave adapter`: what an adapter holds, and adapters added up and written in another format.
 
 use clap::{Args, Subcommand};
-use sharpwave::bridge::Source;
 use sharpwave::error::Result;
 use sharpwave::export::{self, Base, Budget, Format, Info, Options, Report};
+use sharpwave::transformer::Source;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -2,9 +2,9 @@
 
 use super::progress::Bar;
 use clap::{Args, Subcommand};
+use sharpwave::dataset::fetch::{self, Package, State};
 use sharpwave::error::{Error, Result, nearest};
 use sharpwave::run::Progress;
-use sharpwave::stimulus::fetch::{self, Package, State};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,7 +42,7 @@ pub fn data(arguments: &DataArguments) -> Result<ExitCode> {
         DataCommand::Check { folder } => check(folder),
         DataCommand::Fetch { set, to, registry, force, quiet } => {
             let package = package(set)?;
-            let folder = sharpwave::fetch::folders(to.as_deref()).into_iter().next().ok_or_else(|| {
+            let folder = sharpwave::io::http::folders(to.as_deref()).into_iter().next().ok_or_else(|| {
                 Error::input("there is no folder for data: neither SHARPWAVE_DATA nor HOME is set", "name one with --to")
             })?;
             let bar = Bar::new(*quiet);

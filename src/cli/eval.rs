@@ -3,16 +3,16 @@
 use super::learn::{protected, statistics, stopper};
 use super::progress::Bar;
 use clap::{Args, Subcommand};
-use sharpwave::bridge::Source;
 use sharpwave::error::{Error, Result};
 use sharpwave::eval::cases;
 use sharpwave::eval::report::{Report, Spread};
 use sharpwave::eval::run::{Bench, Method};
-use sharpwave::memory::lines::Lines;
-use sharpwave::memory::protect::Prompt;
+use sharpwave::memory::jsonl::Lines;
+use sharpwave::memory::key_statistics::Prompt;
 use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
 use sharpwave::run::{Progress, peak_memory};
+use sharpwave::transformer::Source;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -4,17 +4,17 @@ use super::progress::Bar;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Memory;
-use sharpwave::memory::entry::{self, Stage};
 use sharpwave::memory::experience::Experience;
 use sharpwave::memory::facade::Observed;
-use sharpwave::memory::lines::Lines;
-use sharpwave::memory::protect::{self, Prompt, Statistics};
+use sharpwave::memory::journal::{self, Stage};
+use sharpwave::memory::jsonl::Lines;
+use sharpwave::memory::key_statistics::{self, Prompt, Statistics};
 use sharpwave::memory::settings::Settings;
 use sharpwave::memory::store::{Store, user_folder};
 use sharpwave::run::Progress;
+use sharpwave::transformer::{Host, Source};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
@@ -109,8 +109,8 @@ pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
 /// What a new memory protects: prompts of a file, or the built-in ones.
 pub fn protected(file: Option<&PathBuf>) -> Result<Vec<Prompt>> {
     match file {
-        Some(path) => protect::prompts(path),
-        None => Ok(protect::built_in_prompts()),
+        Some(path) => key_statistics::prompts(path),
+        None => Ok(key_statistics::built_in_prompts()),
     }
 }
 
@@ -124,7 +124,7 @@ pub fn statistics(
     stop: &AtomicBool,
 ) -> Result<Statistics> {
     let mut tell = |done: f64| bar.phase("reading what to protect", done);
-    let folder = protect::cache_folder();
+    let folder = key_statistics::cache_folder();
     let fingerprint = source.fingerprint()?;
     Statistics::cached(&folder, &fingerprint, host, settings, prompts, &mut tell, stop)
 }
@@ -323,7 +323,7 @@ pub fn open(store: Store, model: Option<&str>) -> Result<(Source, Memory)> {
 }
 
 /// Another answer in the place of what an experience taught: a success at the same prompt.
-pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<entry::Entry> {
+pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new_id: Option<&str>) -> Result<journal::Entry> {
     match open(Store::open(memory)?, model)?.1.supersede(id, answer, new_id)? {
         Observed::Learned(entry) => Ok(entry),
         Observed::Before(entry) => {

@@ -2,15 +2,15 @@
 
 use super::adapter::{Choice, choice};
 use clap::{Args, Subcommand};
-use sharpwave::bridge::chat::Message;
-use sharpwave::bridge::hooks::Adapter;
-use sharpwave::bridge::sample::Sampler;
-use sharpwave::bridge::{Ending, Host, Source, Summary};
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base};
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
 use sharpwave::memory::store::Store;
+use sharpwave::transformer::chat::Message;
+use sharpwave::transformer::hooks::Adapter;
+use sharpwave::transformer::sample::Sampler;
+use sharpwave::transformer::{Ending, Host, Source, Summary};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;

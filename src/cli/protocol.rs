@@ -3,11 +3,11 @@
 use super::progress::Bar;
 use clap::Args;
 use sharpwave::error::{Error, Result};
-use sharpwave::fetch;
-use sharpwave::learning::protocol::diehl_cook;
-use sharpwave::learning::protocol::results::{Results, Run};
-use sharpwave::learning::protocol::{self, Event, Options, file};
+use sharpwave::io::http;
 use sharpwave::model::library::Library;
+use sharpwave::protocol::diehl_cook;
+use sharpwave::protocol::results::{Results, Run};
+use sharpwave::protocol::{self, Event, Options, file};
 use sharpwave::record::summary::align;
 use sharpwave::run::Progress;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ fn options(arguments: &ProtocolArguments) -> Options {
         resume: arguments.resume,
         seeds: arguments.seeds.clone(),
         methods: arguments.methods.clone(),
-        data: fetch::folders(arguments.data.as_deref()),
+        data: http::folders(arguments.data.as_deref()),
     }
 }
 

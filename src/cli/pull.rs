@@ -2,9 +2,9 @@
 
 use super::progress::Download;
 use clap::Args;
-use sharpwave::bridge::pull::{Model, Servers, names, pull as get};
-use sharpwave::bridge::{BUILT_IN, Source};
 use sharpwave::error::{Error, Result};
+use sharpwave::transformer::pull::{Model, Servers, names, pull as get};
+use sharpwave::transformer::{BUILT_IN, Source};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -31,7 +31,7 @@ pub fn pull(arguments: &PullArguments) -> Result<()> {
         return Ok(());
     }
     let model = Model::named(&arguments.model)?;
-    let usual = || sharpwave::fetch::folders(None).first().map(|data| model.folder(data));
+    let usual = || sharpwave::io::http::folders(None).first().map(|data| model.folder(data));
     let folder = arguments.out.clone().or_else(usual).ok_or_else(|| {
         Error::input("there is no folder for models: neither SHARPWAVE_DATA nor HOME is set", "name one with --out")
     })?;

@@ -6,15 +6,15 @@
 //! answer and ends, on the prompt and on the paraphrase.
 
 use super::Case;
-use crate::bridge::decoder::Logits;
-use crate::bridge::hooks::Adapter;
-use crate::bridge::sample::{Sampler, log_softmax, top};
-use crate::bridge::{Host, joined};
 use crate::error::Result;
 use crate::memory::coverage::Topic;
 use crate::memory::exchange::{Exchange, Request};
 use crate::memory::experience::Outcome;
 use crate::memory::learner::Learner;
+use crate::transformer::decoder::Logits;
+use crate::transformer::hooks::Adapter;
+use crate::transformer::sample::{Sampler, log_softmax, top};
+use crate::transformer::{Host, joined};
 use serde::Serialize;
 
 /// Prompts that are computed together.
@@ -111,7 +111,7 @@ pub(crate) fn says(host: &Host, adapter: &Adapter, request: &Request, exchange: 
         said.push(token);
         std::ops::ControlFlow::Continue(())
     })?;
-    Ok(said == exchange.answer && ending == crate::bridge::Ending::Token)
+    Ok(said == exchange.answer && ending == crate::transformer::Ending::Token)
 }
 
 /// Percentages, and KL in nats.

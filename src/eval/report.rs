@@ -1,9 +1,9 @@
 //! What the evaluations gave, as plain data: for tables, JSON and plots.
 
 use super::run::{Failure, Forget, Method, Row, Sequence, Told};
-use crate::bridge::Source;
 use crate::error::Result;
 use crate::memory::settings::Settings;
+use crate::transformer::Source;
 use serde::Serialize;
 use std::path::Path;
 

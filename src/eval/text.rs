@@ -1,14 +1,14 @@
 //! What an adapter does to texts that nobody taught: perplexity of plain text, and greedy continuations. Knows the decoder alone.
 
 use super::metrics::With;
-use crate::bridge::Host;
-use crate::bridge::decoder::Logits;
-use crate::bridge::hooks::Adapter;
-use crate::bridge::sample::{Sampler, top};
 use crate::error::Result;
 use crate::memory::context_target::surprise;
 use crate::memory::exchange::Request;
-use crate::memory::protect::built_in_prompts;
+use crate::memory::key_statistics::built_in_prompts;
+use crate::transformer::Host;
+use crate::transformer::decoder::Logits;
+use crate::transformer::hooks::Adapter;
+use crate::transformer::sample::{Sampler, top};
 use serde::Serialize;
 
 /// Texts of the model's own and their length, prompts, and tokens of a continuation.

@@ -1,9 +1,9 @@
 //! How many terms each linear layer of an exported adapter may have: as it is written on a command line, and what it comes to for one
 //! layer. Knows no file format.
 
-use crate::bridge::factor::Factors;
-use crate::bridge::hooks::{Linear, Site};
 use crate::error::{Error, Result};
+use crate::transformer::hooks::{Linear, Site};
+use crate::transformer::low_rank::Factors;
 use std::collections::BTreeMap;
 
 /// How many terms a layer keeps.

@@ -2,10 +2,10 @@
 //! applied times alpha / rank. For llamas, B's rows at q and k stand as llama.cpp turns them: neighbouring pairs of a head.
 
 use super::{Base, FINGERPRINT, Format, LLAMA, Loaded, Matrix, Pairs, Side, foreign, padded};
-use crate::bridge::gguf::Gguf;
-use crate::bridge::hooks::{Adapter, Linear, Site};
-use crate::bridge::weights::neighbours;
 use crate::error::{Error, Result};
+use crate::transformer::gguf::Gguf;
+use crate::transformer::hooks::{Adapter, Linear, Site};
+use crate::transformer::weights::neighbours;
 use std::path::Path;
 
 /// Bytes that tensors start at a multiple of.

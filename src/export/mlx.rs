@@ -3,9 +3,9 @@
 
 use super::tensors::Tensors;
 use super::{Base, FINGERPRINT, Format, Loaded, Matrix, Pairs, Side, foreign, module, padded, site, transposed};
-use crate::bridge::gguf::damaged;
-use crate::bridge::hooks::Adapter;
 use crate::error::{Error, Result};
+use crate::transformer::gguf::damaged;
+use crate::transformer::hooks::Adapter;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -13,13 +13,13 @@ mod peft;
 mod scratch;
 mod tensors;
 
-use crate::bridge::Source;
-use crate::bridge::config::{Architecture, Config};
-use crate::bridge::decoder::{Decoder, Logits};
-use crate::bridge::factor::{Factors, combined};
-use crate::bridge::hooks::{Adapter, Linear, LowRank, Site};
-use crate::bridge::weights::halves;
 use crate::error::{Error, Result, nearest};
+use crate::transformer::Source;
+use crate::transformer::config::{Architecture, Config};
+use crate::transformer::decoder::{Decoder, Logits};
+use crate::transformer::hooks::{Adapter, Linear, LowRank, Site};
+use crate::transformer::low_rank::{Factors, combined};
+use crate::transformer::weights::halves;
 pub use budget::{Budget, Rank};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -530,7 +530,10 @@ impl Matrix {
     fn new(file: &Path, name: &str, shape: &[usize], data: Vec<f32>) -> Result<Matrix> {
         match *shape {
             [rows, columns] if rows * columns == data.len() && !data.is_empty() => Ok(Matrix { rows, columns, data }),
-            _ => Err(crate::bridge::gguf::damaged(file, &format!("tensor `{name}` has the shape {shape:?}, not two dimensions"))),
+            _ => Err(crate::transformer::gguf::damaged(
+                file,
+                &format!("tensor `{name}` has the shape {shape:?}, not two dimensions"),
+            )),
         }
     }
 }
@@ -542,7 +545,7 @@ impl Pairs {
 
     /// A is rank x inputs, B outputs x rank; terms that are zero are left out. `scale` gets the layer and its rank.
     fn terms(self, file: &Path, scale: impl Fn(Site, usize) -> Result<f32>) -> Result<BTreeMap<Site, LowRank>> {
-        let damaged = |what: String| crate::bridge::gguf::damaged(file, &what);
+        let damaged = |what: String| crate::transformer::gguf::damaged(file, &what);
         let term = |(site, pair): (Site, [Option<Matrix>; 2])| {
             let [Some(a), Some(b)] = pair else { return Err(damaged(format!("{site} has one factor without the other"))) };
             if a.rows != b.columns {

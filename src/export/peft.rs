@@ -3,9 +3,9 @@
 
 use super::tensors::Tensors;
 use super::{Base, FINGERPRINT, Format, Loaded, Matrix, Pairs, Side, foreign, module, padded, site};
-use crate::bridge::gguf::damaged;
-use crate::bridge::hooks::{Adapter, Linear, LowRank, Site};
 use crate::error::{Error, Result};
+use crate::transformer::gguf::damaged;
+use crate::transformer::hooks::{Adapter, Linear, LowRank, Site};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

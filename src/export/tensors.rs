@@ -1,7 +1,7 @@
 //! Safetensors files of small matrices: named float32 tensors with text beside them. The same content gives the same bytes.
 
-use crate::bridge::gguf::damaged;
 use crate::error::{Error, Result};
+use crate::transformer::gguf::damaged;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};

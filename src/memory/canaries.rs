@@ -2,12 +2,12 @@
 //! the layers above run; keys and residuals at the layer are computed once. Knows the decoder; no memory.
 
 use super::context_target::{places, site, unseen};
-use crate::bridge::Host;
-use crate::bridge::decoder::Logits;
-use crate::bridge::hooks::{Hooks, Recorder};
-use crate::bridge::sample::{log_softmax, top};
 use crate::error::Result;
 use crate::learning::associative::Prior;
+use crate::transformer::Host;
+use crate::transformer::decoder::Logits;
+use crate::transformer::hooks::{Hooks, Recorder};
+use crate::transformer::sample::{log_softmax, top};
 use serde::{Deserialize, Serialize};
 
 /// What a change of a model does to texts that it should leave alone.
@@ -136,10 +136,10 @@ const TOGETHER: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::hooks::Row;
-    use crate::bridge::{Host, Source};
-    use crate::memory::protect::{Statistics, built_in_prompts};
+    use crate::memory::key_statistics::{Statistics, built_in_prompts};
     use crate::memory::settings::Settings;
+    use crate::transformer::hooks::Row;
+    use crate::transformer::{Host, Source};
     use std::sync::OnceLock;
     use std::sync::atomic::AtomicBool;
 

@@ -7,10 +7,10 @@
 //! the layer do not depend on what is written there, so whatever is written, only the layers above are computed again.
 
 use super::exchange::Exchange;
-use crate::bridge::Host;
-use crate::bridge::decoder::{Cache, Logits, Output};
-use crate::bridge::hooks::{Hooks, Linear, Recorder, Site};
 use crate::error::{Error, Result};
+use crate::transformer::Host;
+use crate::transformer::decoder::{Cache, Logits, Output};
+use crate::transformer::hooks::{Hooks, Linear, Recorder, Site};
 
 /// What an experience says about one token of its answer.
 #[derive(Clone, Debug, PartialEq)]

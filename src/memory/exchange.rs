@@ -2,9 +2,9 @@
 //! Knows host and experiences; no memory.
 
 use super::experience::{Experience, Join};
-use crate::bridge::Host;
-use crate::bridge::chat::{Message, TURN_ENDS};
 use crate::error::{Error, Result};
+use crate::transformer::Host;
+use crate::transformer::chat::{Message, TURN_ENDS};
 use serde_json::Value;
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! One experience: what a model was asked, what it answered, and how that turned out, with the rules that every one keeps.
-//! Knows neither files nor models; `super::lines` reads the JSONL form, `super::exchange` makes tokens of it.
+//! Knows neither files nor models; `super::jsonl` reads the JSONL form, `super::exchange` makes tokens of it.
 
-use crate::bridge::chat::Message;
 use crate::error::Error;
+use crate::transformer::chat::Message;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};

@@ -6,22 +6,22 @@ use super::Engram;
 use super::canaries::Damage;
 use super::context_target::{places, site};
 use super::coverage::Topic;
-use super::entry::{Change, Entry, Stage};
 use super::exchange::{Exchange, Request};
 use super::experience::{Experience, Outcome, now};
+use super::journal::{Change, Entry, Stage};
+use super::key_statistics::{Statistics, flat, unflat};
 use super::learner::{Capacity, Composition, Counted, Held, Learner};
-use super::protect::{Statistics, flat, unflat};
 use super::replay::{Cue, Replay};
 use super::settings::Settings;
 use super::standing::{Standing, question, standings};
 use super::store::{Left, Meta, Store, VERSION};
 use super::wake::{self, Check};
-use crate::bridge::config::Config;
-use crate::bridge::hooks::Adapter;
-use crate::bridge::sample::Sampler;
-use crate::bridge::{Ending, Host, Source};
 use crate::error::{Error, Result};
 use crate::export::{self, Base};
+use crate::transformer::config::Config;
+use crate::transformer::hooks::Adapter;
+use crate::transformer::sample::Sampler;
+use crate::transformer::{Ending, Host, Source};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -708,7 +708,7 @@ impl Memory {
             self.learner.held().iter().filter(|h| h.stands).map(|h| (h.id.clone(), h.topic.clone())).collect();
         let mut wrong = Vec::new();
         for (i, (id, topic)) in standing.iter().enumerate() {
-            super::protect::go_on(stop)?;
+            super::key_statistics::go_on(stop)?;
             let composition = self.learner.compose(topic)?;
             if !self.comes_out(id, &composition.adapter)? {
                 wrong.push(id.clone());

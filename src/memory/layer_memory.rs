@@ -2,9 +2,9 @@
 //! alone, so that a memory from which one went is the memory that never held it, to the last bit. Knows no text and no spikes.
 
 use super::Engram;
-use crate::bridge::hooks::{LowRank, Site};
 use crate::error::Result;
 use crate::learning::associative::LinearMemory;
+use crate::transformer::hooks::{LowRank, Site};
 use std::collections::HashMap;
 
 /// What some engrams make of a layer.

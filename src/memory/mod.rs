@@ -10,28 +10,28 @@
 
 pub mod canaries;
 mod cells;
+mod codec;
 pub mod context_target;
 pub mod coverage;
-pub mod entry;
 pub mod exchange;
 pub mod experience;
-pub mod explore;
 pub mod facade;
+pub mod journal;
+pub mod jsonl;
+pub mod key_statistics;
 pub mod layer_memory;
 pub mod learner;
-pub mod lines;
-pub mod protect;
-mod record;
 pub mod replay;
 pub mod settings;
 pub mod spiking_code;
 pub mod standing;
 pub mod store;
+pub mod value_search;
 pub mod wake;
 
 pub use facade::Memory;
 
-use crate::bridge::hooks::Site;
+use crate::transformer::hooks::Site;
 
 /// What one experience left in one linear layer: the makings of a rank-1 term. The layer's whole change is a function of its
 /// engrams in the order they were written, so taking one out leaves a memory that never held it.

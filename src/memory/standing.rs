@@ -7,8 +7,8 @@
 //! their question stands: its answer leads, whatever failed. What says the same as one
 //! that stands is its double: it stands too, and only one of them is written. `supersedes` replaces whatever it names.
 
-use super::entry::{Entry, Stage};
 use super::experience::Experience;
+use super::journal::{Entry, Stage};
 use std::collections::BTreeMap;
 
 /// What became of one experience among the others.

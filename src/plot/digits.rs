@@ -6,7 +6,7 @@ use super::figures::{FAINT, GRID, INK, Labels, WIDTH, figure, number, panel};
 use super::html::{document, escape, inline};
 use super::protocol::{cells, label, viridis};
 use crate::error::Result;
-use crate::learning::protocol::diehl_cook::Results;
+use crate::protocol::diehl_cook::Results;
 use plotters::prelude::*;
 use std::fmt::Write;
 

@@ -10,7 +10,7 @@ mod html;
 mod protocol;
 
 use crate::error::{Error, Result};
-use crate::learning::protocol::results::Results;
+use crate::protocol::results::Results;
 use crate::record::read::Recording;
 use resvg::{tiny_skia, usvg};
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// A folder that cannot be written.
-pub fn digits(folder: &Path, results: &crate::learning::protocol::diehl_cook::Results) -> Result<Vec<PathBuf>> {
+pub fn digits(folder: &Path, results: &crate::protocol::diehl_cook::Results) -> Result<Vec<PathBuf>> {
     let figures = digits::figures(results)?;
     let page = ("index.html".to_string(), digits::page(results, &figures));
     write(folder, "", &figures, page, true)

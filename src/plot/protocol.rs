@@ -6,7 +6,7 @@ use super::figures::{Labels, MARGIN};
 use super::html::{document, escape, inline};
 use super::{FONT, Figure};
 use crate::error::Result;
-use crate::learning::protocol::results::{Results, Run};
+use crate::protocol::results::{Results, Run};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::fmt::Write;

@@ -867,10 +867,10 @@ fn write_info(store: &Store, net: &Network, info: &RunInfo) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::idx::Images;
     use crate::record::read::Recording;
     use crate::record::tests::{info, network};
     use crate::stimulus::encode::{Coding, Order, Presentation};
-    use crate::stimulus::idx::Images;
     use std::sync::Arc;
 
     fn spike(time: f64, id: u32) -> Spike {

@@ -4,12 +4,12 @@
 use super::Builder;
 use super::read::{Bounds, boolean, check_keys, choice, is_hdf5, list, need, placed, read_csv_columns, strings, suggest, text};
 use super::tree::{Kind, Node, Spot};
+use crate::dataset::idx::Images;
 use crate::error::{Result, nearest};
 use crate::model::NeuronModel;
 use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
-use crate::stimulus::idx::Images;
 use crate::stimulus::{SpikeSource, Trains};
 use std::sync::Arc;
 

@@ -169,9 +169,9 @@ fn emit_of(spikes: &[(u64, u32)], step: u64, out: &mut Vec<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::idx::Images;
     use crate::stimulus::Trains;
     use crate::stimulus::encode::Order;
-    use crate::stimulus::idx::Images;
 
     fn all(emitter: &mut SourceEmitter, steps: u64) -> Vec<(u64, u32)> {
         let mut found = Vec::new();

@@ -1,10 +1,10 @@
 //! Images and vectors to spikes: rate and latency encoding, presentation schedules. Promises a schedule that is plain data, fixed
 //! before the run; spikes come from it by [`crate::stimulus::emit::SourceEmitter`]. Knows no network and no engine.
 
+use crate::dataset::idx::Images;
 use crate::error::{Error, Result};
 use crate::rng::{self, Purpose, Stream};
 use crate::stimulus::active_steps;
-use crate::stimulus::idx::Images;
 use crate::stimulus::poisson::{self, Table};
 use std::sync::Arc;
 

@@ -4,8 +4,6 @@
 pub mod current;
 pub mod emit;
 pub mod encode;
-pub mod fetch;
-pub mod idx;
 pub mod poisson;
 pub mod trains;
 

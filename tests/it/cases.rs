@@ -3,10 +3,10 @@
 
 use crate::common::{say, sharpwave, smollm2, stories, text};
 use serde_json::Value;
-use sharpwave::bridge::Ending;
 use sharpwave::memory::Memory;
 use sharpwave::memory::experience::{Experience, Outcome};
 use sharpwave::memory::facade::Observed;
+use sharpwave::transformer::Ending;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};

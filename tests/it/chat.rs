@@ -1,16 +1,16 @@
 //! Chats and experiences as tokens: the templates of real models against texts typed by hand, how prompt and answer meet, what ends
 //! an answer, what a request is about; and the command line that chats.
 
-use crate::bridge::stories;
 use crate::common::shared;
+use crate::transformer::stories;
 use serde_json::json;
-use sharpwave::bridge::chat::{Message, Template};
-use sharpwave::bridge::{Host, Source};
 use sharpwave::memory::exchange::{Exchange, LONGEST, Request};
 use sharpwave::memory::experience::{Experience, Join, Outcome};
-use sharpwave::memory::lines::Lines;
-use sharpwave::memory::protect::{Prompt, Statistics};
+use sharpwave::memory::jsonl::Lines;
+use sharpwave::memory::key_statistics::{Prompt, Statistics};
 use sharpwave::memory::settings::Settings;
+use sharpwave::transformer::chat::{Message, Template};
+use sharpwave::transformer::{Host, Source};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;

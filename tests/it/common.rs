@@ -1,17 +1,17 @@
 //! What the integration tests share: scenarios from text, runs on a named engine, where the reference data may lie, models that
 //! learn with what is known of their keys, and the program itself.
 
-use sharpwave::bridge::sample::Sampler;
-use sharpwave::bridge::{Ending, Host, Source};
 use sharpwave::engine::{Sink, Spike};
 use sharpwave::error::Result;
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
-use sharpwave::memory::protect::{Statistics, built_in_prompts};
+use sharpwave::memory::key_statistics::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
 use sharpwave::run::{Options, Silent};
 use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::transformer::sample::Sampler;
+use sharpwave::transformer::{Ending, Host, Source};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

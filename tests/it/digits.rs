@@ -2,9 +2,9 @@
 //! against its control, and runs that are stopped and taken up again.
 
 use crate::common::{Collected, shared};
-use sharpwave::learning::protocol::diehl_cook::{EXCITATORY, INPUT, PLASTIC, Results, Settings, Told, file::read, run};
-use sharpwave::learning::protocol::{Options, file};
 use sharpwave::model::library::Library;
+use sharpwave::protocol::diehl_cook::{EXCITATORY, INPUT, PLASTIC, Results, Settings, Told, file::read, run};
+use sharpwave::protocol::{Options, file};
 use sharpwave::run::{Options as EngineOptions, Silent, engine};
 use std::path::Path;
 use std::sync::Arc;

@@ -1,18 +1,18 @@
 //! Adapters as files: every format read back, others' files, what a rank loses, what is refused and how it is said, nothing half
 //! written; and the readers themselves, llama.cpp and PEFT, where Python has them.
 
-use crate::bridge::{TOKENS, Tiny, drawn, largest, plain, said, sharpwave, stories, tiny};
 use crate::common::shared;
+use crate::transformer::{TOKENS, Tiny, drawn, largest, plain, said, sharpwave, stories, tiny};
 use candle_core::quantized::gguf_file::{self, Value as Meta};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
-use sharpwave::bridge::decoder::{Decoder, Logits};
-use sharpwave::bridge::factor::{self, combined};
-use sharpwave::bridge::hooks::{Adapter, Linear, LowRank, Recorder, Site};
-use sharpwave::bridge::{Host, Source};
 use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base, Budget, Fact, Format, Options, Rank, Report};
+use sharpwave::transformer::decoder::{Decoder, Logits};
+use sharpwave::transformer::hooks::{Adapter, Linear, LowRank, Recorder, Site};
+use sharpwave::transformer::low_rank::{self, combined};
+use sharpwave::transformer::{Host, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -321,8 +321,8 @@ fn layers_have_ranks_of_their_own() {
     let (late, early) = (Site { layer: 3, linear: Linear::Down }, Site { layer: 1, linear: Linear::Down });
     let mut adapter = Adapter::default();
     let (keys, few) = (drawn(12 * 172, 1.0, 31), drawn(2 * 172, 1.0, 32));
-    adapter.insert(config, late, factor::events(172, 64, &keys, &drawn(12 * 64, 1.0, 33)).unwrap()).unwrap();
-    adapter.insert(config, early, factor::events(172, 64, &few, &drawn(2 * 64, 1.0, 34)).unwrap()).unwrap();
+    adapter.insert(config, late, low_rank::events(172, 64, &keys, &drawn(12 * 64, 1.0, 33)).unwrap()).unwrap();
+    adapter.insert(config, early, low_rank::events(172, 64, &few, &drawn(2 * 64, 1.0, 34)).unwrap()).unwrap();
     let at = |site, keys: &'static str| move |key: &'_ [f32]| (keys, site, key.to_vec());
     let all: Vec<(&str, Site, Vec<f32>)> =
         keys.chunks(172).map(at(late, "late")).chain(few.chunks(172).map(at(early, "early"))).collect();
@@ -367,7 +367,7 @@ fn facts_that_a_rank_would_lose_are_named() {
     let keys = unit(drawn(n * inputs, 1.0, 1), inputs, &|_| 1.0);
     let values = unit(drawn(n * outputs, 1.0, 2), outputs, &|i| if i < 3 { 0.3 } else { 1.0 });
     let mut adapter = Adapter::default();
-    adapter.insert(config, site, factor::events(inputs, outputs, &keys, &values).unwrap()).unwrap();
+    adapter.insert(config, site, low_rank::events(inputs, outputs, &keys, &values).unwrap()).unwrap();
     let names: Vec<String> = (0..n).map(|i| format!("fact {i}")).collect();
     let facts: Vec<Fact> =
         names.iter().zip(keys.chunks(inputs)).map(|(name, key)| Fact { name: name.as_str(), site, key }).collect();
@@ -934,7 +934,7 @@ fn memory(host: &Host, prompts: &[Vec<u32>]) -> Adapter {
         values.extend(drawn(outputs, wanted as f64, 50 + i as u32));
     }
     let mut adapter = Adapter::default();
-    adapter.insert(config, site, factor::events(inputs, outputs, &keys, &values).unwrap()).unwrap();
+    adapter.insert(config, site, low_rank::events(inputs, outputs, &keys, &values).unwrap()).unwrap();
     adapter
 }
 

@@ -492,7 +492,7 @@ importance = { kind = "si", strength = 10 }
 /// Every method that the gpu knows comes to what it comes to on the cpu; stopped again and again, to the same bits.
 #[test]
 fn protocols_learn_on_the_gpu() {
-    use sharpwave::learning::protocol::{Event, Options, file, run};
+    use sharpwave::protocol::{Event, Options, file, run};
     use std::sync::atomic::{AtomicBool, Ordering};
     if !device_there() {
         return;

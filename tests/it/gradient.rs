@@ -1,13 +1,13 @@
 //! Backpropagation through the transformer: its forward against the decoder for every architecture, its gradient against
 //! differences of the decoder's own log-probabilities, and that the descent finds a value with which the model gives an answer.
 
-use crate::bridge::{drawn, largest, said, stories, tiny};
 use crate::common::shared;
+use crate::transformer::{drawn, largest, said, stories, tiny};
 use serde_json::json;
-use sharpwave::bridge::Host;
-use sharpwave::bridge::decoder::{Cache, Decoder, Logits};
-use sharpwave::bridge::gradient::{Descent, Objective, value};
-use sharpwave::bridge::hooks::{Perturbation, Recorder};
+use sharpwave::transformer::Host;
+use sharpwave::transformer::decoder::{Cache, Decoder, Logits};
+use sharpwave::transformer::gradient::{Descent, Objective, value};
+use sharpwave::transformer::hooks::{Perturbation, Recorder};
 
 /// The decoder's own way to the same numbers: the answer's logits with v added to a residual.
 struct Plain<'a> {

@@ -5,10 +5,10 @@
 use crate::common::{Model, stories};
 use sharpwave::error::Error;
 use sharpwave::memory::Memory;
-use sharpwave::memory::entry::{Change, Entry};
 use sharpwave::memory::exchange::Request;
 use sharpwave::memory::experience::{Experience, Join, Outcome};
 use sharpwave::memory::facade::{Observed, meta};
+use sharpwave::memory::journal::{Change, Entry};
 use sharpwave::memory::learner::Composition;
 use sharpwave::memory::settings::{Coding, Settings};
 use sharpwave::memory::store::{Store, verify};
@@ -210,7 +210,7 @@ fn copied(folder: &Path) -> TempDir {
 }
 
 /// All that a memory does: what it composes for requests, and its one adapter.
-fn deeds(memory: &mut Memory) -> Result<(Vec<Composition>, sharpwave::bridge::hooks::Adapter, Vec<String>), String> {
+fn deeds(memory: &mut Memory) -> Result<(Vec<Composition>, sharpwave::transformer::hooks::Adapter, Vec<String>), String> {
     let host = memory.learner().host.clone();
     let asked = PROMPTS.iter().flat_map(|(prompt, _)| [prompt.to_string(), format!("One day they met. {prompt}")]);
     let more = ["The dog", "What does the cat eat?", ""].map(String::from);

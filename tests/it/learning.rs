@@ -3,9 +3,6 @@
 
 use crate::common::{Collected, say, shared, sharpwave, smollm2, stories, text};
 use serde_json::Value;
-use sharpwave::bridge::decoder::Logits;
-use sharpwave::bridge::hooks::{Adapter, Hooks};
-use sharpwave::bridge::{Ending, Host};
 use sharpwave::eval::metrics::With;
 use sharpwave::eval::run::{Bench, Method};
 use sharpwave::eval::{Answers, cases};
@@ -14,14 +11,17 @@ use sharpwave::memory::context_target::surprise;
 use sharpwave::memory::exchange::{Exchange, Request};
 use sharpwave::memory::experience::{Experience, Outcome};
 use sharpwave::memory::facade::Observed;
+use sharpwave::memory::key_statistics::{built_in_prompts, prompts, subject_end};
 use sharpwave::memory::learner::Learner;
-use sharpwave::memory::protect::{built_in_prompts, prompts, subject_end};
 use sharpwave::memory::settings::{Coding, Settings};
 use sharpwave::memory::spiking_code::SpikingCode;
 use sharpwave::model::library::Library;
 use sharpwave::network::{Cell, Draw, Modulator, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
 use sharpwave::run::{Options, Silent, engine};
 use sharpwave::stimulus::{Drive, DriveKind};
+use sharpwave::transformer::decoder::Logits;
+use sharpwave::transformer::hooks::{Adapter, Hooks};
+use sharpwave::transformer::{Ending, Host};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 

@@ -1,7 +1,6 @@
 //! The integration tests, one binary: one module a topic.
 
 mod bench;
-mod bridge;
 mod cases;
 mod chat;
 mod cli;
@@ -32,3 +31,4 @@ mod structure;
 mod three_factor;
 mod tokenizer;
 mod trains;
+mod transformer;

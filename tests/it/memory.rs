@@ -1,12 +1,12 @@
 //! The memory folder as a user and a learning program meet it: the command line, readers beside a writer, a writer that is
 //! killed, a full disk, a folder of version 1, and what forgetting leaves in the file.
 
-use sharpwave::bridge::hooks::{Linear, Site};
 use sharpwave::memory::Engram;
-use sharpwave::memory::entry::{Change, Entry, Stage};
 use sharpwave::memory::experience::{Experience, Outcome};
-use sharpwave::memory::lines::Lines;
+use sharpwave::memory::journal::{Change, Entry, Stage};
+use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::store::{Meta, Store, VERSION, verify};
+use sharpwave::transformer::hooks::{Linear, Site};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sharpwave::bridge::Source;
-use sharpwave::bridge::pull::{Model, Pulled, Servers, Wheel, pull};
 use sharpwave::error::Result;
+use sharpwave::transformer::Source;
+use sharpwave::transformer::pull::{Model, Pulled, Servers, Wheel, pull};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;

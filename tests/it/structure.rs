@@ -59,9 +59,9 @@ fn the_hdf5_library_is_named_only_by_its_sink() {
 }
 
 #[test]
-fn the_transformer_libraries_are_named_only_by_the_bridge() {
+fn the_transformer_libraries_are_named_only_by_their_module() {
     for word in ["candle_core", "tokenizers::", "gemm::"] {
-        assert_eq!(code_lines_with(word, |f| f.starts_with("bridge/")), Vec::<String>::new());
+        assert_eq!(code_lines_with(word, |f| f.starts_with("transformer/")), Vec::<String>::new());
     }
 }
 

@@ -1,14 +1,14 @@
 //! Tokenizers: what is damaged is refused by name and never ends in a panic, texts come back whole however their tokens are cut,
 //! and what a GGUF file embeds splits texts as the tokenizer.json of the same model does.
 
-use crate::bridge::{Tiny, sharpwave, tiny};
 use crate::common::shared;
+use crate::transformer::{Tiny, sharpwave, tiny};
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value as Meta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sharpwave::bridge::Source;
-use sharpwave::bridge::tokenizer::Tokenizer;
+use sharpwave::transformer::Source;
+use sharpwave::transformer::tokenizer::Tokenizer;
 use std::path::{Path, PathBuf};
 
 const BUILT_IN: &str = include_str!("../../models/transformers/stories260K/tokenizer.json");

@@ -601,8 +601,8 @@ fn weights_in_canonical_order() {
 /// Samples shown one after another: rate-coded counts by pixel and time, latencies exactly; both continue after a restore.
 #[test]
 fn presentations() {
+    use crate::dataset::idx::Images;
     use crate::stimulus::encode::{Coding, Order, Presentation};
-    use crate::stimulus::idx::Images;
     let images = Arc::new(Images::from_intensities(&[0.0, 0.5, 1.0, 0.25], 4).unwrap());
     let shown = |coding| {
         let schedule = Presentation::new(images.clone(), coding, 350.0, 150.0, Order::Sequential, Some(40)).unwrap();

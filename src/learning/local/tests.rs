@@ -398,7 +398,7 @@ fn a_weight_that_overflows_is_named() {
 /// The short version of examples/mnist_local.rs: one pass over a tenth of the digits.
 #[test]
 fn a_tenth_of_mnist_is_learnt() {
-    use crate::stimulus::idx::{Images, shared_data};
+    use crate::dataset::idx::{Images, shared_data};
     let Some(folder) = shared_data("mnist") else { return };
     let read = |part: &str| {
         let labels = folder.join(format!("{part}-labels-idx1-ubyte.gz"));

@@ -4,10 +4,10 @@
 //! stage.
 
 use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, Place, Store, Trouble, entry, meta_in, places};
-use crate::bridge::hooks::Site;
 use crate::error::{Error, Result};
-use crate::memory::entry::{Change, Entry, Stage};
-use crate::memory::{Engram, record};
+use crate::memory::journal::{Change, Entry, Stage};
+use crate::memory::{Engram, codec};
+use crate::transformer::hooks::Site;
 use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -139,7 +139,7 @@ impl<'t> Tables<'t> {
             self.append(engram)?;
         }
         if let Some(plan) = &change.plan {
-            self.about.insert("plan", record::json(plan).map_err(Trouble::Damage)?.as_slice())?;
+            self.about.insert("plan", codec::json(plan).map_err(Trouble::Damage)?.as_slice())?;
         }
         self.check(change)?;
         Ok(owned)
@@ -153,7 +153,7 @@ impl<'t> Tables<'t> {
         let owned = meta.user.is_none().then(|| Meta { user: Some(first.to_string()), ..meta.clone() });
         users.try_for_each(|user| owned.as_ref().unwrap_or(&meta).check_user(Some(user), folder))?;
         if let Some(owned) = &owned {
-            self.about.insert("meta", record::json(owned).map_err(Trouble::Damage)?.as_slice())?;
+            self.about.insert("meta", codec::json(owned).map_err(Trouble::Damage)?.as_slice())?;
         }
         Ok(owned)
     }
@@ -175,7 +175,7 @@ impl<'t> Tables<'t> {
         if let Some(before) = known.filter(|before| *before != arrived) {
             self.entries.remove(before)?;
         }
-        let bytes = record::json(&Entry { arrived, ..entry.clone() }).map_err(Trouble::Damage)?;
+        let bytes = codec::json(&Entry { arrived, ..entry.clone() }).map_err(Trouble::Damage)?;
         self.entries.insert(arrived, bytes.as_slice())?;
         self.ids.insert(id, arrived)?;
         Ok(())
@@ -184,7 +184,7 @@ impl<'t> Tables<'t> {
     fn append(&mut self, engram: &Engram) -> Result<(), Trouble> {
         let order = self.engrams.last()?.map_or(0, |(last, _)| last.value() + 1);
         let Engram { experience, site, .. } = engram;
-        self.engrams.insert(order, record::engram(engram).as_slice())?;
+        self.engrams.insert(order, codec::engram(engram).as_slice())?;
         self.places.insert((experience.as_str(), site.layer as u32, site.linear.name(), order), ())?;
         Ok(())
     }

@@ -2,8 +2,8 @@
 //! under its name only when it is complete: it is built under another name, synced and renamed, so that a power cut leaves the
 //! old state or the new one.
 
+use super::error::{Trouble, close, guarded, in_use, io};
 use super::snapshot::{COMMITS, Commits, Unwritten, snapshot};
-use super::trouble::{Trouble, close, guarded, in_use, io};
 use super::{ABOUT, ENGRAMS, ENTRIES, Hold, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
 use crate::error::{Error, Result};
 use redb::{Builder, Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction};

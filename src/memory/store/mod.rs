@@ -12,9 +12,9 @@
 //! Folders of version 1 have engrams of another form. They are read, but for those, and never written.
 
 mod commit;
+mod error;
 mod folder;
 mod snapshot;
-mod trouble;
 mod verify;
 
 #[cfg(test)]
@@ -24,17 +24,17 @@ pub use commit::Left;
 pub use folder::{Compaction, user_folder};
 pub use verify::{Report, verify};
 
-use super::entry::Entry;
-use super::{Engram, record};
-use crate::bridge::hooks::{Linear, Site};
+use super::journal::Entry;
+use super::{Engram, codec};
 use crate::error::{Error, Result, nearest};
+use crate::transformer::hooks::{Linear, Site};
+use error::{Trouble, close, guarded};
 use folder::Lock;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use snapshot::{Commits, Held};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use trouble::{Trouble, close, guarded};
 
 /// Version of the folders that this program writes, and the last that it reads; of the first it reads all but the engrams.
 pub const VERSION: u32 = 2;
@@ -221,7 +221,7 @@ impl Store {
     /// What the learning program means to do next, as its last change with a plan said; None where none did.
     pub fn plan(&self) -> Result<Option<serde_json::Value>> {
         self.look(|t| match t.open_table(ABOUT)?.get("plan")? {
-            Some(plan) => record::from_json(plan.value()).map(Some).map_err(|e| Trouble::Damage(format!("the plan: {e}"))),
+            Some(plan) => codec::from_json(plan.value()).map(Some).map_err(|e| Trouble::Damage(format!("the plan: {e}"))),
             None => Ok(None),
         })
     }
@@ -288,9 +288,9 @@ impl Store {
             let mut numbers: Option<(u64, Vec<f32>)> = None;
             for row in table.range((layer, linear, name, 0u32)..=(layer, linear, name, u32::MAX))? {
                 let damage = |what: &str| Trouble::Damage(format!("statistics {name:?} of {site}: {what}"));
-                let chunk = record::Chunk::from_record(row?.1.value()).map_err(|e| damage(&e))?;
+                let chunk = codec::Chunk::from_record(row?.1.value()).map_err(|e| damage(&e))?;
                 let (_, all) = numbers.get_or_insert_with(|| (chunk.total, Vec::new()));
-                if chunk.index as usize * record::CHUNK != all.len() {
+                if chunk.index as usize * codec::CHUNK != all.len() {
                     return Err(damage("a part is not there"));
                 }
                 all.extend(chunk.numbers);
@@ -319,9 +319,9 @@ impl Store {
             let mut table = t.open_table(STATISTICS)?;
             table.retain_in((layer, linear, name, 0u32)..=(layer, linear, name, u32::MAX), |_, _| false)?;
             // No numbers at all are one empty chunk.
-            let chunks = numbers.chunks(record::CHUNK).chain(numbers.is_empty().then_some(numbers));
+            let chunks = numbers.chunks(codec::CHUNK).chain(numbers.is_empty().then_some(numbers));
             for (chunk, index) in chunks.zip(0..) {
-                let bytes = record::Chunk::record(site, name, index, total, chunk);
+                let bytes = codec::Chunk::record(site, name, index, total, chunk);
                 table.insert((layer, linear, name, index), bytes.as_slice())?;
             }
             Ok(())
@@ -405,7 +405,7 @@ impl Drop for Store {
 fn put_meta(t: &WriteTransaction, meta: &Meta) -> Result<(), Trouble> {
     let mut about = t.open_table(ABOUT)?;
     about.insert("version", meta.version.to_le_bytes().as_slice())?;
-    about.insert("meta", record::json(meta).map_err(Trouble::Damage)?.as_slice())?;
+    about.insert("meta", codec::json(meta).map_err(Trouble::Damage)?.as_slice())?;
     Ok(())
 }
 
@@ -422,17 +422,17 @@ fn meta_in(about: &impl ReadableTable<&'static str, &'static [u8]>, folder: &Pat
         let message = format!("the memory {} has version {version}; this program reads up to {VERSION}", folder.display());
         return Err(Error::input(message, "use the version of sharpwave that made it, or a later one").into());
     }
-    let meta: Meta = record::from_json(about.get("meta")?.ok_or_else(missing)?.value())
+    let meta: Meta = codec::from_json(about.get("meta")?.ok_or_else(missing)?.value())
         .map_err(|e| Trouble::Damage(format!("what it belongs to: {e}")))?;
     Ok(Meta { version, ..meta })
 }
 
 fn entry(bytes: &[u8]) -> Result<Entry, Trouble> {
-    record::from_json(bytes).map_err(|e| Trouble::Damage(format!("an entry: {e}")))
+    codec::from_json(bytes).map_err(|e| Trouble::Damage(format!("an entry: {e}")))
 }
 
 fn engram(bytes: &[u8]) -> Result<Engram, Trouble> {
-    record::from_engram(bytes).map_err(|e| Trouble::Damage(format!("an engram: {e}")))
+    codec::from_engram(bytes).map_err(|e| Trouble::Damage(format!("an engram: {e}")))
 }
 
 fn site(layer: u32, linear: &str) -> Result<Site, Trouble> {

@@ -2,8 +2,8 @@
 //! `commit.lock` keeps copying and writing apart: a writer holds it alone while it commits, opens or closes, and writes nothing
 //! in between; readers hold it together while they copy. Reading changes nothing in the folder.
 
+use super::error::{Trouble, in_use, io};
 use super::folder::{LOCK, existing};
-use super::trouble::{Trouble, in_use, io};
 use crate::error::Result;
 use redb::{Builder, Database, StorageBackend};
 use std::collections::HashMap;

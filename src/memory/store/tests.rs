@@ -3,8 +3,8 @@
 use super::folder::begin;
 use super::verify::look;
 use super::*;
-use crate::memory::entry::{Change, Stage};
 use crate::memory::experience::{Experience, Outcome};
+use crate::memory::journal::{Change, Stage};
 use proptest::prelude::*;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -468,7 +468,7 @@ fn a_user_folder_can_be_read() {
 fn statistics_of_a_wide_layer_come_back_bit_for_bit() {
     let (folder, store) = made();
     let wide: Vec<f32> =
-        (0..3 * record::CHUNK as u32 + 5).map(|i| f32::from_bits(i.wrapping_mul(2_654_435_761) & !0x4000_0000)).collect();
+        (0..3 * codec::CHUNK as u32 + 5).map(|i| f32::from_bits(i.wrapping_mul(2_654_435_761) & !0x4000_0000)).collect();
     store.put_statistics(DOWN, "moment", &wide).unwrap();
     store.put_statistics(DOWN, "empty", &[]).unwrap();
     store.put_statistics(UP, "moment", &[1.0]).unwrap();

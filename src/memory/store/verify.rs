@@ -1,13 +1,13 @@
 //! Whether a memory is whole: pages of the file, checksums of all records, and that the records agree with each other and with
 //! the sizes of the model. Changes nothing, and works beside a writer: it looks at a copy, as the last commit left it.
 
+use super::error::{Trouble, close, guarded};
 use super::folder::CACHE;
 use super::snapshot::{Unwritten, snapshot};
-use super::trouble::{Trouble, close, guarded};
 use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, VERSION, get_meta, places, site};
 use crate::error::Result;
-use crate::memory::entry::{Entry, Stage};
-use crate::memory::record;
+use crate::memory::codec;
+use crate::memory::journal::{Entry, Stage};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -92,7 +92,7 @@ fn look_at_entries(t: &ReadTransaction, meta: &Meta, report: &mut Report) -> Res
         let (arrived, bytes) = row?;
         let arrived = arrived.value();
         report.entries += 1;
-        let entry: Entry = match record::from_json(bytes.value()) {
+        let entry: Entry = match codec::from_json(bytes.value()) {
             Ok(entry) => entry,
             Err(why) => {
                 report.damage.push(format!("entry {arrived}: {why}"));
@@ -141,8 +141,8 @@ fn look_at_engrams(
         let order = order.value();
         report.engrams += 1;
         let looked = match meta.version {
-            VERSION => record::from_engram(bytes.value()).map(|e| (meta.misfit(&e), e.experience, e.site)),
-            _ => record::owner_of_engram(bytes.value()).map(|(id, site)| (meta.misplaced(site), id, site)),
+            VERSION => codec::from_engram(bytes.value()).map(|e| (meta.misfit(&e), e.experience, e.site)),
+            _ => codec::owner_of_engram(bytes.value()).map(|(id, site)| (meta.misplaced(site), id, site)),
         };
         let (misfit, id, site) = match looked {
             Ok(looked) => looked,
@@ -187,7 +187,7 @@ fn look_at_statistics(t: &ReadTransaction, meta: &Meta, report: &mut Report) -> 
             report.statistics += 1;
         }
         report.damage.extend(meta.misplaced(site));
-        match record::Chunk::from_record(bytes.value()) {
+        match codec::Chunk::from_record(bytes.value()) {
             Ok(chunk) if (chunk.site, chunk.name.as_str(), chunk.index) == (site, name, index) => {
                 if index == 0 {
                     report.damage.extend(incomplete(&open));

@@ -8,11 +8,11 @@
 pub mod chat;
 pub mod config;
 pub mod decoder;
-pub mod factor;
 pub(crate) mod gguf;
 pub mod gradient;
 pub mod hooks;
 mod join;
+pub mod low_rank;
 mod matmul;
 pub mod pull;
 pub mod sample;

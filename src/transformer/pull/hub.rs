@@ -3,7 +3,7 @@
 
 use super::{Servers, allowed};
 use crate::error::{Error, Result};
-use crate::fetch::{Remote, Trouble, text};
+use crate::io::http::{Remote, Trouble, text};
 use serde::Deserialize;
 
 /// A repository at one commit.

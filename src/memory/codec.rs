@@ -2,7 +2,7 @@
 //! for bit; bytes that are not exactly what was written come back as words that say what is wrong. Knows no database.
 
 use super::Engram;
-use crate::bridge::hooks::{Linear, Site};
+use crate::transformer::hooks::{Linear, Site};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -236,7 +236,7 @@ mod tests {
             let _ = from_engram(&record.0);
             let sealed = record.sealed();
             let _ = (owner_of_engram(&sealed), from_engram(&sealed));
-            let _ = (Chunk::from_record(&sealed), from_json::<crate::memory::entry::Entry>(&sealed));
+            let _ = (Chunk::from_record(&sealed), from_json::<crate::memory::journal::Entry>(&sealed));
         }
     }
 

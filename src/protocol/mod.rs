@@ -23,7 +23,7 @@ mod train;
 pub use guard::Guard;
 pub use run::{Options, run};
 
-use super::local::{Optimiser, Settings};
+use crate::learning::local::{Optimiser, Settings};
 use crate::scenario::tree::Spot;
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use super::{Progress, all};
 use crate::error::{Error, Result};
-use crate::fetch::{Remote, Summed, folder, home, part, text, variable};
+use crate::io::http::{Remote, Summed, folder, home, part, text, variable};
 use flate2::read::DeflateDecoder;
 use serde_json::Value;
 use sha2::Sha256;

@@ -3,11 +3,11 @@
 
 use super::{Parts, Settings, check_sizes};
 use crate::error::Result;
-use crate::learning::protocol::data::Wanted;
-use crate::learning::protocol::file::{Source, held_out};
 use crate::model::library::Library;
 use crate::model::{NeuronModel, Param};
 use crate::network::{Draw, NeuronInstance, SynapseInstance, Values};
+use crate::protocol::data::Wanted;
+use crate::protocol::file::{Source, held_out};
 use crate::scenario::read::{Bounds, Scope, boolean, check_keys, need, placed, suggest, text};
 use crate::scenario::tree::{Kind, Node};
 

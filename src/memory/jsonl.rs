@@ -2,8 +2,8 @@
 //! Reads a stream of any length in little memory; knows no store.
 
 use super::experience::{Experience, Join, OUTCOME_RULE, Outcome};
-use crate::bridge::chat::Message;
 use crate::error::{Error, Place, Result, nearest};
+use crate::transformer::chat::Message;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Public data sets: where they lie, whether they are whole, and how to get them. Promises that a file appears under its name
-//! only once its checksum agrees, and that no file that is there is replaced unasked. How a server is asked, `crate::fetch` knows.
+//! only once its checksum agrees, and that no file that is there is replaced unasked. How a server is asked, `crate::io::http` knows.
 
 use crate::error::{Error, Result};
-use crate::fetch::{Summed, get, home, variable};
+use crate::io::http::{Summed, get, home, variable};
 use md5::Md5;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -395,7 +395,7 @@ mod tests {
     /// The published checksums are those of the files that other tests read.
     #[test]
     fn the_real_mnist_is_whole() {
-        let Some(folder) = crate::stimulus::idx::shared_data("mnist") else { return };
+        let Some(folder) = crate::dataset::idx::shared_data("mnist") else { return };
         let states = check(&folder, &mnist());
         assert!(states.iter().all(|s| matches!(s, State::Whole(_))), "{states:?}");
     }

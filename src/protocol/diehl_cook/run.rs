@@ -4,11 +4,11 @@
 use super::{EXCITATORY, INPUT, PLASTIC, Readout, Settings, Tally};
 use crate::engine::{Engine, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
-use crate::learning::protocol::Options;
-use crate::learning::protocol::data::{Data, Set};
-use crate::learning::protocol::results::Source;
 use crate::learning::state::State;
 use crate::network::Network;
+use crate::protocol::Options;
+use crate::protocol::data::{Data, Set};
+use crate::protocol::results::Source;
 use crate::record::{RunInfo, checkpoint};
 use crate::rng::{key, philox4x32};
 use crate::run::{self, Silent, cpu_seconds};
