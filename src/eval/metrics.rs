@@ -7,7 +7,6 @@
 
 use super::Case;
 use crate::error::Result;
-use crate::memory::coverage::Topic;
 use crate::memory::exchange::{Exchange, Request};
 use crate::memory::experience::Outcome;
 use crate::memory::learner::Learner;
@@ -34,7 +33,7 @@ impl With<'_> {
     pub fn adapter(self, request: &Request) -> Result<Adapter> {
         match self {
             With::One(adapter) => Ok(adapter.clone()),
-            With::Asked(learner) => Ok(learner.compose(&Topic::of(&request.topic))?.adapter),
+            With::Asked(learner) => Ok(learner.compose(&request.asks())?.adapter),
         }
     }
 }

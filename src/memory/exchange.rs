@@ -1,6 +1,7 @@
 //! The one place where an experience, or a request, becomes tokens: as a text that is continued, or as a chat by the model's template.
 //! Knows host and experiences; no memory.
 
+use super::coverage::Topic;
 use super::experience::{Experience, Join};
 use crate::error::{Error, Result};
 use crate::transformer::Host;
@@ -56,6 +57,11 @@ impl Request {
             asked => asked,
         };
         Ok(Request { tokens: host.tokenizer.encode_bare(&text)?, text, topic })
+    }
+
+    /// What it asks for.
+    pub fn asks(&self) -> Topic {
+        Topic::of(&self.topic).within(&self.text)
     }
 
     /// Index of the last token that belongs to the subject, in a turn of the user where one names it; None where none does.
@@ -118,6 +124,11 @@ impl Exchange {
             ));
         }
         Ok(Exchange { prompt: request.tokens, answer: tokens, end, text: request.text, topic: request.topic })
+    }
+
+    /// What asks for it.
+    pub fn asked(&self) -> Topic {
+        Topic::of(&self.topic).within(&self.text)
     }
 
     /// Index of the prompt's last token that belongs to the subject: see [`Request::subject_end`].

@@ -32,8 +32,6 @@ use std::time::Instant;
 
 /// Nights in which a fact is replayed before sleep leaves it to the wake memory, where others stand in its way; one otherwise.
 const TRIALS: u32 = 3;
-/// Experiences that are asked again when another one comes into their requests.
-const ASKED_AGAIN: usize = 8;
 
 /// Names of what is kept about the keys of a layer.
 const MOMENT: &str = "moment";
@@ -438,28 +436,18 @@ impl Memory {
         Ok(format!("{kind}: of {} tokens these do not come out: {}{more}", check.tokens, words.join(", ")))
     }
 
-    /// Why an experience that is held on trial cannot stay: its answer does not come out among others, or another's no longer does.
+    /// Why an experience that is held on trial cannot stay: others that ask letter by letter the same keep its answer from coming out.
     fn disturbed(&mut self, id: &str) -> Result<Option<String>> {
         let Some(held) = self.learner.held().iter().find(|h| h.id == id) else { return Ok(None) };
         if !held.stands || held.engrams.is_empty() {
             return Ok(None);
         }
-        let topic = held.topic.clone();
-        let composition = self.learner.compose(&topic)?;
-        if composition.parts.len() > 1 && !self.comes_out(id, &composition.adapter)? {
-            let others: Vec<&str> = composition.parts.iter().map(|p| p.id.as_str()).filter(|p| *p != id).collect();
-            return Ok(Some(format!("its answer does not come out beside {}", others.join(", "))));
+        let composition = self.learner.compose(&held.topic)?;
+        if composition.parts.len() == 1 || self.comes_out(id, &composition.adapter)? {
+            return Ok(None);
         }
-        let touched = self.learner.touched(&topic);
-        for other in touched.iter().filter(|other| *other != id).take(ASKED_AGAIN) {
-            let Some(held) = self.learner.held().iter().find(|h| h.id == *other) else { continue };
-            let composition = self.learner.compose(&held.topic)?;
-            let with = composition.parts.iter().any(|p| p.id == id);
-            if with && !self.comes_out(other, &composition.adapter)? {
-                return Ok(Some(format!("`{other}` would no longer be answered")));
-            }
-        }
-        Ok(None)
+        let others: Vec<&str> = composition.parts.iter().map(|p| p.id.as_str()).filter(|p| *p != id).collect();
+        Ok(Some(format!("its answer does not come out beside {}", others.join(", "))))
     }
 
     /// Whether an experience's answer comes out through an adapter; a failure's is not asked for.
@@ -508,7 +496,7 @@ impl Memory {
 
     /// The adapter for a request: composed of the experiences that it asks for.
     pub fn adapter_for(&self, request: &Request) -> Result<Composition> {
-        self.learner.compose(&Topic::of(&request.topic))
+        self.learner.compose(&request.asks())
     }
 
     /// Answers a request by up to `limit` tokens; `each` hears the text as it comes, and may have enough.
@@ -727,16 +715,16 @@ fn missing() -> Error {
     Error::Run { message: "an experience is not where it should be".into(), remedy: "run `sharpwave memory verify`".into() }
 }
 
-/// What a request is about that asks for an experience: its prompt, or, where sleep wrote it at its subject, the subject, and what is
-/// asked of it is the model's to tell. And the place where its answer ends.
+/// What asks for an experience: its prompt, or, where sleep wrote it at its subject, whoever names the subject, and what is asked of it is
+/// the model's to tell. And the place where its answer ends.
 fn asked(host: &Host, experience: &Experience, asleep: bool) -> (Topic, u64) {
     let exchange = Exchange::of(host, experience);
     let end = exchange.as_ref().ok().and_then(|e| places(&[&e.prompt[..], &e.answer].concat()).last().copied());
-    let asked = exchange.map_or_else(|_| experience.asked(), |e| e.topic);
+    let topic = exchange.map_or_else(|_| Topic::of(&experience.asked()), |e| e.asked());
     let topic = match &experience.subject {
-        Some(subject) if asleep => Topic::about(subject, subject),
-        Some(subject) => Topic::about(&asked, subject),
-        None => Topic::of(&asked),
+        Some(subject) if asleep => topic.named(subject),
+        Some(subject) => topic.about(subject),
+        None => topic,
     };
     (topic, end.unwrap_or(0))
 }

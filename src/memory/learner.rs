@@ -5,7 +5,7 @@
 use super::Engram;
 use super::canaries::{Canaries, Damage};
 use super::context_target::{self, Told, look, places, site};
-use super::coverage::{Topic, Vocabulary};
+use super::coverage::{self, Topic, Vocabulary};
 use super::exchange::Exchange;
 use super::key_statistics::{Statistics, built_in_questions};
 use super::layer_memory::LayerMemory;
@@ -265,29 +265,22 @@ impl Learner {
         &self.held
     }
 
-    /// The adapter of the experiences that a request asks for: those whose prompts it covers, the best covered ones, as many as the
-    /// settings allow. Of a request that asks for none it changes nothing.
+    /// The adapter of the experiences that a request asks for: those whose prompts it covers and that none of the others outdoes, the
+    /// best covered ones, as many as the settings allow. Of a request that asks for none it changes nothing.
     pub fn compose(&self, request: &Topic) -> Result<Composition> {
-        let mut asked: Vec<(usize, f64)> = (0..self.held.len())
+        let found: Vec<(usize, coverage::Found)> = (0..self.held.len())
             .filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty())
-            .map(|i| (i, self.held[i].topic.covered_by(request, &self.vocabulary)))
-            .filter(|(_, coverage)| *coverage >= self.settings.coverage)
+            .map(|i| (i, self.held[i].topic.found_in(request, &self.vocabulary)))
+            .filter(|(_, found)| found.coverage >= self.settings.coverage)
             .collect();
+        let outdone = |own: &coverage::Found| found.iter().any(|(_, other)| own.outdone_by(other));
+        let mut asked: Vec<(usize, f64)> =
+            found.iter().filter(|(_, own)| !outdone(own)).map(|(i, own)| (*i, own.coverage)).collect();
         asked.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
         asked.truncate(self.settings.composed);
         asked.sort_unstable_by_key(|(i, _)| *i);
         let parts = asked.iter().map(|(i, coverage)| Part { id: self.held[*i].id.clone(), coverage: *coverage }).collect();
         Ok(Composition { adapter: self.adapter_of(asked.iter().flat_map(|(i, _)| &self.held[*i].engrams))?, parts })
-    }
-
-    /// Experiences whose own requests would ask for this one as well, most covered first.
-    pub fn touched(&self, topic: &Topic) -> Vec<String> {
-        let standing = self.held.iter().filter(|h| h.stands && !h.engrams.is_empty());
-        let mut touched: Vec<(f64, &str)> =
-            standing.map(|h| (topic.covered_by(&h.topic, &self.vocabulary), h.id.as_str())).collect();
-        touched.retain(|(coverage, _)| *coverage >= self.settings.coverage);
-        touched.sort_by(|a, b| b.0.total_cmp(&a.0));
-        touched.into_iter().map(|(_, id)| id.to_string()).collect()
     }
 
     /// The adapter of some engrams: a rank a fact.

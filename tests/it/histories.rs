@@ -247,6 +247,17 @@ fn same(what: &str, a: &mut Memory, b: &mut Memory) -> Outcomes {
     }
 }
 
+/// An experience that is not said, and what its request composes.
+fn unsaid(memory: &Memory, id: &str) -> String {
+    let words = |id: &str| {
+        let e = &memory.entries().iter().find(|e| e.experience.id == id).unwrap().experience;
+        format!("{id} {:?} -> {:?} ({:?}, reward {})", e.prompt, e.answer, e.join, e.outcome.reward())
+    };
+    let topic = &memory.learner().held().iter().find(|h| h.id == id).unwrap().topic;
+    let parts = memory.learner().compose(topic).unwrap().parts;
+    format!("{} among {:?}", words(id), parts.iter().map(|p| words(&p.id)).collect::<Vec<_>>())
+}
+
 /// A memory that was only told what is left, in the same order; those asleep are as sleep left them.
 fn told_anew(world: &mut World) -> Result<Memory, String> {
     let (model, settings) = (world.model, world.settings.clone());
@@ -296,7 +307,8 @@ fn run(steps: &[Step], coding: Coding) -> Outcomes {
         return Err("its one adapter is another one when it is made anew".into());
     }
     if !health.wrong.is_empty() {
-        return Err(format!("these stand and are not said: {:?}", health.wrong));
+        let why: Vec<String> = health.wrong.iter().map(|id| unsaid(world.memory(), id)).collect();
+        return Err(format!("these stand and are not said: {}", why.join("; ")));
     }
     let mut anew = told_anew(&mut world)?;
     same("told anew", world.memory(), &mut anew)?;
