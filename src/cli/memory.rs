@@ -13,7 +13,7 @@ use sharpwave::memory::jsonl::LONGEST_LINE;
 use sharpwave::memory::learner::Capacity;
 use sharpwave::memory::store::{Left, Report, Store, VERSION, verify};
 use sharpwave::run::Progress;
-use sharpwave::transformer::hooks::Site;
+use sharpwave::transformer::site::Site;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;

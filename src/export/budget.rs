@@ -2,7 +2,7 @@
 //! layer. Knows no file format.
 
 use crate::error::{Error, Result};
-use crate::transformer::hooks::{Linear, Site};
+use crate::transformer::site::{Linear, Site};
 use crate::transformer::low_rank::Factors;
 use std::collections::BTreeMap;
 

@@ -4,7 +4,8 @@
 use super::{Base, FINGERPRINT, Format, LLAMA, Loaded, Matrix, Pairs, Side, foreign, padded};
 use crate::error::{Error, Result};
 use crate::transformer::gguf::Gguf;
-use crate::transformer::hooks::{Adapter, Linear, Site};
+use crate::transformer::hooks::Adapter;
+use crate::transformer::site::{Linear, Site};
 use crate::transformer::weights::neighbours;
 use std::path::Path;
 
@@ -48,11 +49,11 @@ pub fn read(path: &Path) -> Result<Loaded> {
     };
     let alpha = file.number("adapter.lora.alpha")?.unwrap_or(0.0);
     let mut pairs = Pairs::default();
-    for info in file.infos() {
+    for (name, _, shape) in file.infos() {
         let part = [(".weight.lora_a", Side::A), (".weight.lora_b", Side::B)];
-        let found = part.into_iter().find_map(|(end, side)| Some((site(info.name.strip_suffix(end)?)?, side)));
-        let (site, side) = found.ok_or_else(|| foreign(path, &info.name))?;
-        pairs.put(site, side, Matrix::new(path, &info.name, &info.shape, file.read(&info.name)?)?);
+        let found = part.into_iter().find_map(|(end, side)| Some((site(name.strip_suffix(end)?)?, side)));
+        let (site, side) = found.ok_or_else(|| foreign(path, &name))?;
+        pairs.put(site, side, Matrix::new(path, &name, &shape, file.read(&name)?)?);
     }
     // llama.cpp takes an alpha of 0 for none.
     let scale = |_, rank: usize| Ok(if alpha == 0.0 { 1.0 } else { (alpha / rank as f64) as f32 });

@@ -2,7 +2,7 @@
 //! for bit; bytes that are not exactly what was written come back as words that say what is wrong. Knows no database.
 
 use super::Engram;
-use crate::transformer::hooks::{Linear, Site};
+use crate::transformer::site::{Linear, Site};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -10,7 +10,8 @@ use super::exchange::Exchange;
 use crate::error::{Error, Result};
 use crate::transformer::Host;
 use crate::transformer::decoder::{Cache, Logits, Output};
-use crate::transformer::hooks::{Hooks, Linear, Recorder, Site};
+use crate::transformer::hooks::{Hooks, Recorder};
+use crate::transformer::site::{Linear, Site};
 
 /// What an experience says about one token of its answer.
 #[derive(Clone, Debug, PartialEq)]

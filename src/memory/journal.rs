@@ -2,7 +2,7 @@
 
 use super::Engram;
 use super::experience::{Experience, Outcome};
-use crate::transformer::hooks::Site;
+use crate::transformer::site::Site;
 use serde::{Deserialize, Serialize};
 
 /// What became of an experience.

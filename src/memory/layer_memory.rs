@@ -4,7 +4,8 @@
 use super::Engram;
 use crate::error::Result;
 use crate::learning::associative::LinearMemory;
-use crate::transformer::hooks::{LowRank, Site};
+use crate::transformer::hooks::LowRank;
+use crate::transformer::site::Site;
 use std::collections::HashMap;
 
 /// What some engrams make of a layer.

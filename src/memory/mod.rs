@@ -31,7 +31,7 @@ pub mod wake;
 
 pub use facade::Memory;
 
-use crate::transformer::hooks::Site;
+use crate::transformer::site::Site;
 
 /// What one experience left in one linear layer: the makings of a rank-1 term. The layer's whole change is a function of its
 /// engrams in the order they were written, so taking one out leaves a memory that never held it.

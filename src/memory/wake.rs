@@ -11,7 +11,7 @@ use super::spiking_code::SpikingCode;
 use crate::error::Result;
 use crate::learning::associative::{Prior, RIDGE};
 use crate::transformer::Host;
-use crate::transformer::hooks::{Linear, Site};
+use crate::transformer::site::{Linear, Site};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;

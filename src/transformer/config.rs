@@ -1,8 +1,8 @@
 //! What a transformer is: its sizes and conventions, from a Hugging Face config.json or from GGUF metadata. What this host does
 //! not compute exactly is refused by name; nothing here knows how weights are stored.
 
-use super::hooks::Linear;
-use super::weights::Tensors;
+use super::site::Linear;
+use super::tensors::Tensors;
 use crate::error::{Error, Result};
 use serde_json::Value;
 

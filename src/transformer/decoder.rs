@@ -2,7 +2,8 @@
 //! at every linear layer and at the residual entering every layer. Knows no file, no tokenizer and no text.
 
 use super::config::Config;
-use super::hooks::{Hooks, Linear, Row, Site};
+use super::hooks::{Hooks, Row};
+use super::site::{Linear, Site};
 use super::matmul::{self, View};
 use crate::error::{Error, Result};
 use rayon::prelude::*;

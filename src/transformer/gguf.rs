@@ -1,7 +1,6 @@
 //! A GGUF file: its metadata and its tensors, checked against the length of the file before anything is read from it. The
 //! quantised blocks are candle's to read. Nothing here knows what the tensors mean.
 
-use super::weights::TensorInfo;
 use crate::error::{Error, Result};
 use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, Value};
@@ -84,11 +83,10 @@ impl Gguf {
         self.parts().find(|(_, content)| content.tensor_infos.contains_key(name))
     }
 
-    pub fn infos(&self) -> Vec<TensorInfo> {
-        let info = |(name, info): (&String, &candle_core::quantized::gguf_file::TensorInfo)| TensorInfo {
-            name: name.clone(),
-            kind: format!("{:?}", info.ggml_dtype),
-            shape: info.shape.dims().to_vec(),
+    /// Of each tensor the name, how its numbers are stored, and its shape, rows first.
+    pub fn infos(&self) -> Vec<(String, String, Vec<usize>)> {
+        let info = |(name, info): (&String, &candle_core::quantized::gguf_file::TensorInfo)| {
+            (name.clone(), format!("{:?}", info.ggml_dtype), info.shape.dims().to_vec())
         };
         self.parts().flat_map(|(_, content)| content.tensor_infos.iter().map(info)).collect()
     }

@@ -3,7 +3,8 @@
 //! learns with calls it. The layers are computed a second time on candle's tensors, on the decoder's own weights, uncopied.
 
 use super::decoder::{Decoder, Layer, Logits, Output};
-use super::hooks::{Linear, Recorder, Row, Site};
+use super::hooks::{Recorder, Row};
+use super::site::{Linear, Site};
 use super::matmul;
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, D, Device, Layout, Shape, Tensor, Var};

@@ -2,7 +2,8 @@
 //! and how well it keeps single outputs. Float64 inside; knows neither models nor files.
 
 use super::config::Config;
-use super::hooks::{Adapter, LowRank, Site};
+use super::hooks::{Adapter, LowRank};
+use super::site::Site;
 use crate::error::{Error, Result};
 use nalgebra::{DMatrix, DVector, SVD};
 use std::collections::BTreeMap;

@@ -16,6 +16,8 @@ pub mod low_rank;
 mod matmul;
 pub mod pull;
 pub mod sample;
+pub mod site;
+mod tensors;
 pub mod tokenizer;
 pub mod weights;
 
@@ -34,7 +36,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tokenizer::Tokenizer;
-use weights::Tensors;
+use tensors::Tensors;
 
 pub use join::joined;
 
@@ -182,13 +184,13 @@ impl Source {
     }
 
     fn checked(name: &str, format: Format, config: Config, tensors: Tensors, vocabulary: Vocabulary) -> Result<Source> {
-        tensors.check(&config)?;
+        weights::check(&tensors, &config)?;
         Ok(Source { name: name.into(), format, config, tensors, vocabulary, fingerprint: OnceLock::new() })
     }
 
     /// Numbers in the model, each weight counted once.
     pub fn parameters(&self) -> u64 {
-        self.tensors.parameters(&self.config)
+        weights::parameters(&self.tensors, &self.config)
     }
 
     /// MD5, in hexadecimal, of the configuration, of the tokenizer and of all weights as stored: what an adapter or a memory names
@@ -301,7 +303,7 @@ impl Source {
         }
         let tokenizer = self.tokenizer()?;
         let template = self.template(&tokenizer)?;
-        let mut host = Host { tokenizer, decoder: self.tensors.decoder(&self.config)?, template };
+        let mut host = Host { tokenizer, decoder: weights::decoder(&self.tensors, &self.config)?, template };
         // Who writes a chat stops where the turn ends, whatever the configuration forgets to name.
         if host.template.is_some()
             && let Some(end) = host.end_of_turn()

@@ -6,7 +6,7 @@ use sharpwave::memory::experience::{Experience, Outcome};
 use sharpwave::memory::journal::{Change, Entry, Stage};
 use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::store::{Meta, Store, VERSION, verify};
-use sharpwave::transformer::hooks::{Linear, Site};
+use sharpwave::transformer::site::{Linear, Site};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -7,7 +7,7 @@ use super::{ABOUT, ENGRAMS, ENTRIES, IDS, Meta, PLACES, Place, Store, Trouble, e
 use crate::error::{Error, Result};
 use crate::memory::journal::{Change, Entry, Stage};
 use crate::memory::{Engram, codec};
-use crate::transformer::hooks::Site;
+use crate::transformer::site::Site;
 use redb::{ReadableTable, Table, WriteTransaction};
 use serde::Serialize;
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 //! old state or the new one.
 
 use super::error::{Trouble, close, guarded, in_use, io};
+use super::files::{DATABASE, LOCK, UNFINISHED, existing};
 use super::snapshot::{COMMITS, Commits, Unwritten, snapshot};
 use super::{ABOUT, ENGRAMS, ENTRIES, Hold, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
 use crate::error::{Error, Result};
@@ -11,11 +12,6 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-
-const DATABASE: &str = "memory.redb";
-/// Where a database is built.
-const UNFINISHED: &str = "memory.redb.new";
-pub(super) const LOCK: &str = "lock";
 
 /// Bytes of the file that the database keeps in memory at most.
 pub(super) const CACHE: usize = 128 << 20;
@@ -246,24 +242,6 @@ fn copy<K: Key + 'static, V: Value + 'static>(
         copy.insert(key.value(), value.value())?;
     }
     Ok(())
-}
-
-/// The database file of a folder. Refused where there is none.
-pub(super) fn existing(folder: &Path) -> Result<PathBuf> {
-    let (path, shown) = (folder.join(DATABASE), folder.display());
-    match std::fs::metadata(&path) {
-        Ok(found) if found.is_file() => return Ok(path),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(io(&path, &error)),
-        _ => {}
-    }
-    let (message, remedy) = if !folder.exists() {
-        (format!("there is no memory folder {shown}"), "check the name; learning makes a memory folder where there is none")
-    } else if folder.join(UNFINISHED).exists() {
-        (format!("the memory {shown} was not made to its end"), "make it again")
-    } else {
-        (format!("{shown} is not a memory folder: it has no {DATABASE}"), "name the folder that was given as --memory before")
-    };
-    Err(Error::input(message, remedy))
 }
 
 /// Kept while a process works on a folder. The system lets go of it when the process ends, however it ends.

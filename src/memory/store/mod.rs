@@ -13,6 +13,7 @@
 
 mod commit;
 mod error;
+mod files;
 mod folder;
 mod snapshot;
 mod verify;
@@ -27,7 +28,7 @@ pub use verify::{Report, verify};
 use super::journal::Entry;
 use super::{Engram, codec};
 use crate::error::{Error, Result, nearest};
-use crate::transformer::hooks::{Linear, Site};
+use crate::transformer::site::{Linear, Site};
 use error::{Trouble, close, guarded};
 use folder::Lock;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};

@@ -3,7 +3,7 @@
 //! in between; readers hold it together while they copy. Reading changes nothing in the folder.
 
 use super::error::{Trouble, in_use, io};
-use super::folder::{LOCK, existing};
+use super::files::{LOCK, existing};
 use crate::error::Result;
 use redb::{Builder, Database, StorageBackend};
 use std::collections::HashMap;
