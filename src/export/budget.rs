@@ -2,8 +2,8 @@
 //! layer. Knows no file format.
 
 use crate::error::{Error, Result};
-use crate::transformer::site::{Linear, Site};
 use crate::transformer::low_rank::Factors;
+use crate::transformer::site::{Linear, Site};
 use std::collections::BTreeMap;
 
 /// How many terms a layer keeps.

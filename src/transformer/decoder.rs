@@ -3,8 +3,8 @@
 
 use super::config::Config;
 use super::hooks::{Hooks, Row};
-use super::site::{Linear, Site};
 use super::matmul::{self, View};
+use super::site::{Linear, Site};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -4,8 +4,8 @@
 
 use super::decoder::{Decoder, Layer, Logits, Output};
 use super::hooks::{Recorder, Row};
-use super::site::{Linear, Site};
 use super::matmul;
+use super::site::{Linear, Site};
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, D, Device, Layout, Shape, Tensor, Var};
 use std::sync::Arc;

@@ -35,8 +35,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use tokenizer::Tokenizer;
 use tensors::Tensors;
+use tokenizer::Tokenizer;
 
 pub use join::joined;
 

@@ -35,10 +35,7 @@ pub(super) fn check(tensors: &Tensors, config: &Config) -> Result<()> {
     match tensors.infos().map(|info| &info.name).find(|name| !known.contains(*name) && !ignored(name)) {
         Some(name) => {
             let what = format!("{}: tensor `{name}` has no place in a {} model", tensors.file(), config.architecture.name());
-            Err(Error::input(
-                what,
-                "the model computes something that is not understood here, or its configuration is another's",
-            ))
+            Err(Error::input(what, "the model computes something that is not understood here, or its configuration is another's"))
         }
         None => Ok(()),
     }
