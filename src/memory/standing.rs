@@ -46,35 +46,21 @@ pub fn standings(entries: &[Entry]) -> Vec<Standing> {
     for i in (0..entries.len()).filter(|i| all[*i] == Standing::Stands && reward(*i) != 0.0) {
         groups.entry(question(&entries[i].experience)).or_default().push(i);
     }
-    for mut group in groups.into_values() {
+    let says = |i: usize| (&entries[i].experience.answer, entries[i].experience.join);
+    for group in groups.values_mut() {
         group.sort_by_key(|i| (entries[*i].instant(), entries[*i].arrived));
         for (at, &i) in group.iter().enumerate() {
-            let own = &entries[i].experience;
-            let answers = |j: &usize, answer: &str| entries[*j].experience.answer == answer;
-            let failed = |at: usize| {
-                let answer = &entries[group[at]].experience.answer;
-                group[at + 1..].iter().any(|j| answers(j, answer) && reward(*j) < 0.0)
-            };
+            let failed = |at: usize| group[at + 1..].iter().any(|j| says(*j) == says(group[at]) && reward(*j) < 0.0);
             // The last word on this answer, and the last answer that is right and did not fail since.
-            let verdict = group[at + 1..].iter().rfind(|j| answers(j, &own.answer));
+            let verdict = group[at + 1..].iter().rfind(|j| says(**j) == says(i));
             let right = (at + 1..group.len()).rfind(|j| reward(group[*j]) > 0.0 && !failed(*j)).map(|j| &group[j]);
             let by = match (verdict, right) {
-                (_, Some(right)) if reward(i) > 0.0 && !answers(right, &own.answer) => Some(right),
+                (_, Some(right)) if reward(i) > 0.0 && says(*right) != says(i) => Some(right),
                 (Some(verdict), _) if reward(*verdict) != reward(i) => Some(verdict),
                 _ => None,
             };
             if let Some(by) = by {
                 all[i] = Standing::Replaced { by: entries[*by].experience.id.clone() };
-            }
-        }
-        // Of those that say the same the first that is left is written.
-        let standing: Vec<bool> = all.iter().map(|s| *s == Standing::Stands).collect();
-        let mut first: Vec<usize> = Vec::new();
-        for i in group.into_iter().filter(|i| standing[*i]) {
-            let own = &entries[i].experience;
-            match first.iter().find(|j| entries[**j].experience.answer == own.answer) {
-                Some(&j) => all[i] = Standing::Double { of: entries[j].experience.id.clone() },
-                None => first.push(i),
             }
         }
     }
@@ -90,12 +76,15 @@ pub fn standings(entries: &[Entry]) -> Vec<Standing> {
             all[named] = Standing::Replaced { by: entries[i].experience.id.clone() };
         }
     }
-    // The double of what was replaced stands for itself again.
-    for i in 0..entries.len() {
-        if let Standing::Double { of } = &all[i]
-            && entries.iter().zip(&all).any(|(e, s)| e.experience.id == *of && *s != Standing::Stands)
-        {
-            all[i] = Standing::Stands;
+    // Of those that say the same the first that is left is written.
+    for group in groups.into_values() {
+        let mut first: Vec<usize> = Vec::new();
+        for i in group {
+            match first.iter().find(|j| says(**j) == says(i)) {
+                _ if all[i] != Standing::Stands => {}
+                Some(&j) => all[i] = Standing::Double { of: entries[j].experience.id.clone() },
+                None => first.push(i),
+            }
         }
     }
     // Last, as what answers may have been replaced.
@@ -116,7 +105,7 @@ pub fn standings(entries: &[Entry]) -> Vec<Standing> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::experience::Outcome;
+    use crate::memory::experience::{Join, Outcome};
     use proptest::prelude::*;
 
     fn entry(id: &str, prompt: &str, answer: &str, reward: f64, time: Option<&str>, arrived: u64) -> Entry {
@@ -182,6 +171,15 @@ mod tests {
         assert_eq!(standings(&all), [replaced("c"), Standing::Stands, Standing::Stands]);
         all[2].stage = Stage::Refused { reason: "no".into() };
         assert_eq!(standings(&all), [Standing::Stands, Standing::Double { of: "a".into() }, Standing::Apart]);
+        // Of several doubles one stands.
+        let mut more = all.to_vec();
+        more[2].stage = Stage::Awake;
+        more.push(entry("d", "x", "1", 1.0, None, 3));
+        assert_eq!(standings(&more)[..2], [replaced("c"), Standing::Stands]);
+        assert_eq!(standings(&more)[3], Standing::Double { of: "b".into() });
+        // What is joined otherwise says something else, and the last word stands.
+        more[3].experience.join = Join::None;
+        assert_eq!(standings(&more)[1..], [replaced("d"), Standing::Stands, Standing::Stands]);
         // Forgotten, named, and then told anew: it is there again.
         all[2].stage = Stage::Awake;
         all.rotate_left(1);
@@ -192,17 +190,20 @@ mod tests {
     proptest! {
         /// At most one success an answer stands for a question, what replaces is there, and the stages that entries had do not matter.
         #[test]
-        fn one_success_stands(words in proptest::collection::vec((0..2u8, 0..3u8, -1i8..=1, 0..4u8), 0..12)) {
+        fn one_success_stands(words in proptest::collection::vec((0..2u8, 0..3u8, -1i8..=1, 0..4u8, 0..16u8), 0..12)) {
             let time = |t: u8| (t > 0).then(|| format!("2026-0{t}-01T00:00:00Z"));
-            let mut all: Vec<Entry> = words.iter().enumerate().map(|(i, (p, a, r, t))| {
-                entry(&format!("e{i}"), &format!("p{p}"), &format!("a{a}"), f64::from(*r), time(*t).as_deref(), i as u64)
+            let mut all: Vec<Entry> = words.iter().enumerate().map(|(i, (p, a, r, t, named))| {
+                let (id, prompt, answer) = (format!("e{i}"), format!("p{p}"), format!("a{a}"));
+                let mut entry = entry(&id, &prompt, &answer, f64::from(*r), time(*t).as_deref(), i as u64);
+                entry.experience.supersedes = (usize::from(*named) < i).then(|| format!("e{named}"));
+                entry
             }).collect();
             let standing = standings(&all);
             for p in 0..2 {
                 let prompt = format!("p{p}");
                 let right: Vec<&str> = all.iter().zip(&standing)
                     .filter(|(e, s)| **s == Standing::Stands && e.experience.prompt == prompt && e.experience.outcome.reward() > 0.0)
-                    .map(|(e, _)| e.experience.answer.as_str()).collect();
+                    .map(|(e, _)| e.experience.id.as_str()).collect();
                 prop_assert!(right.len() <= 1, "{:?}", right);
             }
             for s in &standing {
