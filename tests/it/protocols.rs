@@ -3,8 +3,8 @@
 
 use crate::common::shared;
 use sharpwave::error::Error;
-use sharpwave::learning::protocol::results::{Results, Run};
-use sharpwave::learning::protocol::{Event, Options, diehl_cook, file, run};
+use sharpwave::protocol::results::{Results, Run};
+use sharpwave::protocol::{Event, Options, diehl_cook, file, run};
 use sharpwave::model::library::Library;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
