@@ -18,6 +18,7 @@ pub mod phases;
 use crate::error::{Error, Result};
 use crate::network::{Cell, Network};
 use phases::Phases;
+use std::collections::BTreeMap;
 
 /// A spike of neuron `id` (global) at `time` ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,7 +92,55 @@ pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u3
     }
 }
 
+/// Plastic projections that do not learn, and since which step, in a snapshot.
+const STOPPED: &str = "stopped";
+
+/// Keeps note of the step at which a projection stopped learning: until it goes on, its weights are those of then.
+pub(crate) fn note_learning(stopped: &mut BTreeMap<usize, u64>, projection: usize, on: bool, step: u64) {
+    if on {
+        stopped.remove(&projection);
+    } else {
+        stopped.entry(projection).or_insert(step);
+    }
+}
+
+/// The projections that have stopped learning as a part of a snapshot, where there are any.
+pub(crate) fn stopped_words(stopped: &BTreeMap<usize, u64>) -> Option<(String, Vec<u64>)> {
+    let words = stopped.iter().flat_map(|(projection, since)| [*projection as u64, *since]).collect();
+    (!stopped.is_empty()).then(|| (STOPPED.into(), words))
+}
+
+/// Whether the weights of a projection change by a rule.
+pub(crate) fn is_plastic(net: &Network, projection: usize) -> Result<bool> {
+    match net.projections.get(projection) {
+        Some(p) => Ok(p.synapse.model.plasticity.is_some()),
+        None => Err(Error::input(
+            format!("there is no projection {projection}"),
+            format!("name one of the {} projections by its number, the first is 0", net.projections.len()),
+        )),
+    }
+}
+
+/// Plastic weights that were read after `step` steps, unless one is beyond what its rule lets a weight reach.
+pub(crate) fn within_bound(
+    net: &Network,
+    projection: usize,
+    weights: Vec<(u32, u32, f32)>,
+    limit: f32,
+    step: u64,
+) -> Result<Vec<(u32, u32, f32)>> {
+    match weights.iter().all(|w| w.2.abs() <= limit) {
+        true => Ok(weights),
+        false => Err(beyond_bound(net, projection, &weights, limit, step)),
+    }
+}
+
 impl Snapshot {
+    /// Plastic projections that do not learn, and since which step.
+    pub(crate) fn stopped(&self) -> BTreeMap<usize, u64> {
+        self.extra(STOPPED).unwrap_or_default().chunks_exact(2).map(|pair| (pair[0] as usize, pair[1])).collect()
+    }
+
     /// What is stored under a name that only some engines understand.
     pub(crate) fn extra(&self, wanted: &str) -> Option<&[u64]> {
         self.extra.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.as_slice())
@@ -141,7 +190,14 @@ pub trait Engine: Send {
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()>;
     fn snapshot(&mut self) -> Result<Snapshot>;
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()>;
-    /// Weights of a projection in canonical edge order: (source global id, target global id, weight).
+    /// Weights of a projection in canonical edge order: (source global id, target global id, weight). Plastic ones are those of now,
+    /// though synapses are brought up to date only when something needs it: everything until now on the clock of each synapse is
+    /// in them (spikes of its source when they are emitted, those of its target the delay later, jumps at their time, and what
+    /// `on_read` of its model lets it follow); while it does not learn, everything until it stopped. Nothing that comes later
+    /// depends on whether weights were read.
+    ///
+    /// # Errors
+    /// There is no such projection; a weight has left its rule's bound.
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
     fn counters(&self) -> Counters;
 
@@ -161,8 +217,9 @@ pub trait Engine: Send {
         Err(self.lacks("modulators"))
     }
 
-    /// Bring the plastic weights of a projection up to date and multiply those onto each target by
-    /// `factor(local id of the target, sum of its weights)`; what leaves the rule's bound is clipped to it.
+    /// Bring the plastic weights of a projection up to date, as far as spikes cannot be on their way any more (all but the last
+    /// longest delay), and multiply those onto each target by `factor(local id of the target, sum of its weights)`; what leaves
+    /// the rule's bound is clipped to it. What is on its way acts on the weights that this leaves.
     ///
     /// # Errors
     /// The projection is not plastic, a factor is no number, or the engine cannot do this.

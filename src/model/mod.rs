@@ -233,6 +233,8 @@ pub struct Plasticity {
     pub on_post: Option<Arc<program::Program>>,
     /// Runs for each jump of the signal since the source's last spike, in order of time with `on_post`.
     pub on_modulator: Option<Arc<program::Program>>,
+    /// Runs on a copy of the synapse when its weight is read at a time without an event: what the weight follows between events.
+    pub on_read: Option<Arc<program::Program>>,
 }
 
 impl Plasticity {
@@ -367,6 +369,11 @@ impl SynapseModel {
     /// What runs `on_modulator` on the CPU, where there is one.
     pub fn modulator_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
         Some(kernel_of(self.plasticity.as_ref()?.on_modulator.as_ref()?))
+    }
+
+    /// What runs `on_read` on the CPU, where there is one.
+    pub fn read_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
+        Some(kernel_of(self.plasticity.as_ref()?.on_read.as_ref()?))
     }
 }
 

@@ -3,13 +3,14 @@
 
 use sharpwave::bridge::sample::Sampler;
 use sharpwave::bridge::{Ending, Host, Source};
-use sharpwave::engine::{Sink, Spike};
+use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::Result;
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
 use sharpwave::memory::protect::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
+use sharpwave::network::Network;
 use sharpwave::run::{Options, Silent};
 use sharpwave::scenario::{Plan, Scenario};
 use std::io::Write;
@@ -58,6 +59,18 @@ pub fn simulate(plan: &Plan, kind: &str, threads: usize) -> Collected {
     let steps = ((plan.warmup + plan.duration) / net.dt).round() as u64;
     engine.advance(steps, &mut sink).unwrap_or_else(|e| panic!("{e}"));
     sink
+}
+
+/// What the table of a plastic projection holds: each weight as the last spike of its source to arrive transmitted it, or as it was
+/// last brought up to date. (source, target, weight) in canonical order.
+pub fn stored(engine: &mut dyn Engine, net: &Network, projection: usize) -> Vec<(u32, u32, f32)> {
+    let dynamic = |p: &&sharpwave::network::Projection| p.synapse.model.program.is_some();
+    let at = net.projections[..projection].iter().filter(dynamic).count();
+    let weights = engine.snapshot().unwrap().synapses[at].swap_remove(0);
+    let mut edges = engine.weights(projection).unwrap();
+    assert_eq!(edges.len(), weights.len());
+    edges.iter_mut().zip(weights).for_each(|(edge, w)| edge.2 = w);
+    edges
 }
 
 /// The folder of shared reference data, where there is one; prints why a test is skipped otherwise.

@@ -1,7 +1,7 @@
 //! Rules that read more than spikes, Hebbian rules on spikes, and modifiers: against NEST spike by spike, against naive simulations in f64
 //! that sum over all spikes; any number of threads; checkpoints; homeostasis.
 
-use crate::common::{Collected, plan};
+use crate::common::{Collected, plan, stored};
 use serde_json::Value;
 use sharpwave::engine::Engine;
 use sharpwave::model::library::Library;
@@ -76,7 +76,7 @@ fn followed(net: &Network, sources: &[Source]) -> (Vec<Vec<f32>>, Collected) {
         engine.advance((at - now) as u64, &mut sink).unwrap_or_else(|e| panic!("{e}"));
         now = at;
         let projection = net.projections.iter().position(|p| p.name == format!("S{source}")).unwrap();
-        weights[source].push(engine.weights(projection).unwrap()[0].2);
+        weights[source].push(stored(&mut *engine, &net, projection)[0].2);
     }
     (weights, sink)
 }
@@ -913,6 +913,30 @@ fn recorded(rule: &str, engine: &str, stopped: bool) -> (Vec<u64>, Vec<Vec<f32>>
     (recording.edges(series).unwrap().1, rows)
 }
 
+/// Targets, and what the table holds of their weights at the end of a run, when homeostasis has just acted: what is still on its way
+/// to a synapse then is not in it.
+fn just_scaled(rule: &str, engine: &str, duration: f64) -> (Vec<u64>, Vec<f32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("a.checkpoint");
+    let plan = plan(&homeostatic(rule, duration), &[]);
+    let options = Options {
+        engine: Some(engine.into()),
+        checkpoint: Some(checkpoint.clone()),
+        checkpoint_every: Some(1000.0),
+        ..Options::default()
+    };
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    sharpwave::run::run(&plan, &options, &Silent, &stop).unwrap_or_else(|e| panic!("{e}"));
+    let (_, mut snapshot) = sharpwave::record::checkpoint::read(&checkpoint, &plan.network).unwrap();
+    let at = plan.network.projections.iter().position(|p| p.name == "in").unwrap();
+    let edges = engine_of(&plan.network).weights(at).unwrap();
+    (edges.iter().map(|e| e.1 as u64).collect(), snapshot.synapses[at].swap_remove(0))
+}
+
+fn engine_of(net: &Network) -> Box<dyn Engine> {
+    engine(&Arc::new(net.clone()), 1)
+}
+
 #[test]
 fn homeostasis_acts_at_its_times() {
     let sums = |targets: &[u64], row: &[f32]| {
@@ -921,11 +945,15 @@ fn homeostasis_acts_at_its_times() {
         sums
     };
     for engine in ["cpu", "event"] {
-        let (targets, rows) = recorded("normalise = 200.0", engine, false);
+        let (_, rows) = recorded("normalise = 200.0", engine, false);
         assert_eq!(rows.len(), 7, "{engine}: at 0, 50, ..., 300 ms");
         for row in &rows[1..] {
-            assert!(sums(&targets, row).iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0), "{engine}");
             assert!(row.iter().any(|w| (*w - row[0]).abs() > 1.0), "{engine}: plasticity goes on in between");
+        }
+        for duration in [50.0, 100.0, 300.0] {
+            let (targets, weights) = just_scaled("normalise = 200.0", engine, duration);
+            let sums = sums(&targets, &weights);
+            assert!(sums.iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0), "{engine}: {sums:?} after {duration} ms");
         }
     }
     // The first time it acts: each target's weights, as they are without it, times 1 + gain (target - rate), within the bound.
@@ -937,12 +965,13 @@ fn homeostasis_acts_at_its_times() {
     engine.advance(500, &mut sink).unwrap();
     let p = net.projections.iter().position(|p| p.name == "in").unwrap();
     engine.scale_weights(p, &|_, _| 1.0).unwrap();
-    let own = engine.weights(p).unwrap();
+    let own = stored(&mut *engine, &net, p);
     let rates: Vec<f64> = (0..40).map(|i| 20.0 * sink.spikes.iter().filter(|s| s.id == i).count() as f64).collect();
     let factor = |target: u64| 1.0 + 0.01 * (150.0 - rates[target as usize]);
     assert!(rates.iter().any(|r| *r > 150.0) && rates.iter().any(|r| *r < 150.0), "both up and down: {rates:?}");
-    assert_eq!(own.len(), whole.1[1].len());
-    for ((target, w), (_, to, before)) in whole.0.iter().zip(&whole.1[1]).zip(&own) {
+    let scaled = just_scaled(scaling, "cpu", 50.0);
+    assert_eq!(own.len(), scaled.1.len());
+    for ((target, w), (_, to, before)) in scaled.0.iter().zip(&scaled.1).zip(&own) {
         assert_eq!(*target, *to as u64);
         let wanted = (*before as f64 * factor(*target)).clamp(0.0, 80.0);
         assert!(

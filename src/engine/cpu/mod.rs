@@ -10,7 +10,9 @@ mod signals;
 mod worker;
 
 use super::phases::Phases;
-use super::{Counters, Engine, Sink, Snapshot, Spike, beyond_bound, since_last};
+use super::{
+    Counters, Engine, Sink, Snapshot, Spike, beyond_bound, is_plastic, note_learning, since_last, stopped_words, within_bound,
+};
 use crate::error::{Error, Result};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
@@ -47,6 +49,8 @@ pub struct CpuEngine {
     last_spike: Vec<u64>,
     /// Rates told to source populations, by population.
     rates: BTreeMap<usize, Vec<f64>>,
+    /// Plastic projections that do not learn, and since which step.
+    stopped: BTreeMap<usize, u64>,
     spikes: u64,
 }
 
@@ -72,6 +76,7 @@ impl CpuEngine {
             recent: VecDeque::new(),
             last_spike,
             rates: BTreeMap::new(),
+            stopped: BTreeMap::new(),
             spikes: 0,
         })
     }
@@ -370,6 +375,7 @@ impl Engine for CpuEngine {
         if !rates.is_empty() {
             extra.push((RATES.into(), rates));
         }
+        extra.extend(stopped_words(&self.stopped));
         Ok(Snapshot {
             step: self.now,
             states,
@@ -389,6 +395,7 @@ impl Engine for CpuEngine {
             ));
         }
         self.now = snapshot.step;
+        self.stopped = snapshot.stopped();
         self.workers.iter_mut().for_each(|w| w.scatter(&snapshot.states));
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         if !self.last_spike.is_empty() && snapshot.last_spike.len() == self.last_spike.len() {
@@ -433,7 +440,20 @@ impl Engine for CpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        self.tables.weights(&self.net, &self.rows, projection)
+        if !is_plastic(&self.net, projection)? {
+            return self.tables.weights(&self.net, &self.rows, projection);
+        }
+        let (served, until) = (self.served(), self.stopped.get(&projection).copied().unwrap_or(self.now));
+        let read = self.each_kernel(projection, |kernel, table, entry, _| {
+            let weights = kernel.read(table, entry, &served, until);
+            (entry as usize, kernel.limit(), std::mem::replace(&mut table.dynamics[entry as usize].weight, weights))
+        })?;
+        let weights = self.tables.weights(&self.net, &self.rows, projection);
+        let mut limit = f32::INFINITY;
+        for (table, (entry, own, stored)) in self.tables.tables.iter_mut().zip(read) {
+            (table.dynamics[entry].weight, limit) = (stored, own);
+        }
+        within_bound(&self.net, projection, weights?, limit, self.now)
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
@@ -465,7 +485,9 @@ impl Engine for CpuEngine {
 
     fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
         let served = self.served();
-        self.each_kernel(projection, |kernel, table, entry, _| kernel.set_learning(on, table, entry, &served)).map(drop)
+        self.each_kernel(projection, |kernel, table, entry, _| kernel.set_learning(on, table, entry, &served))?;
+        note_learning(&mut self.stopped, projection, on, self.now);
+        Ok(())
     }
 
     fn set_rates(&mut self, population: usize, rates: &[f64]) -> Result<()> {

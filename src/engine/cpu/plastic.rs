@@ -55,8 +55,15 @@ impl Served {
 
     /// Stamp of the last spike of a source that its synapses of a delay have seen (u64::MAX: none).
     fn by(&self, id: u32, delay: u64) -> u64 {
+        self.split(id, delay).0
+    }
+
+    /// The same, and the spikes of the source after it (id, stamp), which these synapses are still to see.
+    fn split(&self, id: u32, delay: u64) -> (u64, &[(u32, u64)]) {
         let arrived = self.flying.partition_point(|&f| f <= (id, self.now.saturating_sub(delay)));
-        self.flying[..arrived].last().filter(|f| f.0 == id).map_or(self.last[id as usize], |f| f.1)
+        let last = self.flying[..arrived].last().filter(|f| f.0 == id).map_or(self.last[id as usize], |f| f.1);
+        let rest = &self.flying[arrived..];
+        (last, &rest[..rest.partition_point(|f| f.0 == id)])
     }
 }
 
@@ -183,10 +190,11 @@ pub struct PlasticKernel {
     on_pre: Arc<dyn Kernel>,
     on_post: Option<Arc<dyn Kernel>>,
     on_modulator: Option<Arc<dyn Kernel>>,
+    on_read: Option<Arc<dyn Kernel>>,
     /// Which of the weight and the states `on_post` changes.
     changes: Vec<bool>,
-    /// What `on_pre`, `on_post` and `on_modulator` read.
-    wants: [Wants; 3],
+    /// What `on_pre`, `on_post`, `on_modulator` and `on_read` read.
+    wants: [Wants; 4],
     /// Jumps of the signal that the code reads.
     jumps: Option<Jumps>,
     /// Index of that signal.
@@ -273,7 +281,7 @@ impl PlasticKernel {
         }
         let owned = block.slices[projection.target].clone();
         let recent = Recent::new(net, projection, owned.clone(), max_delay)?;
-        let programs = [synapse.model.program.as_deref(), rule.on_post.as_deref(), rule.on_modulator.as_deref()];
+        let programs = [&synapse.model.program, &rule.on_post, &rule.on_modulator, &rule.on_read].map(|p| p.as_deref());
         let (on_modulator, wants) = (synapse.model.modulator_kernel(), programs.map(|p| Wants::of(p, rule)));
         let brief = on_modulator.is_none() && !wants[0].needs_every_event();
         let source = &net.populations[projection.source];
@@ -281,6 +289,7 @@ impl PlasticKernel {
             on_pre,
             on_post: synapse.model.post_kernel(),
             on_modulator,
+            on_read: synapse.model.read_kernel(),
             changes: (0..=synapse.model.states.len()).map(|s| rule.on_post.as_ref().is_some_and(|p| p.writes(s))).collect(),
             wants,
             jumps,
@@ -443,6 +452,60 @@ impl PlasticKernel {
         if let Some(jumps) = &mut self.jumps {
             jumps.forget(until);
         }
+    }
+
+    /// The weights as they are at the stamp `until`: everything up to there on the clock of each synapse is seen by a copy of it, the
+    /// spikes of its source that are still on their way included. What stands in the table, and what will, does not depend on it.
+    pub fn read(&mut self, table: &Table, entry: u32, served: &Served, until: u64) -> Vec<f32> {
+        let synapses = &table.dynamics[entry as usize];
+        let mut weights = synapses.weight.clone();
+        let mut copies = vec![vec![0; BLOCK]; 1 + synapses.states.len()];
+        // `on_read` looks at every lane.
+        let brief = self.brief;
+        self.brief &= self.on_read.is_none();
+        for_segments(table.streams(), entry, self.sources.clone(), |id, delay, first, targets| {
+            let (last, flying) = served.split(id, delay);
+            let last = self.pause.counted(first, delay, last);
+            let flying = if self.learns() { flying } else { &[] };
+            for (chunk, targets) in targets.chunks(BLOCK).enumerate() {
+                let n = targets.len();
+                let own = first + chunk * BLOCK..first + chunk * BLOCK + n;
+                copies[0].iter_mut().zip(&synapses.weight[own.clone()]).for_each(|(copy, w)| *copy = w.to_bits());
+                for (copy, state) in copies[1..].iter_mut().zip(&synapses.states) {
+                    copy[..n].copy_from_slice(&state[own.clone()]);
+                }
+                let mut words = copies.iter_mut().map(|copy| &mut copy[..n]);
+                let words = std::array::from_fn(|_| words.next().unwrap_or_default());
+                let mut copy = Own { targets, words, used: 1 + synapses.states.len() };
+                self.gathered = self.brief && !lanes::contiguous(self.level, targets);
+                let seen = flying.iter().fold(last, |last, &(_, stamp)| {
+                    self.learn(&mut copy, stamp, delay, last);
+                    stamp
+                });
+                self.follow(&mut copy, delay, since_start(seen), until);
+                weights[own].iter_mut().zip(&copies[0]).for_each(|(w, word)| *w = f32::from_bits(*word));
+            }
+        });
+        self.brief = brief;
+        weights
+    }
+
+    /// Lets the lanes, whose source spiked at `last`, see all that happens until `until`, where nothing needs to happen.
+    fn follow(&mut self, own: &mut Own, delay: u64, last: u64, until: u64) {
+        if last >= until {
+            return;
+        }
+        self.look(own.targets, delay, last, until);
+        if self.gathered || !self.spans.is_empty() {
+            self.catch_up(own, delay, last, until);
+        }
+        let Some(on_read) = self.on_read.clone() else { return };
+        let (n, since) = (own.targets.len(), self.ms(until - last));
+        [Plasticity::ELAPSED, Plasticity::SINCE_PRE].into_iter().for_each(|input| self.inputs[input][..n].fill(since));
+        let spans = std::mem::take(&mut self.spans);
+        self.look_back(3, &spans, delay, last, |span, _| Moment { time: until, before: span.end, prior: span.end });
+        self.spans = spans;
+        run(&*on_read, n, &self.constants, own.words(), &self.inputs, &mut self.psc, &mut self.scratch);
     }
 
     /// The sum of the weights onto each owned target.
@@ -757,7 +820,7 @@ impl PlasticKernel {
         }
     }
 
-    /// What a code (`part`: 0 `on_pre`, 1 `on_post`, 2 `on_modulator`) reads of each lane's past at an event.
+    /// What a code (`part`: 0 `on_pre`, 1 `on_post`, 2 `on_modulator`, 3 `on_read`) reads of each lane's past at an event.
     fn look_back(&mut self, part: usize, spans: &[Span], delay: u64, last: u64, moment: impl Fn(&Span, &History) -> Moment) {
         let wants = self.wants[part];
         if wants.past {

@@ -12,7 +12,7 @@ mod signals;
 mod synapses;
 mod tape;
 
-use super::{Counters, Engine, Sink, Snapshot, Spike};
+use super::{Counters, Engine, Sink, Snapshot, Spike, note_learning, stopped_words};
 use crate::error::{Error, Result};
 use crate::model::kernel::BLOCK;
 use crate::network::rules::Rows;
@@ -23,6 +23,7 @@ use cells::Cells;
 use inputs::{Currents, Played, Poisson, Shown};
 use plastic::Arrival;
 use queue::{Calendar, Event, Kind};
+use std::collections::BTreeMap;
 use synapses::{Fault, RowFn, SynapseCode, Synapses};
 
 #[cfg(test)]
@@ -91,6 +92,8 @@ pub struct EventEngine {
     queue: Calendar,
     /// Steps done: the time is that many dt.
     step: u64,
+    /// Plastic projections that do not learn, and since which step.
+    stopped: BTreeMap<usize, u64>,
     /// ms by global id, minus infinity for never; kept where synapses have dynamics.
     last_spike: Vec<f64>,
     /// (population, local id) that received something at this moment.
@@ -137,6 +140,7 @@ impl EventEngine {
             recorders: Vec::new(),
             queue: Calendar::default(),
             step: 0,
+            stopped: BTreeMap::new(),
             last_spike: Vec::new(),
             touched: Vec::new(),
             batch: 0.0,
@@ -663,6 +667,7 @@ impl Engine for EventEngine {
             extra.extend(self.synapses.plastic_parts().enumerate().map(|(k, words)| (format!("{POST_SPIKES}{k}"), words)));
         }
         extra.push(("event.last_spike".into(), self.last_spike.iter().map(|t| t.to_bits()).collect()));
+        extra.extend(stopped_words(&self.stopped));
         Ok(Snapshot {
             step: self.step,
             states: self.cells.iter_mut().map(|c| c.as_mut().map_or(Vec::new(), |c| c.halves_at(now))).collect(),
@@ -687,7 +692,7 @@ impl Engine for EventEngine {
                 "resume with the scenario that wrote it; parameters may change, sizes and models may not",
             )
         };
-        self.step = snapshot.step;
+        (self.step, self.stopped) = (snapshot.step, snapshot.stopped());
         let now = self.now();
         for p in 0..self.cells.len() {
             let same = fingerprints.get(p) == Some(&self.fingerprint(p));
@@ -762,15 +767,16 @@ impl Engine for EventEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        let Some(p) = self.net.projections.get(projection) else {
-            return Err(Error::input(
-                format!("there is no projection {projection}"),
-                "record the weights of a projection of the scenario",
-            ));
-        };
-        let (first, mut all) = (self.net.populations[p.target].first, Vec::new());
+        super::is_plastic(&self.net, projection)?;
+        let now = self.now();
+        let until = self.stopped.get(&projection).map_or(now, |since| *since as f64 * self.net.dt);
+        let read = self.synapses.read(projection, until, now).map_err(|(source, fault)| self.beyond(source, fault, now))?;
+        let (first, mut all) = (self.net.populations[self.net.projections[projection].target].first, Vec::new());
         self.synapses.each_of(&self.net, &self.rows, projection, |source, edge, position| {
-            let weight = self.synapses.weight(position).unwrap_or(edge.weight as f32);
+            let weight = match &read {
+                Some(read) => read[self.synapses.member(position)],
+                None => self.synapses.weight(position).unwrap_or(edge.weight as f32),
+            };
             all.push((source, first + edge.target, weight));
         });
         Ok(all)
@@ -805,6 +811,7 @@ impl Engine for EventEngine {
         let now = self.now();
         self.plastic(projection)?;
         self.synapses.set_learning(projection, on, now);
+        note_learning(&mut self.stopped, projection, on, self.step);
         Ok(())
     }
 

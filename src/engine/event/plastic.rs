@@ -134,6 +134,13 @@ impl Senders {
         arrived.or_else(|| self.seen(source))
     }
 
+    /// The spikes of a source that synapses of a delay have not been served by `now` (ms), in order.
+    pub fn flying(&self, source: u32, delay: f64, now: f64) -> impl ExactSizeIterator<Item = f64> + '_ {
+        let sent = self.sent.get(source as usize);
+        let arrived = sent.map_or(0, |sent| sent.partition_point(|s| *s + delay <= now));
+        sent.map_or(Default::default(), |sent| sent.range(arrived..)).copied()
+    }
+
     /// The last spike that all synapses of a source have been served.
     pub fn seen(&self, source: u32) -> Option<f64> {
         self.seen.get(source as usize).copied().filter(|s| *s > f64::NEG_INFINITY)
@@ -264,6 +271,7 @@ pub struct Plastic {
     on_pre: Code,
     on_post: Option<Code>,
     on_modulator: Option<Code>,
+    on_read: Option<Code>,
     constants: Vec<u32>,
     reads: Vec<Read>,
     /// Weights lie between 0 and this.
@@ -340,6 +348,7 @@ impl Plastic {
         };
         let on_post = code(plasticity.on_post.as_ref().zip(model.post_kernel()));
         let on_modulator = code(plasticity.on_modulator.as_ref().zip(model.modulator_kernel()));
+        let on_read = code(plasticity.on_read.as_ref().zip(model.read_kernel()));
         for (name, part) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
             if part.as_ref().is_some_and(|code| code.reads[Plasticity::ELAPSED]) {
                 return refuse(
@@ -355,6 +364,7 @@ impl Plastic {
             on_pre: Code::new(kernel, program, columns, true),
             on_post,
             on_modulator,
+            on_read,
             constants: constants.to_vec(),
             reads,
             bound: synapse.bound()?.unwrap_or(0.0),
@@ -389,6 +399,12 @@ impl Plastic {
         }
     }
 
+    /// The weights of the lanes. An error as that of [`Plastic::put`].
+    pub fn weights(&self) -> std::result::Result<impl Iterator<Item = f32> + '_, (u32, f32)> {
+        self.check()?;
+        Ok(self.states[0][..self.lanes.len()].iter().map(|word| f32::from_bits(*word)))
+    }
+
     /// Write them back. An error with target and weight when one, or what it transmits, is beyond the bound.
     pub fn put(&mut self, first: usize, weight: &mut [f32], states: &mut [Vec<u32>]) -> std::result::Result<(), (u32, f32)> {
         let own = first..first + self.lanes.len();
@@ -396,6 +412,10 @@ impl Plastic {
         for (copy, state) in self.states[1..].iter().zip(states) {
             state[own.clone()].copy_from_slice(&copy[..own.len()]);
         }
+        self.check()
+    }
+
+    fn check(&self) -> std::result::Result<(), (u32, f32)> {
         let within = |word: u32| f32::from_bits(word).abs() <= self.limit;
         let words = self.states[0].iter().zip(&self.psc);
         match self.lanes.iter().zip(words).find(|(_, (w, psc))| !(within(**w) && within(**psc))) {
@@ -488,6 +508,40 @@ impl Plastic {
 
     /// Bring the lanes, synapses `first ..`, up to the arrival, let them see this spike; what they transmit is in `psc`.
     pub fn receive(&mut self, first: usize, stamp: f64, signals: &[Signal]) {
+        self.learn(stamp, signals);
+        if let Some(last) = self.last.get_mut(first..first + self.lanes.len()) {
+            last.fill(stamp);
+        }
+    }
+
+    /// Bring the lanes up to `until` (ms), where nothing needs to happen: first the spikes of their source in `flying`, which they have
+    /// not been served, then everything else. What is left in the lanes is for reading only.
+    pub fn read(&mut self, flying: &[f64], until: f64, signals: &[Signal]) {
+        for &stamp in flying {
+            self.learn(stamp, signals);
+            self.lanes.iter_mut().for_each(|lane| lane.last = Some(stamp));
+        }
+        self.flush(until, signals);
+        let Some(code) = &self.on_read else { return };
+        let (n, history) = (self.lanes.len(), &self.history);
+        let scene = Scene { history, signal: self.signal.and_then(|s| signals.get(s)) };
+        self.inputs[Plasticity::MODULATOR][..n].fill(scene.level(until) as f32);
+        self.inputs[Plasticity::JUMP][..n].fill(0.0);
+        for (k, lane) in self.lanes.iter().enumerate() {
+            self.inputs[Plasticity::ELAPSED][k] = lane.since(until);
+            self.inputs[Plasticity::SINCE_PRE][k] = lane.since(until);
+            self.inputs[Plasticity::SINCE_EVENT][k] = (until - lane.event).max(0.0) as f32;
+            self.inputs[Plasticity::MODULATOR_START][k] = lane.start as f32;
+            if code.looks_back() {
+                look_back(&self.reads, &mut self.inputs, history, k, lane.target, lane.end, until - lane.delay);
+            }
+        }
+        run(&*code.kernel, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
+        self.psc[..n].fill(0);
+    }
+
+    /// Bring the lanes up to a spike of their source, let them see it; what they transmit is in `psc`.
+    fn learn(&mut self, stamp: f64, signals: &[Signal]) {
         let history = std::mem::take(&mut self.history);
         let scene = Scene { history: &history, signal: self.signal.and_then(|s| signals.get(s)) };
         let (n, at) = (self.lanes.len(), ticks(stamp));
@@ -510,9 +564,6 @@ impl Plastic {
             }
         }
         run(&*self.on_pre.kernel, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
-        if let Some(last) = self.last.get_mut(first..first + n) {
-            last.fill(stamp);
-        }
         self.history = history;
     }
 

@@ -19,7 +19,10 @@ pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
 use crate::engine::phases::{Phases, Stopwatch};
-use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
+use crate::engine::{
+    Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, is_plastic, note_learning, since_last, stopped_words,
+    within_bound,
+};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::quantum::multiplicity;
@@ -33,7 +36,7 @@ use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
 use layout::{Directory, ModelLayout, Teams};
 use owned::{Demand, Owned};
-use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
+use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -140,6 +143,8 @@ pub struct GpuEngine {
     clock: Clock,
     /// Rates that were told, by population.
     rates: BTreeMap<usize, Vec<f64>>,
+    /// Plastic projections that do not learn, and since which step.
+    stopped: BTreeMap<usize, u64>,
     probes: Vec<ProbePart>,
     emitters: Vec<(u32, SourceEmitter)>,
     currents: Vec<Currents>,
@@ -465,6 +470,7 @@ impl GpuEngine {
             signals,
             clock: Clock::new(depth, tables.max_delay),
             rates: BTreeMap::new(),
+            stopped: BTreeMap::new(),
             probes,
             emitters,
             currents,
@@ -1089,6 +1095,7 @@ impl Engine for GpuEngine {
                 |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
             extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
         }
+        extra.extend(stopped_words(&self.stopped));
         Ok(Snapshot {
             step: self.step,
             states: self.read_states()?,
@@ -1106,7 +1113,7 @@ impl Engine for GpuEngine {
                 self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
             }
         }
-        self.step = snapshot.step;
+        (self.step, self.stopped) = (snapshot.step, snapshot.stopped());
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
             self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
@@ -1153,11 +1160,20 @@ impl Engine for GpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        if self.net.projections.get(projection).is_some_and(|p| rule(p).is_some()) {
-            self.flush()?;
-            self.read_dynamics()?;
+        if !is_plastic(&self.net, projection)? {
+            return self.tables.weights(&self.net, &self.rows, projection);
         }
-        self.tables.weights(&self.net, &self.rows, projection)
+        let (d, limit) = self.rule(projection).map(|(d, rule)| (d, rule.limit))?;
+        let to = self.stopped.get(&projection).copied().unwrap_or(self.step);
+        let batch = self.standing_batch();
+        self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
+        let own = &mut self.dynamics[d];
+        let (x, y) = grid(own.part.sources(), self.dispatch_width);
+        let read = own.part.read(&self.device, (&own.words, own.count), [to, self.step], [x, y, self.parts])?;
+        let stored = std::mem::replace(&mut self.tables.tables[0].dynamics[d].weight, read);
+        let weights = self.tables.weights(&self.net, &self.rows, projection);
+        self.tables.tables[0].dynamics[d].weight = stored;
+        within_bound(&self.net, projection, weights?, limit, self.step)
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
@@ -1174,7 +1190,9 @@ impl Engine for GpuEngine {
 
     fn scale_weights(&mut self, projection: usize, factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
         self.rule(projection)?;
-        let weights = self.weights(projection)?;
+        self.flush()?;
+        self.read_dynamics()?;
+        let weights = self.tables.weights(&self.net, &self.rows, projection)?;
         let slots = self.tables.dynamic_canonical(&self.net, &self.rows, projection)?;
         let name = &self.net.projections[projection].name;
         let first = self.net.populations[self.net.projections[projection].target].first;
@@ -1221,6 +1239,7 @@ impl Engine for GpuEngine {
     fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
         let (d, _) = self.rule(projection)?;
         self.dynamics[d].part.set_learning(&self.device, on, self.step, &self.last_spike)?;
+        note_learning(&mut self.stopped, projection, on, self.step);
         // Before a long pause ends, what was left to do is done.
         if on { self.flush() } else { Ok(()) }
     }

@@ -49,7 +49,7 @@ pub struct Part {
     pub kernel: Arc<Kernel>,
     pub constants: wgpu::Buffer,
     pub uniform: wgpu::Buffer,
-    head: [u32; 20],
+    head: [u32; 24],
     pub rule: Option<Rule>,
 }
 
@@ -60,6 +60,7 @@ mod place {
     pub const LEARNS_FROM: usize = 17;
     pub const FLUSHED: usize = 18;
     pub const FLUSH_TO: usize = 19;
+    pub const READING: usize = 20;
     /// The same in `Memory` of shaders/remember.wgsl.
     pub const MEMORY_LEARNS: usize = 6;
     pub const MEMORY_FLUSHED: usize = 7;
@@ -259,6 +260,10 @@ impl Part {
             0,
             0,
             0,
+            0,
+            0,
+            0,
+            0,
         ];
         let uniform = device.buffer("a projection", head.len() as u64 * 4, Usage::UNIFORM | Usage::COPY_DST)?;
         device.write(&uniform, 0, &head)?;
@@ -346,14 +351,49 @@ impl Part {
             _ => return Ok(()),
         }
         self.tell(device, to)?;
-        let Some(rule) = &self.rule else { return Ok(()) };
+        self.encode_flush(encoder, grid);
+        Ok(())
+    }
+
+    fn encode_flush(&self, encoder: &mut wgpu::CommandEncoder, grid: [u32; 3]) {
+        let Some(rule) = &self.rule else { return };
         let mut pass = encoder.begin_compute_pass(&Default::default());
         for flush in &rule.flushes {
             pass.set_pipeline(&flush.kernel.pipeline);
             pass.set_bind_group(0, &flush.group, &[0]);
             pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
         }
-        Ok(())
+    }
+
+    /// The weights as they are at stamp `to` (`step` unless learning has stopped), in order of the table. `words` holds the
+    /// synapses, `count` of them, and holds them again afterwards.
+    pub fn read(
+        &mut self,
+        device: &Device,
+        (words, count): (&wgpu::Buffer, u64),
+        [to, step]: [u64; 2],
+        grid: [u32; 3],
+    ) -> Result<Vec<f32>> {
+        let kept = device.buffer("a copy of synapses", words.size(), Usage::COPY_SRC | Usage::COPY_DST)?;
+        let mut head = self.head;
+        if let Some(rule) = self.rule.as_ref().filter(|rule| !rule.learns) {
+            // As if learning went on now: of the last spikes of sources those count that counted when it stopped.
+            (head[place::LEARNS], head[place::PAUSED], head[place::LEARNS_FROM]) = (1, 1, step as u32);
+            head[place::FLUSHED] = rule.flushed as u32;
+        }
+        (head[place::FLUSH_TO], head[place::READING]) = (to as u32, 1);
+        device.write(&self.uniform, 0, &head)?;
+        let mut encoder = device.raw.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(words, 0, &kept, 0, words.size());
+        self.encode_flush(&mut encoder, grid);
+        device.queue.submit([encoder.finish()]);
+        let read = device.read(&[(words, 0, count)])?.remove(0);
+        let mut encoder = device.raw.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&kept, 0, words, 0, words.size());
+        device.queue.submit([encoder.finish()]);
+        self.tell(device, 0)?;
+        device.wait()?;
+        Ok(bytemuck::cast_slice(&read).to_vec())
     }
 
     /// The pass to stamp `to` has been carried out.

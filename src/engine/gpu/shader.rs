@@ -69,12 +69,15 @@ pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
         |(k, name): (usize, &String)| format!("{name} = event_column(projection.columns - {}u, event);", reads.states.len() - k);
     function("load_states_of_event(event: u32)", &mut states().map(column));
     function("recall_states(age: u32)", &mut states().map(|(k, name)| format!("{name} = state_at({k}u, age);")));
-    for head in ["on_post()", "on_modulator()"].into_iter().filter(|head| !model.wgsl.contains(&format!("fn {head}"))) {
+    for head in
+        ["on_post()", "on_modulator()", "on_read()"].into_iter().filter(|head| !model.wgsl.contains(&format!("fn {head}")))
+    {
         function(head, &mut std::iter::empty());
     }
     let _ = writeln!(access, "const READS_SIGNAL: bool = {};", reads.signal);
     let _ = writeln!(access, "const HAS_ON_POST: bool = {};", plasticity.on_post.is_some());
     let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", reads.on_modulator);
+    let _ = writeln!(access, "const HAS_ON_READ: bool = {};", plasticity.on_read.is_some());
     dynamic(model, &access, &[PLASTIC, HISTORY, EXP])
 }
 

@@ -393,8 +393,6 @@ impl<'a> Learner<'a> {
     fn results(&mut self, data: &Data) -> Result<Results> {
         let s = self.settings;
         let [inputs, neurons, _] = s.sizes;
-        // What the spikes so far have taught, also at synapses that none of their source has come to since.
-        self.viewer.engine.scale_weights(PLASTIC, &|_, _| 1.0)?;
         let mut weights = vec![0.0; inputs * neurons];
         let first = self.net.populations[EXCITATORY].first;
         for (source, target, w) in self.viewer.engine.weights(PLASTIC)? {
