@@ -27,4 +27,5 @@ pub mod rng;
 pub mod run;
 pub mod scenario;
 pub mod stimulus;
+pub mod system;
 pub mod units;

@@ -12,7 +12,8 @@ use sharpwave::memory::lines::Lines;
 use sharpwave::memory::protect::Prompt;
 use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
-use sharpwave::run::{Progress, peak_memory};
+use sharpwave::run::Progress;
+use sharpwave::system::peak_memory;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

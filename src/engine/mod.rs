@@ -1,22 +1,36 @@
 //! The schedule, one for all engines. One step covers (t, t + dt]:
 //!
-//! 1. spikes that arrive at t + dt are summed, as scaled integers, into each target's ports;
-//! 2. direct drives (Poisson counts, currents) are added;
-//! 3. every neuron is updated: integrate, then the arrived input jumps, then threshold and reset;
-//! 4. a neuron at threshold emits a spike stamped t + dt; source populations emit theirs, stamped alike;
-//! 5. probes sample the state at t + dt;
-//! 6. a spike stamped s reaches a synapse of delay d (whole steps, at least one) in the step that ends at s + d.
+//!  1. spikes that arrive at t + dt reach their synapses: one with dynamics updates its state and sets what it transmits, a plastic one
+//!     first sees, in order of time, all that has happened to it since its source's spike before (at equal times: `on_modulator` for a
+//!     jump of its signal, `on_post` for an event of its target, `on_pre` for the spike);
+//!  2. what they transmit is summed, as scaled integers, into each target's ports;
+//!  3. direct drives (Poisson counts, currents) are added;
+//!  4. every neuron is updated: integrate, then the arrived input jumps, then threshold and reset;
+//!  5. a neuron at threshold emits a spike stamped t + dt; source populations emit theirs, stamped alike;
+//!  6. histories keep what plastic synapses will ask for: events of their targets with the traces just after them, states of their
+//!     targets after the step, and jumps of the signals at t + dt, which the scenario, the host or spikes a delay earlier caused;
+//!  7. probes sample the state at t + dt;
+//!  8. where t + dt is a multiple of its interval, homeostasis multiplies the weights onto each target (homeostasis.rs);
+//!  9. the host reads weights, lets signals jump, changes rates and switches learning between two steps.
 //!
-//! These are NEST's conventions. The event engine keeps 6 without a grid: times and delays are real numbers.
+//! A spike stamped s reaches a synapse of delay d (whole steps, at least one) in the step that ends at s + d. On the clock of a
+//! plastic synapse the whole delay is dendritic: a spike of its source counts at s, one of its target at s + d, a jump of its signal at
+//! its own time; so a synapse may be brought up to date at any time, and is when something needs it.
+//!
+//! These are NEST's conventions. Engines differ in how they carry them out: the event engine keeps them without a grid, times and delays
+//! are real numbers; on the gpu engine a synapse with dynamics acts when its source emits, and what it transmits waits.
 
 pub mod cpu;
 pub mod event;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod homeostasis;
+pub mod open;
 pub mod phases;
 
 use crate::error::{Error, Result};
 use crate::network::{Cell, Network};
+pub use open::{Kind, Options, open};
 use phases::Phases;
 use std::collections::BTreeMap;
 
@@ -186,7 +200,7 @@ pub struct Counters {
 pub trait Engine: Send {
     /// Engine and device in words, for the summary.
     fn describe(&self) -> String;
-    /// Advance by whole steps (the event engine: by that much time).
+    /// Advance by whole steps (the event engine: by that much time), with all the rules of the network, its homeostasis included.
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()>;
     fn snapshot(&mut self) -> Result<Snapshot>;
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()>;

@@ -8,7 +8,7 @@ use super::settings::Exploration;
 use crate::bridge::Host;
 use crate::bridge::decoder::{Cache, Logits};
 use crate::bridge::hooks::{Hooks, Recorder};
-use crate::engine::Engine;
+use crate::engine::{Engine, Kind};
 use crate::error::Result;
 use crate::learning::associative::dot;
 use crate::learning::local::times;
@@ -48,7 +48,7 @@ impl Noise {
         let count = moves.len() / width;
         let rate = Values::Uniform(1000.0);
         let cell = Cell::Source(SpikeSource::Poisson { rate, start: 0.0, stop: f64::INFINITY });
-        let engine = cells::engine("cpu", seed, vec![("noise", count, cell)])?;
+        let engine = cells::engine(Kind::Cpu, seed, vec![("noise", count, cell)])?;
         Ok(Noise { engine, counts: Counts(vec![0; count]), moves, width })
     }
 

@@ -215,9 +215,8 @@ pub struct SynapseModel {
     pub plasticity: Option<Plasticity>,
 }
 
-/// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. Spikes of
-/// the target count at the synapse the delay later (the whole delay is dendritic), those of the source at once, as in NEST; so do
-/// jumps of a modulator. At equal times `on_modulator` runs first, then `on_post`, then `on_pre`.
+/// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. When its codes
+/// run, and on which clock, says the schedule of [`crate::engine`].
 #[derive(Clone, Debug)]
 pub struct Plasticity {
     /// Largest weight that the code lets a weight reach, over parameters; its sign is that of all weights.

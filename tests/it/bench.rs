@@ -1,11 +1,10 @@
 //! The benchmark suite as its users meet it: rows chosen by name, reports on disk, comparison, and the phases that engines tell, which
 //! change nothing.
 
-use crate::common::plan;
+use crate::common::{open, plan};
 use serde_json::Value;
 use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::Result;
-use sharpwave::run::{self, Silent};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -121,7 +120,7 @@ weight = "50 pA"
 fn timing_phases_changes_no_spike() {
     let net = Arc::new(plan(NETWORK, &[]).network);
     let run = |kind: &str, threads: usize, timed: bool| -> Option<(Vec<(u64, u32)>, Vec<&'static str>)> {
-        let mut engine: Box<dyn Engine> = match run::engine(&net, kind, threads, &run::Options::default(), &Silent) {
+        let mut engine: Box<dyn Engine> = match open(&net, kind, threads) {
             Ok(engine) => engine,
             Err(error) => {
                 println!("skipped: {error}");

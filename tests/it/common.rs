@@ -11,7 +11,6 @@ use sharpwave::memory::protect::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
-use sharpwave::run::{Options, Silent};
 use sharpwave::scenario::{Plan, Scenario};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -51,10 +50,15 @@ impl Sink for Collected {
     }
 }
 
+/// The engine of a name ("cpu", "event", "gpu"), with so many threads on the cpu.
+pub fn open(net: &Arc<Network>, kind: &str, threads: usize) -> Result<Box<dyn Engine>> {
+    sharpwave::engine::open(kind.parse()?, net, &sharpwave::engine::Options::threads(threads))
+}
+
 /// Simulates warmup and duration of a plan on one engine.
 pub fn simulate(plan: &Plan, kind: &str, threads: usize) -> Collected {
     let net = Arc::new(plan.network.clone());
-    let mut engine = sharpwave::run::engine(&net, kind, threads, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"));
+    let mut engine = open(&net, kind, threads).unwrap_or_else(|e| panic!("{e}"));
     let mut sink = Collected::default();
     let steps = ((plan.warmup + plan.duration) / net.dt).round() as u64;
     engine.advance(steps, &mut sink).unwrap_or_else(|e| panic!("{e}"));

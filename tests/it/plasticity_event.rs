@@ -1,14 +1,13 @@
 //! Synapses whose weight changes on the event engine: against NEST spike by spike, against a naive simulation in f64 that sums over
 //! all pairs of real-valued spike times, against the cpu engine on trains that lie on a grid; checkpoints.
 
-use crate::common::{Collected, plan, stored};
+use crate::common::{Collected, open, plan, stored};
 use crate::plasticity::{Source, bits, naive, numbers, protocol, recurrent};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 use sharpwave::engine::Engine;
 use sharpwave::network::Network;
 use sharpwave::network::rules::Rows;
-use sharpwave::run::{Options, Silent};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ const RULES: [&str; 7] = [
 ];
 
 fn engine(net: &Arc<Network>, kind: &str) -> Box<dyn Engine> {
-    sharpwave::run::engine(net, kind, 1, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"))
+    open(net, kind, 1).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Weight of each source's synapse just after each of its spikes has arrived. Times lie on a grid of 0.1 ms; here they are real
@@ -428,7 +427,7 @@ fn rules_that_read_states_of_their_target_are_refused() {
     let rule = "name = \"reader\"\nkind = \"synapse\"\ndoc = \"d\"\nsource = \"none\"\nbound = 100\n[post_states]\nv = { doc = \"potential\" }\n\
                 [code]\non_pre = \"w = min(w + 0.0 * v, 100.0);\"\n";
     let net = with_model(&with_synapse(&recurrent("stdp_synapse"), "{ model = \"reader\" }"), rule);
-    let error = sharpwave::run::engine(&net, "event", 1, &Options::default(), &Silent).err().expect("a refusal");
+    let error = open(&net, "event", 1).err().expect("a refusal");
     assert!(error.to_string().contains("`v`") && error.to_string().contains("reader"), "{error}");
 }
 

@@ -1,7 +1,7 @@
 //! Weights that are read: on every engine and with every rule and modifier those of the time of the reading, though synapses are
 //! brought up to date only when something needs it; a pause shows those of its begin; and nothing that follows depends on reading.
 
-use crate::common::{Collected, plan, try_plan};
+use crate::common::{Collected, open, plan, try_plan};
 use crate::plasticity::lively;
 use sharpwave::engine::Engine;
 use sharpwave::model::library::Library;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 fn engine(net: &Arc<Network>, kind: &str, threads: usize) -> Box<dyn Engine> {
-    sharpwave::run::engine(net, kind, threads, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{kind}: {e}"))
+    open(net, kind, threads).unwrap_or_else(|e| panic!("{kind}: {e}"))
 }
 
 /// The engines of this machine, with their threads. Targets that are read step by step have no closed form.
@@ -267,7 +267,8 @@ fn recorded_weights_are_up_to_date() {
     for (kind, threads) in engines(false) {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("a.h5");
-        let options = Options { engine: Some(kind.into()), threads: Some(threads), out: Some(out.clone()), ..Options::default() };
+        let options =
+            Options { engine: Some(kind.parse().unwrap()), threads: Some(threads), out: Some(out.clone()), ..Options::default() };
         let plan = try_plan(text, &[]).unwrap();
         sharpwave::run::run(&plan, &options, &Silent, &AtomicBool::new(false)).unwrap_or_else(|e| panic!("{kind}: {e}"));
         let recording = sharpwave::record::read::Recording::open(&out).unwrap();

@@ -1,7 +1,7 @@
 //! Rules that read more than spikes, Hebbian rules on spikes, and modifiers: against NEST spike by spike, against naive simulations in f64
 //! that sum over all spikes; any number of threads; checkpoints; homeostasis.
 
-use crate::common::{Collected, plan, stored};
+use crate::common::{Collected, open, plan, stored};
 use serde_json::Value;
 use sharpwave::engine::Engine;
 use sharpwave::model::library::Library;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 fn engine(net: &Arc<Network>, threads: usize) -> Box<dyn Engine> {
-    sharpwave::run::engine(net, "cpu", threads, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"))
+    open(net, "cpu", threads).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A source: delay, initial weight, train (ms).
@@ -900,7 +900,8 @@ fn recorded(rule: &str, engine: &str, stopped: bool) -> (Vec<u64>, Vec<Vec<f32>>
         sharpwave::run::run(&plan(&homeostatic(rule, duration), &[]), &options, &Silent, &stop).unwrap_or_else(|e| panic!("{e}"))
     };
     let (out, checkpoint) = (folder.path().join("a.h5"), folder.path().join("a.checkpoint"));
-    let common = Options { engine: Some(engine.into()), threads: Some(2), out: Some(out.clone()), ..Options::default() };
+    let common =
+        Options { engine: Some(engine.parse().unwrap()), threads: Some(2), out: Some(out.clone()), ..Options::default() };
     if stopped {
         run(120.0, Options { checkpoint: Some(checkpoint.clone()), checkpoint_every: Some(60.0), ..common.clone() });
         run(300.0, Options { resume: Some(checkpoint), threads: Some(1), ..common });
@@ -920,7 +921,7 @@ fn just_scaled(rule: &str, engine: &str, duration: f64) -> (Vec<u64>, Vec<f32>) 
     let checkpoint = folder.path().join("a.checkpoint");
     let plan = plan(&homeostatic(rule, duration), &[]);
     let options = Options {
-        engine: Some(engine.into()),
+        engine: Some(engine.parse().unwrap()),
         checkpoint: Some(checkpoint.clone()),
         checkpoint_every: Some(1000.0),
         ..Options::default()
@@ -982,4 +983,50 @@ fn homeostasis_acts_at_its_times() {
     }
     // Gone on from a checkpoint between two times, bit for bit.
     assert!(whole.1[3..] == parts.1[parts.1.len() - 4..], "resumed");
+}
+
+/// Whoever opens an engine and advances it has homeostasis at its times, however steps fall into calls, also after a snapshot.
+#[test]
+fn an_engine_keeps_homeostasis_by_itself() {
+    for rule in ["normalise = 200.0", "scaling = { target = \"150 Hz\", gain = 0.01 }"] {
+        let net = Arc::new(plan(&homeostatic(rule, 300.0), &[]).network.clone());
+        let mut bare = (*net).clone();
+        bare.homeostasis.clear();
+        let bare = Arc::new(bare);
+        let mut kinds = vec!["cpu", "event"];
+        #[cfg(feature = "gpu")]
+        kinds.extend(crate::gpu::device_there().then_some("gpu"));
+        for kind in kinds {
+            let run = |net: &Arc<Network>, parts: &[u64]| {
+                let (mut engine, mut sink) = (open(net, kind, 2).unwrap(), Collected::default());
+                for steps in parts {
+                    engine.advance(*steps, &mut sink).unwrap();
+                }
+                (stored(&mut *engine, net, 0), sink.spikes, engine)
+            };
+            let (once, ..) = run(&net, &[500]);
+            if rule.starts_with("normalise") {
+                let mut sums = [0f64; 40];
+                once.iter().for_each(|w| sums[w.1 as usize] += w.2 as f64);
+                assert!(sums.iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0), "{kind}: {sums:?}");
+            }
+            let (whole, spikes, _) = run(&net, &[1700]);
+            assert!(whole != run(&bare, &[1700]).0, "{kind}, {rule}: it acts");
+            let (parts, in_parts, _) = run(&net, &[123, 376, 1, 0, 1, 499, 700]);
+            assert!(parts == whole && in_parts == spikes, "{kind}, {rule}: in parts");
+            let (.., mut first) = run(&net, &[777]);
+            let (mut second, mut rest) = (open(&net, kind, 1).unwrap(), Collected::default());
+            second.restore(&first.snapshot().unwrap()).unwrap();
+            second.advance(1700 - 777, &mut rest).unwrap();
+            assert!(stored(&mut *second, &net, 0) == whole && spikes.ends_with(&rest.spikes), "{kind}, {rule}: restored");
+            // Spikes counted so far belong to it.
+            let without = open(&bare, kind, 1).unwrap().snapshot().unwrap();
+            assert!(second.restore(&without).unwrap_err().to_string().contains("homeostasis"), "{kind}");
+        }
+    }
+    let mut net = plan(&homeostatic("normalise = 200.0", 300.0), &[]).network.clone();
+    net.homeostasis[0].every = f64::NAN;
+    assert!(open(&Arc::new(net.clone()), "cpu", 1).is_err() && open(&Arc::new(net.clone()), "event", 1).is_err());
+    net.homeostasis[0] = sharpwave::network::Homeostasis { every: 50.0, projection: 9, ..net.homeostasis[0].clone() };
+    assert!(open(&Arc::new(net), "cpu", 1).is_err());
 }

@@ -9,6 +9,7 @@ pub(super) mod plastic;
 mod signals;
 mod worker;
 
+use super::homeostasis::Balance;
 use super::phases::Phases;
 use super::{
     Counters, Engine, Sink, Snapshot, Spike, beyond_bound, is_plastic, note_learning, since_last, stopped_words, within_bound,
@@ -51,6 +52,7 @@ pub struct CpuEngine {
     rates: BTreeMap<usize, Vec<f64>>,
     /// Plastic projections that do not learn, and since which step.
     stopped: BTreeMap<usize, u64>,
+    balance: Balance,
     spikes: u64,
 }
 
@@ -64,6 +66,7 @@ unsafe impl Sync for Mailbox {}
 impl CpuEngine {
     /// `tables` must have been built with one block a thread.
     pub fn new(net: Arc<Network>, rows: Arc<Rows>, tables: Tables) -> Result<CpuEngine> {
+        let balance = Balance::new(&net)?;
         let workers = (0..tables.blocks.len()).map(|w| Worker::new(&net, &tables, w)).collect::<Result<Vec<_>>>()?;
         let dynamic = workers.iter().any(|w| !w.codes.is_empty());
         let last_spike = if dynamic { vec![u64::MAX; net.neurons() as usize] } else { Vec::new() };
@@ -77,6 +80,7 @@ impl CpuEngine {
             last_spike,
             rates: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            balance,
             spikes: 0,
         })
     }
@@ -174,6 +178,20 @@ impl CpuEngine {
             ),
             remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
         })
+    }
+
+    /// By so many steps, and forget what no plastic synapse will ask for.
+    fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let stop = self.now + steps;
+        while self.is_plastic() && self.now / PERIOD < stop / PERIOD {
+            self.stretch((self.now / PERIOD + 1) * PERIOD - self.now, sink)?;
+            for projection in 0..self.net.projections.len() {
+                if self.net.projections[projection].synapse.model.plasticity.is_some() {
+                    self.flush(projection)?;
+                }
+            }
+        }
+        self.stretch(stop - self.now, sink)
     }
 
     /// All workers side by side for a stretch of time.
@@ -340,16 +358,7 @@ impl Engine for CpuEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let stop = self.now + steps;
-        while self.is_plastic() && self.now / PERIOD < stop / PERIOD {
-            self.stretch((self.now / PERIOD + 1) * PERIOD - self.now, sink)?;
-            for projection in 0..self.net.projections.len() {
-                if self.net.projections[projection].synapse.model.plasticity.is_some() {
-                    self.flush(projection)?;
-                }
-            }
-        }
-        self.stretch(stop - self.now, sink)
+        Balance::advance(self, |engine| &mut engine.balance, [self.now, steps], sink, CpuEngine::go)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -376,6 +385,7 @@ impl Engine for CpuEngine {
             extra.push((RATES.into(), rates));
         }
         extra.extend(stopped_words(&self.stopped));
+        extra.extend(self.balance.store());
         Ok(Snapshot {
             step: self.now,
             states,
@@ -394,6 +404,7 @@ impl Engine for CpuEngine {
                 "resume it with --engine gpu",
             ));
         }
+        self.balance.restore(snapshot)?;
         self.now = snapshot.step;
         self.stopped = snapshot.stopped();
         self.workers.iter_mut().for_each(|w| w.scatter(&snapshot.states));

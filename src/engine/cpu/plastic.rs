@@ -1,6 +1,6 @@
 //! Synapses whose weight changes, on the CPU: the recent spikes of their targets, and the code that runs over a segment when a spike
-//! of its source arrives. Promises NEST's order (for every jump of a signal and every spike of the target since the source's last one,
-//! in order of time: modulate, potentiate; then depress, transmit; the whole delay is dendritic), and bits that do not depend on how targets are divided among threads.
+//! of its source arrives. Promises the order of the schedule (engine/mod.rs) and bits that do not depend on how targets are divided
+//! among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
 use super::history::{FAR, Found, History, Stretch, Visits};

@@ -12,6 +12,7 @@ mod signals;
 mod synapses;
 mod tape;
 
+use super::homeostasis::Balance;
 use super::{Counters, Engine, Sink, Snapshot, Spike, note_learning, stopped_words};
 use crate::error::{Error, Result};
 use crate::model::kernel::BLOCK;
@@ -94,6 +95,7 @@ pub struct EventEngine {
     step: u64,
     /// Plastic projections that do not learn, and since which step.
     stopped: BTreeMap<usize, u64>,
+    balance: Balance,
     /// ms by global id, minus infinity for never; kept where synapses have dynamics.
     last_spike: Vec<f64>,
     /// (population, local id) that received something at this moment.
@@ -141,6 +143,7 @@ impl EventEngine {
             queue: Calendar::default(),
             step: 0,
             stopped: BTreeMap::new(),
+            balance: Balance::new(net)?,
             last_spike: Vec::new(),
             touched: Vec::new(),
             batch: 0.0,
@@ -249,6 +252,19 @@ impl EventEngine {
         if let Some((time, _)) = self.net.modulators[signal].jumps.get(played) {
             push(&mut self.queue, time.max(0.0), Kind::Jump, signal as u32, 0);
         }
+    }
+
+    /// By the time of so many steps.
+    fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.step + steps;
+        while self.step < end {
+            let due = |r: &Recorder| (self.step / r.every + 1) * r.every;
+            let stop = self.recorders.iter().map(due).fold(end, u64::min);
+            self.run_until(stop as f64 * self.net.dt, sink)?;
+            self.step = stop;
+            self.sample(sink)?;
+        }
+        self.flush(sink)
     }
 
     /// Everything up to and including `horizon` (ms).
@@ -629,15 +645,7 @@ impl Engine for EventEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let end = self.step + steps;
-        while self.step < end {
-            let due = |r: &Recorder| (self.step / r.every + 1) * r.every;
-            let stop = self.recorders.iter().map(due).fold(end, u64::min);
-            self.run_until(stop as f64 * self.net.dt, sink)?;
-            self.step = stop;
-            self.sample(sink)?;
-        }
-        self.flush(sink)
+        Balance::advance(self, |engine| &mut engine.balance, [self.step, steps], sink, EventEngine::go)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -668,6 +676,7 @@ impl Engine for EventEngine {
         }
         extra.push(("event.last_spike".into(), self.last_spike.iter().map(|t| t.to_bits()).collect()));
         extra.extend(stopped_words(&self.stopped));
+        extra.extend(self.balance.store());
         Ok(Snapshot {
             step: self.step,
             states: self.cells.iter_mut().map(|c| c.as_mut().map_or(Vec::new(), |c| c.halves_at(now))).collect(),
@@ -692,6 +701,7 @@ impl Engine for EventEngine {
                 "resume with the scenario that wrote it; parameters may change, sizes and models may not",
             )
         };
+        self.balance.restore(snapshot)?;
         (self.step, self.stopped) = (snapshot.step, snapshot.stopped());
         let now = self.now();
         for p in 0..self.cells.len() {

@@ -1,7 +1,6 @@
 //! Synapses whose weight changes, without a grid: the recent spikes of their targets and sources, and the code that runs when a
-//! spike of the source arrives. Promises the order of the other engines (for every jump of the signal and every spike of the target
-//! since the source's last one, in order of time, modulate and potentiate; then depress, transmit; the whole delay is dendritic), with
-//! intervals, traces and signals in f64 before the code sees them. Times that are the same multiple of [`TICK`] on a synapse's clock
+//! spike of the source arrives. Promises the order of the schedule (engine/mod.rs), with intervals, traces and signals in f64 before
+//! the code sees them. Times that are the same multiple of [`TICK`] on a synapse's clock
 //! are one time. Knows neither neurons nor the queue.
 
 use super::signals::Signal;

@@ -18,6 +18,7 @@ pub use measure::{Latency, copy_bandwidth, latency};
 pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
+use crate::engine::homeostasis::Balance;
 use crate::engine::phases::{Phases, Stopwatch};
 use crate::engine::{
     Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, is_plastic, note_learning, since_last, stopped_words,
@@ -145,6 +146,7 @@ pub struct GpuEngine {
     rates: BTreeMap<usize, Vec<f64>>,
     /// Plastic projections that do not learn, and since which step.
     stopped: BTreeMap<usize, u64>,
+    balance: Balance,
     probes: Vec<ProbePart>,
     emitters: Vec<(u32, SourceEmitter)>,
     currents: Vec<Currents>,
@@ -201,6 +203,7 @@ impl GpuEngine {
         device: Device,
     ) -> Result<GpuEngine> {
         let net = &*shared_net;
+        let balance = Balance::new(net)?;
         let (block, table) = (&tables.blocks[0], &tables.tables[0]);
         let real = device.info.real;
         let teams = Teams::new(real);
@@ -471,6 +474,7 @@ impl GpuEngine {
             clock: Clock::new(depth, tables.max_delay),
             rates: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            balance,
             probes,
             emitters,
             currents,
@@ -642,6 +646,14 @@ impl ProbePart {
 }
 
 impl GpuEngine {
+    fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.step + steps;
+        while self.step < end {
+            self.batch(end, sink)?;
+        }
+        Ok(())
+    }
+
     /// Uploads, runs and reads back one batch; returns nothing lost: windows that did not fit are left for the next.
     fn batch(&mut self, end: u64, sink: &mut dyn Sink) -> Result<()> {
         if self.clock.is_full(self.step, end - self.step) {
@@ -1072,11 +1084,7 @@ impl Engine for GpuEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let end = self.step + steps;
-        while self.step < end {
-            self.batch(end, sink)?;
-        }
-        Ok(())
+        Balance::advance(self, |engine| &mut engine.balance, [self.step, steps], sink, GpuEngine::go)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -1096,6 +1104,7 @@ impl Engine for GpuEngine {
             extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
         }
         extra.extend(stopped_words(&self.stopped));
+        extra.extend(self.balance.store());
         Ok(Snapshot {
             step: self.step,
             states: self.read_states()?,
@@ -1108,6 +1117,7 @@ impl Engine for GpuEngine {
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         snapshot.check(&self.net)?;
+        self.balance.restore(snapshot)?;
         for part in &self.models {
             for &(p, first) in &part.populations {
                 self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;

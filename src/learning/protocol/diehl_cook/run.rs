@@ -2,7 +2,7 @@
 //! what each neuron stands for) and to the test set, in chunks that any thread may take. Knows files; no drawing.
 
 use super::{EXCITATORY, INPUT, PLASTIC, Readout, Settings, Tally};
-use crate::engine::{Engine, Sink, Snapshot, Spike};
+use crate::engine::{self, Engine, Kind, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
 use crate::learning::protocol::Options;
 use crate::learning::protocol::data::{Data, Set};
@@ -11,7 +11,7 @@ use crate::learning::state::State;
 use crate::network::Network;
 use crate::record::{RunInfo, checkpoint};
 use crate::rng::{key, philox4x32};
-use crate::run::{self, Silent, cpu_seconds};
+use crate::system::{cores, cpu_seconds};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -182,7 +182,7 @@ struct Viewer<'a> {
 
 impl<'a> Viewer<'a> {
     fn new(settings: &'a Settings, net: &Arc<Network>) -> Result<Self> {
-        let engine = run::engine(net, "cpu", 1, &run::Options::default(), &Silent)?;
+        let engine = engine::open(Kind::Cpu, net, &engine::Options::threads(1))?;
         let counts = Counts { first: net.populations[EXCITATORY].first, spikes: vec![0; settings.sizes[1]] };
         Ok(Viewer { settings, engine, counts })
     }
@@ -437,7 +437,7 @@ fn test(
     stop: &AtomicBool,
 ) -> Result<Option<Outcome>> {
     let clock = Instant::now();
-    let threads = crate::run::cores();
+    let threads = cores();
     let count = data.train.labels.len() as u64;
     // The last ones learned, each once.
     let labelled: Vec<usize> =
