@@ -22,11 +22,14 @@
 
 pub mod cpu;
 pub mod event;
+mod faults;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod homeostasis;
 pub mod open;
 pub mod phases;
+mod plasticity;
+mod probes;
 
 use crate::error::{Error, Result};
 use crate::network::{Cell, Network};
@@ -92,20 +95,6 @@ pub(crate) fn since_last(last_spike: &mut [u64], stamp: u64, id: u32) -> u32 {
     if previous == u64::MAX { NEVER } else { (stamp - previous).min(NEVER as u64 - 1) as u32 }
 }
 
-/// The error of a plastic synapse that transmits more than `limit`, among `weights` of its projection; found after `step` steps.
-pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u32, f32)], limit: f32, step: u64) -> Error {
-    let what = match weights.iter().find(|w| !(w.2.abs() <= limit)) {
-        Some((source, target, w)) => format!("the weight of the synapse from neuron {source} to neuron {target} is {w}"),
-        None => "a synapse transmits more than it may".to_string(),
-    };
-    let (name, model) = (&net.projections[projection].name, &net.projections[projection].synapse.model.name);
-    let at = step as f64 * net.dt;
-    Error::Run {
-        message: format!("projection `{name}`: {what}, beyond the bound {limit} of {model}, at {at:.3} ms"),
-        remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
-    }
-}
-
 /// Plastic projections that do not learn, and since which step, in a snapshot.
 const STOPPED: &str = "stopped";
 
@@ -132,20 +121,6 @@ pub(crate) fn is_plastic(net: &Network, projection: usize) -> Result<bool> {
             format!("there is no projection {projection}"),
             format!("name one of the {} projections by its number, the first is 0", net.projections.len()),
         )),
-    }
-}
-
-/// Plastic weights that were read after `step` steps, unless one is beyond what its rule lets a weight reach.
-pub(crate) fn within_bound(
-    net: &Network,
-    projection: usize,
-    weights: Vec<(u32, u32, f32)>,
-    limit: f32,
-    step: u64,
-) -> Result<Vec<(u32, u32, f32)>> {
-    match weights.iter().all(|w| w.2.abs() <= limit) {
-        true => Ok(weights),
-        false => Err(beyond_bound(net, projection, &weights, limit, step)),
     }
 }
 

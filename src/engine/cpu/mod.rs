@@ -5,15 +5,14 @@ mod barrier;
 mod deliver;
 mod history;
 mod lanes;
-pub(super) mod plastic;
+mod plastic;
 mod signals;
 mod worker;
 
 use super::homeostasis::Balance;
 use super::phases::Phases;
-use super::{
-    Counters, Engine, Sink, Snapshot, Spike, beyond_bound, is_plastic, note_learning, since_last, stopped_words, within_bound,
-};
+use super::faults::{beyond_bound, not_a_number, within_bound};
+use super::{Counters, Engine, Sink, Snapshot, Spike, is_plastic, note_learning, since_last, stopped_words};
 use crate::error::{Error, Result};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
@@ -158,26 +157,19 @@ impl CpuEngine {
         });
         let Some((code, dynamic)) = failed else { return Ok(()) };
         let weights = self.tables.weights(&self.net, &self.rows, dynamic.projection as usize)?;
-        Err(beyond_bound(&self.net, dynamic.projection as usize, &weights, code.limit(), self.now))
+        Err(beyond_bound(&self.net, dynamic.projection as usize, &weights, code.limit(), self.now as f64 * self.net.dt))
     }
 
     fn check_finite(&self) -> Result<()> {
-        let Some((population, local, state)) = self.workers.iter().find_map(|w| w.not_a_number(&self.net)) else {
-            return Ok(());
-        };
-        let population = &self.net.populations[population];
-        let name = match &population.cell {
-            Cell::Neuron(instance) => instance.model.states[state].name.clone(),
-            Cell::Source(_) => String::new(),
-        };
-        Err(Error::Run {
-            message: format!(
-                "state `{name}` of neuron {local} in population `{}` is not a number at {:.3} ms",
-                population.name,
-                self.now as f64 * self.net.dt
-            ),
-            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
-        })
+        match self.workers.iter().find_map(|w| w.not_a_number(&self.net)) {
+            Some((population, local, state)) => {
+                let population = &self.net.populations[population];
+                let Cell::Neuron(neuron) = &population.cell else { return Ok(()) };
+                let name = Some(neuron.model.states[state].name.as_str());
+                Err(not_a_number(&population.name, local as usize, name, self.now as f64 * self.net.dt))
+            }
+            None => Ok(()),
+        }
     }
 
     /// By so many steps, and forget what no plastic synapse will ask for.
@@ -464,7 +456,7 @@ impl Engine for CpuEngine {
         for (table, (entry, own, stored)) in self.tables.tables.iter_mut().zip(read) {
             (table.dynamics[entry].weight, limit) = (stored, own);
         }
-        within_bound(&self.net, projection, weights?, limit, self.now)
+        within_bound(&self.net, projection, weights?, limit, self.now as f64 * self.net.dt)
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {

@@ -7,14 +7,13 @@ use super::history::{FAR, Found, History, Stretch, Visits};
 use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
+use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::program::Program;
 use crate::model::vector::{Level, level};
 use crate::model::{MAX_POST_STATES, MAX_TRACES, Plasticity};
-use crate::network::quantum::reachable;
+use crate::network::Network;
 use crate::network::table::{Block, Dynamic, Table};
-use crate::network::{Network, SynapseInstance};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -65,22 +64,6 @@ impl Served {
         let rest = &self.flying[arrived..];
         (last, &rest[..rest.partition_point(|f| f.0 == id)])
     }
-}
-
-/// Time constants of a rule's traces that add up, in steps (None: only the nearest spike counts), and their rates per ms.
-pub fn traces(synapse: &SynapseInstance, dt: f64) -> Result<Vec<(Option<f64>, f32)>> {
-    let list = synapse.model.plasticity.iter().flat_map(|p| &p.traces);
-    list.map(|trace| {
-        let tau = synapse.evaluate(&trace.tau)?;
-        if !(tau > 0.0 && tau.is_finite()) {
-            return Err(Error::input(
-                format!("{}: the time constant of `{}` is {tau} ms", synapse.model.name, trace.name),
-                format!("give {} a value above 0 ms", trace.tau.text),
-            ));
-        }
-        Ok(((!trace.nearest).then_some(tau / dt), (1.0 / tau) as f32))
-    })
-    .collect()
 }
 
 /// When a projection did not learn, last: the target's spikes emitted and the source's spikes served meanwhile do not count.
@@ -135,45 +118,6 @@ struct Span {
     before: u32,
 }
 
-/// What one of the codes reads, beside `elapsed` and `since_pre`.
-#[derive(Clone, Copy, Default)]
-struct Wants {
-    /// `since_post` or traces.
-    past: bool,
-    /// Which traces.
-    traces: [bool; MAX_TRACES],
-    since_event: bool,
-    modulator: bool,
-    modulator_start: bool,
-    /// States of the target.
-    states: bool,
-}
-
-impl Wants {
-    /// Nothing but `elapsed` and `since_pre`.
-    fn is_nothing(self) -> bool {
-        !self.past && !self.needs_every_event() && !self.states
-    }
-
-    /// When the synapse's previous event was, or the signal then.
-    fn needs_every_event(self) -> bool {
-        self.since_event || self.modulator || self.modulator_start
-    }
-
-    fn of(program: Option<&Program>, rule: &Plasticity) -> Wants {
-        let Some(program) = program else { return Wants::default() };
-        let traces = std::array::from_fn(|t| t < rule.traces.len() && program.reads(rule.trace_input(t)));
-        Wants {
-            past: program.reads(Plasticity::SINCE_POST) || traces.contains(&true),
-            traces,
-            since_event: program.reads(Plasticity::SINCE_EVENT),
-            modulator: program.reads(Plasticity::MODULATOR),
-            modulator_start: program.reads(Plasticity::MODULATOR_START),
-            states: (0..rule.post_states.len()).any(|k| program.reads(rule.state_input(k))),
-        }
-    }
-}
-
 /// An event of one lane's synapse.
 #[derive(Clone, Copy)]
 struct Moment {
@@ -194,7 +138,7 @@ pub struct PlasticKernel {
     /// Which of the weight and the states `on_post` changes.
     changes: Vec<bool>,
     /// What `on_pre`, `on_post`, `on_modulator` and `on_read` read.
-    wants: [Wants; 4],
+    wants: [Reads; 4],
     /// Jumps of the signal that the code reads.
     jumps: Option<Jumps>,
     /// Index of that signal.
@@ -246,7 +190,7 @@ impl PlasticKernel {
     pub fn new(net: &Network, block: &Block, dynamic: &Dynamic, max_delay: u32) -> Result<Option<PlasticKernel>> {
         let projection = &net.projections[dynamic.projection as usize];
         let synapse = &projection.synapse;
-        let (Some(rule), Some(on_pre)) = (&synapse.model.plasticity, synapse.model.kernel()) else { return Ok(None) };
+        let (Some(plasticity), Some(on_pre)) = (&synapse.model.plasticity, synapse.model.kernel()) else { return Ok(None) };
         let constants: Vec<_> = synapse.constants().iter().map(|c| Operand::Uniform(c.get(0))).collect();
         if constants.len() > MAX_CONSTANTS || synapse.model.states.len() > MAX_STATES {
             return Err(Error::input(
@@ -254,35 +198,15 @@ impl PlasticKernel {
                 "make the model smaller",
             ));
         }
-        let traces = traces(synapse, net.dt)?;
-        let mut taus: Vec<f64> = Vec::new();
-        for tau in traces.iter().filter_map(|t| t.0) {
-            if !taus.contains(&tau) {
-                taus.push(tau);
-            }
-        }
-        let slot = |tau: f64| taus.iter().position(|t| *t == tau);
-        let reads: Vec<Read> = traces.into_iter().map(|(tau, rate)| Read { slot: tau.and_then(slot), rate }).collect();
-        if [&rule.on_post, &rule.on_modulator].into_iter().flatten().any(|p| p.reads(Plasticity::ELAPSED)) {
-            return Err(Error::input(
-                format!("{} reads `elapsed` before the source spikes again, when it is not known yet", synapse.model.name),
-                "read since_pre or since_event there, or elapsed in on_pre",
-            ));
-        }
+        let Some(rule) = PlasticRule::of(net, projection)? else { return Ok(None) };
+        let kept = rule.taus();
+        let reads = rule.traces.iter().map(|t| Read { slot: column(&kept, *t), rate: t.rate() }).collect();
+        let taus: Vec<f64> = kept.iter().map(|tau| tau / net.dt).collect();
         let jumps = Jumps::new(net, projection);
-        if let (Some(signal), None) = (&rule.modulator, &jumps) {
-            return Err(Error::input(
-                format!(
-                    "projection `{}`: {} reads a modulator (`{signal}`), and none is named",
-                    projection.name, synapse.model.name
-                ),
-                "set Projection::modulator to one of the network's",
-            ));
-        }
         let owned = block.slices[projection.target].clone();
         let recent = Recent::new(net, projection, owned.clone(), max_delay)?;
-        let programs = [&synapse.model.program, &rule.on_post, &rule.on_modulator, &rule.on_read].map(|p| p.as_deref());
-        let (on_modulator, wants) = (synapse.model.modulator_kernel(), programs.map(|p| Wants::of(p, rule)));
+        let (on_modulator, wants) =
+            (synapse.model.modulator_kernel(), [rule.on_pre, rule.on_post, rule.on_modulator, rule.on_read]);
         let brief = on_modulator.is_none() && !wants[0].needs_every_event();
         let source = &net.populations[projection.source];
         Ok(Some(PlasticKernel {
@@ -290,11 +214,11 @@ impl PlasticKernel {
             on_post: synapse.model.post_kernel(),
             on_modulator,
             on_read: synapse.model.read_kernel(),
-            changes: (0..=synapse.model.states.len()).map(|s| rule.on_post.as_ref().is_some_and(|p| p.writes(s))).collect(),
+            changes: (0..=synapse.model.states.len()).map(|s| plasticity.on_post.as_ref().is_some_and(|p| p.writes(s))).collect(),
             wants,
             jumps,
             signal: projection.modulator,
-            event: rule.post_event,
+            event: plasticity.post_event,
             constants,
             dt: net.dt,
             projection: dynamic.projection as usize,
@@ -306,8 +230,8 @@ impl PlasticKernel {
             pause: Pause::default(),
             base: dynamic.port * block.stride + block.offset[projection.target],
             reads,
-            bound: synapse.bound()?.unwrap_or(0.0) as f32,
-            limit: reachable(projection)?.0.bound() as f32,
+            bound: rule.bound as f32,
+            limit: rule.limit,
             failed: false,
             level: level(),
             brief,
@@ -317,7 +241,7 @@ impl PlasticKernel {
             amounts: vec![0; BLOCK],
             spans: Vec::with_capacity(BLOCK),
             active: Vec::with_capacity(BLOCK),
-            inputs: vec![vec![0.0; BLOCK]; rule.inputs()],
+            inputs: vec![vec![0.0; BLOCK]; plasticity.inputs()],
             packed: vec![vec![0; BLOCK]; 1 + synapse.model.states.len()],
             psc: vec![0; BLOCK],
             scratch: Scratch::default(),

@@ -12,12 +12,14 @@ mod signals;
 mod synapses;
 mod tape;
 
+use super::faults::beyond_bound;
 use super::homeostasis::Balance;
+use super::probes::{StateProbe, state_probes};
 use super::{Counters, Engine, Sink, Snapshot, Spike, note_learning, stopped_words};
 use crate::error::{Error, Result};
 use crate::model::kernel::BLOCK;
 use crate::network::rules::Rows;
-use crate::network::{Cell, Edge, Network, Probe, Projection, Values, memory};
+use crate::network::{Cell, Edge, Network, Projection, Values, memory};
 use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
@@ -65,15 +67,6 @@ struct Shower {
     trains: Poisson,
 }
 
-/// A state probe: every so many steps, these neurons.
-struct Recorder {
-    probe: usize,
-    population: usize,
-    every: u64,
-    neurons: Vec<u32>,
-    variables: Vec<crate::model::Recorder>,
-}
-
 pub struct EventEngine {
     net: Network,
     rows: Box<RowFn>,
@@ -89,7 +82,7 @@ pub struct EventEngine {
     most_kept: usize,
     /// Spikes that may be held before the next search for what may be forgotten.
     enough: usize,
-    recorders: Vec<Recorder>,
+    recorders: Vec<StateProbe>,
     queue: Calendar,
     /// Steps done: the time is that many dt.
     step: u64,
@@ -139,7 +132,7 @@ impl EventEngine {
             synapses: Synapses::default(),
             most_kept: 0,
             enough: 0,
-            recorders: Vec::new(),
+            recorders: state_probes(net)?,
             queue: Calendar::default(),
             step: 0,
             stopped: BTreeMap::new(),
@@ -171,22 +164,6 @@ impl EventEngine {
                 instance.model.ports.get(*port).is_some_and(|p| p.sign == crate::model::Sign::Negative { absolute: true });
             let weight = if absolute { weight.abs() } else { *weight };
             engine.showers.push(Shower { population: drive.population, port: *port, weight, trains });
-        }
-        for (index, probe) in net.probes.iter().enumerate() {
-            let Probe::State { population, variables, neurons, interval } = probe else { continue };
-            let Cell::Neuron(instance) = &net.populations[*population].cell else {
-                return Err(Error::input(
-                    format!("population `{}` emits spikes and has no state to record", net.populations[*population].name),
-                    "record a population of neurons",
-                ));
-            };
-            engine.recorders.push(Recorder {
-                probe: index,
-                population: *population,
-                every: ((interval / net.dt).round() as u64).max(1),
-                neurons: neurons.clone(),
-                variables: variables.iter().map(|name| instance.recorder(name)).collect::<Result<_>>()?,
-            });
         }
         let expected = memory::estimate(net, 1).synapses as usize;
         engine.synapses = Synapses::build(net, &engine.rows, codes, expected + expected / 64, progress)?;
@@ -258,7 +235,7 @@ impl EventEngine {
     fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
         let end = self.step + steps;
         while self.step < end {
-            let due = |r: &Recorder| (self.step / r.every + 1) * r.every;
+            let due = |r: &StateProbe| (self.step / r.every + 1) * r.every;
             let stop = self.recorders.iter().map(due).fold(end, u64::min);
             self.run_until(stop as f64 * self.net.dt, sink)?;
             self.step = stop;
@@ -327,17 +304,10 @@ impl EventEngine {
     fn beyond(&self, source: u32, fault: Fault, now: f64) -> Error {
         let Fault { dynamic, target, weight } = fault;
         let dynamic = &self.synapses.dynamics[dynamic];
-        let projection = &self.net.projections[dynamic.projection as usize];
-        let target = self.net.populations[projection.target].first + target;
+        let projection = dynamic.projection as usize;
+        let target = self.net.populations[self.net.projections[projection].target].first + target;
         let limit = dynamic.plastic.as_ref().map_or(0.0, |p| p.limit);
-        let (name, model) = (&projection.name, &projection.synapse.model.name);
-        Error::Run {
-            message: format!(
-                "projection `{name}`: the weight of the synapse from neuron {source} to neuron {target} is {weight}, beyond the \
-                 bound {limit} of {model}, at {now:.3} ms"
-            ),
-            remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
-        }
+        beyond_bound(&self.net, projection, &[(source, target, weight)], limit, now)
     }
 
     #[inline]

@@ -4,11 +4,10 @@
 //! are one time. Knows neither neurons nor the queue.
 
 use super::signals::Signal;
+use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
 use crate::model::Plasticity;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::program::{Op, Program, Slot};
-use crate::network::quantum::reachable;
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,23 +61,6 @@ pub struct Senders {
     sent: Vec<VecDeque<f64>>,
     /// By global id: stamp of the last spike that all have been served, minus infinity for none.
     seen: Vec<f64>,
-}
-
-/// Time constants of a rule's traces, ms, and whether only the nearest spike counts.
-fn traces(projection: &Projection) -> Result<Vec<(f64, bool)>> {
-    let synapse = &projection.synapse;
-    let list = synapse.model.plasticity.iter().flat_map(|p| &p.traces);
-    list.map(|trace| {
-        let tau = synapse.evaluate(&trace.tau)?;
-        if !(tau > 0.0 && tau.is_finite()) {
-            return Err(Error::input(
-                format!("{}: the time constant of `{}` is {tau} ms", synapse.model.name, trace.name),
-                format!("give {} a value above 0 ms", trace.tau.text),
-            ));
-        }
-        Ok((tau, trace.nearest))
-    })
-    .collect()
 }
 
 /// A list as words, its length first.
@@ -224,31 +206,10 @@ impl Lane {
     }
 }
 
-/// A part of a rule's code, and which inputs it reads.
+/// A part of a rule's code, and whether it reads traces or the last spike of the target.
 struct Code {
     kernel: Arc<dyn Kernel>,
-    reads: Vec<bool>,
-}
-
-impl Code {
-    /// What a part that does not transmit leaves in its output does not count.
-    fn new(kernel: Arc<dyn Kernel>, program: &Program, inputs: usize, transmits: bool) -> Code {
-        let part = &program.update;
-        let read = |input: usize| {
-            let is = |op: &Op| matches!(op, Op::Input(k) if *k as usize == input);
-            part.ops.iter().enumerate().filter(|(_, op)| is(op)).any(|(at, _)| {
-                let at = at as u32;
-                part.ops.iter().any(|op| op.operands().contains(&at))
-                    || part.stores.iter().any(|(slot, value)| *value == at && (transmits || *slot != Slot::Output))
-            })
-        };
-        Code { kernel, reads: (0..inputs).map(read).collect() }
-    }
-
-    /// Some trace or the last spike of the target is read.
-    fn looks_back(&self) -> bool {
-        self.reads[Plasticity::SINCE_POST] || self.reads[TRACES..].iter().any(|r| *r)
-    }
+    looks_back: bool,
 }
 
 /// Place of the first trace among the inputs.
@@ -321,11 +282,8 @@ impl Scene<'_> {
 impl Plastic {
     /// None for a synapse that keeps its weight.
     pub fn new(net: &Network, projection: &Projection, constants: &[u32]) -> Result<Option<Plastic>> {
-        let (synapse, population) = (&projection.synapse, projection.target);
-        let model = &synapse.model;
-        let (Some(plasticity), Some(program), Some(kernel)) = (&model.plasticity, &model.program, model.kernel()) else {
-            return Ok(None);
-        };
+        let (model, population) = (&projection.synapse.model, projection.target);
+        let (Some(plasticity), Some(kernel)) = (&model.plasticity, model.kernel()) else { return Ok(None) };
         let refuse =
             |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
         if let Some(state) = plasticity.post_event.or((!plasticity.post_states.is_empty()).then_some(0)) {
@@ -335,39 +293,24 @@ impl Plastic {
                 "use --engine cpu, or a rule of spikes alone",
             );
         }
-        let traces = traces(projection)?;
-        let mut taus: Vec<f64> = traces.iter().filter(|t| !t.1).map(|t| t.0).collect();
+        let Some(rule) = PlasticRule::of(net, projection)? else { return Ok(None) };
+        let mut taus = rule.taus();
         taus.sort_by(f64::total_cmp);
-        taus.dedup();
-        let read = |(tau, nearest): (f64, bool)| Read { slot: taus.iter().position(|t| *t == tau && !nearest), tau };
-        let reads: Vec<Read> = traces.into_iter().map(read).collect();
+        let reads: Vec<Read> = rule.traces.iter().map(|t| Read { slot: column(&taus, *t), tau: t.tau }).collect();
         let columns = TRACES + reads.len();
-        let code = |part: Option<(&Arc<Program>, Arc<dyn Kernel>)>| {
-            part.map(|(program, kernel)| Code::new(kernel, program, columns, false))
-        };
-        let on_post = code(plasticity.on_post.as_ref().zip(model.post_kernel()));
-        let on_modulator = code(plasticity.on_modulator.as_ref().zip(model.modulator_kernel()));
-        let on_read = code(plasticity.on_read.as_ref().zip(model.read_kernel()));
-        for (name, part) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
-            if part.as_ref().is_some_and(|code| code.reads[Plasticity::ELAPSED]) {
-                return refuse(
-                    format!("{name} of {} reads `elapsed`, which the source's next spike decides", model.name),
-                    "read since_pre instead, or use --engine cpu",
-                );
-            }
-        }
+        let code = |kernel: Option<Arc<dyn Kernel>>, reads: Reads| kernel.map(|kernel| Code { kernel, looks_back: reads.past });
         let arrays = || vec![vec![0; BLOCK]; 1 + model.states.len()];
         Ok(Some(Plastic {
             population,
-            signal: projection.modulator.filter(|_| plasticity.modulator.is_some()),
-            on_pre: Code::new(kernel, program, columns, true),
-            on_post,
-            on_modulator,
-            on_read,
+            signal: rule.signal,
+            on_pre: Code { kernel, looks_back: rule.on_pre.past },
+            on_post: code(model.post_kernel(), rule.on_post),
+            on_modulator: code(model.modulator_kernel(), rule.on_modulator),
+            on_read: code(model.read_kernel(), rule.on_read),
             constants: constants.to_vec(),
             reads,
-            bound: synapse.bound()?.unwrap_or(0.0),
-            limit: reachable(projection)?.0.bound() as f32,
+            bound: rule.bound,
+            limit: rule.limit,
             history: History { taus, neurons: vec![Past::default(); net.populations[population].n as usize] },
             flushed: i64::MIN,
             learns: true,
@@ -531,7 +474,7 @@ impl Plastic {
             self.inputs[Plasticity::SINCE_PRE][k] = lane.since(until);
             self.inputs[Plasticity::SINCE_EVENT][k] = (until - lane.event).max(0.0) as f32;
             self.inputs[Plasticity::MODULATOR_START][k] = lane.start as f32;
-            if code.looks_back() {
+            if code.looks_back {
                 look_back(&self.reads, &mut self.inputs, history, k, lane.target, lane.end, until - lane.delay);
             }
         }
@@ -552,7 +495,7 @@ impl Plastic {
             self.inputs[Plasticity::SINCE_PRE][k] = lane.since(stamp);
             self.inputs[Plasticity::SINCE_EVENT][k] = (stamp - lane.event).max(0.0) as f32;
             self.inputs[Plasticity::MODULATOR_START][k] = lane.start as f32;
-            if self.on_pre.looks_back() {
+            if self.on_pre.looks_back {
                 let past = &history.neurons[lane.target as usize];
                 // Those that coincide come after what this spike sees.
                 let mut before = lane.end;
@@ -664,7 +607,7 @@ impl Plastic {
             if scene.signal.is_some() {
                 lane.start = scene.level(at);
             }
-            if code.looks_back() {
+            if code.looks_back {
                 look_back(&self.reads, &mut self.inputs, scene.history, k, lane.target, before, own);
             }
         }

@@ -20,16 +20,15 @@ pub use shader::{deliver_shader, source_shader, update_shader};
 
 use crate::engine::homeostasis::Balance;
 use crate::engine::phases::{Phases, Stopwatch};
-use crate::engine::{
-    Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, is_plastic, note_learning, since_last, stopped_words,
-    within_bound,
-};
+use crate::engine::probes::{StateProbe, state_probes};
+use crate::engine::faults::{beyond_bound, not_a_number, within_bound};
+use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, is_plastic, note_learning, since_last, stopped_words};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
 use crate::network::table::{Block, Tables};
-use crate::network::{Cell, Network, Probe, Values, memory};
+use crate::network::{Cell, Network, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
@@ -438,12 +437,17 @@ impl GpuEngine {
         bytes += dynamics.iter().map(|d| d.words.size()).sum::<u64>();
 
         // Probes.
-        let sizes: Vec<SampleSize> = sample_sizes(net);
+        let probed = state_probes(net)?;
+        let size = |p: &StateProbe| SampleSize {
+            every: p.every,
+            words: (states_of(net, p.population) * p.neurons.len()) as u32,
+        };
+        let sizes: Vec<SampleSize> = probed.iter().map(size).collect();
         let sample_words = sizes.iter().map(|s| u64::from(s.words)).sum::<u64>().max(1);
         let samples = device.buffer("samples", (sample_words * 4).max((4 << 20).min(device.info.max_binding)), usage)?;
         let mut probes = Vec::new();
-        for size in &sizes {
-            probes.push(probe_part(net, &device, size, &models, &windows, &samples)?);
+        for probe in probed {
+            probes.push(probe_part(net, &device, probe, &models, &windows, &samples)?);
         }
         device.wait()?;
         let planner = Planner {
@@ -586,35 +590,24 @@ fn uniform_currents(net: &Network, p: usize) -> Result<Currents> {
     Currents::from_drives(own, net.populations[p].n as usize, net.dt, net.stimulus_seed)
 }
 
-/// The state probes of a network and the words one sample of each takes.
-fn sample_sizes(net: &Network) -> Vec<SampleSize> {
-    let size = |(probe, p): (usize, &Probe)| match p {
-        Probe::State { population, neurons, interval, .. } => {
-            let Cell::Neuron(instance) = &net.populations[*population].cell else { return None };
-            let every = (interval / net.dt).round().max(1.0) as u64;
-            Some(SampleSize { probe, every, words: (instance.model.states.len() * neurons.len()) as u32 })
-        }
-        _ => None,
-    };
-    net.probes.iter().enumerate().filter_map(size).collect()
-}
-
+/// What samples one state probe: all states of its neurons.
 fn probe_part(
     net: &Network,
     device: &Device,
-    size: &SampleSize,
+    probe: StateProbe,
     models: &[ModelPart],
     windows: &wgpu::Buffer,
     samples: &wgpu::Buffer,
 ) -> Result<ProbePart> {
-    let refused = || Error::input("a probe of states needs a population of neurons", "name another population");
-    let Probe::State { population, variables, neurons, .. } = &net.probes[size.probe] else { return Err(refused()) };
-    let Cell::Neuron(instance) = &net.populations[*population].cell else { return Err(refused()) };
-    let find = |m: &ModelPart| m.populations.iter().find(|p| p.0 == *population).map(|p| p.1);
-    let (part, first) = models.iter().find_map(|m| find(m).map(|first| (m, first))).ok_or_else(refused)?;
-    let n = net.populations[*population].n;
+    let StateProbe { probe, population, neurons, variables, .. } = probe;
+    let find = |m: &ModelPart| m.populations.iter().find(|p| p.0 == population).map(|p| p.1);
+    let (part, first) = models
+        .iter()
+        .find_map(|m| find(m).map(|first| (m, first)))
+        .ok_or_else(|| Error::input("a probe of states needs a population of neurons", "name another population"))?;
+    let (n, states) = (net.populations[population].n, states_of(net, population));
     let state = |k: u32| neurons.iter().map(move |&i| first + k * n + i);
-    let addresses: Vec<u32> = (0..instance.model.states.len() as u32).flat_map(state).collect();
+    let addresses: Vec<u32> = (0..states as u32).flat_map(state).collect();
     let kernel = device.kernel(
         "probe",
         shader::PROBE,
@@ -625,15 +618,15 @@ fn probe_part(
     let groups = (addresses.len() as u32).div_ceil(layout::WORKGROUP);
     let addresses = device.storage("probed words", &addresses)?;
     let group = device.bind(&kernel, &[windows, &part.states, &addresses, samples])?;
-    Ok(ProbePart {
-        probe: size.probe,
-        kernel,
-        group,
-        groups,
-        neurons: neurons.clone(),
-        states: instance.model.states.len(),
-        variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
-    })
+    Ok(ProbePart { probe, kernel, group, groups, neurons, states, variables })
+}
+
+/// States of each neuron of a population, a word each.
+fn states_of(net: &Network, population: usize) -> usize {
+    match &net.populations[population].cell {
+        Cell::Neuron(instance) => instance.model.states.len(),
+        Cell::Source(_) => 0,
+    }
 }
 
 impl ProbePart {
@@ -718,7 +711,7 @@ impl GpuEngine {
                 continue;
             }
             let weights = self.tables.weights(&self.net, &self.rows, rule.projection)?;
-            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step));
+            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step as f64 * self.net.dt));
         }
         Ok(device_error("a plastic synapse failed, and none is found", "run with --engine cpu"))
     }
@@ -771,20 +764,12 @@ impl GpuEngine {
         let bad = |k: usize| f32::from_bits(states[p][k][local]).is_nan();
         let name = match &population.cell {
             Cell::Neuron(instance) => {
-                let model = &instance.model;
-                let found = (0..model.states.len()).find(|&k| model.states[k].ty == Ty::F32 && bad(k));
-                found.map_or(String::new(), |k| format!(" `{}`", model.states[k].name))
+                let states = instance.model.states.iter().enumerate();
+                states.filter(|(_, s)| s.ty == Ty::F32).find(|(k, _)| bad(*k)).map(|(_, s)| s.name.as_str())
             }
-            Cell::Source(_) => String::new(),
+            Cell::Source(_) => None,
         };
-        Ok(Error::Run {
-            message: format!(
-                "state{name} of neuron {local} in population `{}` is not a number at {:.3} ms",
-                population.name,
-                self.step as f64 * self.net.dt
-            ),
-            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
-        })
+        Ok(not_a_number(&population.name, local, name, self.step as f64 * self.net.dt))
     }
 
     /// All states as the snapshot holds them.
@@ -1183,7 +1168,7 @@ impl Engine for GpuEngine {
         let stored = std::mem::replace(&mut self.tables.tables[0].dynamics[d].weight, read);
         let weights = self.tables.weights(&self.net, &self.rows, projection);
         self.tables.tables[0].dynamics[d].weight = stored;
-        within_bound(&self.net, projection, weights?, limit, self.step)
+        within_bound(&self.net, projection, weights?, limit, self.step as f64 * self.net.dt)
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
