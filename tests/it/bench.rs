@@ -62,7 +62,8 @@ fn what_cannot_be_measured_is_refused_before_anything_is() {
         (&["update", "--json", "there.json"], 2, "--force"),
         (&["update", "--compare", "there.json"], 1, "no report of the benchmark suite"),
         (&["update", "--compare", "missing.json"], 1, "cannot be read"),
-        (&["update", "--engine", "quantum"], 2, "choose among cpu"),
+        (&["update", "--engine", "quantum"], 2, "unknown engine `quantum`"),
+        (&["update", "--engine", "auto"], 2, "choose among cpu"),
         (&["update", "--runs", "0"], 2, "--runs"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_sharpwave")).arg("bench").args(arguments).current_dir(at).output().unwrap();

@@ -990,6 +990,7 @@ fn homeostasis_acts_at_its_times() {
 fn an_engine_keeps_homeostasis_by_itself() {
     for rule in ["normalise = 200.0", "scaling = { target = \"150 Hz\", gain = 0.01 }"] {
         let net = Arc::new(plan(&homeostatic(rule, 300.0), &[]).network.clone());
+        let at = net.projections.iter().position(|p| p.name == "in").unwrap();
         let mut bare = (*net).clone();
         bare.homeostasis.clear();
         let bare = Arc::new(bare);
@@ -1002,7 +1003,7 @@ fn an_engine_keeps_homeostasis_by_itself() {
                 for steps in parts {
                     engine.advance(*steps, &mut sink).unwrap();
                 }
-                (stored(&mut *engine, net, 0), sink.spikes, engine)
+                (stored(&mut *engine, net, at), sink.spikes, engine)
             };
             let (once, ..) = run(&net, &[500]);
             if rule.starts_with("normalise") {
@@ -1018,7 +1019,7 @@ fn an_engine_keeps_homeostasis_by_itself() {
             let (mut second, mut rest) = (open(&net, kind, 1).unwrap(), Collected::default());
             second.restore(&first.snapshot().unwrap()).unwrap();
             second.advance(1700 - 777, &mut rest).unwrap();
-            assert!(stored(&mut *second, &net, 0) == whole && spikes.ends_with(&rest.spikes), "{kind}, {rule}: restored");
+            assert!(stored(&mut *second, &net, at) == whole && spikes.ends_with(&rest.spikes), "{kind}, {rule}: restored");
             // Spikes counted so far belong to it.
             let without = open(&bare, kind, 1).unwrap().snapshot().unwrap();
             assert!(second.restore(&without).unwrap_err().to_string().contains("homeostasis"), "{kind}");
