@@ -7,9 +7,6 @@ use crate::error::{Error, Result};
 use crate::network::{Homeostasis, HomeostasisKind, Network};
 use std::ops::Range;
 
-/// Spikes counted so far, in a snapshot.
-const COUNTS: &str = "homeostasis";
-
 /// All homeostasis of a network.
 #[derive(Default)]
 pub(crate) struct Balance {
@@ -94,10 +91,9 @@ impl Balance {
         Ok(())
     }
 
-    /// A part of a snapshot, where there is any homeostasis.
-    pub fn store(&self) -> Option<(String, Vec<u64>)> {
-        let counts = self.entries.iter().flat_map(|e| e.counts.iter().copied()).collect();
-        (!self.entries.is_empty()).then(|| (COUNTS.into(), counts))
+    /// The spikes counted, as a snapshot holds them.
+    pub fn counts(&self) -> Vec<u64> {
+        self.entries.iter().flat_map(|e| e.counts.iter().copied()).collect()
     }
 
     /// The reverse.
@@ -105,14 +101,13 @@ impl Balance {
     /// # Errors
     /// The snapshot holds other counts than this network's, or none.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let stored = snapshot.extra(COUNTS).unwrap_or_default();
-        if stored.len() != self.entries.iter().map(|e| e.counts.len()).sum::<usize>() {
+        if snapshot.counts.len() != self.entries.iter().map(|e| e.counts.len()).sum::<usize>() {
             return Err(Error::input(
                 "the checkpoint does not hold the spike counts that [[homeostasis]] needs",
                 "resume with the scenario that wrote it",
             ));
         }
-        self.entries.iter_mut().flat_map(|e| &mut e.counts).zip(stored).for_each(|(count, word)| *count = *word);
+        self.entries.iter_mut().flat_map(|e| &mut e.counts).zip(&snapshot.counts).for_each(|(count, word)| *count = *word);
         Ok(())
     }
 }

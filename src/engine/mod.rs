@@ -30,11 +30,13 @@ pub mod open;
 pub mod phases;
 mod plasticity;
 mod probes;
+mod snapshot;
 
 use crate::error::{Error, Result};
-use crate::network::{Cell, Network};
+use crate::network::Network;
 pub use open::{Kind, Options, open};
 use phases::Phases;
+pub use snapshot::{Exact, Own, Snapshot};
 use std::collections::BTreeMap;
 
 /// A spike of neuron `id` (global) at `time` ms.
@@ -53,36 +55,6 @@ pub trait Sink {
     fn sample(&mut self, probe: usize, time: f64, values: &[f32]) -> Result<()>;
 }
 
-/// The complete dynamic state, independent of engine, threads and table format.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// Steps done; time = step * dt on a grid.
-    pub step: u64,
-    /// For each population, each state variable: 32-bit words, one a neuron (empty for sources; f64 halves on the event engine).
-    pub states: Vec<Vec<Vec<u32>>>,
-    /// Spikes not yet delivered everywhere: (stamp step, global id), sorted.
-    pub recent: Vec<(u64, u32)>,
-    /// Last spike step of every source that has dynamic synapses (u64::MAX: never), by global id; empty without such synapses.
-    pub last_spike: Vec<u64>,
-    /// Per projection with dynamic synapses: per state variable (weight first), in canonical edge order; integers by their bits.
-    pub synapses: Vec<Vec<Vec<f32>>>,
-    /// What only one engine understands (the event engine's clocks and exact states), by name.
-    pub extra: Vec<(String, Vec<u64>)>,
-}
-
-/// By bits: a random word may look like a NaN, which no comparison of numbers finds equal to itself.
-impl PartialEq for Snapshot {
-    fn eq(&self, other: &Snapshot) -> bool {
-        let rest = |s: &Snapshot| (s.step, s.synapses.iter().map(Vec::len).collect::<Vec<_>>());
-        let same =
-            |(a, b): (&Vec<f32>, &Vec<f32>)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
-        rest(self) == rest(other)
-            && (&self.states, &self.recent, &self.last_spike, &self.extra)
-                == (&other.states, &other.recent, &other.last_spike, &other.extra)
-            && self.synapses.iter().flatten().zip(other.synapses.iter().flatten()).all(same)
-    }
-}
-
 /// Steps since a source's previous spike, at its first.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -95,9 +67,6 @@ pub(crate) fn since_last(last_spike: &mut [u64], stamp: u64, id: u32) -> u32 {
     if previous == u64::MAX { NEVER } else { (stamp - previous).min(NEVER as u64 - 1) as u32 }
 }
 
-/// Plastic projections that do not learn, and since which step, in a snapshot.
-const STOPPED: &str = "stopped";
-
 /// Keeps note of the step at which a projection stopped learning: until it goes on, its weights are those of then.
 pub(crate) fn note_learning(stopped: &mut BTreeMap<usize, u64>, projection: usize, on: bool, step: u64) {
     if on {
@@ -105,12 +74,6 @@ pub(crate) fn note_learning(stopped: &mut BTreeMap<usize, u64>, projection: usiz
     } else {
         stopped.entry(projection).or_insert(step);
     }
-}
-
-/// The projections that have stopped learning as a part of a snapshot, where there are any.
-pub(crate) fn stopped_words(stopped: &BTreeMap<usize, u64>) -> Option<(String, Vec<u64>)> {
-    let words = stopped.iter().flat_map(|(projection, since)| [*projection as u64, *since]).collect();
-    (!stopped.is_empty()).then(|| (STOPPED.into(), words))
 }
 
 /// Whether the weights of a projection change by a rule.
@@ -121,42 +84,6 @@ pub(crate) fn is_plastic(net: &Network, projection: usize) -> Result<bool> {
             format!("there is no projection {projection}"),
             format!("name one of the {} projections by its number, the first is 0", net.projections.len()),
         )),
-    }
-}
-
-impl Snapshot {
-    /// Plastic projections that do not learn, and since which step.
-    pub(crate) fn stopped(&self) -> BTreeMap<usize, u64> {
-        self.extra(STOPPED).unwrap_or_default().chunks_exact(2).map(|pair| (pair[0] as usize, pair[1])).collect()
-    }
-
-    /// What is stored under a name that only some engines understand.
-    pub(crate) fn extra(&self, wanted: &str) -> Option<&[u64]> {
-        self.extra.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.as_slice())
-    }
-
-    /// The spikes in flight with the steps since their source's previous spike: (stamp, id, elapsed).
-    pub(crate) fn in_flight(&self) -> impl Iterator<Item = (u64, u32, u32)> + '_ {
-        let elapsed = self.extra("elapsed").unwrap_or_default();
-        (0..).zip(&self.recent).map(move |(i, &(stamp, id))| (stamp, id, elapsed.get(i).map_or(NEVER, |&e: &u64| e as u32)))
-    }
-
-    /// Refuses a snapshot whose populations, models or ids are not those of the network (one state word a neuron, as the engines
-    /// on a grid keep them).
-    pub fn check(&self, net: &Network) -> Result<()> {
-        let fits = self.states.len() == net.populations.len()
-            && net.populations.iter().zip(&self.states).all(|(p, states)| match &p.cell {
-                Cell::Neuron(i) => states.len() == i.model.states.len() && states.iter().all(|s| s.len() == p.n as usize),
-                Cell::Source(_) => true,
-            })
-            && self.recent.iter().all(|r| r.1 < net.neurons());
-        match fits {
-            true => Ok(()),
-            false => Err(Error::input(
-                "the checkpoint holds other populations or models than the scenario",
-                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
-            )),
-        }
     }
 }
 

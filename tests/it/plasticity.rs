@@ -4,7 +4,7 @@
 use crate::common::{Collected, open, plan, shared, stored, try_plan};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use sharpwave::engine::Engine;
+use sharpwave::engine::{Engine, Own};
 use sharpwave::model::SynapseModel;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
@@ -394,7 +394,7 @@ fn a_restored_engine_goes_on_bit_for_bit() {
             assert!(bits(&mut *second) == bits(&mut *whole), "{rule}: weights, {threads} threads");
         }
         let mut without = snapshot.clone();
-        without.extra.retain(|e| e.0 != "post_spikes");
+        without.own = Own::Nothing;
         let error = engine(&net, 1).restore(&without).unwrap_err();
         assert!(error.to_string().contains("histories"), "{error}");
     }
@@ -562,7 +562,8 @@ fn histories_do_not_grow() {
         let got = stored(&mut *engine, &net, projection)[0].2 as f64;
         assert!((got / expected.last().unwrap() - 1.0).abs() < 1e-5, "{got} for {expected:?}");
     }
-    let kept = engine.snapshot().unwrap().extra.iter().find(|e| e.0 == "post_spikes").unwrap().1.len();
+    let Own::Cpu { post_spikes, .. } = engine.snapshot().unwrap().own else { panic!("of another engine") };
+    let kept = post_spikes.len();
     assert!(trains[0].len() > 1300 && kept < 3 * 2 * 120, "{kept} words for {} spikes", trains[0].len());
 }
 

@@ -9,10 +9,10 @@ mod plastic;
 mod signals;
 mod worker;
 
+use super::faults::{beyond_bound, not_a_number, within_bound};
 use super::homeostasis::Balance;
 use super::phases::Phases;
-use super::faults::{beyond_bound, not_a_number, within_bound};
-use super::{Counters, Engine, Sink, Snapshot, Spike, is_plastic, note_learning, since_last, stopped_words};
+use super::{Counters, Engine, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
 use crate::error::{Error, Result};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
@@ -28,13 +28,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use worker::{EXCHANGE, Outbox, PHASES, RECORD, WAIT, Worker};
-
-/// Part of a snapshot that belongs to plastic synapses: spikes of their targets, and since when they do not learn.
-const POST_SPIKES: &str = "post_spikes";
-/// Signals, and their jumps to come.
-const SIGNALS: &str = "signals";
-/// Rates of source populations that differ from the network's.
-const RATES: &str = "rates";
 
 pub struct CpuEngine {
     net: Arc<Network>,
@@ -364,33 +357,32 @@ impl Engine for CpuEngine {
             })
             .collect();
         self.workers.iter().for_each(|w| w.gather(&mut states));
-        let mut extra = vec![("elapsed".into(), self.recent.iter().map(|r| r.2 as u64).collect())];
-        if self.is_plastic() {
-            extra.push((POST_SPIKES.into(), self.post_spikes()));
-        }
-        if !self.net.modulators.is_empty() {
-            extra.push((SIGNALS.into(), self.workers[0].signals.store()));
-        }
-        let rates: Vec<u64> =
-            self.rates.iter().flat_map(|(p, r)| [*p as u64].into_iter().chain(r.iter().map(|x| x.to_bits()))).collect();
-        if !rates.is_empty() {
-            extra.push((RATES.into(), rates));
-        }
-        extra.extend(stopped_words(&self.stopped));
-        extra.extend(self.balance.store());
+        let (plastic, modulated) = (self.is_plastic(), !self.net.modulators.is_empty());
+        let own = match plastic || modulated {
+            false => Own::Nothing,
+            true => Own::Cpu {
+                post_spikes: if plastic { self.post_spikes() } else { Vec::new() },
+                signals: if modulated { self.workers[0].signals.store() } else { Vec::new() },
+            },
+        };
         Ok(Snapshot {
             step: self.now,
             states,
             recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
+            elapsed: self.recent.iter().map(|r| r.2).collect(),
             last_spike: self.last_spike.clone(),
             synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
-            extra,
+            rates: self.rates.clone(),
+            stopped: self.stopped.clone(),
+            counts: self.balance.counts(),
+            own,
+            notes: Vec::new(),
         })
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         snapshot.check(&self.net)?;
-        if snapshot.extra.iter().any(|(name, _)| name == "gpu_ring") {
+        if matches!(snapshot.own, Own::Gpu { .. }) {
             return Err(Error::input(
                 "the checkpoint was written by the gpu engine, whose synapses with dynamics act when a spike is emitted",
                 "resume it with --engine gpu",
@@ -398,20 +390,23 @@ impl Engine for CpuEngine {
         }
         self.balance.restore(snapshot)?;
         self.now = snapshot.step;
-        self.stopped = snapshot.stopped();
+        self.stopped.clone_from(&snapshot.stopped);
         self.workers.iter_mut().for_each(|w| w.scatter(&snapshot.states));
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         if !self.last_spike.is_empty() && snapshot.last_spike.len() == self.last_spike.len() {
             self.last_spike.clone_from(&snapshot.last_spike);
         }
         self.recent = snapshot.in_flight().collect();
-        if self.is_plastic() && self.restore_post_spikes(snapshot.extra(POST_SPIKES).unwrap_or_default()).is_none() {
+        let (post_spikes, signals) = match &snapshot.own {
+            Own::Cpu { post_spikes, signals } => (&post_spikes[..], &signals[..]),
+            _ => (&[][..], &[][..]),
+        };
+        if self.is_plastic() && self.restore_post_spikes(post_spikes).is_none() {
             return Err(Error::input(
                 "the checkpoint does not hold the spike histories that these plastic synapses need",
                 "resume with the scenario and the engine that wrote it; rules and time constants may not change",
             ));
         }
-        let signals = snapshot.extra(SIGNALS).unwrap_or_default();
         if !self.net.modulators.is_empty() && self.workers.iter_mut().any(|w| w.signals.restore(signals, snapshot.step).is_none())
         {
             return Err(Error::input(
@@ -419,18 +414,7 @@ impl Engine for CpuEngine {
                 "resume with the scenario and the engine that wrote it; times and amounts of jumps to come may change",
             ));
         }
-        let mut rates = snapshot.extra(RATES).unwrap_or_default();
-        while let Some((&population, rest)) = rates.split_first() {
-            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
-            let Some((own, rest)) = rest.split_at_checked(n) else {
-                return Err(Error::input(
-                    "the checkpoint holds rates of other sources",
-                    "resume with the scenario that wrote it",
-                ));
-            };
-            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
-            rates = rest;
-        }
+        snapshot.rates.iter().try_for_each(|(population, rates)| self.set_rates(*population, rates))?;
         for (worker, table) in self.workers.iter_mut().zip(&self.tables.tables) {
             for &(stamp, id, elapsed) in &self.recent {
                 worker.calendar.enter(table, id, stamp, elapsed, self.now);

@@ -18,11 +18,11 @@ pub use measure::{Latency, copy_bandwidth, latency};
 pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
+use crate::engine::faults::{beyond_bound, not_a_number, within_bound};
 use crate::engine::homeostasis::Balance;
 use crate::engine::phases::{Phases, Stopwatch};
 use crate::engine::probes::{StateProbe, state_probes};
-use crate::engine::faults::{beyond_bound, not_a_number, within_bound};
-use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, is_plastic, note_learning, since_last, stopped_words};
+use crate::engine::{Counters, Engine, NEVER, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::quantum::multiplicity;
@@ -36,7 +36,7 @@ use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
 use layout::{Directory, ModelLayout, Teams};
 use owned::{Demand, Owned};
-use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals};
+use plastic::{Clock, Frame, Part, Room, Rule, Signals};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -438,10 +438,7 @@ impl GpuEngine {
 
         // Probes.
         let probed = state_probes(net)?;
-        let size = |p: &StateProbe| SampleSize {
-            every: p.every,
-            words: (states_of(net, p.population) * p.neurons.len()) as u32,
-        };
+        let size = |p: &StateProbe| SampleSize { every: p.every, words: (states_of(net, p.population) * p.neurons.len()) as u32 };
         let sizes: Vec<SampleSize> = probed.iter().map(size).collect();
         let sample_words = sizes.iter().map(|s| u64::from(s.words)).sum::<u64>().max(1);
         let samples = device.buffer("samples", (sample_words * 4).max((4 << 20).min(device.info.max_binding)), usage)?;
@@ -946,15 +943,10 @@ impl GpuEngine {
     }
 }
 
-/// What a snapshot of this engine holds beyond the common part where synapses have dynamics. Here a synapse acts when its source
-/// emits, on the cpu engine when the spike arrives: the synapses' states are ahead of the spikes on their way, and what those
-/// will bring is kept (slots, words of a slot, then pairs: steps ahead << 32 | accumulator, units). Snapshots of the cpu engine are
-/// taken up here, by letting the spikes on their way act at once; the other way round is refused. Without dynamics both ways
-/// are open: the spikes on their way are delivered anew.
-pub const RING: &str = "gpu_ring";
-/// Rates of source populations that were told while running, as the cpu engine stores them.
-const RATES: &str = "rates";
-
+// A snapshot of this engine: here a synapse acts when its source emits, on the cpu engine when the spike arrives; the synapses' states
+// are ahead of the spikes on their way, and what those will bring is kept (slots, words of a slot, then pairs: steps ahead << 32 |
+// accumulator, units). Snapshots of the cpu engine are taken up here where no synapse is plastic, by letting the spikes on their way act
+// at once; the other way round is refused. Without dynamics both ways are open: the spikes on their way are delivered anew.
 impl GpuEngine {
     fn read_dynamics(&mut self) -> Result<()> {
         for (own, table) in self.dynamics.iter().zip(&mut self.tables.tables[0].dynamics) {
@@ -1075,28 +1067,29 @@ impl Engine for GpuEngine {
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.flush()?;
         self.read_dynamics()?;
-        let mut extra = vec![("elapsed".to_string(), self.recent.iter().map(|r| u64::from(r.2)).collect())];
-        if !self.dynamics.is_empty() {
-            extra.push((RING.to_string(), self.read_ring()?));
-        }
-        if self.clock.depth > 0 {
-            let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
-            extra.push((PLASTIC.to_string(), plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?));
-        }
-        if !self.rates.is_empty() {
-            let words =
-                |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
-            extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
-        }
-        extra.extend(stopped_words(&self.stopped));
-        extra.extend(self.balance.store());
+        let own = match self.dynamics.is_empty() {
+            true => Own::Nothing,
+            false => {
+                let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
+                let plastic = match self.clock.depth {
+                    0 => Vec::new(),
+                    _ => plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?,
+                };
+                Own::Gpu { ring: self.read_ring()?, plastic }
+            }
+        };
         Ok(Snapshot {
             step: self.step,
             states: self.read_states()?,
             recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
+            elapsed: self.recent.iter().map(|r| r.2).collect(),
             last_spike: self.last_spike.clone(),
             synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
-            extra,
+            rates: self.rates.clone(),
+            stopped: self.stopped.clone(),
+            counts: self.balance.counts(),
+            own,
+            notes: Vec::new(),
         })
     }
 
@@ -1108,7 +1101,7 @@ impl Engine for GpuEngine {
                 self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
             }
         }
-        (self.step, self.stopped) = (snapshot.step, snapshot.stopped());
+        (self.step, self.stopped) = (snapshot.step, snapshot.stopped.clone());
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
             self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
@@ -1116,26 +1109,15 @@ impl Engine for GpuEngine {
         }
         if self.clock.depth > 0 {
             let mut parts: Vec<&mut Part> = self.dynamics.iter_mut().map(|d| &mut d.part).collect();
-            let flat = snapshot.extra(PLASTIC).ok_or_else(|| {
-                Error::input(
+            let Own::Gpu { plastic: flat, .. } = &snapshot.own else {
+                return Err(Error::input(
                     "the checkpoint was written by another engine, whose plastic synapses act when a spike arrives",
                     "resume on the engine that wrote it",
-                )
-            })?;
-            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
-        }
-        let mut rates = snapshot.extra(RATES).unwrap_or_default();
-        while let Some((&population, rest)) = rates.split_first() {
-            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
-            let Some((own, rest)) = rest.split_at_checked(n) else {
-                return Err(Error::input(
-                    "the checkpoint holds rates of other sources",
-                    "resume with the scenario that wrote it",
                 ));
             };
-            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
-            rates = rest;
+            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
         }
+        snapshot.rates.iter().try_for_each(|(population, rates)| self.set_rates(*population, rates))?;
         if !self.last_spike.is_empty() {
             self.last_spike.fill(u64::MAX);
             if snapshot.last_spike.len() == self.last_spike.len() {
@@ -1143,8 +1125,8 @@ impl Engine for GpuEngine {
             }
         }
         self.recent = snapshot.in_flight().collect();
-        match snapshot.extra(RING) {
-            Some(ring) if !self.dynamics.is_empty() => self.write_ring(ring)?,
+        match &snapshot.own {
+            Own::Gpu { ring, .. } if !self.dynamics.is_empty() => self.write_ring(ring)?,
             _ => self.redeliver()?,
         }
         if !self.last_spike.is_empty() {

@@ -29,9 +29,6 @@ const SPARE_BYTES: u64 = 64 << 20;
 const LONGEST_REST: u64 = 1 << 30;
 const NONE: u32 = u32::MAX;
 
-/// What a snapshot holds of plastic synapses beyond their states.
-pub const PLASTIC: &str = "gpu_plastic";
-
 pub fn rule(projection: &Projection) -> Option<&Plasticity> {
     projection.synapse.model.plasticity.as_ref()
 }

@@ -340,7 +340,7 @@ impl<'a> Learner<'a> {
         let words = numbers.into_iter().chain(cpu).chain([self.curve.len() as u64, tallies.len() as u64]);
         let curve = self.curve.iter().flat_map(|(done, right)| [*done, right.to_bits()]);
         let sums = tallies.iter().flat_map(|t| t.digits.iter().chain(&t.spikes).copied());
-        snapshot.extra.push((OWN.into(), words.chain(curve).chain(sums).collect()));
+        snapshot.notes.push((OWN.into(), words.chain(curve).chain(sums).collect()));
         checkpoint::write(file, &self.net, &self.info(), &snapshot)
     }
 
@@ -356,8 +356,8 @@ impl<'a> Learner<'a> {
         if (&info.scenario_text, &info.overrides, info.seed) != (&own.scenario_text, &own.overrides, own.seed) {
             return Err(refuse("is of another protocol file, other settings or another seed"));
         }
-        let at = snapshot.extra.iter().position(|e| e.0 == OWN).ok_or_else(|| refuse("is no checkpoint of this protocol"))?;
-        let words = snapshot.extra.remove(at).1;
+        let at = snapshot.notes.iter().position(|e| e.0 == OWN).ok_or_else(|| refuse("is no checkpoint of this protocol"))?;
+        let words = snapshot.notes.remove(at).1;
         self.viewer.engine.restore(&snapshot)?;
         self.viewer.engine.set_learning(PLASTIC, self.settings.learning)?;
         self.take(&words).ok_or_else(|| refuse("holds an unfinished state"))
