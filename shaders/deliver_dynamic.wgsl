@@ -25,6 +25,10 @@ struct Projection {
     learns_from: u32,
     flushed: u32,               // stamp up to which all synapses know what has happened (low word), and after a flush
     flush_to: u32,
+    reading: u32,               // 1: what the flush leaves is read and then forgotten
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(7) var<storage, read> latest: array<vec2<u32>>;

@@ -221,7 +221,7 @@ fn may_transmit() -> bool {
     return within;
 }
 
-// Brings the synapses of all sources up to `flush_to`, one workgroup (or several) a source.
+// Brings the synapses of all sources up to `flush_to`, one workgroup (or several) a source; of a reading also where nothing happens.
 @compute @workgroup_size(lanes)
 fn flush(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,
@@ -247,6 +247,12 @@ fn flush(
             load_states();
             find_target(stream[stretch.position + k]);
             let end = catch_up(present, stretch.delay, min(since, projection.flush_to - projection.flushed), since);
+            if HAS_ON_READ && projection.reading == 1u {
+                begin_event(present, since);
+                elapsed = since_pre;
+                look_back(end, present + stretch.delay);
+                on_read();
+            }
             store_states();
         }
     }

@@ -29,4 +29,5 @@ pub mod run;
 pub mod scenario;
 pub mod stimulus;
 pub mod transformer;
+pub mod system;
 pub mod units;

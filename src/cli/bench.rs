@@ -80,7 +80,7 @@ pub fn bench(a: &BenchArguments) -> Result<ExitCode> {
         quick: a.quick,
         runs: a.runs,
         only: a.only.clone(),
-        engines: a.engine.clone(),
+        engines: a.engine.iter().map(|name| name.parse()).collect::<Result<_>>()?,
         threads: a.threads,
         device: a.device.clone(),
         accumulators: a.accumulators.clone(),

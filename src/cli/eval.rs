@@ -13,6 +13,8 @@ use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
 use sharpwave::run::{Progress, peak_memory};
 use sharpwave::transformer::Source;
+use sharpwave::run::Progress;
+use sharpwave::system::peak_memory;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -99,7 +99,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         Some(text) => Some(sharpwave::units::milliseconds("--checkpoint-every", text)?),
     };
     let options = Options {
-        engine: arguments.scenario.engine.clone(),
+        engine: arguments.scenario.engine.as_deref().map(str::parse).transpose()?,
         threads: arguments.scenario.threads,
         device: arguments.device.clone(),
         accumulators: None,

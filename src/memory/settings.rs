@@ -1,5 +1,7 @@
 //! How a memory learns: every number that may be chosen, with its default and where it comes from.
 
+use crate::transformer::config::Config;
+use crate::engine::Kind;
 use crate::error::{Error, Result};
 use crate::transformer::config::Config;
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ pub enum Coding {
 pub struct Settings {
     pub coding: Coding,
     /// Engine of the spike layer: cpu or gpu.
-    pub engine: String,
+    pub engine: Kind,
     /// Layer that learns awake: about 0.8 of the model's, rounded down.
     pub wake_layer: usize,
     /// Layer that learns asleep: about 0.3.
@@ -85,7 +87,7 @@ impl Settings {
         let layer = |part: f64| ((config.layers as f64 * part + 1e-9) as usize).min(config.layers - 1);
         Settings {
             coding: Coding::Spiking,
-            engine: "cpu".into(),
+            engine: Kind::Cpu,
             wake_layer: layer(0.8),
             sleep_layer: layer(0.3),
             steps: 32,
@@ -126,8 +128,9 @@ impl Settings {
                 *place = value;
             }
         }
-        let settings: Settings = serde_json::from_value(json)
-            .map_err(|e| Error::input(format!("settings: {e}"), "give numbers where numbers stand"))?;
+        let settings: Settings = serde_json::from_value(json).map_err(|e| {
+            Error::input(format!("settings: {e}"), "give numbers where numbers stand, and names among those told")
+        })?;
         settings.check(config)?;
         Ok(settings)
     }
@@ -144,7 +147,7 @@ impl Settings {
         if self.sleep_layer >= self.wake_layer {
             return refuse("sleep_layer is not below wake_layer".into(), "sleep writes an earlier layer than wake");
         }
-        if !["cpu", "gpu"].contains(&self.engine.as_str()) {
+        if !matches!(self.engine, Kind::Cpu | Kind::Gpu) {
             return refuse(format!("engine = {}", self.engine), "the spike layer runs on cpu or gpu");
         }
         let e = &self.sleep;

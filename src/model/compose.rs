@@ -82,8 +82,12 @@ pub fn compose(rule: &SynapseModel, modifiers: &[&Modifier]) -> Result<Composed>
     }
     let code = table(&mut whole, "code");
     let mut base = code.get("functions").and_then(Item::as_str).unwrap_or("").to_string();
-    for (key, flags) in [("on_pre", "true, false"), ("on_post", "false, true"), ("on_modulator", "false, false")] {
-        let Some(text) = code.get(key).and_then(Item::as_str) else { continue };
+    let parts =
+        [("on_pre", "true, false"), ("on_post", "false, true"), ("on_modulator", "false, false"), ("on_read", "false, false")];
+    for (key, flags) in parts {
+        // A weight may follow its modifiers between events though it does not follow the rule.
+        let own = code.get(key).and_then(Item::as_str);
+        let Some(text) = own.or((key == "on_read").then_some("")) else { continue };
         base += &format!("\nfn unmodified_{key}() {{\n{text}\n}}\n");
         let steps: String = prefixes.iter().map(|p| format!("step = {p}on_step(step, {flags});\n")).collect();
         let wrapped = format!(

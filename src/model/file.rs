@@ -729,19 +729,21 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
                 let plastic =
                     |key: &str| code.get(key).map(|entry| belongs_to_plastic(root, entry.key_span, &format!("`{key}`")));
                 code.allow(&["functions", "on_pre"])
-                    .map_err(|e| plastic("on_post").or_else(|| plastic("on_modulator")).unwrap_or(e))?;
+                    .map_err(|e| ["on_post", "on_modulator", "on_read"].into_iter().find_map(plastic).unwrap_or(e))?;
                 let compiled = synapse_code(root, &head, code)?;
                 (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
                 model.program = compiled.programs.into_iter().next().map(Arc::new);
             }
             Some(mut plasticity) => {
-                code.allow(&["functions", "on_pre", "on_post", "on_modulator"])?;
+                code.allow(&["functions", "on_pre", "on_post", "on_modulator", "on_read"])?;
                 let compiled = plastic_code(root, &head, &plasticity, code)?;
                 (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
                 let mut programs = compiled.programs.into_iter().map(Arc::new);
                 model.program = programs.next();
-                plasticity.on_post = code.get("on_post").and_then(|_| programs.next());
-                plasticity.on_modulator = programs.next();
+                let mut next = |key: &str| code.get(key).and_then(|_| programs.next());
+                plasticity.on_post = next("on_post");
+                plasticity.on_modulator = next("on_modulator");
+                plasticity.on_read = next("on_read").filter(|program| program.writes(0));
                 model.plasticity = Some(plasticity);
             }
         }
@@ -806,7 +808,7 @@ fn plasticity(root: &Section, head: &mut Head) -> Result<Option<Plasticity>> {
         return Err(root.source.fault(span, message, "compute with them in the neuron model, and read the result"));
     }
     let modulator = root.get("modulator").map(|e| e.text()).transpose()?.map(|t| t.value);
-    Ok(Some(Plasticity { bound, traces, post_states, post_event, modulator, on_post: None, on_modulator: None }))
+    Ok(Some(Plasticity { bound, traces, post_states, post_event, modulator, on_post: None, on_modulator: None, on_read: None }))
 }
 
 /// Refuse a name of a trace or of a target's state that the code uses otherwise.
@@ -1009,13 +1011,15 @@ fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled>
     compile(root, head, &states, &["w", "elapsed"], ("psc", Ty::F32), &[entry], &[&functions, &on_pre], assemble)
 }
 
-/// `on_pre`, and `on_post` and `on_modulator` where there are any: all see and change the weight and the states.
+/// `on_pre`, and `on_post`, `on_modulator` and `on_read` where there are any: all see and change the weight and the states.
 fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) -> Result<Compiled> {
     let functions = snippet(code, "functions")?;
     let on_pre = code.required("on_pre")?.text()?;
     let (on_post, on_modulator) = (snippet(code, "on_post")?, snippet(code, "on_modulator")?);
+    let on_read = snippet(code, "on_read")?;
     let psc = |text: &Text| words(&text.value).any(|w| w == "psc");
-    for (name, text) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
+    let silent = [("on_post", &on_post), ("on_modulator", &on_modulator), ("on_read", &on_read)];
+    for (name, text) in silent {
         if let Some(text) = text.as_ref().filter(|t| psc(t)) {
             return Err(root.source.fault(text.span.clone(), format!("`{name}` transmits nothing"), "set `psc` in `on_pre`"));
         }
@@ -1036,7 +1040,7 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
         if let Some(text) = &functions {
             module.snippet(text);
         }
-        for (name, text) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
+        for (name, text) in silent {
             if let Some(text) = text {
                 module.add(&format!("fn {name}() {{\n"));
                 module.snippet(text);
@@ -1052,10 +1056,9 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
     let states: Vec<(&str, Ty)> =
         [("w", Ty::F32)].into_iter().chain(head.states.iter().map(|s| (s.name.as_str(), s.ty))).collect();
     let on_pre = Some(on_pre.clone());
-    let parts = [("on_pre", &on_pre), ("on_post", &on_post), ("on_modulator", &on_modulator)];
-    let parts = parts.iter().filter_map(|(name, text)| Some((*name, text.as_ref()?)));
+    let parts = [("on_pre", &on_pre)].into_iter().chain(silent).filter_map(|(name, text)| Some((name, text.as_ref()?)));
     let entries: Vec<EntryPoint> = parts.clone().map(|(update, _)| EntryPoint { integrate: None, update }).collect();
-    let texts = [&functions, &on_post, &on_pre, &on_modulator];
+    let texts = [&functions, &on_post, &on_pre, &on_modulator, &on_read];
     let mut compiled = compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)?;
     // Only `on_pre` transmits.
     for program in &mut compiled.programs[1..] {
@@ -1074,10 +1077,10 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
         if name != "on_modulator" && reads("jump") {
             return fault(format!("`{name}` reads `jump`, which only `on_modulator` has"), "move it to `on_modulator`");
         }
-        if name == "on_modulator"
+        if matches!(name, "on_modulator" | "on_read")
             && let Some(state) = rule.post_states.iter().find(|s| reads(&s.name))
         {
-            let message = format!("`on_modulator` reads `{}`, and states of the target are kept at its events only", state.name);
+            let message = format!("`{name}` reads `{}`, and states of the target are kept at its events only", state.name);
             return fault(message, "keep what it needs in [state], set by `on_post` or `on_pre`");
         }
     }

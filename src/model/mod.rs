@@ -215,9 +215,8 @@ pub struct SynapseModel {
     pub plasticity: Option<Plasticity>,
 }
 
-/// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. Spikes of
-/// the target count at the synapse the delay later (the whole delay is dendritic), those of the source at once, as in NEST; so do
-/// jumps of a modulator. At equal times `on_modulator` runs first, then `on_post`, then `on_pre`.
+/// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. When its codes
+/// run, and on which clock, says the schedule of [`crate::engine`].
 #[derive(Clone, Debug)]
 pub struct Plasticity {
     /// Largest weight that the code lets a weight reach, over parameters; its sign is that of all weights.
@@ -233,6 +232,8 @@ pub struct Plasticity {
     pub on_post: Option<Arc<program::Program>>,
     /// Runs for each jump of the signal since the source's last spike, in order of time with `on_post`.
     pub on_modulator: Option<Arc<program::Program>>,
+    /// Runs on a copy of the synapse when its weight is read at a time without an event: what the weight follows between events.
+    pub on_read: Option<Arc<program::Program>>,
 }
 
 impl Plasticity {
@@ -367,6 +368,11 @@ impl SynapseModel {
     /// What runs `on_modulator` on the CPU, where there is one.
     pub fn modulator_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
         Some(kernel_of(self.plasticity.as_ref()?.on_modulator.as_ref()?))
+    }
+
+    /// What runs `on_read` on the CPU, where there is one.
+    pub fn read_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
+        Some(kernel_of(self.plasticity.as_ref()?.on_read.as_ref()?))
     }
 }
 

@@ -17,6 +17,7 @@ mod scale;
 mod tests;
 pub(crate) mod tree;
 
+use crate::engine::Kind as Engine;
 use crate::error::{Error, Result};
 use crate::model::library::Library;
 use crate::network::Network;
@@ -43,8 +44,7 @@ pub struct Plan {
     /// ms of simulation that count, after `warmup` ms that are simulated and not counted in the statistics.
     pub duration: f64,
     pub warmup: f64,
-    /// "auto", "cpu", "gpu" or "event".
-    pub engine: String,
+    pub engine: Engine,
     pub threads: Option<usize>,
     /// Published figures to print beside ours.
     pub published: Vec<Published>,
@@ -88,9 +88,6 @@ const KEYS: &[&str] = &[
     "drives",
     "published",
 ];
-
-/// Engines by name.
-pub const ENGINES: [&str; 4] = ["auto", "cpu", "gpu", "event"];
 
 impl Scenario {
     /// Reads a scenario file and applies a variant's settings, then the overrides (`"key.path=value"`).
@@ -244,7 +241,9 @@ impl Scenario {
             duration: total,
             warmup,
             seed: node.get("seed").map_or(Ok(1), seed)?,
-            engine: node.get("engine").map_or(Ok("auto"), |n| choice(n, "engine", &ENGINES))?.to_string(),
+            engine: node
+                .get("engine")
+                .map_or(Ok(Engine::Auto), |n| choice(n, "engine", &Engine::ALL.map(Engine::name))?.parse())?,
             threads: threads.transpose()?,
         })
     }
@@ -280,7 +279,7 @@ struct Simulation {
     duration: f64,
     warmup: f64,
     seed: u64,
-    engine: String,
+    engine: Engine,
     threads: Option<usize>,
 }
 

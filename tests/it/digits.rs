@@ -168,7 +168,7 @@ fn agree(relay: bool) {
     let (inputs, n) = (100, 12);
     let s = settings(&["network.sizes=[100, 12, 2]", &format!("network.relay={relay}")], false).unwrap();
     let net = Arc::new(s.network.clone());
-    let mut engine = engine(&net, "cpu", 1, &EngineOptions::default(), &Silent).unwrap();
+    let mut engine = crate::common::open(&net, "cpu", 1).unwrap();
     let weights = |engine: &mut dyn sharpwave::engine::Engine| -> Vec<f64> {
         let mut w = vec![0.0; inputs * n];
         for (i, j, weight) in engine.weights(PLASTIC).unwrap() {

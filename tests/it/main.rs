@@ -27,6 +27,7 @@ mod plasticity;
 mod plasticity_event;
 mod protocols;
 mod pull;
+mod readings;
 mod structure;
 mod three_factor;
 mod tokenizer;

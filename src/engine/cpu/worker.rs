@@ -6,12 +6,13 @@ use super::lanes::{for_spikes, take_sums};
 use super::plastic::PlasticKernel;
 use super::signals::Signals;
 use crate::engine::phases::Stopwatch;
+use crate::engine::probes::{StateProbe, state_probes};
 use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::{Recorder, Sign, Words, vector};
 use crate::network::table::{Block, Table, Tables};
-use crate::network::{Cell, Network, Probe};
+use crate::network::{Cell, Network};
 use crate::stimulus::{Currents, DriveKind, PoissonDrive, SourceEmitter};
 use std::ops::Range;
 use std::sync::Arc;
@@ -414,24 +415,14 @@ fn within(place: &Place, model: &str, what: &str, size: usize, most: usize) -> R
 
 fn local_probes(net: &Network, groups: &[Group]) -> Result<Vec<LocalProbe>> {
     let mut probes = Vec::new();
-    for (index, probe) in net.probes.iter().enumerate() {
-        let Probe::State { population, variables, neurons, interval } = probe else { continue };
-        let Some(group) = groups.iter().position(|g| g.population == *population) else { continue };
-        let Cell::Neuron(instance) = &net.populations[*population].cell else { continue };
-        let range = &groups[group].range;
+    for StateProbe { probe, population, every, neurons, variables } in state_probes(net)? {
+        let Some(group) = groups.iter().position(|g| g.population == population) else { continue };
+        let (range, total) = (&groups[group].range, neurons.len() as u32);
         let own: Vec<(u32, u32)> =
             (0u32..).zip(neurons).filter(|(_, id)| range.contains(id)).map(|(at, id)| (at, id - range.start)).collect();
-        if own.is_empty() {
-            continue;
+        if !own.is_empty() {
+            probes.push(LocalProbe { probe, group, interval: every, variables, neurons: own, total });
         }
-        probes.push(LocalProbe {
-            probe: index,
-            group,
-            interval: ((interval / net.dt).round() as u64).max(1),
-            variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
-            neurons: own,
-            total: neurons.len() as u32,
-        });
     }
     Ok(probes)
 }

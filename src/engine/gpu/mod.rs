@@ -18,14 +18,17 @@ pub use measure::{Latency, copy_bandwidth, latency};
 pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
+use crate::engine::faults::{beyond_bound, not_a_number, within_bound};
+use crate::engine::homeostasis::Balance;
 use crate::engine::phases::{Phases, Stopwatch};
-use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
+use crate::engine::probes::{StateProbe, state_probes};
+use crate::engine::{Counters, Engine, NEVER, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
 use crate::error::{Error, Result};
 use crate::model::{Recorder, Ty};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
 use crate::network::table::{Block, Tables};
-use crate::network::{Cell, Network, Probe, Values, memory};
+use crate::network::{Cell, Network, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
@@ -33,7 +36,7 @@ use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
 use layout::{Directory, ModelLayout, Teams};
 use owned::{Demand, Owned};
-use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
+use plastic::{Clock, Frame, Part, Room, Rule, Signals};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -140,6 +143,9 @@ pub struct GpuEngine {
     clock: Clock,
     /// Rates that were told, by population.
     rates: BTreeMap<usize, Vec<f64>>,
+    /// Plastic projections that do not learn, and since which step.
+    stopped: BTreeMap<usize, u64>,
+    balance: Balance,
     probes: Vec<ProbePart>,
     emitters: Vec<(u32, SourceEmitter)>,
     currents: Vec<Currents>,
@@ -196,6 +202,7 @@ impl GpuEngine {
         device: Device,
     ) -> Result<GpuEngine> {
         let net = &*shared_net;
+        let balance = Balance::new(net)?;
         let (block, table) = (&tables.blocks[0], &tables.tables[0]);
         let real = device.info.real;
         let teams = Teams::new(real);
@@ -430,12 +437,14 @@ impl GpuEngine {
         bytes += dynamics.iter().map(|d| d.words.size()).sum::<u64>();
 
         // Probes.
-        let sizes: Vec<SampleSize> = sample_sizes(net);
+        let probed = state_probes(net)?;
+        let size = |p: &StateProbe| SampleSize { every: p.every, words: (states_of(net, p.population) * p.neurons.len()) as u32 };
+        let sizes: Vec<SampleSize> = probed.iter().map(size).collect();
         let sample_words = sizes.iter().map(|s| u64::from(s.words)).sum::<u64>().max(1);
         let samples = device.buffer("samples", (sample_words * 4).max((4 << 20).min(device.info.max_binding)), usage)?;
         let mut probes = Vec::new();
-        for size in &sizes {
-            probes.push(probe_part(net, &device, size, &models, &windows, &samples)?);
+        for probe in probed {
+            probes.push(probe_part(net, &device, probe, &models, &windows, &samples)?);
         }
         device.wait()?;
         let planner = Planner {
@@ -465,6 +474,8 @@ impl GpuEngine {
             signals,
             clock: Clock::new(depth, tables.max_delay),
             rates: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            balance,
             probes,
             emitters,
             currents,
@@ -576,35 +587,24 @@ fn uniform_currents(net: &Network, p: usize) -> Result<Currents> {
     Currents::from_drives(own, net.populations[p].n as usize, net.dt, net.stimulus_seed)
 }
 
-/// The state probes of a network and the words one sample of each takes.
-fn sample_sizes(net: &Network) -> Vec<SampleSize> {
-    let size = |(probe, p): (usize, &Probe)| match p {
-        Probe::State { population, neurons, interval, .. } => {
-            let Cell::Neuron(instance) = &net.populations[*population].cell else { return None };
-            let every = (interval / net.dt).round().max(1.0) as u64;
-            Some(SampleSize { probe, every, words: (instance.model.states.len() * neurons.len()) as u32 })
-        }
-        _ => None,
-    };
-    net.probes.iter().enumerate().filter_map(size).collect()
-}
-
+/// What samples one state probe: all states of its neurons.
 fn probe_part(
     net: &Network,
     device: &Device,
-    size: &SampleSize,
+    probe: StateProbe,
     models: &[ModelPart],
     windows: &wgpu::Buffer,
     samples: &wgpu::Buffer,
 ) -> Result<ProbePart> {
-    let refused = || Error::input("a probe of states needs a population of neurons", "name another population");
-    let Probe::State { population, variables, neurons, .. } = &net.probes[size.probe] else { return Err(refused()) };
-    let Cell::Neuron(instance) = &net.populations[*population].cell else { return Err(refused()) };
-    let find = |m: &ModelPart| m.populations.iter().find(|p| p.0 == *population).map(|p| p.1);
-    let (part, first) = models.iter().find_map(|m| find(m).map(|first| (m, first))).ok_or_else(refused)?;
-    let n = net.populations[*population].n;
+    let StateProbe { probe, population, neurons, variables, .. } = probe;
+    let find = |m: &ModelPart| m.populations.iter().find(|p| p.0 == population).map(|p| p.1);
+    let (part, first) = models
+        .iter()
+        .find_map(|m| find(m).map(|first| (m, first)))
+        .ok_or_else(|| Error::input("a probe of states needs a population of neurons", "name another population"))?;
+    let (n, states) = (net.populations[population].n, states_of(net, population));
     let state = |k: u32| neurons.iter().map(move |&i| first + k * n + i);
-    let addresses: Vec<u32> = (0..instance.model.states.len() as u32).flat_map(state).collect();
+    let addresses: Vec<u32> = (0..states as u32).flat_map(state).collect();
     let kernel = device.kernel(
         "probe",
         shader::PROBE,
@@ -615,15 +615,15 @@ fn probe_part(
     let groups = (addresses.len() as u32).div_ceil(layout::WORKGROUP);
     let addresses = device.storage("probed words", &addresses)?;
     let group = device.bind(&kernel, &[windows, &part.states, &addresses, samples])?;
-    Ok(ProbePart {
-        probe: size.probe,
-        kernel,
-        group,
-        groups,
-        neurons: neurons.clone(),
-        states: instance.model.states.len(),
-        variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
-    })
+    Ok(ProbePart { probe, kernel, group, groups, neurons, states, variables })
+}
+
+/// States of each neuron of a population, a word each.
+fn states_of(net: &Network, population: usize) -> usize {
+    match &net.populations[population].cell {
+        Cell::Neuron(instance) => instance.model.states.len(),
+        Cell::Source(_) => 0,
+    }
 }
 
 impl ProbePart {
@@ -636,6 +636,14 @@ impl ProbePart {
 }
 
 impl GpuEngine {
+    fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.step + steps;
+        while self.step < end {
+            self.batch(end, sink)?;
+        }
+        Ok(())
+    }
+
     /// Uploads, runs and reads back one batch; returns nothing lost: windows that did not fit are left for the next.
     fn batch(&mut self, end: u64, sink: &mut dyn Sink) -> Result<()> {
         if self.clock.is_full(self.step, end - self.step) {
@@ -700,7 +708,7 @@ impl GpuEngine {
                 continue;
             }
             let weights = self.tables.weights(&self.net, &self.rows, rule.projection)?;
-            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step));
+            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step as f64 * self.net.dt));
         }
         Ok(device_error("a plastic synapse failed, and none is found", "run with --engine cpu"))
     }
@@ -753,20 +761,12 @@ impl GpuEngine {
         let bad = |k: usize| f32::from_bits(states[p][k][local]).is_nan();
         let name = match &population.cell {
             Cell::Neuron(instance) => {
-                let model = &instance.model;
-                let found = (0..model.states.len()).find(|&k| model.states[k].ty == Ty::F32 && bad(k));
-                found.map_or(String::new(), |k| format!(" `{}`", model.states[k].name))
+                let states = instance.model.states.iter().enumerate();
+                states.filter(|(_, s)| s.ty == Ty::F32).find(|(k, _)| bad(*k)).map(|(_, s)| s.name.as_str())
             }
-            Cell::Source(_) => String::new(),
+            Cell::Source(_) => None,
         };
-        Ok(Error::Run {
-            message: format!(
-                "state{name} of neuron {local} in population `{}` is not a number at {:.3} ms",
-                population.name,
-                self.step as f64 * self.net.dt
-            ),
-            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
-        })
+        Ok(not_a_number(&population.name, local, name, self.step as f64 * self.net.dt))
     }
 
     /// All states as the snapshot holds them.
@@ -943,15 +943,10 @@ impl GpuEngine {
     }
 }
 
-/// What a snapshot of this engine holds beyond the common part where synapses have dynamics. Here a synapse acts when its source
-/// emits, on the cpu engine when the spike arrives: the synapses' states are ahead of the spikes on their way, and what those
-/// will bring is kept (slots, words of a slot, then pairs: steps ahead << 32 | accumulator, units). Snapshots of the cpu engine are
-/// taken up here, by letting the spikes on their way act at once; the other way round is refused. Without dynamics both ways
-/// are open: the spikes on their way are delivered anew.
-pub const RING: &str = "gpu_ring";
-/// Rates of source populations that were told while running, as the cpu engine stores them.
-const RATES: &str = "rates";
-
+// A snapshot of this engine: here a synapse acts when its source emits, on the cpu engine when the spike arrives; the synapses' states
+// are ahead of the spikes on their way, and what those will bring is kept (slots, words of a slot, then pairs: steps ahead << 32 |
+// accumulator, units). Snapshots of the cpu engine are taken up here where no synapse is plastic, by letting the spikes on their way act
+// at once; the other way round is refused. Without dynamics both ways are open: the spikes on their way are delivered anew.
 impl GpuEngine {
     fn read_dynamics(&mut self) -> Result<()> {
         for (own, table) in self.dynamics.iter().zip(&mut self.tables.tables[0].dynamics) {
@@ -1066,47 +1061,47 @@ impl Engine for GpuEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let end = self.step + steps;
-        while self.step < end {
-            self.batch(end, sink)?;
-        }
-        Ok(())
+        Balance::advance(self, |engine| &mut engine.balance, [self.step, steps], sink, GpuEngine::go)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.flush()?;
         self.read_dynamics()?;
-        let mut extra = vec![("elapsed".to_string(), self.recent.iter().map(|r| u64::from(r.2)).collect())];
-        if !self.dynamics.is_empty() {
-            extra.push((RING.to_string(), self.read_ring()?));
-        }
-        if self.clock.depth > 0 {
-            let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
-            extra.push((PLASTIC.to_string(), plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?));
-        }
-        if !self.rates.is_empty() {
-            let words =
-                |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
-            extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
-        }
+        let own = match self.dynamics.is_empty() {
+            true => Own::Nothing,
+            false => {
+                let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
+                let plastic = match self.clock.depth {
+                    0 => Vec::new(),
+                    _ => plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?,
+                };
+                Own::Gpu { ring: self.read_ring()?, plastic }
+            }
+        };
         Ok(Snapshot {
             step: self.step,
             states: self.read_states()?,
             recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
+            elapsed: self.recent.iter().map(|r| r.2).collect(),
             last_spike: self.last_spike.clone(),
             synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
-            extra,
+            rates: self.rates.clone(),
+            stopped: self.stopped.clone(),
+            counts: self.balance.counts(),
+            own,
+            notes: Vec::new(),
         })
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         snapshot.check(&self.net)?;
+        self.balance.restore(snapshot)?;
         for part in &self.models {
             for &(p, first) in &part.populations {
                 self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
             }
         }
-        self.step = snapshot.step;
+        (self.step, self.stopped) = (snapshot.step, snapshot.stopped.clone());
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
             self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
@@ -1114,26 +1109,15 @@ impl Engine for GpuEngine {
         }
         if self.clock.depth > 0 {
             let mut parts: Vec<&mut Part> = self.dynamics.iter_mut().map(|d| &mut d.part).collect();
-            let flat = snapshot.extra(PLASTIC).ok_or_else(|| {
-                Error::input(
+            let Own::Gpu { plastic: flat, .. } = &snapshot.own else {
+                return Err(Error::input(
                     "the checkpoint was written by another engine, whose plastic synapses act when a spike arrives",
                     "resume on the engine that wrote it",
-                )
-            })?;
-            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
-        }
-        let mut rates = snapshot.extra(RATES).unwrap_or_default();
-        while let Some((&population, rest)) = rates.split_first() {
-            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
-            let Some((own, rest)) = rest.split_at_checked(n) else {
-                return Err(Error::input(
-                    "the checkpoint holds rates of other sources",
-                    "resume with the scenario that wrote it",
                 ));
             };
-            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
-            rates = rest;
+            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
         }
+        snapshot.rates.iter().try_for_each(|(population, rates)| self.set_rates(*population, rates))?;
         if !self.last_spike.is_empty() {
             self.last_spike.fill(u64::MAX);
             if snapshot.last_spike.len() == self.last_spike.len() {
@@ -1141,8 +1125,8 @@ impl Engine for GpuEngine {
             }
         }
         self.recent = snapshot.in_flight().collect();
-        match snapshot.extra(RING) {
-            Some(ring) if !self.dynamics.is_empty() => self.write_ring(ring)?,
+        match &snapshot.own {
+            Own::Gpu { ring, .. } if !self.dynamics.is_empty() => self.write_ring(ring)?,
             _ => self.redeliver()?,
         }
         if !self.last_spike.is_empty() {
@@ -1153,11 +1137,20 @@ impl Engine for GpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        if self.net.projections.get(projection).is_some_and(|p| rule(p).is_some()) {
-            self.flush()?;
-            self.read_dynamics()?;
+        if !is_plastic(&self.net, projection)? {
+            return self.tables.weights(&self.net, &self.rows, projection);
         }
-        self.tables.weights(&self.net, &self.rows, projection)
+        let (d, limit) = self.rule(projection).map(|(d, rule)| (d, rule.limit))?;
+        let to = self.stopped.get(&projection).copied().unwrap_or(self.step);
+        let batch = self.standing_batch();
+        self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
+        let own = &mut self.dynamics[d];
+        let (x, y) = grid(own.part.sources(), self.dispatch_width);
+        let read = own.part.read(&self.device, (&own.words, own.count), [to, self.step], [x, y, self.parts])?;
+        let stored = std::mem::replace(&mut self.tables.tables[0].dynamics[d].weight, read);
+        let weights = self.tables.weights(&self.net, &self.rows, projection);
+        self.tables.tables[0].dynamics[d].weight = stored;
+        within_bound(&self.net, projection, weights?, limit, self.step as f64 * self.net.dt)
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
@@ -1174,7 +1167,9 @@ impl Engine for GpuEngine {
 
     fn scale_weights(&mut self, projection: usize, factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
         self.rule(projection)?;
-        let weights = self.weights(projection)?;
+        self.flush()?;
+        self.read_dynamics()?;
+        let weights = self.tables.weights(&self.net, &self.rows, projection)?;
         let slots = self.tables.dynamic_canonical(&self.net, &self.rows, projection)?;
         let name = &self.net.projections[projection].name;
         let first = self.net.populations[self.net.projections[projection].target].first;
@@ -1221,6 +1216,7 @@ impl Engine for GpuEngine {
     fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
         let (d, _) = self.rule(projection)?;
         self.dynamics[d].part.set_learning(&self.device, on, self.step, &self.last_spike)?;
+        note_learning(&mut self.stopped, projection, on, self.step);
         // Before a long pause ends, what was left to do is done.
         if on { self.flush() } else { Ok(()) }
     }
