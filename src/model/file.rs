@@ -6,7 +6,7 @@ use super::lower::{self, Roles};
 use super::program::Slot;
 use super::{
     Constant, Crossing, Derived, EventForm, ExpTerm, Modifier, NeuronModel, Param, Plasticity, Port, PostState, PostTrace,
-    RANDOM, Recordable, Sign, State, SynapseModel, Ty,
+    RANDOM, Recordable, Requirement, Sign, State, SynapseModel, Ty,
 };
 use crate::error::{Error, Place, Result, nearest};
 use crate::units::Unit;
@@ -249,6 +249,7 @@ struct Head {
     doc: String,
     source: String,
     params: Vec<Param>,
+    requires: Vec<Requirement>,
     derived: Vec<Derived>,
     states: Vec<State>,
     /// Names of everything declared so far, with the place.
@@ -312,6 +313,7 @@ fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
         doc: root.text_or("doc", "")?,
         source: root.text_or("source", "")?,
         params: vec![],
+        requires: vec![],
         derived: vec![],
         states: vec![],
         declared: vec![],
@@ -329,6 +331,9 @@ fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
         let param = param(&entry, &head)?;
         head.declare(&entry)?;
         head.params.push(param);
+    }
+    if let Some(entry) = root.get("require") {
+        head.requires = requirements(&entry, &Names::new("").with(head.params(), "").with(["dt", "h"], "parameters, dt and h"))?;
     }
     for entry in root.section("derived")?.iter().flat_map(Section::entries) {
         check(&entry, &["dt", "h"])?;
@@ -395,6 +400,26 @@ fn param(entry: &Entry, head: &Head) -> Result<Param> {
     Ok(param)
 }
 
+/// `require`: a relation, or a list of relations and of tables { relation, message }.
+fn requirements(entry: &Entry, names: &Names) -> Result<Vec<Requirement>> {
+    let one = |item: &Item| -> Result<Requirement> {
+        let own = Entry { source: entry.source, key: entry.key.clone(), key_span: entry.key_span.clone(), item };
+        if item.as_table_like().is_none() {
+            own.text().map_err(|_| own.wrong("a relation in quotes, \"V_reset < V_th\", or a list of them"))?;
+            return Ok(Requirement { relation: own.expr(names)?, message: None });
+        }
+        let section = own.section("a table of `require`")?;
+        section.allow(&["relation", "message"])?;
+        let message = section.get("message").map(|m| m.text()).transpose()?;
+        Ok(Requirement { relation: section.required("relation")?.expr(names)?, message: message.map(|m| m.value) })
+    };
+    match entry.item {
+        Item::Value(Value::Array(list)) => list.iter().map(|value| one(&Item::Value(value.clone()))).collect(),
+        Item::ArrayOfTables(list) => list.iter().map(|table| one(&Item::Table(table.clone()))).collect(),
+        item => Ok(vec![one(item)?]),
+    }
+}
+
 impl Param {
     /// Is a value within the bounds? Otherwise what it must be, in words.
     pub fn check(&self, value: f64) -> std::result::Result<(), String> {
@@ -431,6 +456,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         "source",
         "substeps",
         "refractory",
+        "require",
         "params",
         "derived",
         "state",
@@ -508,6 +534,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         doc: head.doc,
         source: head.source,
         params: head.params,
+        requires: head.requires,
         derived: head.derived,
         states: head.states,
         ports,
@@ -699,6 +726,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
         "bound",
         "modulator",
         "post_event",
+        "require",
         "params",
         "derived",
         "state",
@@ -719,6 +747,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
         doc: head.doc.clone(),
         source: head.source.clone(),
         params: vec![],
+        requires: vec![],
         derived: vec![],
         states: vec![],
         plasticity: None,
@@ -754,7 +783,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
             "add `on_pre`, or drop `bound`",
         ));
     }
-    (model.params, model.derived, model.states) = (head.params, head.derived, head.states);
+    (model.params, model.requires, model.derived, model.states) = (head.params, head.requires, head.derived, head.states);
     Ok(model)
 }
 
@@ -842,7 +871,7 @@ pub(super) const MODIFIER_FLAGS: [&str; 2] = ["at_pre", "at_post"];
 
 /// A modifier is checked by itself here, at its own lines; composed, its code is known to be good.
 fn modifier(root: &Section) -> Result<Modifier> {
-    root.allow(&["name", "kind", "doc", "source", "modulator", "params", "derived", "state", "post_traces", "code"])?;
+    root.allow(&["name", "kind", "doc", "source", "modulator", "require", "params", "derived", "state", "post_traces", "code"])?;
     let own = ["step"].into_iter().chain(MODIFIER_CONSTANTS).chain(MODIFIER_FLAGS);
     let mut head = head(root, &words_of_synapses().into_iter().chain(own).collect::<Vec<_>>())?;
     refuse_scenario_words(root, &head)?;

@@ -3,7 +3,7 @@
 
 use super::expr::{Bound, Expr};
 use super::kernel::Operand;
-use super::{Constant, Derived, NeuronModel, Param, State, SynapseModel, Ty};
+use super::{Constant, Derived, NeuronModel, Param, Requirement, State, SynapseModel, Ty};
 use crate::error::{Error, Result, nearest};
 use crate::network::{NeuronInstance, SynapseInstance, Values};
 use crate::rng::{Purpose, key, philox4x32};
@@ -127,10 +127,11 @@ fn parameters(model: &str, params: &[Param], given: &[(String, Values)], table: 
             Some((_, values)) => values.clone(),
             None => table.eval(&param.default)?,
         };
-        for value in all(&values) {
+        for (i, value) in all(&values).iter().enumerate() {
             if let Err(bound) = param.check(*value) {
+                let whose = if values.is_uniform() { String::new() } else { format!("neuron {i}: ") };
                 return Err(Error::input(
-                    format!("{} of {model} is {value} {} and must be {bound}", param.name, param.unit),
+                    format!("{whose}{} of {model} is {value} {} and must be {bound}", param.name, param.unit),
                     format!("change {}", param.name),
                 ));
             }
@@ -138,6 +139,31 @@ fn parameters(model: &str, params: &[Param], given: &[(String, Values)], table: 
         table.add(&param.name, values);
     }
     Ok(table.values.clone())
+}
+
+/// Refuses parameters between which a relation does not hold: the first neuron, its values and the relation.
+fn required(model: &str, list: &[Requirement], params: &[Param], table: &Table) -> Result<()> {
+    for Requirement { relation, message } in list {
+        let holds = table.eval(relation)?;
+        let Some(i) = all(&holds).iter().position(|x| *x == 0.0 || x.is_nan()) else { continue };
+        let mut names: Vec<&str> = relation.names().collect();
+        names.dedup();
+        let shown = |name: &&str| {
+            let unit = params.iter().find(|p| p.name == **name).map_or("ms", |p| &p.unit);
+            let value = table.find(name).map_or(f64::NAN, |at| table.values[at].get(i));
+            if unit == "1" { format!("{name} = {value}") } else { format!("{name} = {value} {unit}") }
+        };
+        let values = names.iter().map(shown).collect::<Vec<_>>().join(", ");
+        let whose = if holds.is_uniform() { model.to_string() } else { format!("neuron {i} ({model})") };
+        let remedy = match (message, holds.is_uniform()) {
+            (Some(message), true) => message.clone(),
+            (Some(message), false) => format!("{message}; limit a distribution with low and high"),
+            (None, true) => format!("change {}", names.join(" or ")),
+            (None, false) => format!("change {}; limit a distribution with low and high", names.join(" or ")),
+        };
+        return Err(Error::input(format!("{whose} needs {}, and has {values}", relation.text), remedy));
+    }
+    Ok(())
 }
 
 fn checked(model: &str, name: &str, ty: Ty, values: Values) -> Result<Values> {
@@ -204,6 +230,7 @@ impl NeuronInstance {
             }
         };
         table.add("h", Values::Uniform(dt / substeps as f64));
+        required(&model.name, &model.requires, &model.params, &table)?;
         let derived = derived(&model.name, &model.derived, &mut table)?;
         let initial = initial(&model.name, &model.states, &table)?;
         Ok(NeuronInstance { model: model.clone(), params, derived, initial, substeps })
@@ -307,6 +334,7 @@ impl SynapseInstance {
         let params = parameters(&model.name, &model.params, &given, &mut table)?;
         table.add("dt", Values::Uniform(dt));
         table.add("h", Values::Uniform(dt));
+        required(&model.name, &model.requires, &model.params, &table)?;
         table.add("tau_modulator", Values::Uniform(tau_modulator));
         let derived = derived(&model.name, &model.derived, &mut table)?;
         let initial = initial(&model.name, &model.states, &table)?;

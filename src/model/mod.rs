@@ -38,6 +38,15 @@ pub struct Param {
     pub at_most: Option<f64>,
 }
 
+/// A relation between parameters that every neuron (synapse) must satisfy, checked in f64 whoever gave the values.
+#[derive(Clone, Debug)]
+pub struct Requirement {
+    /// Over parameters, `dt` and `h` (ms); 0 or not a number where it does not hold.
+    pub relation: Expr,
+    /// What to do about it, where the file says so.
+    pub message: Option<String>,
+}
+
 /// Scalar type of a constant or state variable inside the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ty {
@@ -139,6 +148,7 @@ pub struct NeuronModel {
     /// Path and text of the file, for messages.
     pub place: Place,
     pub params: Vec<Param>,
+    pub requires: Vec<Requirement>,
     pub derived: Vec<Derived>,
     pub states: Vec<State>,
     pub ports: Vec<Port>,
@@ -203,6 +213,7 @@ pub struct SynapseModel {
     pub source: String,
     pub place: Place,
     pub params: Vec<Param>,
+    pub requires: Vec<Requirement>,
     pub derived: Vec<Derived>,
     /// State per synapse beside its weight; empty and no program for static_synapse.
     pub states: Vec<State>,

@@ -29,7 +29,7 @@ struct EdgeList {
     source: Vec<u32>,
     target: Vec<u32>,
     weight: Option<Vec<f32>>,
-    delay: Option<Vec<f32>>,
+    delay: Option<Vec<f64>>,
 }
 
 impl EdgeList {
@@ -77,10 +77,10 @@ fn fault(c: usize, x: f64, count: [u32; 2]) -> Option<(String, String)> {
             _ => Some((format!("{name} {x} is not an id"), "ids are whole numbers from 0".to_string())),
         };
     }
-    if !(x as f32).is_finite() {
+    if !x.is_finite() || c == 2 && !(x as f32).is_finite() {
         return Some((format!("{name} {x} is not a finite number"), "give a number, or remove the edge".to_string()));
     }
-    (c == 3 && x as f32 <= 0.0)
+    (c == 3 && x <= 0.0)
         .then(|| (format!("delay {x} ms is not above zero"), "give a delay of at least one step".to_string()))
 }
 
@@ -149,7 +149,7 @@ fn read_edges_csv(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> {
         list.source.push(values[0] as u32);
         list.target.push(values[1] as u32);
         list.weight.iter_mut().for_each(|w| w.push(values[2] as f32));
-        list.delay.iter_mut().for_each(|d| d.push(values[3] as f32));
+        list.delay.iter_mut().for_each(|d| d.push(values[3]));
     }
     Ok(list)
 }
@@ -200,7 +200,7 @@ fn read_edges_hdf5(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> 
     let ids = |values: Option<Vec<f64>>| values.unwrap_or_default().into_iter().map(|x| x as u32).collect();
     let numbers = |values: Option<Vec<f64>>| values.map(|v| v.into_iter().map(|x| x as f32).collect());
     let [source, target, weight, delay] = columns;
-    Ok(EdgeList { source: ids(source), target: ids(target), weight: numbers(weight), delay: numbers(delay) })
+    Ok(EdgeList { source: ids(source), target: ids(target), weight: numbers(weight), delay })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::model::library::Library;
 use crate::network::Network;
 use populations::Group;
-use read::{Bounds, Scope, check_keys, choice, need, suggest, text};
+use read::{Bounds, Scope, check_keys, choice, mentions, need, suggest, text};
 use scale::Scale;
 use std::path::Path;
 use std::sync::Arc;
@@ -336,8 +336,9 @@ fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
     let mut left: Vec<_> = entries.iter().collect();
     scale::names(root.get("scale"), &mut scope)?;
     while !left.is_empty() {
+        let mut refused = vec![];
         let before = left.len();
-        let mut refused = None;
+        let mut hopeless = None;
         left.retain(|entry| {
             let unit = match &entry.value.kind {
                 Kind::Text(t) => {
@@ -351,22 +352,50 @@ fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
                     scope.names.push((entry.key.clone(), value));
                     false
                 }
+                Err(error) if matches!(entry.value.kind, Kind::Text(_)) => {
+                    refused.push(error);
+                    true
+                }
                 Err(error) => {
-                    let hopeless = !matches!(entry.value.kind, Kind::Text(_));
-                    if refused.is_none() || hopeless {
-                        refused = Some((error, hopeless));
-                    }
+                    hopeless.get_or_insert(error);
                     true
                 }
             }
         });
-        match refused {
-            Some((error, true)) => return Err(error),
-            Some((error, _)) if left.len() == before => return Err(error),
-            _ => {}
+        if let Some(error) = hopeless {
+            return Err(error);
+        }
+        if left.len() == before {
+            return Err(stuck(&left, refused));
         }
     }
     Ok(scope.names)
+}
+
+/// Why none of these variables can be computed: the first that waits for no other is wrong in itself, and where each waits for
+/// another, some wait for one another.
+fn stuck(left: &[&tree::Entry], mut refused: Vec<Error>) -> Error {
+    let waits_for = |entry: &tree::Entry| {
+        let Kind::Text(text) = &entry.value.kind else { return None };
+        left.iter().position(|other| mentions(text, &other.key))
+    };
+    if let Some(at) = left.iter().position(|entry| waits_for(entry).is_none()) {
+        return refused.swap_remove(at);
+    }
+    let mut path = vec![0];
+    let start = loop {
+        let next = waits_for(left[path[path.len() - 1]]).unwrap_or(0);
+        if let Some(start) = path.iter().position(|p| *p == next) {
+            break start;
+        }
+        path.push(next);
+    };
+    let cycle: Vec<&str> = path[start..].iter().chain([&path[start]]).map(|p| left[*p].key.as_str()).collect();
+    let message = match cycle.len() {
+        2 => format!("the variable `{}` is defined by itself", cycle[0]),
+        _ => format!("these variables are defined by each other, in a circle: {}", cycle.join(" -> ")),
+    };
+    left[path[start]].key_spot.error(message, "give one of them a number")
 }
 
 /// Resolves the parts in order; the network grows in it.

@@ -7,6 +7,7 @@ use super::tree::{Kind, Node, Spot};
 use crate::error::{Result, nearest};
 use crate::model::NeuronModel;
 use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
+use crate::record::storable;
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
 use crate::stimulus::idx::Images;
@@ -38,10 +39,9 @@ impl Builder<'_> {
             return Err(node.error("there is no population", "add [populations.E] with model and n"));
         }
         for entry in node.entries() {
-            if entry.key.trim().is_empty() || entry.key.contains('/') {
-                let message = format!("`{}` cannot be the name of a population", entry.key);
-                return Err(entry.key_spot.error(message, "names must not be empty nor contain /"));
-            }
+            storable(&entry.key).map_err(|remedy| {
+                entry.key_spot.error(format!("`{}` cannot be the name of a population", entry.key), remedy)
+            })?;
             self.population(&entry.key, &entry.key_spot, &entry.value)?;
         }
         Ok(())

@@ -389,7 +389,7 @@ impl Scope {
 }
 
 /// Whether an expression uses a name.
-fn mentions(text: &str, name: &str) -> bool {
+pub fn mentions(text: &str, name: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
 }
 
