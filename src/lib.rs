@@ -17,6 +17,7 @@ pub mod error;
 pub mod eval;
 pub mod export;
 pub mod fetch;
+mod io;
 pub mod learning;
 pub mod memory;
 pub mod model;

@@ -208,6 +208,23 @@ pub fn quantity(text: &str, unit: &str, names: &[(String, f64)]) -> Result<f64, 
     whole(value * (found.factor / target.factor))
 }
 
+/// By what numbers in the unit `written`, as files name it ("s", "milliseconds"), are multiplied to be in `unit`.
+///
+/// # Errors
+/// (message, remedy): an unknown unit, or one of another dimension.
+pub fn factor(written: &str, unit: &str) -> Result<f64, (String, String)> {
+    let word = written.trim();
+    let known = ALIASES.iter().find(|(a, _)| a.eq_ignore_ascii_case(word)).map_or(word, |(_, u)| *u);
+    match (Unit::parse(known), Unit::parse(unit)) {
+        (Some(found), Some(wanted)) if found.same_dimension(wanted) => Ok(found.factor / wanted.factor),
+        (Some(found), _) => {
+            let is = found.dimension().map_or(format!("`{word}`"), |d| format!("{d} (`{word}`)"));
+            Err((format!("{is} stands where `{unit}` is expected"), format!("give numbers in {}", list_units(unit))))
+        }
+        (None, _) => Err((format!("unknown unit `{word}`"), format!("give numbers in {}", list_units(unit)))),
+    }
+}
+
 fn list_units(unit: &str) -> String {
     let examples = Unit::parse(unit).map(Unit::examples).unwrap_or_default();
     if examples.is_empty() { unit.to_string() } else { examples }

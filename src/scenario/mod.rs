@@ -69,6 +69,8 @@ pub struct Scenario {
     variant: Option<String>,
     root: Node,
     scope: Scope,
+    /// What runs it, where that is not what the file says.
+    engine: Option<String>,
 }
 
 /// Top-level keys.
@@ -128,7 +130,12 @@ impl Scenario {
         }
         let names = variables(&root)?;
         let scope = Scope { names, ..Scope::default() };
-        Ok(Scenario { path: path.into(), text: source, overrides: overrides.to_vec(), variant, root, scope })
+        Ok(Scenario { path: path.into(), text: source, overrides: overrides.to_vec(), variant, root, scope, engine: None })
+    }
+
+    /// The same for an engine chosen elsewhere (None: the file's own): the event engine takes times that no step ends at.
+    pub fn on(self, engine: Option<&str>) -> Scenario {
+        Scenario { engine: engine.map(str::to_string), ..self }
     }
 
     fn apply_variant(root: &mut Node, chosen: Option<&str>) -> Result<Option<String>> {
@@ -171,6 +178,7 @@ impl Scenario {
             library,
             scope: self.scope.clone(),
             dt: simulation.dt,
+            grid: self.engine.as_deref().unwrap_or(&simulation.engine) != "event",
             seed: simulation.seed,
             scale: Scale::read(root.get("scale"), &self.scope)?,
             groups: vec![],
@@ -403,6 +411,8 @@ pub(crate) struct Builder<'a> {
     library: &'a Library,
     scope: Scope,
     dt: f64,
+    /// The engine knows no times between steps.
+    grid: bool,
     seed: u64,
     scale: Scale,
     groups: Vec<Group>,
@@ -410,6 +420,25 @@ pub(crate) struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// What is wrong with a time at which something happens, on the grid of this engine: (message, remedy). `offgrid`: times
+    /// between two steps are rounded up, as was asked for.
+    fn off_grid(&self, what: &str, time: f64, offgrid: Option<bool>) -> Option<(String, String)> {
+        let dt = self.dt;
+        if !self.grid || time.is_infinite() || offgrid == Some(true) || crate::stimulus::on_grid(time, dt) {
+            return None;
+        }
+        let round = |steps: f64| (steps * dt * 1e9).round() / 1e9;
+        let (below, above) = (round((time / dt).floor()), round((time / dt).ceil()));
+        let setting = match offgrid {
+            Some(_) => "; allow_offgrid_times = true rounds up to the next step",
+            None => "",
+        };
+        Some((
+            format!("{what} {time} ms is not on the grid: it lies between the steps that end at {below} and {above} ms"),
+            format!("write {below} or {above}, or take another simulation.dt{setting}; the event engine takes any time"),
+        ))
+    }
+
     /// Index of a population by name.
     fn group(&self, name: &str, node: &Node) -> Result<usize> {
         self.groups.iter().position(|g| g.name == name).ok_or_else(|| {

@@ -38,6 +38,8 @@ struct Pair {
     target: usize,
     autapses: bool,
     multapses: bool,
+    /// Of the weights in a file that names none.
+    unit: String,
     /// Sizes at full scale and in this network.
     full: (f64, f64),
     n: (u32, u32),
@@ -103,17 +105,19 @@ impl Builder<'_> {
 
     fn projection(&mut self, node: &Node, name: String, (source, target): (usize, usize), lost: &mut Vec<Lost>) -> Result<()> {
         let flag = |key| node.get(key).map_or(Ok(true), boolean);
+        let Cell::Neuron(neuron) = &self.net.populations[target].cell else { return Ok(()) };
+        let model = neuron.model.clone();
+        let named = node.get("receptor").map(|r| self.receptor(r, &model)).transpose()?;
         let (s, t) = (&self.groups[source], &self.groups[target]);
         let pair = Pair {
             source,
             target,
             autapses: flag("autapses")?,
             multapses: flag("multapses")?,
+            unit: model.ports.get(named.unwrap_or(0)).map_or("1".into(), |port| port.unit.clone()),
             full: (s.full, t.full),
             n: (s.n, t.n),
         };
-        let Cell::Neuron(neuron) = &self.net.populations[target].cell else { return Ok(()) };
-        let model = neuron.model.clone();
         let rule_node = need(node, &node.spot, "[[projections]]", "rule", "{ name = \"fixed_indegree\", indegree = 100 }")?;
         let (rule, indegree) = self.rule(rule_node, &pair)?;
         let (port, weight) = self.weight(node, &model, &rule)?;
@@ -391,7 +395,7 @@ impl Builder<'_> {
 
     fn edges(&self, file: &Node, pair: &Pair) -> Result<Edges> {
         let path = self.scope.path(file)?;
-        let edges = crate::network::rules::read_edges(&path, pair.n.0, pair.n.1).map_err(|e| placed(e, &file.spot))?;
+        let edges = crate::network::rules::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
         let possible = self.dt * (1.0 - 1e-9)..=self.dt * MAX_DELAY;
         if let Some((i, delay)) = edges.delay.iter().flatten().enumerate().find(|(_, d)| !possible.contains(*d)) {
             let (source, target) = edges.ends(i);
