@@ -76,8 +76,9 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
     let mut overrides = arguments.set.clone();
     overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
     let engine = arguments.engine.as_deref();
-    let plan =
-        |overrides: &[String]| Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.on(engine).plan(&library);
+    let plan = |overrides: &[String]| {
+        Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.on(engine).plan(&library)
+    };
     let asked = plan(&overrides)?;
     let Some(resume) = resume else { return Ok(asked) };
     let origin = checkpoint::origin(resume)?;

@@ -91,6 +91,39 @@ pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u3
     }
 }
 
+/// The error of a neuron whose states can no longer be computed. `id` is global, `states` its words, found after `step` steps;
+/// `exact`: at that step and not in one before.
+pub(crate) fn broken_neuron(net: &Network, id: u32, states: &[u32], step: u64, exact: bool) -> Error {
+    let population = &net.populations[net.population_of(id)];
+    let (neuron, at) = (id - population.first, step as f64 * net.dt);
+    let when = if exact { format!("at {at:.3} ms") } else { format!("at {at:.3} ms or before") };
+    let whose = format!("neuron {neuron} in population `{}`", population.name);
+    let Cell::Neuron(instance) = &population.cell else {
+        return Error::Run { message: format!("{whose} failed {when}"), remedy: "check its input".into() };
+    };
+    let model = &instance.model;
+    let broken = model.states.iter().zip(states).find(|(state, word)| !state.is_sound(**word));
+    if let (Some(stable), true) = (&model.stable, broken.is_none_or(|(_, word)| f32::from_bits(*word).is_nan())) {
+        let h = net.dt / instance.substeps as f64;
+        return Error::Run {
+            message: format!(
+                "{whose} can no longer be integrated {when}: {} needs {stable}, here with steps of {h} ms",
+                model.name
+            ),
+            remedy: "take a shorter step (simulation.dt), or lower the weights and conductances of its inputs".into(),
+        };
+    }
+    let what = match broken {
+        Some((state, word)) if f32::from_bits(*word).is_nan() => format!("state `{}` of {whose} is not a number", state.name),
+        Some((state, word)) => format!("state `{}` of {whose} is {:e} {}", state.name, f32::from_bits(*word), state.unit),
+        None => format!("a state of {whose} is not a number"),
+    };
+    Error::Run {
+        message: format!("{what} {when}"),
+        remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
+    }
+}
+
 impl Snapshot {
     /// What is stored under a name that only some engines understand.
     pub(crate) fn extra(&self, wanted: &str) -> Option<&[u64]> {

@@ -522,7 +522,15 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
     let code = root
         .section("code")?
         .ok_or_else(|| root.source.fault(root.span.clone(), "a neuron model needs [code]", "add [code] with `update`"))?;
-    code.allow(&["functions", "integrate", "update", "threshold", "reset"])?;
+    code.allow(&["functions", "integrate", "update", "threshold", "reset", "stable"])?;
+    let stable = snippet(&code, "stable")?.map(|text| text.value.trim().to_string());
+    if let (Some(_), Some(entry), false) = (&stable, code.get("stable"), head.states.iter().any(|s| s.ty == Ty::F32)) {
+        return Err(root.source.fault(
+            entry.key_span,
+            "`stable` needs a state of type f32",
+            "drop it, or give the model a state",
+        ));
+    }
     let event = root.section("event")?.map(|s| event(&s, &head, &ports, current.as_ref(), refractory.as_ref())).transpose()?;
     let compiled = neuron_code(root, &head, &ports, current.as_ref(), &code, substeps.is_some())?;
     Ok(NeuronModel {
@@ -542,6 +550,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         recordables,
         substeps,
         refractory,
+        stable,
         event,
     })
 }
@@ -967,9 +976,9 @@ fn neuron_code(
     code: &Section,
     substeps: bool,
 ) -> Result<Compiled> {
-    let [functions, integrate, update, threshold, reset] =
-        ["functions", "integrate", "update", "threshold", "reset"].map(|key| snippet(code, key));
-    let (functions, integrate, update, threshold, reset) = (functions?, integrate?, update?, threshold?, reset?);
+    let [functions, integrate, update, threshold, reset, stable] =
+        ["functions", "integrate", "update", "threshold", "reset", "stable"].map(|key| snippet(code, key));
+    let (functions, integrate, update, threshold, reset, stable) = (functions?, integrate?, update?, threshold?, reset?, stable?);
     if let (Some(reset), None) = (&reset, &threshold) {
         return Err(root.source.fault(
             reset.span.clone(),
@@ -1010,13 +1019,30 @@ fn neuron_code(
             }
             module.add("}\n");
         }
+        if let Some(text) = &stable {
+            leave_stability(&mut module, text, &head.states);
+        }
         module.add("}\n");
         module
     };
-    let texts = [&functions, &integrate, &update, &threshold, &reset];
+    let texts = [&functions, &integrate, &update, &threshold, &reset, &stable];
     let states: Vec<(&str, Ty)> = head.states.iter().map(|s| (s.name.as_str(), s.ty)).collect();
     let entry = EntryPoint { integrate: Some("integrate"), update: "update" };
     compile(root, head, &states, &inputs, ("spike", Ty::Bool), &[entry], &texts, assemble)
+}
+
+/// The end of a step, where what the model needs for its integration to be stable no longer holds: the neuron's states become NaN
+/// and a spike calls for attention, so that an engine looks at no other neuron. The first f32 state is always among them.
+fn leave_stability(module: &mut Assembly, condition: &Text, states: &[State]) {
+    module.add("let left_stability = !(\n");
+    module.snippet(condition);
+    module.add(");\nlet no_number = bitcast<f32>(select(0u, 0x7fc00000u, left_stability));\nspike = spike || left_stability;\n");
+    let first = states.iter().find(|s| s.ty == Ty::F32).map(|s| &s.name);
+    for state in states.iter().filter(|s| s.ty == Ty::F32) {
+        if Some(&state.name) == first || words(&condition.value).any(|word| word == state.name) {
+            module.add(&format!("{0} = select({0}, no_number, left_stability);\n", state.name));
+        }
+    }
 }
 
 fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled> {

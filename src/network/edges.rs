@@ -80,8 +80,7 @@ fn fault(c: usize, x: f64, count: [u32; 2]) -> Option<(String, String)> {
     if !x.is_finite() || c == 2 && !(x as f32).is_finite() {
         return Some((format!("{name} {x} is not a finite number"), "give a number, or remove the edge".to_string()));
     }
-    (c == 3 && x <= 0.0)
-        .then(|| (format!("delay {x} ms is not above zero"), "give a delay of at least one step".to_string()))
+    (c == 3 && x <= 0.0).then(|| (format!("delay {x} ms is not above zero"), "give a delay of at least one step".to_string()))
 }
 
 fn read_edges_csv(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> {

@@ -36,6 +36,7 @@ pub fn neuron(signs: &[Sign]) -> Cell {
             recordables: Vec::new(),
             substeps: None,
             refractory: None,
+            stable: None,
             constants: Vec::new(),
             program: Arc::new(Program::default()),
             wgsl: String::new(),

@@ -614,7 +614,8 @@ mod tests {
         for name in ["fixed", "unicode"] {
             assert_eq!(read_quantity(&path, name, "ms").unwrap(), [5000.0, 7250.0], "{name}");
         }
-        for (name, part) in [("fortnight", "unknown unit `fortnight`"), ("volt", "a voltage (`mV`)"), ("number", "is not a text")] {
+        for (name, part) in [("fortnight", "unknown unit `fortnight`"), ("volt", "a voltage (`mV`)"), ("number", "is not a text")]
+        {
             let error = message(read_quantity(&path, name, "ms").unwrap_err());
             assert!(error.contains("a.h5") && error.contains(part) && error.contains(name), "{error}");
         }

@@ -41,9 +41,8 @@ impl Builder<'_> {
             return Err(node.error("there is no population", "add [populations.E] with model and n"));
         }
         for entry in node.entries() {
-            storable(&entry.key).map_err(|remedy| {
-                entry.key_spot.error(format!("`{}` cannot be the name of a population", entry.key), remedy)
-            })?;
+            storable(&entry.key)
+                .map_err(|remedy| entry.key_spot.error(format!("`{}` cannot be the name of a population", entry.key), remedy))?;
             self.population(&entry.key, &entry.key_spot, &entry.value)?;
         }
         Ok(())
@@ -272,7 +271,8 @@ impl Builder<'_> {
             return Err(node.error("there is no source", example));
         }
         let time = |t: &Node| {
-            let time = self.scope.bounded(t, "a spike time", "ms", if self.grid { &Bounds::POSITIVE } else { &Bounds::NOT_NEGATIVE })?;
+            let time =
+                self.scope.bounded(t, "a spike time", "ms", if self.grid { &Bounds::POSITIVE } else { &Bounds::NOT_NEGATIVE })?;
             match self.spike_fault(time, offgrid) {
                 Some((message, remedy)) => Err(t.error(message, remedy)),
                 None => Ok(time),

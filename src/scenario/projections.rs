@@ -92,8 +92,7 @@ impl Builder<'_> {
         if let Some(given) = node.get("name") {
             let written = text(given)?;
             let name = if single { written.to_string() } else { format!("{written} {arrow}") };
-            storable(&name)
-                .map_err(|remedy| given.error(format!("`{name}` cannot be the name of a projection"), remedy))?;
+            storable(&name).map_err(|remedy| given.error(format!("`{name}` cannot be the name of a projection"), remedy))?;
             return if taken(&name) {
                 Err(given.error(format!("there is already a projection `{name}`"), "give it another name"))
             } else {
@@ -395,7 +394,8 @@ impl Builder<'_> {
 
     fn edges(&self, file: &Node, pair: &Pair) -> Result<Edges> {
         let path = self.scope.path(file)?;
-        let edges = crate::network::rules::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
+        let edges =
+            crate::network::rules::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
         let possible = self.dt * (1.0 - 1e-9)..=self.dt * MAX_DELAY;
         if let Some((i, delay)) = edges.delay.iter().flatten().enumerate().find(|(_, d)| !possible.contains(*d)) {
             let (source, target) = edges.ends(i);
@@ -445,7 +445,9 @@ impl Builder<'_> {
             let (takes, limit) = if sign == Sign::Positive { ("positive", "low = 0") } else { ("negative", "high = 0") };
             let remedy = match given {
                 Some(_) => "leave out `receptor`: each weight then goes where its sign belongs".to_string(),
-                None => format!("limit the distribution with {limit}, or leave out `receptor`: each weight then goes where its sign belongs"),
+                None => format!(
+                    "limit the distribution with {limit}, or leave out `receptor`: each weight then goes where its sign belongs"
+                ),
             };
             let receptor = &model.ports[port].receptor;
             return Err(at.error(format!("{message}, and receptor `{receptor}` of {} takes {takes} weights", model.name), remedy));

@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn csv_with_any_column_order_and_separator() {
-        for text in ["# recorded\nid, time, note\n3, 2.5, a\n\n1, 0.5, b\n", "ID;Time\n3;2.5\n1;0.5", "time\tid\n2.5\t3\n0.5\t1\n"] {
+        for text in
+            ["# recorded\nid, time, note\n3, 2.5, a\n\n1, 0.5, b\n", "ID;Time\n3;2.5\n1;0.5", "time\tid\n2.5\t3\n0.5\t1\n"]
+        {
             assert_eq!(csv(text).unwrap(), Trains { time: vec![0.5, 2.5], source: vec![1, 3] }, "{text}");
         }
         assert!(csv("time,id\n").unwrap().is_empty());

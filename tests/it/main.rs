@@ -6,6 +6,7 @@ mod cases;
 mod chat;
 mod cli;
 mod common;
+mod corners;
 mod cpu;
 mod digits;
 mod export;

@@ -10,7 +10,7 @@ mod signals;
 mod worker;
 
 use super::phases::Phases;
-use super::{Counters, Engine, Sink, Snapshot, Spike, beyond_bound, since_last};
+use super::{Counters, Engine, Sink, Snapshot, Spike, beyond_bound, broken_neuron, since_last};
 use crate::error::{Error, Result};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
@@ -153,22 +153,11 @@ impl CpuEngine {
     }
 
     fn check_finite(&self) -> Result<()> {
-        let Some((population, local, state)) = self.workers.iter().find_map(|w| w.not_a_number(&self.net)) else {
-            return Ok(());
-        };
-        let population = &self.net.populations[population];
-        let name = match &population.cell {
-            Cell::Neuron(instance) => instance.model.states[state].name.clone(),
-            Cell::Source(_) => String::new(),
-        };
-        Err(Error::Run {
-            message: format!(
-                "state `{name}` of neuron {local} in population `{}` is not a number at {:.3} ms",
-                population.name,
-                self.now as f64 * self.net.dt
-            ),
-            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
-        })
+        let broken = self.workers.iter().filter_map(|w| w.broken(&self.net, self.now));
+        match broken.min_by_key(|(stamp, _, id, _)| (*stamp, *id)) {
+            Some((stamp, exact, id, states)) => Err(broken_neuron(&self.net, id, &states, stamp, exact)),
+            None => Ok(()),
+        }
     }
 
     /// All workers side by side for a stretch of time.

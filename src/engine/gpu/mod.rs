@@ -19,9 +19,9 @@ pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
 use crate::engine::phases::{Phases, Stopwatch};
-use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
+use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, broken_neuron, since_last};
 use crate::error::{Error, Result};
-use crate::model::{Recorder, Ty};
+use crate::model::Recorder;
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
 use crate::network::table::{Block, Tables};
@@ -687,7 +687,7 @@ impl GpuEngine {
         match faults[0] {
             _ if failed => Err(self.beyond_bound()?),
             0 => Ok(()),
-            word => Err(self.not_a_number(u32::MAX - word)?),
+            word => Err(self.broken(u32::MAX - word)?),
         }
     }
 
@@ -744,29 +744,12 @@ impl GpuEngine {
         })
     }
 
-    /// The error that a neuron with a state that is not a number deserves.
-    fn not_a_number(&self, id: u32) -> Result<Error> {
+    /// The error that a neuron with a state that is no number within its limit deserves.
+    fn broken(&self, id: u32) -> Result<Error> {
         let p = self.net.population_of(id);
-        let population = &self.net.populations[p];
-        let local = (id - population.first) as usize;
-        let states = self.read_states()?;
-        let bad = |k: usize| f32::from_bits(states[p][k][local]).is_nan();
-        let name = match &population.cell {
-            Cell::Neuron(instance) => {
-                let model = &instance.model;
-                let found = (0..model.states.len()).find(|&k| model.states[k].ty == Ty::F32 && bad(k));
-                found.map_or(String::new(), |k| format!(" `{}`", model.states[k].name))
-            }
-            Cell::Source(_) => String::new(),
-        };
-        Ok(Error::Run {
-            message: format!(
-                "state{name} of neuron {local} in population `{}` is not a number at {:.3} ms",
-                population.name,
-                self.step as f64 * self.net.dt
-            ),
-            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
-        })
+        let local = (id - self.net.populations[p].first) as usize;
+        let states: Vec<u32> = self.read_states()?[p].iter().map(|words| words[local]).collect();
+        Ok(broken_neuron(&self.net, id, &states, self.step, false))
     }
 
     /// All states as the snapshot holds them.
