@@ -241,6 +241,10 @@ pub fn finite(value: f64) -> Result<f64, (String, String)> {
         _ if value.abs() > f32::MAX as f64 => {
             Err((format!("{value:e} is too large for 32-bit arithmetic"), format!("give at most {:.1e}", f32::MAX)))
         }
+        _ if value != 0.0 && value.abs() < f32::MIN_POSITIVE as f64 => {
+            let remedy = format!("give 0, or at least {:.1e}", f32::MIN_POSITIVE);
+            Err((format!("{value:e} is too small for 32-bit arithmetic, which would take it as 0"), remedy))
+        }
         _ => Ok(value),
     }
 }
@@ -349,6 +353,11 @@ mod tests {
             ("rate_exd Hz", "Hz", "0..8 unknown name `rate_exd` (did you mean `rate_ext`?)"),
             ("1/0 ms", "ms", "0..6 the value is inf (give a finite number)"),
             ("1e40 mV", "mV", "0..7 1e40 is too large for 32-bit arithmetic (give at most 3.4e38)"),
+            (
+                "1e-40 mV",
+                "mV",
+                "0..8 1e-40 is too small for 32-bit arithmetic, which would take it as 0 (give 0, or at least 1.2e-38)",
+            ),
             ("2 * ms", "ms", "4..6 unknown name `ms` (a unit can only be the last word: \"2000 * 8 Hz\")"),
         ];
         for (text, unit, expected) in cases {

@@ -168,7 +168,12 @@ fn required(model: &str, list: &[Requirement], params: &[Param], table: &Table) 
 
 fn checked(model: &str, name: &str, ty: Ty, values: Values) -> Result<Values> {
     let limits = match ty {
-        Ty::F32 | Ty::Bool => (f64::NEG_INFINITY, f64::INFINITY),
+        // Infinite ones were meant.
+        Ty::F32 if all(&values).iter().all(|x| x.is_infinite() || x.abs() <= f32::MAX as f64) => {
+            (f64::NEG_INFINITY, f64::INFINITY)
+        }
+        Ty::F32 => (-f32::MAX as f64, f32::MAX as f64),
+        Ty::Bool => (f64::NEG_INFINITY, f64::INFINITY),
         Ty::I32 => (i32::MIN as f64, i32::MAX as f64),
         Ty::U32 => (0.0, u32::MAX as f64),
     };
@@ -178,7 +183,10 @@ fn checked(model: &str, name: &str, ty: Ty, values: Values) -> Result<Values> {
             "change the parameters it is computed from",
         )),
         Some(x) => Err(Error::input(
-            format!("{name} of {model} is {x} with these parameters, which a whole number of 32 bits cannot hold"),
+            match ty {
+                Ty::F32 => format!("{name} of {model} is {x:e} with these parameters, beyond 32-bit arithmetic"),
+                _ => format!("{name} of {model} is {x} with these parameters, which a whole number of 32 bits cannot hold"),
+            },
             "change the parameters it is computed from",
         )),
         None => Ok(values),
@@ -423,6 +431,7 @@ mod tests {
         assert_eq!(said(&one("tau", 1.0), 0.1), "iaf_psc_exp has no parameter `tau` (did you mean `tau_m`?)");
         assert_eq!(said(&one("tau_m", 0.0), 0.1), "tau_m of iaf_psc_exp is 0 ms and must be above 0 (change tau_m)");
         assert!(said(&one("C_m", f64::NAN), 0.1).contains("must be a number"));
+        assert!(said(&one("C_m", 1e-40), 0.1).contains("R_m of iaf_psc_exp is 1e41 with these parameters, beyond 32-bit"));
         assert!(said(&one("t_ref", 1e12), 0.1).contains("which a whole number of 32 bits cannot hold"));
         let two = [("E_L".to_string(), each(&[1.0, 2.0])), ("C_m".to_string(), each(&[1.0, 2.0, 3.0]))];
         assert!(said(&two, 0.1).contains("`E_L` has 2 values and `C_m` 3"));

@@ -690,7 +690,7 @@ pub(crate) fn check(net: &Network, projection: &Projection) -> Result<()> {
     }
 }
 
-/// Refuses initial weights beyond the bound of a plastic synapse (or of its other sign, where `quantum` says so).
+/// Refuses initial weights beyond the bound of a plastic synapse, or of the other sign.
 pub(crate) fn check_bound(projection: &Projection) -> Result<()> {
     let (name, model) = (&projection.name, &projection.synapse.model);
     let refuse = |message: String, remedy: String| Err(Error::input(format!("projection `{name}`: {message}"), remedy));
@@ -704,6 +704,13 @@ pub(crate) fn check_bound(projection: &Projection) -> Result<()> {
     };
     let (low, high) = projection.weight_range();
     let extreme = if bound < 0.0 { low } else { high };
+    if if bound < 0.0 { high > 0.0 } else { low < 0.0 } {
+        let (sign, limit) = if bound < 0.0 { ("positive", "high = 0.0") } else { ("negative", "low = 0.0") };
+        return refuse(
+            format!("a weight may be {sign}, and the bound of {} is {bound}", model.name),
+            format!("give the weights and the bound the same sign (limits with {limit}, redraw = true)"),
+        );
+    }
     // A weight of a file has 32 bits.
     if extreme / bound <= 1.0 + 1e-6 {
         return Ok(());

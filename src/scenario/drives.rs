@@ -68,7 +68,7 @@ impl Builder<'_> {
         let n = self.groups[population].n;
         let random = (Purpose::Parameter, key(self.seed, population as u32), 1 << 16 | self.net.drives.len() as u32);
         let rate_node = need(node, &node.spot, "poisson_generator", "rate", "\"1000 * 8 Hz\"")?;
-        let rate = self.scope.values(rate_node, "rate", "Hz", n, &Bounds::NOT_NEGATIVE, random)?;
+        let rate = self.rates(rate_node, n, random)?;
         let named = node.get("receptor").map(|r| self.receptor(r, model)).transpose()?;
         let Some(first) = model.ports.first() else {
             return Err(node.error(format!("{} takes no spikes", model.name), "drive another model, or use a current"));

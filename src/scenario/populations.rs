@@ -184,9 +184,20 @@ impl Builder<'_> {
         let index = self.net.populations.len() as u32;
         let rate = need(node, spot, what, "rate", "\"8 Hz\"")?;
         let random = (Purpose::Parameter, key(self.seed, index), 0);
-        let rate = self.scope.values(rate, "rate", "Hz", n, &Bounds::NOT_NEGATIVE, random)?;
+        let rate = self.rates(rate, n, random)?;
         let (start, stop) = self.period(node)?;
         Ok((Cell::Source(SpikeSource::Poisson { rate, start, stop }), full, n))
+    }
+
+    /// Rates of Poisson trains, Hz; on a grid only so many events fit a step.
+    pub(super) fn rates(&self, node: &Node, n: u32, random: (Purpose, [u32; 2], u32)) -> Result<Values> {
+        let rate = self.scope.values(node, "rate", "Hz", n, &Bounds::NOT_NEGATIVE, random)?;
+        let all = if rate.is_uniform() { 1 } else { n as usize };
+        if self.grid {
+            let fits = |i| crate::stimulus::poisson::mean(rate.get(i), self.dt).map(drop);
+            (0..all).try_for_each(fits).map_err(|e| placed(e, &node.spot))?;
+        }
+        Ok(rate)
     }
 
     /// `start` and `stop`, ms.
