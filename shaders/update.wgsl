@@ -97,11 +97,12 @@ fn set_state_word(which: u32, word: u32) {
     state_words[state_address(which)] = word;
 }
 
-// A state that is not a number is reported in the last mark: the smallest id, as its distance from the largest number.
-fn set_state_float(which: u32, value: f32) {
+// A state that is no number of magnitude up to `limit` (its bits) is reported in the last mark: the smallest id, as its distance
+// from the largest number.
+fn set_state_float(which: u32, value: f32, limit: u32) {
     let word = bitcast<u32>(value);
     set_state_word(which, word);
-    if (word & 0x7fffffffu) > 0x7f800000u {
+    if (word & 0x7fffffffu) > limit {
         atomicMax(&marks[arrayLength(&marks) - 1u].begin, 0xffffffffu - own_population.first_id - own_neuron);
     }
 }

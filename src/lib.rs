@@ -28,6 +28,6 @@ pub mod rng;
 pub mod run;
 pub mod scenario;
 pub mod stimulus;
-pub mod transformer;
 pub mod system;
+pub mod transformer;
 pub mod units;

@@ -1,8 +1,8 @@
-//! What ends a run on any engine, in the same words: a weight beyond its bound, a state that is not a number. Promises names instead
+//! What ends a run on any engine, in the same words: a weight beyond its bound, a neuron that can no longer be computed. Promises names instead
 //! of numbers of populations and projections, and times in ms.
 
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::network::{Cell, Network};
 
 /// A plastic synapse transmits more than `limit`, which is among `weights` (source, target, weight) of its projection; found at `at` ms.
 pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u32, f32)], limit: f32, at: f64) -> Error {
@@ -31,12 +31,43 @@ pub(crate) fn within_bound(
     }
 }
 
-/// A neuron (local id) of a population has a state that is not a number at `at` ms; the name of the state, where it is known.
-pub(crate) fn not_a_number(population: &str, neuron: usize, state: Option<&str>, at: f64) -> Error {
-    let state = state.map_or("the state".into(), |name| format!("state `{name}`"));
+/// The error of a neuron whose states can no longer be computed. `id` is global, `states` its words, found after `step` steps;
+/// `exact`: at that step and not in one before.
+pub(crate) fn broken_neuron(net: &Network, id: u32, states: &[u32], step: u64, exact: bool) -> Error {
+    let population = &net.populations[net.population_of(id)];
+    let (neuron, at) = (id - population.first, step as f64 * net.dt);
+    let when = if exact { format!("at {at:.3} ms") } else { format!("at {at:.3} ms or before") };
+    let whose = format!("neuron {neuron} in population `{}`", population.name);
+    let Cell::Neuron(instance) = &population.cell else {
+        return Error::Run { message: format!("{whose} failed {when}"), remedy: "check its input".into() };
+    };
+    let model = &instance.model;
+    let broken = model.states.iter().zip(states).find(|(state, word)| !state.is_sound(**word));
+    if let (Some(stable), true) = (&model.stable, broken.is_none_or(|(_, word)| f32::from_bits(*word).is_nan())) {
+        let h = net.dt / instance.substeps as f64;
+        return Error::Run {
+            message: format!(
+                "{whose} can no longer be integrated {when}: {} needs {stable}, here with steps of {h} ms",
+                model.name
+            ),
+            remedy: "take a shorter step (simulation.dt), or lower the weights and conductances of its inputs".into(),
+        };
+    }
+    let what = match broken {
+        Some((state, word)) if f32::from_bits(*word).is_nan() => format!("state `{}` of {whose} is not a number", state.name),
+        Some((state, word)) => format!("state `{}` of {whose} is {:e} {}", state.name, f32::from_bits(*word), state.unit),
+        None => format!("a state of {whose} is not a number"),
+    };
     Error::Run {
-        message: format!("{state} of neuron {neuron} in population `{population}` is not a number at {at:.3} ms"),
-        remedy: "check the parameters, weights and currents of this population; on a grid take a shorter step (simulation.dt)"
-            .into(),
+        message: format!("{what} {when}"),
+        remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
+    }
+}
+
+/// The same on an engine without a grid, of a neuron by its local id.
+pub(crate) fn not_a_number(population: &str, neuron: usize, at: f64) -> Error {
+    Error::Run {
+        message: format!("the state of neuron {neuron} in population `{population}` is not a number at {at:.3} ms"),
+        remedy: "check the parameters, weights and currents of this population".into(),
     }
 }

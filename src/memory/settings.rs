@@ -3,7 +3,6 @@
 use crate::transformer::config::Config;
 use crate::engine::Kind;
 use crate::error::{Error, Result};
-use crate::transformer::config::Config;
 use serde::{Deserialize, Serialize};
 
 /// How keys and values are written.

@@ -69,6 +69,14 @@ pub fn compose(rule: &SynapseModel, modifiers: &[&Modifier]) -> Result<Composed>
                 table(&mut whole, key).insert(&format!("{prefix}{entry}"), item);
             }
         }
+        if let Some(relations) = part.get("require") {
+            let mut list = relations_of(whole.get("require"));
+            list.extend(relations_of(Some(relations)).into_iter().map(|mut relation| {
+                relation[0] = rename(&relation[0], &renamed);
+                relation
+            }));
+            whole.insert("require", Item::Value(list.iter().map(as_table).collect::<toml_edit::Array>().into()));
+        }
         if let (Some(signal), false) = (part.get("modulator"), whole.contains_key("modulator")) {
             whole.insert("modulator", signal.clone());
         }
@@ -100,6 +108,27 @@ pub fn compose(rule: &SynapseModel, modifiers: &[&Modifier]) -> Result<Composed>
         Model::Synapse(model) => Ok(Composed { model: SynapseModel { name, ..model }, prefixes }),
         _ => Err(Error::input(format!("{name} is no synapse model"), "name a synapse model")),
     }
+}
+
+/// The relations of `require` in any of its forms, each with its message (or an empty one).
+fn relations_of(item: Option<&Item>) -> Vec<[String; 2]> {
+    let table = |table: &dyn toml_edit::TableLike| {
+        ["relation", "message"].map(|key| table.get(key).and_then(Item::as_str).unwrap_or_default().to_string())
+    };
+    match item {
+        Some(Item::Value(Value::Array(list))) => list.iter().flat_map(|v| relations_of(Some(&Item::Value(v.clone())))).collect(),
+        Some(Item::ArrayOfTables(list)) => list.iter().map(|t| table(t)).collect(),
+        Some(item) => match item.as_str() {
+            Some(text) => vec![[text.to_string(), String::new()]],
+            None => item.as_table_like().map(table).into_iter().collect(),
+        },
+        None => vec![],
+    }
+}
+
+fn as_table([relation, message]: &[String; 2]) -> toml_edit::InlineTable {
+    let message = Some(("message", message)).filter(|m| !m.1.is_empty());
+    [("relation", relation)].into_iter().chain(message).map(|(key, text)| (key, Value::from(text.as_str()))).collect()
 }
 
 /// Code as it would be written in a file.

@@ -103,8 +103,8 @@ fn delays(net: &Network, projection: &Projection) -> f64 {
     if let Rule::Explicit(edges) = &projection.rule
         && let Some(given) = &edges.delay
     {
-        let (low, high) = given.iter().fold((f32::INFINITY, 0.0f32), |(l, h), &d| (l.min(d), h.max(d)));
-        return ((high - low).max(0.0) as f64 / net.dt).floor() + 1.0;
+        let (low, high) = given.iter().fold((f64::INFINITY, 0.0f64), |(l, h), &d| (l.min(d), h.max(d)));
+        return ((high - low).max(0.0) / net.dt).floor() + 1.0;
     }
     let moments = projection.delay.moments();
     let reach = (moments.max - moments.mean).min(2.0 * (moments.mean - moments.min).abs());

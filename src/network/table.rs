@@ -564,7 +564,7 @@ pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) 
 fn check_delays(net: &Network) -> Result<()> {
     for projection in &net.projections {
         let given = match &projection.rule {
-            Rule::Explicit(edges) => edges.delay.as_ref().map(|d| d.iter().fold(0.0f32, |a, &b| a.max(b)) as f64),
+            Rule::Explicit(edges) => edges.delay.as_ref().map(|d| d.iter().fold(0.0f64, |a, &b| a.max(b))),
             _ => None,
         };
         let longest = given.unwrap_or(projection.delay.moments().max);
@@ -1044,7 +1044,7 @@ mod tests {
         let mut net = network(vec![(2, source()), (140_000, two_ports())]);
         let n = 140_000;
         let target: Vec<u32> = (0..n).chain(0..n).collect();
-        let delay: Vec<f32> = (0..n).map(|t| if t % 3 == 0 { 3000.0 } else { 102.3 }).chain((0..n).map(|_| 0.1)).collect();
+        let delay: Vec<f64> = (0..n).map(|t| if t % 3 == 0 { 3000.0 } else { 102.3 }).chain((0..n).map(|_| 0.1)).collect();
         let weight: Vec<f32> = (0..n).map(|t| if t % 2 == 0 { 1.0 } else { -2.0 }).chain((0..n).map(|_| 50_000.0)).collect();
         let edges = Edges { start: vec![0, n as u64, 2 * n as u64], target, weight: Some(weight), delay: Some(delay) };
         net.projections.push(projection(0, 1, Rule::Explicit(Arc::new(edges))));

@@ -8,6 +8,7 @@ pub mod recorder;
 pub mod summary;
 
 pub use recorder::Recorder;
+pub(crate) use recorder::storable;
 
 /// What is stored about the run beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,6 +75,7 @@ pub(crate) mod tests {
             source: String::new(),
             place,
             params: vec![],
+            requires: vec![],
             derived: vec![],
             states: vec![],
             constants: vec![],

@@ -570,7 +570,7 @@ fn values_and_edges_from_files() {
     let Rule::Explicit(edges) = &net.projections[0].rule else { panic!("another rule") };
     assert_eq!((edges.start.as_slice(), edges.target.as_slice()), (&[0, 1, 1, 2][..], &[1, 0][..]));
     let e = load(text("bad.csv", "").replace(", column = \"I_e\"", "")).unwrap_err().to_string();
-    assert!(e.contains("bad.csv:3:1: the value is NaN"), "{e}");
+    assert!(e.contains("bad.csv:3:1: NaN is not a finite number"), "{e}");
     let e = load(text("current.csv", "").replace("\"I_e\" }", "\"I\" }")).unwrap_err().to_string();
     assert!(e.contains("current.csv:2:1: there is no column `I`"), "{e}");
     write("edges.csv", "source,target,delay\n0,1,0.01\n");

@@ -1,10 +1,9 @@
 //! What the integration tests share: scenarios from text, runs on a named engine, where the reference data may lie, models that
 //! learn with what is known of their keys, and the program itself.
 
-use sharpwave::engine::{Sink, Spike};
+use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::transformer::sample::Sampler;
 use sharpwave::transformer::{Ending, Host, Source};
-use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::Result;
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
@@ -13,8 +12,6 @@ use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
 use sharpwave::scenario::{Plan, Scenario};
-use sharpwave::transformer::sample::Sampler;
-use sharpwave::transformer::{Ending, Host, Source};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,6 @@ use crate::common::{Collected, shared};
 use sharpwave::model::library::Library;
 use sharpwave::protocol::diehl_cook::{EXCITATORY, INPUT, PLASTIC, Results, Settings, Told, file::read, run};
 use sharpwave::protocol::{Options, file};
-use sharpwave::run::{Options as EngineOptions, Silent, engine};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

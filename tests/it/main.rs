@@ -5,6 +5,7 @@ mod cases;
 mod chat;
 mod cli;
 mod common;
+mod corners;
 mod cpu;
 mod digits;
 mod export;

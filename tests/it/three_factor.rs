@@ -417,7 +417,7 @@ fn lively(rule: &str) -> &'static str {
         "oja_synapse" => "eta = 1.0, alpha = 0.02, Wmax = 80.0",
         "bcm_synapse" => "eta = 0.02, tau_theta = 300.0, rho_0 = 25.0, Wmax = 80.0",
         "covariance_synapse" => "eta = 0.02, tau_mean = 500.0, Wmax = 80.0",
-        "soft_wta_synapse" => "eta = 0.1, w_scale = 20.0, sigma = 15.0",
+        "soft_wta_synapse" => "eta = 0.1, w_scale = 20.0, sigma = 15.0, Wmax = 80.0",
         "diehl_cook_synapse" => "nu_pre = 2.0, nu_post = 3.0, Wmax = 80.0",
         other => panic!("{other} has no parameters here"),
     }

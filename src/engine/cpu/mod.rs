@@ -9,7 +9,7 @@ mod plastic;
 mod signals;
 mod worker;
 
-use super::faults::{beyond_bound, not_a_number, within_bound};
+use super::faults::{beyond_bound, broken_neuron, within_bound};
 use super::homeostasis::Balance;
 use super::phases::Phases;
 use super::{Counters, Engine, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
@@ -154,13 +154,9 @@ impl CpuEngine {
     }
 
     fn check_finite(&self) -> Result<()> {
-        match self.workers.iter().find_map(|w| w.not_a_number(&self.net)) {
-            Some((population, local, state)) => {
-                let population = &self.net.populations[population];
-                let Cell::Neuron(neuron) = &population.cell else { return Ok(()) };
-                let name = Some(neuron.model.states[state].name.as_str());
-                Err(not_a_number(&population.name, local as usize, name, self.now as f64 * self.net.dt))
-            }
+        let broken = self.workers.iter().filter_map(|w| w.broken(&self.net, self.now));
+        match broken.min_by_key(|(stamp, _, id, _)| (*stamp, *id)) {
+            Some((stamp, exact, id, states)) => Err(broken_neuron(&self.net, id, &states, stamp, exact)),
             None => Ok(()),
         }
     }

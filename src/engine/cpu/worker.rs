@@ -79,6 +79,9 @@ struct Group {
     drives: Vec<(usize, PoissonDrive, i32)>,
     /// Index of the current among the kernel's inputs, and what flows.
     current: Option<Currents>,
+    /// The state that is NaN in a neuron that has left the range of stable integration, and the first such: (stamp, local id).
+    mark: Option<usize>,
+    broken: Option<(u64, u32)>,
     /// The current of each lane of a block; all `flowing` unless that is not a number.
     flow: Vec<f32>,
     flowing: f32,
@@ -251,9 +254,10 @@ impl Worker {
         }
     }
 
-    /// A plastic synapse has left its bound.
+    /// A neuron cannot be integrated further, or a plastic synapse has left its bound.
     pub fn failed(&self) -> bool {
-        self.codes.iter().any(|code| matches!(code, SynapseCode::Plastic(p) if p.failed))
+        self.populations.iter().any(|g| g.broken.is_some())
+            || self.codes.iter().any(|code| matches!(code, SynapseCode::Plastic(p) if p.failed))
     }
 
     /// Copy the owned part of each population's state out of / into arrays over whole populations.
@@ -275,16 +279,23 @@ impl Worker {
         self.calendar.clear();
     }
 
-    /// The first state variable that is not a number: (population, local id, state index).
-    pub fn not_a_number(&self, net: &Network) -> Option<(usize, u32, usize)> {
+    /// A neuron whose states can no longer be computed: the first that left the range of stable integration, exactly at its
+    /// stamp; else one with a state that is no number within its limit. (stamp, exact, global id, its states)
+    pub fn broken(&self, net: &Network, now: u64) -> Option<(u64, bool, u32, Vec<u32>)> {
+        let words = |group: &Group, local: u32| -> Vec<u32> {
+            group.states.iter().map(|s| s[(local - group.range.start) as usize]).collect()
+        };
+        let left = self.populations.iter().filter_map(|g| Some((g.broken?, g))).min_by_key(|(at, g)| (at.0, g.first + at.1));
+        if let Some(((stamp, local), group)) = left {
+            return Some((stamp, true, group.first + local, words(group, local)));
+        }
         self.populations.iter().find_map(|group| {
             let Cell::Neuron(instance) = &net.populations[group.population].cell else { return None };
-            group.states.iter().enumerate().filter(|(s, _)| instance.model.states[*s].ty == crate::model::Ty::F32).find_map(
-                |(s, words)| {
-                    let bad = words.iter().position(|&w| f32::from_bits(w).is_nan())?;
-                    Some((group.population, group.range.start + bad as u32, s))
-                },
-            )
+            let unsound = group.states.iter().zip(&instance.model.states).find_map(|(all, state)| {
+                let at = all.iter().position(|&word| !state.is_sound(word))?;
+                Some(group.range.start + at as u32)
+            })?;
+            Some((now, false, group.first + unsound, words(group, unsound)))
         })
     }
 }
@@ -332,6 +343,8 @@ impl Group {
             ports,
             drives,
             current,
+            mark: model.stability_mark(),
+            broken: None,
             flow: vec![0.0; BLOCK],
             flowing: 0.0,
         })
@@ -396,7 +409,15 @@ impl Group {
                 scratch,
             );
             let first = self.first + self.range.start + start as u32;
-            for_spikes(level, &spiked[..n], |lane| spikes.push((end, first + lane)));
+            match self.mark.map(|mark| &self.states[mark][start..start + n]) {
+                None => for_spikes(level, &spiked[..n], |lane| spikes.push((end, first + lane))),
+                Some(marks) => for_spikes(level, &spiked[..n], |lane| match f32::from_bits(marks[lane as usize]).is_nan() {
+                    false => spikes.push((end, first + lane)),
+                    true => {
+                        self.broken.get_or_insert((end, from as u32 + lane));
+                    }
+                }),
+            }
         }
     }
 }

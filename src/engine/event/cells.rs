@@ -335,7 +335,7 @@ impl Cells {
         }
         let wait = if over { 0.0 } else { self.threshold.wait(i, state, current) };
         if wait.is_nan() {
-            return Err(not_a_number(&self.name, i, None, head[VALID]));
+            return Err(not_a_number(&self.name, i, head[VALID]));
         }
         head[NEXT] = from + wait.max(0.0);
         Ok(head[NEXT])

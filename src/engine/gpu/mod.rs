@@ -18,13 +18,13 @@ pub use measure::{Latency, copy_bandwidth, latency};
 pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
-use crate::engine::faults::{beyond_bound, not_a_number, within_bound};
+use crate::engine::faults::{beyond_bound, broken_neuron, within_bound};
 use crate::engine::homeostasis::Balance;
 use crate::engine::phases::{Phases, Stopwatch};
 use crate::engine::probes::{StateProbe, state_probes};
 use crate::engine::{Counters, Engine, NEVER, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
 use crate::error::{Error, Result};
-use crate::model::{Recorder, Ty};
+use crate::model::Recorder;
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
 use crate::network::table::{Block, Tables};
@@ -695,7 +695,7 @@ impl GpuEngine {
         match faults[0] {
             _ if failed => Err(self.beyond_bound()?),
             0 => Ok(()),
-            word => Err(self.not_a_number(u32::MAX - word)?),
+            word => Err(self.broken(u32::MAX - word)?),
         }
     }
 
@@ -752,21 +752,12 @@ impl GpuEngine {
         })
     }
 
-    /// The error that a neuron with a state that is not a number deserves.
-    fn not_a_number(&self, id: u32) -> Result<Error> {
+    /// The error that a neuron with a state that is no number within its limit deserves.
+    fn broken(&self, id: u32) -> Result<Error> {
         let p = self.net.population_of(id);
-        let population = &self.net.populations[p];
-        let local = (id - population.first) as usize;
-        let states = self.read_states()?;
-        let bad = |k: usize| f32::from_bits(states[p][k][local]).is_nan();
-        let name = match &population.cell {
-            Cell::Neuron(instance) => {
-                let states = instance.model.states.iter().enumerate();
-                states.filter(|(_, s)| s.ty == Ty::F32).find(|(k, _)| bad(*k)).map(|(_, s)| s.name.as_str())
-            }
-            Cell::Source(_) => None,
-        };
-        Ok(not_a_number(&population.name, local, name, self.step as f64 * self.net.dt))
+        let local = (id - self.net.populations[p].first) as usize;
+        let states: Vec<u32> = self.read_states()?[p].iter().map(|words| words[local]).collect();
+        Ok(broken_neuron(&self.net, id, &states, self.step, false))
     }
 
     /// All states as the snapshot holds them.

@@ -28,7 +28,7 @@ pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
 
 /// The kernel that advances all neurons of a model; `owned`: and gathers what arrives at them, as their workgroup owns them.
 pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
-    let mut access = loads(&model.constants, &model.states);
+    let mut access = loads(&model.constants, &model.states, |state| format!(", {:#x}u", state.limit().to_bits()));
     access.push_str("\nfn load_inputs() {\n");
     for (p, port) in model.ports.iter().enumerate() {
         let sum = format!("f32(port_units({p}u)) * port_quantum({p}u)");
@@ -48,7 +48,7 @@ pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
 /// it has a second entry point, `flush`.
 pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
     let Some(model) = model.filter(|m| m.program.is_some()) else { return [DELIVER, TABLE, WINDOW].join("\n") };
-    let mut access = loads(&model.constants, &model.states);
+    let mut access = loads(&model.constants, &model.states, |_| String::new());
     let Some(plasticity) = &model.plasticity else { return dynamic(model, &access, &[PLAIN]) };
     access = access.replace("fn store_states() {\n", "fn store_states() {\n    synapse_words[own_synapse] = bitcast<u32>(w);\n");
     let mut function = |head: &str, lines: &mut dyn Iterator<Item = String>| {
@@ -101,8 +101,8 @@ pub fn source_shader() -> String {
     [SOURCES, WINDOW, RECORD, TELL, PHILOX, POISSON].join("\n")
 }
 
-/// `load_constants`, `load_states` and `store_states` of a model.
-fn loads(constants: &[Constant], states: &[State]) -> String {
+/// `load_constants`, `load_states` and `store_states` of a model; `limit` is what the frame wants to know of an f32 state besides.
+fn loads(constants: &[Constant], states: &[State], limit: impl Fn(&State) -> String) -> String {
     let mut text = String::from("fn load_constants() {\n");
     for (k, constant) in constants.iter().enumerate() {
         let _ = writeln!(text, "    {} = {};", constant.name, from_word(constant.ty, &format!("constant_word({k}u)")));
@@ -114,7 +114,7 @@ fn loads(constants: &[Constant], states: &[State]) -> String {
     text.push_str("}\n\nfn store_states() {\n");
     for (k, state) in states.iter().enumerate() {
         let _ = match state.ty {
-            Ty::F32 => writeln!(text, "    set_state_float({k}u, {});", state.name),
+            Ty::F32 => writeln!(text, "    set_state_float({k}u, {}{});", state.name, limit(state)),
             ty => writeln!(text, "    set_state_word({k}u, {});", to_word(ty, &state.name)),
         };
     }
