@@ -77,7 +77,7 @@ pub(crate) fn since_last(last_spike: &mut [u64], stamp: u64, id: u32) -> u32 {
     if previous == u64::MAX { NEVER } else { (stamp - previous).min(NEVER as u64 - 1) as u32 }
 }
 
-/// The error of a plastic synapse that transmits more than `limit`, among `weights` of its projection; found after `step` steps.
+/// The error of a dynamic synapse that transmits more than `limit`, among `weights` of its projection; found after `step` steps.
 pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u32, f32)], limit: f32, step: u64) -> Error {
     let what = match weights.iter().find(|w| !(w.2.abs() <= limit)) {
         Some((source, target, w)) => format!("the weight of the synapse from neuron {source} to neuron {target} is {w}"),
@@ -85,9 +85,13 @@ pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u3
     };
     let (name, model) = (&net.projections[projection].name, &net.projections[projection].synapse.model.name);
     let at = step as f64 * net.dt;
+    let remedy = match net.projections[projection].synapse.model.plasticity {
+        Some(_) => "lower the learning rate, or clip the weight in the code of the rule",
+        None => "give larger weights, so that the code of the synapse need not multiply them as much",
+    };
     Error::Run {
         message: format!("projection `{name}`: {what}, beyond the bound {limit} of {model}, at {at:.3} ms"),
-        remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
+        remedy: remedy.into(),
     }
 }
 
