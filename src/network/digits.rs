@@ -7,7 +7,7 @@ pub const MOST_DIGITS: u32 = 16;
 /// Exponent of the smallest unit: smaller numbers are denormal, and denormals are zero on every engine.
 pub const LEAST_EXPONENT: i32 = -126;
 /// Bits that are kept of a given weight: 2.4e-7 of itself.
-const GIVEN_BITS: i32 = 21;
+pub const GIVEN_BITS: i32 = 22;
 /// Bits of a 32-bit number.
 const FLOAT_BITS: i32 = 24;
 /// Largest digit of a static synapse: 16 bits, its sign included, make a narrow one.

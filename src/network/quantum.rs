@@ -3,7 +3,7 @@
 //! keep 1e-3 of their projection's median, that what dynamic synapses transmit keeps every bit, that no weight but 0 becomes 0 and
 //! that no sum wraps, or refuses; and that synapses fit 16 bits where they can. Knows weights, and no connectivity beyond in-degrees.
 
-use super::digits::{Digits, Kept, LEAST_EXPONENT, MOST_DIGITS, exponent};
+use super::digits::{Digits, GIVEN_BITS, Kept, LEAST_EXPONENT, MOST_DIGITS, exponent};
 use super::rules::{expected, indegree_bound};
 use super::{Cell, Network, Projection, Rule};
 use crate::error::{Error, Result};
@@ -108,7 +108,7 @@ impl Weights {
                 let grid = exponent(DRAWN_ACCURACY * median);
                 (Kept::Grid(grid), grid)
             }
-            _ => (Kept::Relative, exponent(self.least()) - 20),
+            _ => (Kept::Relative, exponent(self.least()) + 1 - GIVEN_BITS),
         }
     }
 }

@@ -32,3 +32,4 @@ mod structure;
 mod three_factor;
 mod tokenizer;
 mod trains;
+mod weights;
