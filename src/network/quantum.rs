@@ -451,7 +451,8 @@ pub fn multiplicity(net: &Network, population: usize) -> f64 {
             }
             most as f64
         }
-        Cell::Source(SpikeSource::Presentation(_)) => poisson_bound(1.0),
+        // Of latencies at most one a presentation, which is no shorter than a step.
+        Cell::Source(SpikeSource::Presentation(shown)) => poisson_bound((shown.rate(u8::MAX) * net.dt * 1e-3).max(1.0)),
     }
 }
 
@@ -538,6 +539,8 @@ mod tests {
     use super::super::{Draw, Limits};
     use super::*;
     use crate::stimulus::Trains;
+    use crate::stimulus::encode::{Coding, Order, Presentation};
+    use crate::stimulus::idx::Images;
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -662,6 +665,13 @@ mod tests {
         }
         net.dt = 0.1;
         assert_eq!(multiplicity(&net, 0), 3.0);
+        // Pixels that fire more than once a step.
+        let images = Arc::new(Images { count: 1, rows: 1, columns: 1, pixels: vec![255], labels: None });
+        for (max_rate, least) in [(100.0, 1.0), (1e6, 100.0 + 8.0 * 10.0)] {
+            let shown = Presentation::new(images.clone(), Coding::Rate { max_rate }, 5.0, 0.0, Order::Sequential, None).unwrap();
+            net.populations[0].cell = Cell::Source(SpikeSource::Presentation(Arc::new(shown)));
+            assert!(multiplicity(&net, 0) >= least);
+        }
     }
 
     proptest! {
