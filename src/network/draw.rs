@@ -119,8 +119,12 @@ impl Draw {
 
     /// The magnitude that this share (0 to 1) of all values other than 0 stay below.
     pub fn magnitude(&self, share: f64) -> f64 {
-        let (mut low, mut high) = (0.0, self.reach());
+        let (min, max) = self.range(FAR, 36.0);
+        let (mut low, mut high) = (0.0, min.abs().max(max.abs()));
         let zero = self.within(0.0);
+        if 1.0 - zero < 1e-12 {
+            return high;
+        }
         let wanted = zero + share * (1.0 - zero);
         // Halved until nothing is left between two numbers, on a scale of ratios below the first halvings.
         for _ in 0..200 {
@@ -362,6 +366,11 @@ mod tests {
                 let (ours, theirs) = (draw.magnitude(share), values[(share * values.len() as f64) as usize]);
                 assert!((ours / theirs - 1.0).abs() < 0.08, "{draw:?}: {share} below {ours}, of the draws {theirs}");
             }
+        }
+        // Hardly anything is left of what is clipped at 0.
+        for mean in [-5.5, -6.5, -7.9, -20.0] {
+            let rare = Draw::Normal { mean, std: 1.0, limits: limits(0.0, f64::INFINITY, false) }.magnitude(0.5);
+            assert!((rare > 0.01) == (mean > -8.0) && rare < 2.6, "{mean}: {rare}");
         }
         assert!((draws[4].magnitude(0.5) / 0.3f64.exp() - 1.0).abs() < 1e-6);
         assert!((draws[4].magnitude(1e-6) / (0.3 - 2.0 * 4.753424f64).exp() - 1.0).abs() < 1e-2);

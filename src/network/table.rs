@@ -298,11 +298,11 @@ struct Encoder {
 }
 
 /// An edge in terms of the table.
-struct Spot {
+struct Spot<'a> {
     block: usize,
     /// Index in the block.
     neuron: u32,
-    lane: Lane,
+    lane: &'a Lane,
     steps: u32,
     weight: f64,
 }
@@ -385,12 +385,12 @@ impl Encoder {
     }
 
     #[inline(always)]
-    fn spot(&self, route: &Route, edge: &Edge) -> Option<Spot> {
+    fn spot<'a>(&self, route: &'a Route, edge: &Edge) -> Option<Spot<'a>> {
         let block = route.block(edge.target);
         Some(Spot {
             block,
             neuron: self.blocks[block].offset[route.population] + (edge.target - route.starts[block]),
-            lane: route.lanes[(edge.weight < 0.0) as usize]?,
+            lane: route.lanes[(edge.weight < 0.0) as usize].as_ref()?,
             steps: delay_steps(edge.delay, self.steps_per_ms),
             weight: edge.weight.max(-route.bound).min(route.bound),
         })
@@ -406,6 +406,17 @@ impl Encoder {
 
     fn address(&self, spot: &Spot) -> u32 {
         spot.lane.port * self.blocks[spot.block].stride + spot.neuron
+    }
+
+    /// A static weight in digits.
+    #[cold]
+    fn add_digits(&self, entries: &mut Gather, spot: &Spot, number: usize) {
+        let Lane { digits, kept, .. } = *spot.lane;
+        let mut further = false;
+        digits.split(spot.weight, kept, |digit, units| {
+            self.add(entries, spot, number, digits.first + digit, units, further);
+            further = true;
+        });
     }
 
     /// Static units onto a plane of accumulators.
@@ -544,11 +555,7 @@ fn encode(net: &Network, rows: &Rows, encoder: &Encoder, sources: Range<u32>, wo
                 } else if lane.kept == Kept::Plain {
                     encoder.add(entries, &spot, number, lane.port, whole_units(spot.weight, lane.inverse), false);
                 } else {
-                    let mut further = false;
-                    lane.digits.split(spot.weight, lane.kept, |digit, units| {
-                        encoder.add(entries, &spot, number, lane.digits.first + digit, units, further);
-                        further = true;
-                    });
+                    encoder.add_digits(entries, &spot, number);
                 }
             }
         }
