@@ -405,9 +405,13 @@ fn choose_digits(net: &Network, parts: &[Part], first: u32) -> std::result::Resu
     let least = fixed.min_by_key(|part| part.weights.digits().1);
     let wanted = least.map_or(top - 1, |part| part.weights.digits().1);
     let (count, lowest) = if dynamic {
-        // As far down as numbers go: a plastic weight may become anything.
+        // As far down as whole digits below the largest go, for a plastic weight may become anything; a smaller static weight takes
+        // one more, the unit of which is still a number.
         let count = ((top - LEAST_EXPONENT).max(0) as u32 / bits).clamp(1, MOST_DIGITS);
-        (count, (top - (count * bits) as i32).max(LEAST_EXPONENT))
+        match (top - (count * bits) as i32).max(LEAST_EXPONENT) {
+            lowest if wanted < lowest && LEAST_EXPONENT + ((count * bits) as i32) <= f32::MAX_EXP - 1 => (count + 1, LEAST_EXPONENT),
+            lowest => (count, lowest),
+        }
     } else {
         (((top - wanted) as u32).div_ceil(bits), wanted)
     };
