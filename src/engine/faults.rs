@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::network::{Cell, Network};
 
-/// A plastic synapse transmits more than `limit`, which is among `weights` (source, target, weight) of its projection; found at `at` ms.
+/// A dynamic synapse transmits more than `limit`, which is among `weights` (source, target, weight) of its projection; found at `at` ms.
 pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u32, f32)], limit: f32, at: f64) -> Error {
     let what = match weights.iter().find(|w| !(w.2.abs() <= limit)) {
         Some((source, target, w)) => format!("the weight of the synapse from neuron {source} to neuron {target} is {w}"),
@@ -13,7 +13,10 @@ pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u3
     let (name, model) = (&net.projections[projection].name, &net.projections[projection].synapse.model.name);
     Error::Run {
         message: format!("projection `{name}`: {what}, beyond the bound {limit} of {model}, at {at:.3} ms"),
-        remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
+        remedy: match net.projections[projection].synapse.model.plasticity {
+            Some(_) => "lower the learning rate, or clip the weight in the code of the rule".into(),
+            None => "give larger weights, so that the code of the synapse need not multiply them as much".into(),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! The network as plain data, resolved and checked: populations, projections, stimuli, probes, in ms, mV, pA, nS, Hz and f64.
 //! Every engine starts from here. This module knows connectivity, and no neuron model's equations.
 
+pub mod digits;
 pub mod draw;
 mod edges;
 pub mod memory;

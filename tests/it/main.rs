@@ -34,3 +34,4 @@ mod three_factor;
 mod tokenizer;
 mod trains;
 mod transformer;
+mod weights;

@@ -3,6 +3,7 @@
 
 mod barrier;
 mod deliver;
+mod digits;
 mod history;
 mod lanes;
 mod plastic;
@@ -142,15 +143,15 @@ impl CpuEngine {
         self.workers[0].codes.iter().any(|c| matches!(c, SynapseCode::Plastic(_)))
     }
 
-    /// Refuses to go on when a plastic weight has left its bound.
+    /// Refuses to go on when a synapse has transmitted more than it may.
     fn check_weights(&self) -> Result<()> {
         let failed = self.workers.iter().zip(&self.tables.tables).find_map(|(worker, table)| {
             let codes = worker.codes.iter().zip(&table.dynamics);
-            codes.filter_map(|(c, d)| if let SynapseCode::Plastic(p) = c { Some((p, d)) } else { None }).find(|(p, _)| p.failed)
+            codes.filter_map(|(code, dynamic)| Some((code.beyond()?, dynamic))).next()
         });
-        let Some((code, dynamic)) = failed else { return Ok(()) };
+        let Some((limit, dynamic)) = failed else { return Ok(()) };
         let weights = self.tables.weights(&self.net, &self.rows, dynamic.projection as usize)?;
-        Err(beyond_bound(&self.net, dynamic.projection as usize, &weights, code.limit(), self.now as f64 * self.net.dt))
+        Err(beyond_bound(&self.net, dynamic.projection as usize, &weights, limit, self.now as f64 * self.net.dt))
     }
 
     fn check_finite(&self) -> Result<()> {
@@ -429,7 +430,7 @@ impl Engine for CpuEngine {
         let (served, until) = (self.served(), self.stopped.get(&projection).copied().unwrap_or(self.now));
         let read = self.each_kernel(projection, |kernel, table, entry, _| {
             let weights = kernel.read(table, entry, &served, until);
-            (entry as usize, kernel.limit(), std::mem::replace(&mut table.dynamics[entry as usize].weight, weights))
+            (entry as usize, kernel.adder.limit, std::mem::replace(&mut table.dynamics[entry as usize].weight, weights))
         })?;
         let weights = self.tables.weights(&self.net, &self.rows, projection);
         let mut limit = f32::INFINITY;

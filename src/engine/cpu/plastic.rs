@@ -3,6 +3,7 @@
 //! among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
+use super::digits::Adder;
 use super::history::{FAR, Found, History, Stretch, Visits};
 use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
@@ -160,10 +161,8 @@ pub struct PlasticKernel {
     reads: Vec<Read>,
     /// Largest weight, with its sign.
     bound: f32,
-    /// Nothing larger is transmitted: the sum of all inputs has been bounded by it.
-    limit: f32,
-    /// A weight or what it transmits has left its bound, or is no number.
-    pub failed: bool,
+    /// Nothing larger than its limit is transmitted: the sum of all inputs has been bounded by that.
+    pub adder: Adder,
     level: Level,
     /// A lane whose target's latest spike is older than the source's last needs no look at its past: `latest` says all.
     brief: bool,
@@ -175,8 +174,6 @@ pub struct PlasticKernel {
     visits: Box<Visits>,
     /// Lanes whose targets have more spikes.
     lanes: Vec<u32>,
-    /// What the lanes transmit, in quanta.
-    amounts: Vec<i32>,
     /// Those of [`Plasticity::INPUTS`], then the traces, then the states of the target.
     inputs: Vec<Vec<f32>>,
     /// Weights, then states, of the lanes in a round of `on_post`.
@@ -231,14 +228,12 @@ impl PlasticKernel {
             base: dynamic.port * block.stride + block.offset[projection.target],
             reads,
             bound: rule.bound as f32,
-            limit: rule.limit,
-            failed: false,
+            adder: Adder::new(net, block, dynamic)?,
             level: level(),
             brief,
             gathered: false,
             visits: Visits::new(level(), net.dt),
             lanes: vec![0; BLOCK],
-            amounts: vec![0; BLOCK],
             spans: Vec::with_capacity(BLOCK),
             active: Vec::with_capacity(BLOCK),
             inputs: vec![vec![0.0; BLOCK]; plasticity.inputs()],
@@ -300,10 +295,6 @@ impl PlasticKernel {
         self.history.restore(words, n, owned.clone())?;
         self.history.renew(self.flushed);
         self.recent.restore(words, n, owned)
-    }
-
-    pub fn limit(&self) -> f32 {
-        self.limit
     }
 
     /// The step that ends at `stamp`: the states of the owned neurons of the target population, and which of them spiked.
@@ -458,25 +449,18 @@ impl PlasticKernel {
 
     /// Bring synapses `first ..` up to date, let them see this spike, and add what they transmit.
     pub fn transmit(&mut self, synapses: &mut Dynamic, targets: &[u32], mut first: usize, arrival: Arrival, acc: &mut [i32]) {
-        let inverse = 1.0 / synapses.quantum;
         let Arrival { stamp, delay, elapsed } = arrival;
         let last = if elapsed == NEVER { u64::MAX } else { stamp - elapsed as u64 };
         let last = self.pause.counted(first, delay, last);
         for targets in targets.chunks(BLOCK) {
-            let contiguous = lanes::contiguous(self.level, targets);
             if self.learns() {
-                self.gathered = self.brief && !contiguous;
+                self.gathered = self.brief && !lanes::contiguous(self.level, targets);
                 self.learn(&mut Own::of(synapses, first, targets), stamp, delay, last);
             } else {
                 self.psc.iter_mut().zip(&synapses.weight[first..first + targets.len()]).for_each(|(p, w)| *p = w.to_bits());
             }
-            let (n, start) = (targets.len(), targets[0] as usize);
-            self.failed |= !lanes::quanta(self.level, &self.psc[..n], inverse, self.limit, &mut self.amounts[..n]);
-            if contiguous {
-                acc[start..start + n].iter_mut().zip(&self.amounts).for_each(|(sum, amount)| *sum += amount);
-            } else {
-                targets.iter().zip(&self.amounts).for_each(|(&target, amount)| acc[target as usize] += amount);
-            }
+            let n = targets.len();
+            self.adder.add(&self.psc[..n], targets, acc);
             first += n;
         }
     }

@@ -2,6 +2,7 @@
 //! how many workers there are: neurons see integers summed over all sources, and random numbers that are functions of their id.
 
 use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, SynapseCode};
+use super::digits::{Adder, Reader};
 use super::lanes::{for_spikes, take_sums};
 use super::plastic::PlasticKernel;
 use super::signals::Signals;
@@ -11,9 +12,11 @@ use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::{Recorder, Sign, Words, vector};
+use crate::network::digits::Kept;
+use crate::network::quantum::ports;
 use crate::network::table::{Block, Table, Tables};
 use crate::network::{Cell, Network};
-use crate::stimulus::{Currents, DriveKind, PoissonDrive, SourceEmitter};
+use crate::stimulus::{Currents, Drive, DriveKind, PoissonDrive, SourceEmitter};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,6 +53,9 @@ pub struct Worker {
     sources: Vec<Source>,
     probes: Vec<LocalProbe>,
     acc: Vec<i32>,
+    /// Planes of `acc` (one a port, then one a digit) that static synapses or drives may add to, and that anything has added to.
+    fixed: Vec<bool>,
+    touched: Vec<bool>,
     pub calendar: Calendar,
     pub codes: Vec<SynapseCode>,
     pub signals: Signals,
@@ -76,6 +82,7 @@ struct Group {
     states: Vec<Vec<u32>>,
     constants: Vec<Words>,
     ports: Vec<Port>,
+    /// Accumulator of the first owned neuron that a drive adds to, and its units.
     drives: Vec<(usize, PoissonDrive, i32)>,
     /// Index of the current among the kernel's inputs, and what flows.
     current: Option<Currents>,
@@ -91,8 +98,25 @@ struct Port {
     /// First accumulator of the owned neurons.
     base: usize,
     quantum: f32,
+    /// What is summed beside, digit by digit.
+    digits: Option<Reader>,
+    /// Static synapses or drives have such digits.
+    fixed: bool,
     /// The code receives the absolute value.
     absolute: bool,
+}
+
+/// Whether static synapses or drives have digits at a port.
+fn fixed_digits(net: &Network, tables: &Tables, population: usize, port: usize) -> bool {
+    let onto = net.projections.iter().enumerate().filter(|(_, p)| p.target == population);
+    let mut synapses = onto.filter_map(|(p, projection)| Some((p, ports(net, projection).ok()?)));
+    let drive = |(d, drive): (usize, &Drive)| {
+        drive.population == population
+            && tables.exact.drive(d) != Kept::Plain
+            && matches!(drive.kind, DriveKind::Poisson { port: own, .. } if own == port)
+    };
+    synapses.any(|(p, reached)| (0..2).any(|s| reached[s] == Some(port) && tables.exact.projection(p, s) != Kept::Plain))
+        || net.drives.iter().enumerate().any(drive)
 }
 
 struct Source {
@@ -144,23 +168,36 @@ impl Worker {
             match (PlasticKernel::new(net, block, dynamic, tables.max_delay)?, synapse.model.kernel()) {
                 (Some(plastic), _) => codes.push(SynapseCode::Plastic(Box::new(plastic))),
                 (None, Some(kernel)) => {
-                    codes.push(SynapseCode::Dynamic(DynamicKernel::new(kernel, synapse.constants(), net.dt)));
+                    codes.push(SynapseCode::Dynamic(DynamicKernel::new(
+                        kernel,
+                        synapse.constants(),
+                        net.dt,
+                        Adder::new(net, block, dynamic)?,
+                    )));
                 }
                 (None, None) => {}
             }
         }
         let last_spike = if codes.is_empty() { Vec::new() } else { vec![u64::MAX; net.neurons() as usize] };
+        let mut fixed = vec![false; block.ports as usize];
+        for group in &populations {
+            for planes in group.ports.iter().filter(|p| p.fixed).filter_map(|p| p.digits.as_ref()).map(Reader::planes) {
+                fixed[planes].fill(true);
+            }
+        }
         let widest = populations.iter().map(|g| g.ports.len()).max().unwrap_or(0);
         Ok(Worker {
             populations,
             sources,
             probes,
             acc: vec![0; block.accumulators()],
+            touched: fixed.clone(),
+            fixed,
             calendar: Calendar::new(tables.max_delay),
             codes,
             signals: Signals::new(net),
             last_spike,
-            inputs: vec![vec![0.0; BLOCK]; widest],
+            inputs: vec![vec![0.0; BLOCK]; widest + 1],
             spiked: vec![0; BLOCK],
             scratch: Scratch::default(),
             emitted: Vec::new(),
@@ -173,17 +210,21 @@ impl Worker {
     /// The step that ends at stamp `end` (in steps). Spikes and samples go to `out`.
     pub fn step(&mut self, table: &mut Table, end: u64, out: &mut Outbox) {
         self.events += self.calendar.serve(table, &mut self.codes, &mut self.acc, end);
+        for code in &mut self.codes {
+            self.touched[code.adder().take_used()].fill(true);
+        }
         self.watch.lap(DELIVER);
         let from = out.spikes.len();
         for group in &mut self.populations {
             self.updates += group.range.len() as u64;
             let before = out.spikes.len();
-            group.update(end, &mut self.acc, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
+            group.update(end, &mut self.acc, &self.touched, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
             for kernel in self.codes.iter_mut().filter_map(SynapseCode::plastic).filter(|k| k.target == group.population) {
                 let first = group.first + group.range.start;
                 kernel.observe(end, &group.states, out.spikes[before..].iter().map(|s| (s.1 - first) as usize));
             }
         }
+        self.touched.copy_from_slice(&self.fixed);
         self.watch.lap(UPDATE);
         for source in &mut self.sources {
             self.emitted.clear();
@@ -254,10 +295,9 @@ impl Worker {
         }
     }
 
-    /// A neuron cannot be integrated further, or a plastic synapse has left its bound.
+    /// A neuron cannot be integrated further, or a synapse has transmitted more than it may.
     pub fn failed(&self) -> bool {
-        self.populations.iter().any(|g| g.broken.is_some())
-            || self.codes.iter().any(|code| matches!(code, SynapseCode::Plastic(p) if p.failed))
+        self.populations.iter().any(|g| g.broken.is_some()) || self.codes.iter().any(|code| code.beyond().is_some())
     }
 
     /// Copy the owned part of each population's state out of / into arrays over whole populations.
@@ -318,14 +358,25 @@ impl Group {
             .map(|q| Port {
                 base: q * block.stride as usize + block.offset[p] as usize,
                 quantum: tables.quantum[p][q] as f32,
+                digits: tables.exact.digits(p, q).map(|digits| Reader::new(&digits, block, block.offset[p])),
+                fixed: fixed_digits(net, tables, p, q),
                 absolute: model.ports[q].sign == Sign::Negative { absolute: true },
             })
             .collect();
         let mut drives = Vec::new();
         for (d, drive) in net.drives.iter().enumerate() {
             if let (true, DriveKind::Poisson { weight, port, .. }) = (drive.population == p, &drive.kind) {
-                let units = (weight / tables.quantum[p][*port]).round() as i32;
-                drives.push((*port, PoissonDrive::new(drive, population.n, net.dt, net.stimulus_seed, d as u32)?, units));
+                let poisson = PoissonDrive::new(drive, population.n, net.dt, net.stimulus_seed, d as u32)?;
+                match (tables.exact.drive(d), &ports[*port].digits) {
+                    (Kept::Plain, _) | (_, None) => {
+                        let units = (weight / tables.quantum[p][*port]).round() as i32;
+                        drives.push((ports[*port].base, poisson, units));
+                    }
+                    (kept, Some(reader)) => {
+                        let digits = tables.exact.digits(p, *port).unwrap_or_default();
+                        digits.split(*weight, kept, |digit, units| drives.push((reader.base(digit), poisson.clone(), units)));
+                    }
+                }
             }
         }
         let current = match model.current {
@@ -354,6 +405,7 @@ impl Group {
         &mut self,
         end: u64,
         acc: &mut [i32],
+        touched: &[bool],
         inputs: &mut [Vec<f32>],
         spiked: &mut [u32],
         scratch: &mut Scratch,
@@ -369,17 +421,21 @@ impl Group {
             self.flow.fill(value);
             self.flowing = value;
         }
+        let (scratch_sums, inputs) = inputs.split_last_mut().expect("one more than there are ports");
         let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
         for start in (0..owned).step_by(BLOCK) {
             let n = (owned - start).min(BLOCK);
             let from = self.range.start as usize + start;
-            for (port, drive, units) in &self.drives {
-                let base = self.ports[*port].base + start;
+            for (base, drive, units) in &self.drives {
+                let base = base + start;
                 drive.add(end - 1, from, &mut acc[base..base + n], *units);
             }
             for (port, input) in self.ports.iter().zip(inputs.iter_mut()) {
                 let sums = &mut acc[port.base + start..port.base + start + n];
                 take_sums(level, sums, port.quantum, &mut input[..n]);
+                if let Some(digits) = &port.digits {
+                    digits.take(level, acc, touched, start, scratch_sums, &mut input[..n]);
+                }
                 if port.absolute {
                     input[..n].iter_mut().for_each(|value| *value = value.abs());
                 }

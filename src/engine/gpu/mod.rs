@@ -233,6 +233,7 @@ impl GpuEngine {
             has_sources,
         };
         let out_degree = layout::out_degrees(&tables, all);
+        let synapses_of = layout::synapses(&tables, &out_degree);
         let owned = Owned::plan(&tables, &model_layouts, &out_degree, &demand);
         let shards = match &owned {
             Some(_) => Vec::new(),
@@ -244,6 +245,9 @@ impl GpuEngine {
         let (depth, history_bytes) = plastic::needs(net, tables.max_delay, &room)?;
         // A search backwards and a run forwards through the spikes of a target.
         let work = if depth > 0 && device.info.loop_limit.is_some() { 2 * u64::from(depth) + 1 } else { 1 };
+        // Digits of a number that is transmitted.
+        let digits = table.dynamics.iter().map(|d| 2 + 24 / u64::from(d.digits.bits.max(1))).max().unwrap_or(0);
+        let work = if device.info.loop_limit.is_some() { work + digits } else { work };
         let parts = if owned.is_some() { 0 } else { teams.parts(longest.unwrap_or(0), work, real) };
 
         // A window: as many steps as need no delivery between them and loop seldom enough.
@@ -492,7 +496,7 @@ impl GpuEngine {
             samples,
             capacity,
             expected: 1024,
-            out_degree,
+            out_degree: synapses_of,
             recent: VecDeque::new(),
             last_spike,
             counters,
@@ -665,12 +669,11 @@ impl GpuEngine {
         let expected = self.expected.min(u64::from(self.capacity));
         let mut wanted =
             vec![(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), faults];
-        let plastic = || self.dynamics.iter().filter(|d| d.part.rule.is_some());
-        wanted.extend(plastic().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
+        wanted.extend(self.dynamics.iter().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
         wanted.extend(self.pass_clock.iter().map(PassClock::words));
         let mut read = self.device.read(&wanted)?;
         let times = self.pass_clock.as_ref().and_then(|_| read.pop());
-        let failed = plastic().zip(read.split_off(4)).any(|(_, word)| word[0] != 0);
+        let failed = read.split_off(4).iter().any(|word| word[0] != 0);
         let took = begin.elapsed();
         self.patience = match took {
             t if t > LONG_BATCH => (self.patience / 2).max(1),
@@ -699,18 +702,18 @@ impl GpuEngine {
         }
     }
 
-    /// The error that a plastic synapse deserves that transmits more than it may.
+    /// The error that a synapse deserves that transmits more than it may.
     fn beyond_bound(&mut self) -> Result<Error> {
         self.read_dynamics()?;
         for own in &self.dynamics {
-            let Some(rule) = &own.part.rule else { continue };
             if self.device.read(&[(&own.words, own.words.size() / 4 - 1, 1)])?[0] == [0] {
                 continue;
             }
-            let weights = self.tables.weights(&self.net, &self.rows, rule.projection)?;
-            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step as f64 * self.net.dt));
+            let Part { projection, limit, .. } = own.part;
+            let weights = self.tables.weights(&self.net, &self.rows, projection)?;
+            return Ok(beyond_bound(&self.net, projection, &weights, limit, self.step as f64 * self.net.dt));
         }
-        Ok(device_error("a plastic synapse failed, and none is found", "run with --engine cpu"))
+        Ok(device_error("a synapse with dynamics failed, and none is found", "run with --engine cpu"))
     }
 
     /// Brings all plastic synapses up to what every engine knows by now (see `Clock::flush_to`).
@@ -1131,7 +1134,8 @@ impl Engine for GpuEngine {
         if !is_plastic(&self.net, projection)? {
             return self.tables.weights(&self.net, &self.rows, projection);
         }
-        let (d, limit) = self.rule(projection).map(|(d, rule)| (d, rule.limit))?;
+        let (d, _) = self.rule(projection)?;
+        let limit = self.dynamics[d].part.limit;
         let to = self.stopped.get(&projection).copied().unwrap_or(self.step);
         let batch = self.standing_batch();
         self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;

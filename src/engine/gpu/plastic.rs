@@ -8,6 +8,7 @@ use crate::engine::NEVER;
 use crate::engine::plasticity::{PlasticRule, column};
 use crate::error::{Error, Result};
 use crate::model::{Plasticity, Ty, number};
+use crate::network::quantum::limit;
 use crate::network::table::{Block, Dynamic};
 use crate::network::{Cell, Modulator, Network, Projection};
 use std::ops::Range;
@@ -44,7 +45,10 @@ pub struct Part {
     pub kernel: Arc<Kernel>,
     pub constants: wgpu::Buffer,
     pub uniform: wgpu::Buffer,
-    head: [u32; 24],
+    head: [u32; 28],
+    pub projection: usize,
+    /// Nothing larger is transmitted.
+    pub limit: f32,
     pub rule: Option<Rule>,
 }
 
@@ -64,8 +68,7 @@ mod place {
 /// What plastic synapses of one projection know.
 pub struct Rule {
     pub projection: usize,
-    /// Nothing larger is transmitted; the bound that weights keep to.
-    pub limit: f32,
+    /// The bound that weights keep to.
     bound: f32,
     sources: Range<u32>,
     first_source_word: u32,
@@ -215,11 +218,11 @@ impl Part {
         let dense = signal_row + row(SIGNAL_COLUMNS);
         let signal = resolved.as_ref().and_then(|rule| rule.signal);
         let rate = signal.map_or(0.0, |m| (net.dt / net.modulators[m].tau) as f32);
-        let limit = resolved.as_ref().map_or(f32::MAX, |rule| rule.limit);
+        let limit = limit(projection)?.unwrap_or(0.0) as f32;
         let head = [
             f32::INFINITY.to_bits(),
             (net.dt as f32).to_bits(),
-            (1.0 / d.quantum).to_bits(),
+            d.digits.lowest as u32,
             sources.start,
             sources.len() as u32,
             d.weight.len() as u32,
@@ -238,6 +241,10 @@ impl Part {
             0,
             0,
             0,
+            d.digits.first.saturating_sub(d.port) * frame.block.stride,
+            frame.block.stride,
+            d.digits.bits.max(1),
+            d.digits.count,
             0,
             0,
             0,
@@ -265,7 +272,6 @@ impl Part {
                 let words = dense + states * n as usize * depth as usize;
                 Some(Rule {
                     projection: d.projection as usize,
-                    limit,
                     bound: resolved.bound as f32,
                     sources: sources.clone(),
                     first_source_word,
@@ -295,6 +301,8 @@ impl Part {
             constants: device.storage("constants of synapses", &constants)?,
             uniform,
             head,
+            projection: d.projection as usize,
+            limit,
             rule,
         })
     }

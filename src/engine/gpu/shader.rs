@@ -31,7 +31,7 @@ pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
     let mut access = loads(&model.constants, &model.states, |state| format!(", {:#x}u", state.limit().to_bits()));
     access.push_str("\nfn load_inputs() {\n");
     for (p, port) in model.ports.iter().enumerate() {
-        let sum = format!("f32(port_units({p}u)) * port_quantum({p}u)");
+        let sum = format!("port_sum({p}u)");
         let sum = if matches!(port.sign, Sign::Negative { absolute: true }) { format!("abs({sum})") } else { sum };
         let _ = writeln!(access, "    {} = {sum};", port.name);
     }
