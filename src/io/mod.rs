@@ -1,4 +1,5 @@
 //! Formats and services of the outside world that know nothing of what sharpwave does with them. Promises faults with file, line and remedy.
 
 pub(crate) mod csv;
+pub mod hdf5;
 pub mod http;

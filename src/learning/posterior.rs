@@ -3,8 +3,8 @@
 
 use super::{Layer, Link, Protection, state};
 use crate::error::{Error, Result};
-use crate::model::vector::{for_every_level, level};
 use crate::rng::{self, Purpose};
+use crate::simd::{for_every_level, level};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -535,7 +535,7 @@ pub fn calibration_error(confidence: &[f64], correct: &[bool], bins: usize) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::vector::Level;
+    use crate::simd::Level;
 
     fn one(mean: f32, deviation: f64, prior: f64) -> Gaussian {
         Gaussian::new(&Layer { inputs: 1, outputs: 1, weight: vec![mean] }, deviation, prior).unwrap()

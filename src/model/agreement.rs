@@ -6,8 +6,8 @@ use super::interpret::Interpreter;
 use super::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use super::library::Library;
 use super::program::Program;
-use super::vector;
 use super::{NeuronModel, Ty, compiled, math};
+use crate::simd;
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -426,7 +426,7 @@ proptest! {
             }
             expected.output[i] = env.spike as u32;
         }
-        for level in vector::levels() {
+        for level in simd::levels() {
             let got = bench.run(&Interpreter::at_level(&model.program, level), 3);
             got.assert_same(&expected, &model.program, level.name());
         }
@@ -443,8 +443,8 @@ fn compiled_models_agree_with_the_interpreter() {
         for (round, n) in [1, 15, 64, 257, BLOCK].into_iter().enumerate() {
             for uniform in [u64::MAX, 0, 0xAAAA_AAAA_AAAA_AAAA] {
                 let bench = bench_for(&program, n, 1000 + round as u32, uniform);
-                let expected = bench.run(&Interpreter::at_level(&program, vector::Level::Portable), 2);
-                for level in vector::levels() {
+                let expected = bench.run(&Interpreter::at_level(&program, simd::Level::Portable), 2);
+                for level in simd::levels() {
                     bench.run(&Interpreter::at_level(&program, level), 2).assert_same(
                         &expected,
                         &program,

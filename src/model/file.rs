@@ -1,7 +1,6 @@
 //! A model file: TOML text to a checked [`NeuronModel`], [`SynapseModel`] or [`Modifier`]. Promises that whatever is wrong with a file is said
 //! here, at load time, with line and column, mistakes inside its WGSL code included. Knows TOML and naga; no engine.
 
-use super::expr::{self, Expr};
 use super::lower::{self, Roles};
 use super::program::Slot;
 use super::{
@@ -9,6 +8,7 @@ use super::{
     RANDOM, Recordable, Requirement, Sign, State, SynapseModel, Ty,
 };
 use crate::error::{Error, Place, Result, nearest};
+use crate::expr::Expr;
 use crate::units::Unit;
 use std::ops::Range;
 use std::sync::Arc;
@@ -265,7 +265,7 @@ impl Head {
         if !letters || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return fault(format!("`{name}` cannot be a name in the code"), "use letters, digits and `_`, a letter first");
         }
-        if expr::is_reserved(&name) {
+        if crate::expr::is_reserved(&name) {
             return fault(format!("`{name}` is a word of the expressions"), "choose another name");
         }
         if self.declared.iter().any(|(known, _)| *known == name) {

@@ -1,14 +1,56 @@
 //! A model with values: defaults, bounds, derived constants and initial states for one population or projection. Promises that
 //! what is per neuron stays so and what is uniform is computed once. Knows no engine.
 
-use super::expr::{Bound, Expr};
 use super::kernel::Operand;
 use super::{Constant, Derived, NeuronModel, Param, Requirement, State, SynapseModel, Ty};
 use crate::error::{Error, Result, nearest};
-use crate::network::{NeuronInstance, SynapseInstance, Values};
+use crate::expr::{Bound, Expr};
 use crate::rng::{Purpose, key, philox4x32};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// One value for all, or one an element.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    Uniform(f64),
+    Each(Arc<[f64]>),
+}
+
+impl Values {
+    #[inline]
+    pub fn get(&self, i: usize) -> f64 {
+        match self {
+            Values::Uniform(x) => *x,
+            Values::Each(v) => v[i],
+        }
+    }
+    pub fn is_uniform(&self) -> bool {
+        matches!(self, Values::Uniform(_))
+    }
+}
+
+/// A model with its parameters for one population.
+#[derive(Clone, Debug)]
+pub struct NeuronInstance {
+    pub model: Arc<NeuronModel>,
+    /// In the order of `model.params`.
+    pub params: Vec<Values>,
+    /// In the order of `model.derived`.
+    pub derived: Vec<Values>,
+    /// Initial state in the order of `model.states`.
+    pub initial: Vec<Values>,
+    pub substeps: u32,
+}
+
+/// A model with its parameters for one projection.
+#[derive(Clone, Debug)]
+pub struct SynapseInstance {
+    pub model: Arc<SynapseModel>,
+    /// In the order of `model.params` and `model.derived`; uniform in a projection.
+    pub params: Vec<f64>,
+    pub derived: Vec<f64>,
+    pub initial: Vec<f64>,
+}
 
 /// A constant or initial state as the code sees it: 32-bit words, the same for all or one an element.
 #[derive(Clone, Debug, PartialEq)]

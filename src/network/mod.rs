@@ -4,6 +4,7 @@
 pub mod digits;
 pub mod draw;
 mod edges;
+pub mod inputs;
 pub mod memory;
 mod pages;
 pub mod quantum;
@@ -13,29 +14,9 @@ pub mod table;
 pub(crate) mod testing;
 
 use crate::error::Result;
-use crate::model::{NeuronModel, SynapseModel};
-use crate::stimulus::{Drive, SpikeSource};
+pub use crate::model::{NeuronInstance, SynapseInstance, Values};
+use inputs::{Drive, SpikeSource};
 use std::sync::Arc;
-
-/// One value for all, or one an element.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Values {
-    Uniform(f64),
-    Each(Arc<[f64]>),
-}
-
-impl Values {
-    #[inline]
-    pub fn get(&self, i: usize) -> f64 {
-        match self {
-            Values::Uniform(x) => *x,
-            Values::Each(v) => v[i],
-        }
-    }
-    pub fn is_uniform(&self) -> bool {
-        matches!(self, Values::Uniform(_))
-    }
-}
 
 /// A resolved network. Global neuron ids count through the populations in order.
 #[derive(Clone, Debug)]
@@ -75,19 +56,6 @@ pub enum Cell {
     Neuron(NeuronInstance),
     /// Emits spikes without dynamics (Poisson sources, spike trains, encoded images).
     Source(SpikeSource),
-}
-
-/// A model with its parameters for one population.
-#[derive(Clone, Debug)]
-pub struct NeuronInstance {
-    pub model: Arc<NeuronModel>,
-    /// In the order of `model.params`.
-    pub params: Vec<Values>,
-    /// In the order of `model.derived`.
-    pub derived: Vec<Values>,
-    /// Initial state in the order of `model.states`.
-    pub initial: Vec<Values>,
-    pub substeps: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -143,15 +111,6 @@ pub enum HomeostasisKind {
     Normalise { sum: f64 },
     /// Synaptic scaling: factor 1 + gain * (target - rate), rate in Hz over the last interval (van Rossum, Bi & Turrigiano 2000).
     Scaling { target: f64, gain: f64 },
-}
-
-#[derive(Clone, Debug)]
-pub struct SynapseInstance {
-    pub model: Arc<SynapseModel>,
-    /// In the order of `model.params` and `model.derived`; uniform in a projection.
-    pub params: Vec<f64>,
-    pub derived: Vec<f64>,
-    pub initial: Vec<f64>,
 }
 
 /// Connectivity, NEST's names.

@@ -30,7 +30,9 @@ fn adding(n: usize, sources: &[(&str, &str, &str)], rest: &str) -> Network {
         text += &format!("[populations.{name}]\nmodel = \"spike_generator\"\ntimes = [[{times}]]\n");
     }
     for (name, _, projection) in sources {
-        text += &format!("[[projections]]\nname = \"{name}\"\nsource = \"{name}\"\ntarget = \"T\"\nrule = \"all_to_all\"\n{projection}\n");
+        text += &format!(
+            "[[projections]]\nname = \"{name}\"\nsource = \"{name}\"\ntarget = \"T\"\nrule = \"all_to_all\"\n{projection}\n"
+        );
     }
     plan(&(text + rest), &[]).network
 }
@@ -87,7 +89,10 @@ fn every_kind_of_weight_is_transmitted_as_it_is_recorded() {
                 for ((after, before), weight) in after.iter().zip(&before).zip(&weights) {
                     let expected = *before as f64 + share * weight;
                     let allowed = 1e-6 * (share * weight).abs() + 1.2e-7 * ((*before as f64).abs() + expected.abs());
-                    assert!(*weight != 0.0 && (*after as f64 - expected).abs() <= allowed, "{by:?} {name}: {after} for {expected}");
+                    assert!(
+                        *weight != 0.0 && (*after as f64 - expected).abs() <= allowed,
+                        "{by:?} {name}: {after} for {expected}"
+                    );
                 }
                 let given = match &net.projections[p].weight {
                     Draw::Constant(x) => *x,
@@ -174,7 +179,8 @@ fn sums_do_not_wrap_when_spikes_share_a_step() {
 /// A background drive that is small beside the synapses of its receptor adds whole events.
 #[test]
 fn small_drives_beside_large_weights_are_not_lost() {
-    let drive = "[[drives]]\nname = \"d\"\ntarget = \"T\"\ntype = \"poisson_generator\"\nrate = \"30000 Hz\"\nweight = \"1.1e-9 mV\"\n";
+    let drive =
+        "[[drives]]\nname = \"d\"\ntarget = \"T\"\ntype = \"poisson_generator\"\nrate = \"30000 Hz\"\nweight = \"1.1e-9 mV\"\n";
     let large = "weight = { distribution = \"normal\", mean = \"1000 mV\", std = \"100 mV\" }\ndelay = \"1 ms\"";
     let net = adding(200, &[("S", "90", large)], drive);
     let mut of_cpu = None;
@@ -205,8 +211,13 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         magnitude().prop_map(Kind::Constant),
         magnitude().prop_map(|w| Kind::Constant(-w)),
-        proptest::collection::vec((magnitude(), any::<bool>()).prop_map(|(w, n)| if n { -w as f32 } else { w as f32 }), 100).prop_map(Kind::Given),
-        (magnitude(), 0.0f64..3.0).prop_map(|(w, sigma)| Kind::Drawn(Draw::Lognormal { mu: w.ln(), sigma, limits: Limits::NONE })),
+        proptest::collection::vec((magnitude(), any::<bool>()).prop_map(|(w, n)| if n { -w as f32 } else { w as f32 }), 100)
+            .prop_map(Kind::Given),
+        (magnitude(), 0.0f64..3.0).prop_map(|(w, sigma)| Kind::Drawn(Draw::Lognormal {
+            mu: w.ln(),
+            sigma,
+            limits: Limits::NONE
+        })),
         (magnitude(), 0.0f64..2.0).prop_map(|(w, s)| Kind::Drawn(Draw::Normal { mean: w, std: s * w, limits: Limits::NONE })),
         magnitude().prop_map(|w| Kind::Plastic(w.min(9e3))),
         magnitude().prop_map(Kind::Short),

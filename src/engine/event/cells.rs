@@ -5,7 +5,7 @@ use super::roots::{HIGHEST_POWER, MOST_RATES, Sum};
 use super::tape::{Meaning, Tape};
 use crate::engine::faults::not_a_number;
 use crate::error::{Error, Result};
-use crate::model::expr::Expr;
+use crate::expr::Expr;
 use crate::model::library::Library;
 use crate::model::{Crossing, EventForm, NeuronModel};
 use crate::network::{Cell, NeuronInstance, Population, Values};

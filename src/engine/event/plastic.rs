@@ -4,6 +4,7 @@
 //! are one time. Knows neither neurons nor the queue.
 
 use super::signals::Signal;
+use super::ticks::{TICK, ticks};
 use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
 use crate::model::Plasticity;
@@ -11,16 +12,6 @@ use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Times of one synapse are compared as whole multiples of this, ms: NEST's stdp_eps. Sums of times on a grid that differ in
-/// their last bits are equal this way, and being equal is transitive.
-pub const TICK: f64 = 1e-6;
-
-/// A time as a number of ticks.
-#[inline]
-pub fn ticks(ms: f64) -> i64 {
-    (ms * (1.0 / TICK)).round_ties_even() as i64
-}
 
 /// The spikes of one neuron that some synapse onto it may still ask for, and one before them.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,7 +1,7 @@
 //! Global signals in continuous time: what made them jump, and their value at any moment. Promises jumps in order of time, those of
 //! one tick as one jump of their sum. Knows neither neurons nor synapses.
 
-use super::plastic::ticks;
+use super::ticks::ticks;
 use crate::error::{Error, Result};
 use crate::network::Modulator;
 

@@ -2,7 +2,7 @@
 //! Promises the same spikes at any vector level and thread count (sums run over the sources in ascending order). Knows no learning.
 
 use super::super::Layer;
-use crate::model::vector::{for_every_level, level};
+use crate::simd::{for_every_level, level};
 use rayon::prelude::*;
 
 /// Neurons side by side: their weights from one source are contiguous, their spikes of one step a word.

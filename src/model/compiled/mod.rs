@@ -11,7 +11,7 @@ mod generated;
 use super::kernel::{Kernel, Operand};
 use super::ops::Uniform;
 use super::program::Program;
-use super::vector::{self, Level};
+use crate::simd::{self, Level};
 use std::sync::Arc;
 
 /// A compiled program.
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 
 /// The compiled form of a program, where there is one.
 pub(super) fn find(program: &Program) -> Option<Arc<dyn Kernel>> {
-    at_level(program, vector::level())
+    at_level(program, simd::level())
 }
 
 /// The same for given vector instructions, which this processor must have.
@@ -67,7 +67,7 @@ macro_rules! kernel {
      states: ($($s:ident: $st:ty = $si:tt),*), inputs: ($($x:ident),*), output: $out:ident: $ot:ty = $oi:tt) => {
         use crate::model::kernel::{Kernel, Lanes, Scratch};
         use crate::model::ops::{Source, Uniform, Word};
-        use crate::model::vector::Level;
+        use crate::simd::Level;
 
         pub const ENTRY: crate::model::compiled::Entry =
             crate::model::compiled::Entry { #[cfg(test)] model: $model, hash: $hash, make: |level| std::sync::Arc::new(Compiled { level }) };
