@@ -188,7 +188,10 @@ mod tests {
                 let (mut low, mut high) = (sums.clone(), vec![5; n as usize]);
                 carry(level, &mut low, &mut high, 9);
                 let whole = |(low, high): (&i32, &i32)| *low as i64 + 512 * (*high as i64 - 5);
-                assert!(low.iter().zip(&high).map(whole).eq(sums.iter().map(|s| *s as i64)) && low.iter().all(|l| (0..512).contains(l)));
+                assert!(
+                    low.iter().zip(&high).map(whole).eq(sums.iter().map(|s| *s as i64))
+                        && low.iter().all(|l| (0..512).contains(l))
+                );
                 add_sums(level, &mut low, 0.5, &mut input);
                 assert!(low.iter().all(|l| *l == 0), "{level:?}");
             }

@@ -214,7 +214,15 @@ impl Worker {
         for group in &mut self.populations {
             self.updates += group.range.len() as u64;
             let before = out.spikes.len();
-            group.update(end, &mut self.acc, &self.touched, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
+            group.update(
+                end,
+                &mut self.acc,
+                &self.touched,
+                &mut self.inputs,
+                &mut self.spiked,
+                &mut self.scratch,
+                &mut out.spikes,
+            );
             for kernel in self.codes.iter_mut().filter_map(SynapseCode::plastic).filter(|k| k.target == group.population) {
                 let first = group.first + group.range.start;
                 kernel.observe(end, &group.states, out.spikes[before..].iter().map(|s| (s.1 - first) as usize));
