@@ -678,13 +678,6 @@ mod tests {
         }
         net.dt = 0.1;
         assert_eq!(multiplicity(&net, 0), 3.0);
-        // Pixels that fire more than once a step.
-        let images = Arc::new(Images { count: 1, rows: 1, columns: 1, pixels: vec![255], labels: None });
-        for (max_rate, least) in [(100.0, 1.0), (1e6, 100.0 + 8.0 * 10.0)] {
-            let shown = Presentation::new(images.clone(), Coding::Rate { max_rate }, 5.0, 0.0, Order::Sequential, None).unwrap();
-            net.populations[0].cell = Cell::Source(SpikeSource::Presentation(Arc::new(shown)));
-            assert!(multiplicity(&net, 0) >= least);
-        }
     }
 
     proptest! {

@@ -176,6 +176,28 @@ fn sums_do_not_wrap_when_spikes_share_a_step() {
     }
 }
 
+/// A pixel that fires a hundred times in a step.
+#[test]
+fn sums_do_not_wrap_when_pixels_fire_many_times_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("white-images.idx3-ubyte");
+    std::fs::write(&path, [&[0, 0, 8, 3][..], &[0, 0, 0, 1].repeat(3), &[255]].concat()).unwrap();
+    let shown = format!(
+        "[populations.S]\nmodel = \"images\"\nimages = {path:?}\nencoding = \"rate\"\nmax_rate = \"1e6 Hz\"\npresent = \"1 ms\"\n\
+         rest = \"100 ms\"\n[[projections]]\nsource = \"S\"\ntarget = \"T\"\nrule = \"all_to_all\"\nweight = \"1 mV\"\ndelay = \"1 ms\"\n"
+    );
+    let mut net = adding(1, &[], &shown);
+    let small = 1.0 / 1_048_573.0;
+    let weight = std::iter::repeat_n(1.0, 50).chain([small as f32]).collect();
+    net.projections[0].rule =
+        Rule::Explicit(Arc::new(Edges { start: vec![0, 51], target: vec![0; 51], weight: Some(weight), delay: None }));
+    for by in engines().into_iter().filter(|by| by.0 != "event") {
+        let v = potentials(&mut *start(&net, by), &mut 0.0, 8.0)[0] as f64;
+        let spikes = v / (50.0 + small);
+        assert!((spikes - spikes.round()).abs() < 1e-6 * spikes && (800.0..1200.0).contains(&spikes), "{by:?} {v}");
+    }
+}
+
 /// A background drive that is small beside the synapses of its receptor adds whole events.
 #[test]
 fn small_drives_beside_large_weights_are_not_lost() {
