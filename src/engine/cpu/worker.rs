@@ -321,6 +321,7 @@ impl Worker {
 
     pub fn scatter(&mut self, states: &[Vec<Vec<u32>>]) {
         for group in &mut self.populations {
+            group.broken = None;
             for (own, whole) in group.states.iter_mut().zip(&states[group.population]) {
                 own.copy_from_slice(&whole[group.range.start as usize..group.range.end as usize]);
             }
