@@ -549,9 +549,7 @@ mod tests {
     use super::super::testing::{network, normal, one_port, projection, source, synapse};
     use super::super::{Draw, Limits};
     use super::*;
-    use crate::dataset::idx::Images;
     use crate::stimulus::Trains;
-    use crate::stimulus::encode::{Coding, Order, Presentation};
     use proptest::prelude::*;
     use std::sync::Arc;
 
