@@ -559,14 +559,6 @@ impl<T: Element> Table<T> {
     }
 }
 
-/// Whether a group or data set can have that name; else what to do.
-pub(crate) fn storable(name: &str) -> std::result::Result<(), &'static str> {
-    match name.trim().is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        true => Err("use a name without '/', other than '.' and '..'"),
-        false => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

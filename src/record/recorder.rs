@@ -16,7 +16,8 @@
 use super::RunInfo;
 use crate::engine::{Counters, Sink, Spike};
 use crate::error::{Error, Result};
-use crate::io::hdf5::{Element, Sorting, Store, Table, file_error, storable};
+use crate::io::hdf5::{Element, Sorting, Store, Table, file_error};
+use crate::io::storable;
 use crate::network::{Cell, Network, Probe, Projection};
 use crate::stimulus::SpikeSource;
 use crate::stimulus::encode::Shown;

@@ -7,7 +7,7 @@ use super::tree::{Kind, Node, Spot};
 use crate::dataset::idx::Images;
 use crate::error::{Result, nearest};
 use crate::io::csv::Table;
-use crate::io::hdf5::storable;
+use crate::io::storable;
 use crate::io::hdf5::{is_hdf5, read_quantity};
 use crate::model::NeuronModel;
 use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
