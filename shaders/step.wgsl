@@ -24,12 +24,12 @@ fn optimise(
     }
     let g = change[own];
     if op.mode == 0u {
-        let m = op.x * first[own] + g;
+        let m = flushed(op.x * first[own] + g);
         first[own] = m;
         change[own] = -batch.rate * m;
     } else {
-        let m = first[own] + 0.1 * (g - first[own]);
-        let v = second[own] + 0.001 * (g * g - second[own]);
+        let m = flushed(first[own] + 0.1 * (g - first[own]));
+        let v = flushed(second[own] + 0.001 * (g * g - second[own]));
         first[own] = m;
         second[own] = v;
         change[own] = -batch.rate * (m / batch.first_part) / (sqrt(v / batch.second_part) + 1e-8);

@@ -3,6 +3,7 @@
 
 use super::{Layer, Link, PIECE, Protection, state};
 use crate::error::{Error, Result};
+use crate::model::math::flush;
 use crate::rng::{self, Purpose, Stream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -310,7 +311,7 @@ impl Importance {
         let weights = weights.weight.iter().zip(&new);
         for ((f, anchor), (&w, &new)) in state.importance.iter_mut().zip(&mut state.anchor).zip(weights) {
             let old = match kind {
-                Kind::OnlineEwc { decay } => *f * decay,
+                Kind::OnlineEwc { decay } => flush(*f * decay),
                 Kind::L2 => 0.0,
                 _ => *f,
             };

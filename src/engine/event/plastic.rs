@@ -6,7 +6,7 @@
 
 use super::signals::Signal;
 use crate::error::{Error, Result};
-use crate::model::Plasticity;
+use crate::model::{Plasticity, math};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::program::{Op, Program, Slot};
 use crate::network::quantum::reachable;
@@ -638,7 +638,7 @@ fn look_back(reads: &[Read], inputs: &mut [Vec<f32>], history: &History, k: usiz
     head[Plasticity::SINCE_POST][k] = since as f32;
     for (trace, read) in traces.iter_mut().zip(reads) {
         let after = read.slot.map_or(1.0, |slot| past.after[last * history.taus.len() + slot]);
-        trace[k] = (after * (-since / read.tau).exp()) as f32;
+        trace[k] = math::flush((after * (-since / read.tau).exp()) as f32);
     }
 }
 

@@ -438,6 +438,23 @@ impl Device {
     }
 }
 
+#[cfg(test)]
+impl Device {
+    /// The best device, for a test. None, said on standard error, where there is none; a failure where SHARPWAVE_REQUIRE_GPU asks for one.
+    pub fn for_tests() -> Option<Device> {
+        use std::io::Write;
+        let error = match Device::open(None) {
+            Ok(device) => return Some(device),
+            Err(error) => error,
+        };
+        let required = std::env::var_os("SHARPWAVE_REQUIRE_GPU").is_some_and(|v| v != "0");
+        assert!(!required, "SHARPWAVE_REQUIRE_GPU is set: {error}");
+        // Straight to standard error: what a passing test prints with eprintln! is not shown.
+        let _ = writeln!(std::io::stderr(), "skipped: {error}");
+        None
+    }
+}
+
 /// The device's own clock at the begin and the end of a pass.
 pub struct PassClock {
     set: wgpu::QuerySet,

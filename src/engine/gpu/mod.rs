@@ -11,6 +11,8 @@ mod measure;
 mod owned;
 mod plastic;
 mod shader;
+#[cfg(test)]
+mod twins;
 
 pub use device::{DeviceInfo, devices};
 pub use learning::{GpuNetwork, Projections};
@@ -1243,49 +1245,12 @@ impl Engine for GpuEngine {
 mod tests {
     use super::*;
 
-    /// None, with the reason printed, where there is no device.
-    fn open() -> Option<Device> {
-        Device::open(None).map_err(|error| println!("skipped: {error}")).ok()
-    }
-
-    const PHILOX: &str = "
-        @group(0) @binding(0) var<storage, read_write> words: array<vec4<u32>>;
-        @compute @workgroup_size(64) fn draw(@builtin(global_invocation_id) id: vec3<u32>) {
-            words[2u * id.x] = philox(words[2u * id.x], words[2u * id.x + 1u].xy);
-        }";
-
-    #[test]
-    fn philox_is_that_of_the_host() {
-        let Some(device) = open() else { return };
-        let mut stream = crate::rng::Stream::new([1, 2], crate::rng::Purpose::Connect, 3, 4);
-        let mut input: Vec<u32> = (0..8 * 256).map(|_| stream.u32()).collect();
-        input[..8].fill(u32::MAX);
-        input[8..16].fill(0);
-        let text = format!("{PHILOX}\n{}", include_str!("../../../shaders/philox.wgsl"));
-        let kernel = device.kernel("philox", &text, "draw", &[Binding::ReadWrite], &[]).unwrap();
-        let buffer = device.storage("words", &input).unwrap();
-        let group = device.bind(&kernel, &[&buffer]).unwrap();
-        let mut encoder = device.raw.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&kernel.pipeline);
-            pass.set_bind_group(0, &group, &[]);
-            pass.dispatch_workgroups(4, 1, 1);
-        }
-        device.queue.submit([encoder.finish()]);
-        let output = device.read(&[(&buffer, 0, input.len() as u64)]).unwrap().remove(0);
-        for (given, found) in input.chunks(8).zip(output.chunks(8)) {
-            let expected = crate::rng::philox4x32([given[0], given[1], given[2], given[3]], [given[4], given[5]]);
-            assert_eq!(found[..4], expected);
-        }
-    }
-
     #[test]
     fn a_lost_device_and_a_wrong_kernel_are_errors() {
-        let Some(device) = open() else { return };
+        let Some(device) = Device::for_tests() else { return };
         let wrong = device.kernel("wrong", "fn f() -> i32 { return 1.5; }", "f", &[], &[]);
         assert!(matches!(wrong, Err(Error::Device { .. })));
-        let Some(device) = open() else { return };
+        let Some(device) = Device::for_tests() else { return };
         let buffer = device.storage("words", &[1, 2, 3]).unwrap();
         assert_eq!(device.read(&[(&buffer, 1, 2)]).unwrap(), [[2, 3]]);
         device.raw.destroy();
@@ -1295,7 +1260,7 @@ mod tests {
 
     #[test]
     fn needs_are_compared_before_anything_is_allocated() {
-        let Some(device) = open() else { return };
+        let Some(device) = Device::for_tests() else { return };
         let most = device.info.max_binding;
         assert!(device.check_needs(&[("a", 1000), ("b", most)], None).is_ok());
         let error = device.check_needs(&[("a", 1000), ("the ring", most + 4)], None).unwrap_err();

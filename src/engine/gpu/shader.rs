@@ -21,6 +21,9 @@ const PLAIN: &str = include_str!("../../../shaders/plain.wgsl");
 const PLASTIC: &str = include_str!("../../../shaders/plastic.wgsl");
 const HISTORY: &str = include_str!("../../../shaders/history.wgsl");
 const EXP: &str = include_str!("../../../shaders/exp.wgsl");
+const LOG: &str = include_str!("../../../shaders/log.wgsl");
+const FLUSH: &str = include_str!("../../../shaders/flush.wgsl");
+const NORMAL: &str = include_str!("../../../shaders/normal.wgsl");
 const COUNT: &str = include_str!("../../../shaders/count.wgsl");
 const REMEMBER: &str = include_str!("../../../shaders/remember.wgsl");
 /// The kernel that samples states.
@@ -41,7 +44,7 @@ pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
     access.push_str("}\n");
     let frame = UPDATE.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end());
     let own: &[&str] = if owned { &[OWNED] } else { &[SHARED, TELL] };
-    [&[&*frame], own, &[WINDOW, RECORD, PHILOX, POISSON]].concat().join("\n")
+    [&[&*frame], own, &[WINDOW, RECORD, PHILOX, POISSON, NORMAL, LOG]].concat().join("\n")
 }
 
 /// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics. Where weights change
@@ -75,7 +78,7 @@ pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
     let _ = writeln!(access, "const READS_SIGNAL: bool = {};", reads.signal);
     let _ = writeln!(access, "const HAS_ON_POST: bool = {};", plasticity.on_post.is_some());
     let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", reads.on_modulator);
-    dynamic(model, &access, &[PLASTIC, HISTORY, EXP])
+    dynamic(model, &access, &[PLASTIC, HISTORY, EXP, LOG, FLUSH])
 }
 
 /// What the code of a plastic synapse asks for beside spikes.
@@ -105,7 +108,7 @@ fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
 
 /// The kernel that keeps the events of targets of plastic synapses.
 pub fn remember_shader() -> String {
-    [REMEMBER, HISTORY, EXP, WINDOW, RECORD, TELL].join("\n")
+    [REMEMBER, HISTORY, EXP, LOG, FLUSH, WINDOW, RECORD, TELL].join("\n")
 }
 
 /// The kernel that counts the spikes that make a signal jump.
@@ -162,7 +165,7 @@ pub fn check_neuron(model: &NeuronModel) -> Result<()> {
     let states = model.states.iter().map(|s| s.name.as_str());
     let ports = model.ports.iter().map(|p| p.name.as_str());
     let names = constants.chain(states).chain(ports).chain(model.current.iter().map(|c| c.0.as_str()));
-    check_names(&model.name, &[UPDATE, SHARED, OWNED, WINDOW, RECORD, TELL, PHILOX, POISSON], names)
+    check_names(&model.name, &[UPDATE, SHARED, OWNED, WINDOW, RECORD, TELL, PHILOX, POISSON, NORMAL, LOG], names)
 }
 
 /// The same for a synapse model.

@@ -20,6 +20,7 @@ use super::importance::Fisher;
 use super::state::State;
 use super::{Layer, PIECE, Protection};
 use crate::error::{Error, Result};
+use crate::model::math::flush;
 use crate::rng::{Purpose, Stream, key};
 use rayon::prelude::*;
 use spikes::{Source, kernel, run};
@@ -717,7 +718,7 @@ impl Moments {
             Optimiser::Sgd { rate, momentum } => {
                 gradient.par_chunks_mut(PIECE).zip(self.first.par_chunks_mut(PIECE)).for_each(|(gradient, first)| {
                     for (g, m) in gradient.iter_mut().zip(first) {
-                        *m = momentum * *m + *g;
+                        *m = flush(momentum * *m + *g);
                         *g = -rate * *m;
                     }
                 });
@@ -729,8 +730,8 @@ impl Moments {
                 let moments = self.first.par_chunks_mut(PIECE).zip(self.second.par_chunks_mut(PIECE));
                 gradient.par_chunks_mut(PIECE).zip(moments).for_each(|(gradient, (first, second))| {
                     for ((g, m), v) in gradient.iter_mut().zip(first).zip(second) {
-                        *m += 0.1 * (*g - *m);
-                        *v += 0.001 * (*g * *g - *v);
+                        *m = flush(*m + 0.1 * (*g - *m));
+                        *v = flush(*v + 0.001 * (*g * *g - *v));
                         *g = -rate * (*m / a) / ((*v / b).sqrt() + 1e-8);
                     }
                 });

@@ -25,6 +25,10 @@ const SIGNAL: &str = include_str!("../../../../shaders/signal.wgsl");
 const STEP: &str = include_str!("../../../../shaders/step.wgsl");
 const POSTERIOR: &str = include_str!("../../../../shaders/posterior.wgsl");
 const PHILOX: &str = include_str!("../../../../shaders/philox.wgsl");
+const NORMAL: &str = include_str!("../../../../shaders/normal.wgsl");
+const EXP: &str = include_str!("../../../../shaders/exp.wgsl");
+const FLUSH: &str = include_str!("../../../../shaders/flush.wgsl");
+const LOG: &str = include_str!("../../../../shaders/log.wgsl");
 
 /// The passes there are: entry points of shaders/.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,16 +65,16 @@ impl Pass {
     fn kernel(self) -> (&'static str, &'static [&'static str], &'static str) {
         match self {
             Pass::Product => ("product", &[PRODUCT], "rrw"),
-            Pass::Run => ("run", &[COMMON, LAYER], "rwwwwww"),
+            Pass::Run => ("run", &[COMMON, LAYER, FLUSH], "rwwwwww"),
             Pass::Gather => ("gather", &[COMMON, SIGNAL], "rrrrw"),
-            Pass::Errors => ("errors", &[COMMON, SIGNAL], "rww"),
+            Pass::Errors => ("errors", &[COMMON, SIGNAL, EXP, LOG], "rww"),
             Pass::Gate => ("gate", &[COMMON, SIGNAL], "rw"),
             Pass::Spread => ("spread", &[COMMON, SIGNAL], "rrrw"),
-            Pass::Optimise => ("optimise", &[COMMON, STEP], "www"),
-            Pass::Metaplastic => ("metaplastic", &[COMMON, STEP], "wr"),
-            Pass::Hold => ("hold", &[COMMON, STEP], "wrrr"),
-            Pass::Apply => ("apply", &[COMMON, STEP], "www"),
-            Pass::Posterior => ("posterior", &[COMMON, PHILOX, POSTERIOR], "rwwwwww"),
+            Pass::Optimise => ("optimise", &[COMMON, STEP, FLUSH], "www"),
+            Pass::Metaplastic => ("metaplastic", &[COMMON, STEP, FLUSH], "wr"),
+            Pass::Hold => ("hold", &[COMMON, STEP, FLUSH], "wrrr"),
+            Pass::Apply => ("apply", &[COMMON, STEP, FLUSH], "www"),
+            Pass::Posterior => ("posterior", &[COMMON, PHILOX, NORMAL, LOG, POSTERIOR], "rwwwwww"),
         }
     }
 }

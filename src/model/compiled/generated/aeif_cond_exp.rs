@@ -168,16 +168,20 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
 
 #[inline(always)]
 fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, i32, bool) {
-    let v4 = i_lt(0_i32, s4);
-    let v6 = i_sub(s4, 1_i32);
-    let v7 = i_select(v4, v6, s4);
-    let v9 = f_add(s2, x0);
-    let v11 = f_add(s3, x1);
-    (s0, s1, v9, v11, v7, out)
+    let v6 = i_lt(0_i32, s4);
+    let v8 = i_sub(s4, 1_i32);
+    let v9 = i_select(v6, v8, s4);
+    let v11 = f_add(s2, x0);
+    let v13 = f_add(s3, x1);
+    let v14 = f_flush(s0);
+    let v15 = f_flush(s1);
+    let v16 = f_flush(v11);
+    let v17 = f_flush(v13);
+    (v14, v15, v16, v17, v9, out)
 }
 
 crate::model::compiled::kernel! {
-    "aeif_cond_exp", 0x3f9209aa74e944a3, integrate: true,
+    "aeif_cond_exp", 0x2ff5325828106a5d, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: i32 = 4),

@@ -366,24 +366,32 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
 
 #[inline(always)]
 fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: f32, s8: f32, s9: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, i32, bool) {
-    let v7 = f_mul(x0, c15);
-    let v8 = f_add(s4, v7);
-    let v11 = f_mul(x1, c16);
-    let v12 = f_add(s6, v11);
-    let v14 = i_lt(0_i32, s9);
-    let v16 = i_sub(s9, 1_i32);
-    let v18 = f_le(0.0_f32, s0);
-    let v19 = f_lt(s0, s8);
-    let v20 = b_and(v18, v19);
-    let v22 = i_select(v20, c17, s9);
-    let v23 = i_select(v14, v16, v22);
-    let v24 = b_not(v14);
-    let v25 = b_and(v24, v20);
-    (s0, s1, s2, s3, v8, s5, v12, s7, s0, v23, v25)
+    let v12 = f_mul(x0, c15);
+    let v13 = f_add(s4, v12);
+    let v16 = f_mul(x1, c16);
+    let v17 = f_add(s6, v16);
+    let v19 = i_lt(0_i32, s9);
+    let v21 = i_sub(s9, 1_i32);
+    let v23 = f_le(0.0_f32, s0);
+    let v24 = f_lt(s0, s8);
+    let v25 = b_and(v23, v24);
+    let v27 = i_select(v25, c17, s9);
+    let v28 = i_select(v19, v21, v27);
+    let v29 = b_not(v19);
+    let v30 = b_and(v29, v25);
+    let v31 = f_flush(s0);
+    let v32 = f_flush(s1);
+    let v33 = f_flush(s2);
+    let v34 = f_flush(s3);
+    let v35 = f_flush(v13);
+    let v36 = f_flush(s5);
+    let v37 = f_flush(v17);
+    let v38 = f_flush(s7);
+    (v31, v32, v33, v34, v35, v36, v37, v38, v31, v28, v30)
 }
 
 crate::model::compiled::kernel! {
-    "hh_psc_alpha", 0x63a94ecac8b42bbc, integrate: true,
+    "hh_psc_alpha", 0x4f2112e6b82bbf40, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: f32 = 5, s6: f32 = 6, s7: f32 = 7, s8: f32 = 8, s9: i32 = 9),

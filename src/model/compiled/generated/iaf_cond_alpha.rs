@@ -74,21 +74,26 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
 
 #[inline(always)]
 fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, i32, bool) {
-    let v5 = i_lt(0_i32, s5);
-    let v7 = i_sub(s5, 1_i32);
-    let v8 = i_select(v5, v7, s5);
-    let v11 = f_mul(x0, c14);
-    let v12 = f_add(s1, v11);
-    let v15 = f_mul(x1, c15);
-    let v16 = f_add(s3, v15);
-    let v18 = f_le(c2, s0);
-    let v21 = f_select(v18, c3, s0);
-    let v22 = i_select(v18, c16, v8);
-    (v21, v12, s2, v16, s4, v22, v18)
+    let v7 = i_lt(0_i32, s5);
+    let v9 = i_sub(s5, 1_i32);
+    let v10 = i_select(v7, v9, s5);
+    let v13 = f_mul(x0, c14);
+    let v14 = f_add(s1, v13);
+    let v17 = f_mul(x1, c15);
+    let v18 = f_add(s3, v17);
+    let v20 = f_le(c2, s0);
+    let v23 = f_select(v20, c3, s0);
+    let v24 = i_select(v20, c16, v10);
+    let v25 = f_flush(v23);
+    let v26 = f_flush(v14);
+    let v27 = f_flush(s2);
+    let v28 = f_flush(v18);
+    let v29 = f_flush(s4);
+    (v25, v26, v27, v28, v29, v24, v20)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_cond_alpha", 0xc7b54c376adc19c1, integrate: true,
+    "iaf_cond_alpha", 0x8ebcb539d205f9fc, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: i32 = 5),

@@ -72,11 +72,14 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v14 = f_le(c2, s0);
     let v17 = f_select(v14, c3, s0);
     let v18 = i_select(v14, c14, v8);
-    (v17, v10, v12, v18, v14)
+    let v19 = f_flush(v17);
+    let v20 = f_flush(v10);
+    let v21 = f_flush(v12);
+    (v19, v20, v21, v18, v14)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_cond_exp", 0xf6519232e35b76e2, integrate: true,
+    "iaf_cond_exp", 0x9e10bc02712f9a5d, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),

@@ -42,11 +42,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v46 = f_add(v39, c1);
     let v47 = f_select(v43, c6, v41);
     let v48 = f_select(v43, v46, v39);
-    (v47, v48, v43)
+    let v49 = f_flush(v47);
+    let v50 = f_flush(v48);
+    (v49, v50, v43)
 }
 
 crate::model::compiled::kernel! {
-    "izhikevich", 0x145876a7d59beb3d, integrate: false,
+    "izhikevich", 0x199d689767848359, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),
