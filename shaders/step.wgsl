@@ -45,8 +45,7 @@ fn metaplastic(
 ) {
     let own = own_element(group, groups, lane);
     if own < op.count && old[own] * change[own] < 0.0 {
-        // Beyond 9 tanh is 1 in f32; its argument is kept where no driver's tanh overflows.
-        let held = tanh(min(abs(op.x * old[own]), 9.0));
+        let held = tanh(op.x * old[own]);
         change[own] *= 1.0 - held * held;
     }
 }

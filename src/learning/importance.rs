@@ -325,6 +325,18 @@ impl Importance {
     }
 }
 
+/// What is left of the step of a weight of importance `f`.
+#[inline]
+pub(crate) fn held(options: &Options, step: f32, weight: f32, f: f32, anchor: f32) -> f32 {
+    match options.form {
+        Form::Penalty => {
+            let r = options.rate * options.strength * f;
+            (step - r * (weight - anchor)) / (1.0 + r)
+        }
+        Form::Limit => step / (1.0 + options.strength * f),
+    }
+}
+
 impl Protection for Importance {
     fn step(&mut self, layer: usize, weights: &Layer, step: &mut [f32]) {
         let (kind, options) = (self.kind, self.options);
@@ -337,13 +349,7 @@ impl Protection for Importance {
         let old = old.0.par_chunks(PIECE).zip(old.1.par_chunks(PIECE)).zip(old.2.par_chunks(PIECE));
         step.par_chunks_mut(PIECE).zip(old).for_each(|(step, ((w, f), anchor))| {
             for (s, ((w, f), anchor)) in step.iter_mut().zip(w.iter().zip(f).zip(anchor)) {
-                *s = match options.form {
-                    Form::Penalty => {
-                        let r = options.rate * options.strength * f;
-                        (*s - r * (w - anchor)) / (1.0 + r)
-                    }
-                    Form::Limit => *s / (1.0 + options.strength * f),
-                };
+                *s = held(&options, *s, *w, *f, *anchor);
             }
         });
     }

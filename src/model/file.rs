@@ -1155,7 +1155,8 @@ fn compile(
     // Only names that occur in the code are declared, so that a parameter called like a word of WGSL does no harm.
     let occurs = |name: &str| texts.iter().copied().flatten().any(|t| words(&t.value).any(|w| w == name));
     let candidates: Vec<(&str, Ty)> = head.constants().into_iter().filter(|(name, _)| occurs(name)).collect();
-    let lower = |flushes: &[String]| lowered(root, head, &assemble(&candidates, flushes), states, &candidates, inputs, output, entries);
+    let lower =
+        |flushes: &[String]| lowered(root, head, &assemble(&candidates, flushes), states, &candidates, inputs, output, entries);
     let bare = lower(&vec![String::new(); entries.len()])?;
     let flushes: Vec<String> = bare.iter().map(|l| flush(states, &l.program)).collect();
     let lowered = lower(&flushes)?;

@@ -12,20 +12,21 @@ const LN2_LO: f32 = -2.121_944_4e-4;
 const ROUND: f32 = 12_582_912.0;
 const ROUND64: f64 = 6_755_399_441_055_744.0;
 
-/// Magnitudes below 2^-95 (2.5e-29) have none of these bits.
+/// Numbers below 2^-95 (2.5e-29) in magnitude have none of these bits.
 pub const FLUSHED: u32 = 0x7000_0000;
+const LEAST: f32 = f32::from_bits(1 << FLUSHED.trailing_zeros());
 
 /// What is stored of a value: 0 below 2^-95 in magnitude. So nothing that decays ends among the denormal numbers, where processors take a
 /// hundred times as long and graphics processors see 0, nor does its product with any constant down to 2^-31.
 #[inline(always)]
 pub fn flush(x: f32) -> f32 {
-    if x.to_bits() & FLUSHED == 0 { 0.0 } else { x }
+    if x.abs() < LEAST { 0.0 } else { x }
 }
 
 /// The same for values kept in f64.
 #[inline(always)]
 pub fn flush64(x: f64) -> f64 {
-    if x.abs() < f64::from_bits((1023 - 95) << 52) { 0.0 } else { x }
+    if x.abs() < LEAST as f64 { 0.0 } else { x }
 }
 
 /// `a * 2^n` for n in -252..=254, one rounding.

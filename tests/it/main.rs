@@ -28,6 +28,7 @@ mod plasticity;
 mod plasticity_event;
 mod protocols;
 mod pull;
+mod silence;
 mod structure;
 mod three_factor;
 mod tokenizer;

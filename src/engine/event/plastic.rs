@@ -6,9 +6,9 @@
 
 use super::signals::Signal;
 use crate::error::{Error, Result};
-use crate::model::{Plasticity, math};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::program::{Op, Program, Slot};
+use crate::model::{Plasticity, math};
 use crate::network::quantum::reachable;
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;

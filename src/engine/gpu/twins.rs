@@ -1,7 +1,7 @@
 //! Functions that stand in WGSL and in Rust, on a device and on the host with the same words: integers must be the same bit for bit
 //! everywhere, floats on a driver that computes on the processor, as IEEE 754 says; a GPU may fuse a product and a sum, and round roots.
 
-use super::device::{Binding, Device};
+use super::device::Device;
 use crate::learning::posterior;
 use crate::model::math;
 use crate::rng::{self, Purpose, Stream};
@@ -29,7 +29,7 @@ fn computed_by(device: &Device, parts: &[&str], body: &str, width: usize, words:
         }}"
     );
     let text = [&[&*frame], parts].concat().join("\n");
-    let kernel = device.kernel("twin", &text, "twin", &[Binding::ReadWrite, Binding::Read], &[]).unwrap_or_else(|e| panic!("{e}"));
+    let kernel = device.kernel("twin", &text, "twin", &[]).unwrap_or_else(|e| panic!("{e}"));
     let (buffer, table) = (device.storage("words", words).unwrap(), device.storage("table", table).unwrap());
     let group = device.bind(&kernel, &[&buffer, &table]).unwrap();
     let mut encoder = device.raw.create_command_encoder(&Default::default());
@@ -59,14 +59,25 @@ fn apart(a: f32, b: f32) -> u32 {
     if a.is_nan() && b.is_nan() || a == b { 0 } else { a.to_bits().abs_diff(b.to_bits()) }
 }
 
-/// The same bits where a driver computes on the processor, else within `ulps`.
+/// Within `software` ulps where a driver computes on the processor, else within `real`.
 #[track_caller]
-fn agree(device: &Device, what: &str, ulps: u32, found: &[u32], expected: &[f32]) {
+pub fn agree(device: &Device, what: &str, software: u32, real: u32, found: &[u32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
-    let limit = if device.info.real { ulps } else { 0 };
+    let limit = if device.info.real { real } else { software };
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
         let found = f32::from_bits(*found);
         assert!(apart(found, *expected) <= limit, "{what} {i}: {found:e} on {}, {expected:e} here", device.info.name);
+    }
+}
+
+/// Within `relative` of a number, and of 1 where that is more: where numbers of both signs add up.
+#[track_caller]
+pub fn near(device: &Device, what: &str, relative: f32, found: &[u32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let found = f32::from_bits(*found);
+        let apart = (found - expected).abs();
+        assert!(apart <= relative * expected.abs().max(1.0), "{what} {i}: {found:e} on {}, {expected:e} here", device.info.name);
     }
 }
 
@@ -92,7 +103,8 @@ fn philox_is_the_hosts() {
 fn uniform_numbers_are_the_hosts() {
     let Some(device) = Device::for_tests() else { return };
     let given: Vec<u32> = (0..1 << 16).map(|k: u32| k << 16 | k).chain(words(1 << 16)).collect();
-    let found = computed(&device, &[shader!("normal"), shader!("log")], "words[at] = bitcast<u32>(open_unit(words[at]));", 1, &given);
+    let found =
+        computed(&device, &[shader!("normal"), shader!("log")], "words[at] = bitcast<u32>(open_unit(words[at]));", 1, &given);
     for (word, found) in given.iter().zip(&found) {
         assert_eq!(*found, posterior::unit(*word).to_bits(), "{word:#x}");
         assert!(f32::from_bits(*found) > 0.0 && f32::from_bits(*found) < 1.0);
@@ -118,7 +130,7 @@ fn normal_numbers_are_the_hosts() {
             assert!(apart(found, *expected) <= 8 || (found - expected).abs() < 1e-6, "{found:e} {expected:e}");
         }
     } else {
-        agree(&device, "normal", 0, &found, &expected);
+        agree(&device, "normal", 0, 0, &found, &expected);
     }
 }
 
@@ -129,14 +141,17 @@ fn exponentials_and_logarithms_are_the_hosts() {
     // Every finite number whose exponential is normal, and all logarithms of normal numbers.
     let x: Vec<f32> = (0..1 << 16).map(|k| -87.3 + 176.0 * k as f32 / 65_536.0).chain([0.0, 1e-30, -1e-30]).collect();
     let found = computed(&device, &parts, "words[at] = bitcast<u32>(exp(bitcast<f32>(words[at])));", 1, bytemuck::cast_slice(&x));
-    let ulps: Vec<u32> = x.iter().zip(&found).map(|(x, found)| apart(f32::from_bits(*found), math::exp(*x))).collect();
-    // A driver may take n out of the two products that reduce the argument.
-    let (worst, other) = (ulps.iter().max().unwrap(), ulps.iter().filter(|u| **u > 0).count());
-    assert!(*worst <= 2 && other < ulps.len() / 10, "exp: {other} of {} differ, by {worst} ulp at most", ulps.len());
+    // Mesa's software driver rounds one of its operations another way; that the text is the host's model/agreement.rs tells to the bit.
+    agree(&device, "exp", 1, 2, &found, &x.iter().map(|x| math::exp(*x)).collect::<Vec<_>>());
     let x: Vec<f32> = (0x0080_0000..0x7F80_0000).step_by(32_771).map(f32::from_bits).chain([1.0, f32::MAX]).collect();
     let found = computed(&device, &parts, "words[at] = bitcast<u32>(log(bitcast<f32>(words[at])));", 1, bytemuck::cast_slice(&x));
-    agree(&device, "log", 2, &found, &x.iter().map(|x| math::log(*x)).collect::<Vec<_>>());
+    agree(&device, "log", 0, 2, &found, &x.iter().map(|x| math::log(*x)).collect::<Vec<_>>());
     assert!(x.iter().all(|x| math::log(*x) == math::log_normal(*x)));
+    let x: Vec<f32> =
+        (0..1 << 16).map(|k| -12.0 + 24.0 * k as f32 / 65_536.0).chain([0.0, 1e-20, -1e-20, 0.625, -0.625]).collect();
+    let found =
+        computed(&device, &parts, "words[at] = bitcast<u32>(tanh(bitcast<f32>(words[at])));", 1, bytemuck::cast_slice(&x));
+    agree(&device, "tanh", 4, 8, &found, &x.iter().map(|x| math::tanh(*x)).collect::<Vec<_>>());
     let x: Vec<f32> = (0..1 << 14).flat_map(|k| [0.01 + (k % 128) as f32 * 0.3, -4.0 + (k / 128) as f32 * 0.07]).collect();
     let body = "words[at] = bitcast<u32>(pow(bitcast<f32>(words[at]), bitcast<f32>(words[at + 1u])));";
     let found = computed(&device, &parts, body, 2, bytemuck::cast_slice(&x));

@@ -311,4 +311,19 @@ mod tests {
         assert_eq!(above.spikes.count(), fired);
         assert!(fired > 1000, "{fired} spikes");
     }
+
+    /// Nothing renews what the one spike of a long presentation leaves: traces, rates and drives end at 0, not among the denormal numbers.
+    #[test]
+    fn what_one_spike_leaves_ends_at_zero() {
+        let (steps, neuron) = (400, Neuron { leak: 0.5, threshold: 1.0 });
+        let below = Spikes { steps, neurons: 2, words: std::iter::once(1).chain(std::iter::repeat_n(0, steps - 1)).collect() };
+        let layer = Layer { inputs: 2, outputs: 2, weight: vec![2.5, 0.0, 0.3, 0.0] };
+        let above = run(&Source::Spikes(&layer, &below), steps, neuron, true);
+        assert_eq!(above.spikes.count(), 1);
+        let traces = below.traces(0.5);
+        assert!(traces[0] == 0.5 && traces[2 * 60] != 0.0 && traces[2 * 399] == 0.0);
+        assert_eq!((&above.rate[..], &above.drive[..]), (&[0.0; 2][..], &[0.0; 2][..]));
+        let kernel = kernel(steps, 0.5).0;
+        assert!(traces.iter().chain(&kernel).all(|x| !x.is_subnormal()) && kernel[399] == 0.5 && kernel[0] == 0.0);
+    }
 }
