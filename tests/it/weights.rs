@@ -3,7 +3,7 @@
 
 use crate::common::{Collected, plan};
 #[cfg(feature = "gpu")]
-use crate::gpu::device_there;
+use crate::common::device_there;
 use proptest::prelude::*;
 use sharpwave::engine::Engine;
 use sharpwave::network::{Draw, Edges, Limits, Network, Projection, Rule};
