@@ -1021,10 +1021,10 @@ fn neuron_code(
             }
             module.add("}\n");
         }
-        module.add(&flushes[0]);
         if let Some(text) = &stable {
             leave_stability(&mut module, text, &head.states);
         }
+        module.add(&flushes[0]);
         module.add("}\n");
         module
     };

@@ -2,8 +2,6 @@
 //! learn with what is known of their keys, and the program itself.
 
 use sharpwave::engine::{Engine, Sink, Spike};
-use sharpwave::transformer::sample::Sampler;
-use sharpwave::transformer::{Ending, Host, Source};
 use sharpwave::error::Result;
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
@@ -12,6 +10,8 @@ use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
 use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::transformer::sample::Sampler;
+use sharpwave::transformer::{Ending, Host, Source};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

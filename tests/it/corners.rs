@@ -60,7 +60,6 @@ fn run(plan: &Plan, kind: &str) -> Result<Collected> {
 
 /// Engines that this machine can run on a grid.
 fn grids() -> Vec<&'static str> {
-    #[cfg(feature = "gpu")]
     if crate::common::device_there() {
         return vec!["cpu", "gpu"];
     }

@@ -995,7 +995,6 @@ fn an_engine_keeps_homeostasis_by_itself() {
         bare.homeostasis.clear();
         let bare = Arc::new(bare);
         let mut kinds = vec!["cpu", "event"];
-        #[cfg(feature = "gpu")]
         kinds.extend(crate::common::device_there().then_some("gpu"));
         for kind in kinds {
             let run = |net: &Arc<Network>, parts: &[u64]| {
