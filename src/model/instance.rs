@@ -75,9 +75,10 @@ impl Words {
     }
 }
 
-/// A number as a word of a type: f32 rounds to nearest, integers round towards zero and saturate.
+/// A number as a word of a type: f32 rounds to nearest, denormal ones to 0; integers round towards zero and saturate.
 pub fn word(value: f64, ty: Ty) -> u32 {
     match ty {
+        Ty::F32 if (value as f32).is_subnormal() => 0,
         Ty::F32 => (value as f32).to_bits(),
         Ty::I32 => value as i32 as u32,
         Ty::U32 => value as u32,

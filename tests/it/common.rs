@@ -77,6 +77,27 @@ pub fn stored(engine: &mut dyn Engine, net: &Network, projection: usize) -> Vec<
     edges
 }
 
+/// Whether a test can have a device. Where there is none that is said among the test's results; where SHARPWAVE_REQUIRE_GPU asks for one
+/// it is a failure.
+#[cfg(feature = "gpu")]
+pub fn device_there() -> bool {
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    let usable = *USABLE.get_or_init(|| sharpwave::engine::gpu::devices().iter().any(|d| d.usable.is_ok()));
+    if !usable {
+        let required = std::env::var_os("SHARPWAVE_REQUIRE_GPU").is_some_and(|v| v != "0");
+        assert!(!required, "SHARPWAVE_REQUIRE_GPU is set, and no Vulkan, Metal or DX12 device is usable here");
+        let _ = writeln!(std::io::stderr(), "skipped: no Vulkan, Metal or DX12 device is usable here");
+    }
+    usable
+}
+
+/// Without the feature `gpu` there is none to ask for.
+#[cfg(not(feature = "gpu"))]
+pub fn device_there() -> bool {
+    let _ = writeln!(std::io::stderr(), "skipped: built without the feature `gpu`");
+    false
+}
+
 /// The folder of shared reference data, where there is one; prints why a test is skipped otherwise.
 pub fn shared(what: &str) -> Option<PathBuf> {
     let root = std::env::var_os("SHARPWAVE_SHARED")

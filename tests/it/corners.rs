@@ -60,8 +60,7 @@ fn run(plan: &Plan, kind: &str) -> Result<Collected> {
 
 /// Engines that this machine can run on a grid.
 fn grids() -> Vec<&'static str> {
-    #[cfg(feature = "gpu")]
-    if crate::gpu::device_there() {
+    if crate::common::device_there() {
         return vec!["cpu", "gpu"];
     }
     vec!["cpu"]

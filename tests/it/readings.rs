@@ -19,8 +19,7 @@ fn engine(net: &Arc<Network>, kind: &str, threads: usize) -> Box<dyn Engine> {
 fn engines(stepwise: bool) -> Vec<(&'static str, usize)> {
     let mut all = vec![("cpu", 1), ("cpu", 3)];
     all.extend((!stepwise).then_some(("event", 1)));
-    #[cfg(feature = "gpu")]
-    all.extend(crate::gpu::device_there().then_some(("gpu", 1)));
+    all.extend(crate::common::device_there().then_some(("gpu", 1)));
     all
 }
 

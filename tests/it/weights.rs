@@ -1,9 +1,7 @@
 //! What is transmitted is what is stored: the potential of a neuron that only adds up its input (iaf_psc_delta with an endless time
 //! constant) after spikes of its sources, against the recorded weights in double precision, on every engine.
 
-use crate::common::{Collected, plan};
-#[cfg(feature = "gpu")]
-use crate::gpu::device_there;
+use crate::common::{Collected, device_there, plan};
 use proptest::prelude::*;
 use sharpwave::engine::Engine;
 use sharpwave::network::{Draw, Edges, Limits, Network, Projection, Rule};
@@ -12,7 +10,6 @@ use std::sync::Arc;
 /// Engines and numbers of threads.
 fn engines() -> Vec<(&'static str, usize)> {
     let mut all = vec![("cpu", 1), ("cpu", 3), ("event", 1)];
-    #[cfg(feature = "gpu")]
     if device_there() {
         all.push(("gpu", 1));
     }

@@ -85,10 +85,10 @@ for_every_level! {
 }
 
 for_every_level! {
-    /// `trace *= exp(-since * rate)`.
+    /// `trace *= exp(-since * rate)`, flushed.
     pub fn decay(trace: &mut [f32], since: &[f32], rate: f32) {
         for (trace, since) in trace.iter_mut().zip(since) {
-            *trace *= math::exp(-since * rate);
+            *trace = math::flush(*trace * math::exp(-since * rate));
         }
     }
 }

@@ -7,8 +7,8 @@ use super::signals::Signal;
 use super::ticks::{TICK, ticks};
 use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
-use crate::model::Plasticity;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::model::{Plasticity, math};
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -622,7 +622,7 @@ fn look_back(reads: &[Read], inputs: &mut [Vec<f32>], history: &History, k: usiz
     head[Plasticity::SINCE_POST][k] = since as f32;
     for (trace, read) in traces.iter_mut().zip(reads) {
         let after = read.slot.map_or(1.0, |slot| past.after[last * history.taus.len() + slot]);
-        trace[k] = (after * (-since / read.tau).exp()) as f32;
+        trace[k] = math::flush((after * (-since / read.tau).exp()) as f32);
     }
 }
 
