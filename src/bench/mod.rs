@@ -32,24 +32,30 @@ pub struct Options {
     pub threads: Option<usize>,
     /// GPU, as `sharpwave devices` lists it.
     pub device: Option<String>,
-    /// Whose the accumulators of neurons are on a GPU; as [`crate::run::Options`] takes it.
+    /// To whom the accumulators of neurons belong on a GPU, as [`crate::run::Options`] takes it.
     pub accumulators: Option<String>,
     /// Time the phases of a step.
     pub profile: bool,
+    /// Of the networks' construction and input.
     pub seed: u64,
 }
 
 /// Told what goes on: the row that begins, its number among all, and a row that is done.
 pub trait Progress {
+    /// Row `number` (from 1) of `of` begins.
     fn begins(&self, name: &str, number: usize, of: usize);
+    /// A row is done, or has failed with its reason.
     fn ended(&self, row: &Row);
 }
 
 /// Where a row runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
+    /// The cpu engine with so many threads.
     Cpu(usize),
+    /// The event engine.
     Event,
+    /// The GPU engine on the device of this index or partial name; None: the best there is.
     Gpu(Option<String>),
 }
 

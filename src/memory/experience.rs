@@ -15,6 +15,7 @@ use serde_json::Value;
 pub struct Experience {
     /// Unique in a memory.
     pub id: String,
+    /// Whose experience it is; None where nobody says. A memory belongs to the first user that it meets and refuses others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The context that was acted in, as a text; empty where there are messages.
@@ -31,6 +32,7 @@ pub struct Experience {
     /// How prompt and answer are put together.
     #[serde(default, skip_serializing_if = "Join::is_auto")]
     pub join: Join,
+    /// Whether the answer was right, and how much that matters.
     pub outcome: Outcome,
     /// What the fact is about: a part of the prompt, or of what a message says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +40,7 @@ pub struct Experience {
     /// When it happened, as written (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// Words of the program that keeps it: stored and exported, without effect on what is learned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The `id` of an experience whose place this one takes.
@@ -66,7 +69,9 @@ impl Join {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
+    /// The answer was right: reward 1.
     Success,
+    /// The answer was wrong: reward -1.
     Failure,
     /// From -1 to 1.
     #[serde(untagged)]
@@ -89,7 +94,9 @@ impl Outcome {
 pub struct Flaw {
     /// The JSONL key that holds it.
     pub key: &'static str,
+    /// What is wrong, without the experience's id.
     pub message: String,
+    /// What to change.
     pub remedy: String,
 }
 

@@ -59,6 +59,7 @@ pub enum Observed {
 }
 
 impl Observed {
+    /// The experience with its stage and note, whatever came of it.
     pub fn entry(&self) -> &Entry {
         match self {
             Observed::Learned(entry) | Observed::Before(entry) | Observed::Refused(entry) => entry,
@@ -69,16 +70,20 @@ impl Observed {
 /// What sleep did with one experience.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slept {
+    /// The experience with its stage afterwards: asleep where it moved, with a note where it did not.
     pub entry: Entry,
     /// Probability of a token of the answer by what the early layer was taught (mean of the mean and the worst, as a logarithm).
     pub probability: f32,
+    /// Wall time of its replay, s.
     pub seconds: f64,
 }
 
 /// What a memory said to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// Everything that was said, without the token that ended it.
     pub text: String,
+    /// Why it ended.
     pub ending: Ending,
     /// The experiences that spoke.
     pub composition: Composition,
@@ -87,6 +92,7 @@ pub struct Answer {
 /// What was exported.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exported {
+    /// What was written where, and how far what is read back differs.
     #[serde(flatten)]
     pub report: export::Report,
     /// Experiences that the one adapter leaves out.
@@ -100,6 +106,7 @@ pub struct Exported {
 pub struct Health {
     /// Experiences that stand, and those of them whose answer does not come out.
     pub standing: usize,
+    /// Ids of those that stand and whose answer does not come out.
     pub wrong: Vec<String>,
     /// Experiences that are not in the one adapter.
     pub left_out: Vec<String>,
@@ -270,10 +277,12 @@ impl Memory {
         self.prepare(|_| Err(Error::input("this memory is empty", "learn something first")))
     }
 
+    /// What is kept on disk.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
+    /// What is at work: model, settings, and what is held of each experience.
     pub fn learner(&self) -> &Learner {
         &self.learner
     }

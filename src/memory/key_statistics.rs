@@ -41,7 +41,9 @@ const TOGETHER: usize = 32;
 /// A prompt to protect: its end, and its subject where it has one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prompt {
+    /// A text that the model may be asked to continue.
     pub prompt: String,
+    /// The part of the prompt that it is about, letter by letter; None where nothing is known of it.
     #[serde(default)]
     pub subject: Option<String>,
 }

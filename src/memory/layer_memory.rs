@@ -11,6 +11,7 @@ use std::collections::HashMap;
 /// What some engrams make of a layer.
 #[derive(Clone, Debug)]
 pub struct LayerMemory {
+    /// The linear layer that all of them were written in.
     pub site: Site,
     memory: LinearMemory,
     /// Rows W'z of what is held: as many x inputs.
@@ -85,6 +86,7 @@ impl LayerMemory {
         self.memory.len()
     }
 
+    /// Whether no engram is held.
     pub fn is_empty(&self) -> bool {
         self.memory.is_empty()
     }

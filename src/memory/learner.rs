@@ -26,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 /// What is held of one experience.
 #[derive(Clone, Debug)]
 pub struct Held {
+    /// `id` of the experience.
     pub id: String,
     /// What its prompt is about.
     pub topic: Topic,
@@ -33,6 +34,7 @@ pub struct Held {
     pub stands: bool,
     /// The place where its answer ends.
     pub end: u64,
+    /// What it left, in the order it was written; empty where there was nothing to learn.
     pub engrams: Vec<Engram>,
 }
 
@@ -46,13 +48,16 @@ impl Held {
 /// An adapter that was composed for a request, and of what.
 #[derive(Clone, Debug, Default)]
 pub struct Composition {
+    /// The change of the model: a rank a fact. Empty where nothing was asked for.
     pub adapter: Adapter,
+    /// The experiences that it is of, in order of arrival.
     pub parts: Vec<Part>,
 }
 
 /// An experience that a request asks for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Part {
+    /// `id` of the experience.
     pub id: String,
     /// The part of its prompt that the request covers, 0 to 1.
     pub coverage: f64,
@@ -62,20 +67,24 @@ pub struct Part {
 /// three times the length of other values, and every value reaches other texts by the part of the layer's directions that it takes.)
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
+    /// `id` of the experience.
     pub id: String,
     /// Of its engrams: a decision about others does not count.
     digest: u64,
+    /// Whether the adapter holds it; otherwise it would exceed the budget or the room.
     pub included: bool,
 }
 
 /// What sleep found for an experience.
 #[derive(Clone, Debug)]
 pub struct Dream {
+    /// The value at the subject, and how likely it makes the answer.
     pub found: Found,
     /// What it writes: into the early layer, and into the late one what the early one leaves open, such as the answer's end.
     pub engrams: Vec<Engram>,
     /// How the answer comes out with the early layer alone, and with all that it writes.
     pub early: Check,
+    /// How the answer comes out with all that it writes.
     pub check: Check,
 }
 
@@ -84,12 +93,15 @@ pub struct Dream {
 pub struct Capacity {
     /// Experiences that stand, and those of them in the one adapter.
     pub standing: usize,
+    /// Experiences in the one adapter.
     pub included: usize,
     /// Directions of the late layer's input that the one adapter takes, and that it may take.
     pub taken: usize,
+    /// Directions that it may take: half of the layer's inputs.
     pub most: usize,
     /// Damage of the one adapter at the canaries, and the budget.
     pub damage: Damage,
+    /// Divergence that the one adapter may cause there at most, nats.
     pub budget: f32,
 }
 
@@ -103,7 +115,9 @@ struct Studied {
 
 /// What learns.
 pub struct Learner {
+    /// The model; learning never changes it.
     pub host: Arc<Host>,
+    /// How this memory learns.
     pub settings: Settings,
     studied: Option<Studied>,
     spikes: Option<SpikingCode>,
@@ -152,6 +166,7 @@ impl Learner {
         Ok(())
     }
 
+    /// Whether statistics of the model's keys were taken up.
     pub fn has_studied(&self) -> bool {
         self.studied.is_some()
     }
@@ -410,6 +425,7 @@ impl Learner {
         }
     }
 
+    /// How full the one adapter is, as last consolidated.
     pub fn capacity(&self) -> Capacity {
         Capacity {
             standing: self.held.iter().filter(|h| h.stands && !h.engrams.is_empty()).count(),
@@ -469,6 +485,7 @@ impl Learner {
         site(self.settings.sleep_layer)
     }
 
+    /// The layer that is written awake.
     pub fn late(&self) -> Site {
         site(self.settings.wake_layer)
     }

@@ -39,6 +39,7 @@ use crate::transformer::site::Site;
 pub struct Engram {
     /// `id` of the experience.
     pub experience: String,
+    /// The linear layer.
     pub site: Site,
     /// Digest of the tokens before the position written: engrams of the same place have the same key, whoever wrote them.
     pub place: u64,

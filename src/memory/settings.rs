@@ -14,9 +14,12 @@ pub enum Coding {
     Exact,
 }
 
+/// Everything that may be chosen about how a memory learns. [`Settings::new`] gives a model's defaults, whose fields may be changed;
+/// [`Settings::with`] takes changes as words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// Whether keys and values pass through spikes.
     pub coding: Coding,
     /// Engine of the spike layer: cpu or gpu.
     pub engine: String,
@@ -48,7 +51,9 @@ pub struct Settings {
     pub floor: f64,
     /// Tokens of the model's own to protect.
     pub samples: usize,
+    /// Of all that is drawn: the model's own texts, the noise of sleep.
     pub seed: u64,
+    /// How sleep searches.
     pub sleep: Exploration,
 }
 
@@ -62,6 +67,7 @@ pub struct Exploration {
     pub noise: f32,
     /// Length of a step.
     pub step: f32,
+    /// Part of the last step that the next one adds, 0 to below 1.
     pub momentum: f32,
     /// Longest value.
     pub bound: f32,

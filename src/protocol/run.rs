@@ -18,6 +18,7 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Between two tellings of progress.
 const TELL: Duration = Duration::from_millis(100);
 
+/// Where a protocol's data are, where its results go, and what of it is run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Folder for the output; made if absent.
@@ -39,7 +40,7 @@ pub struct Options {
 ///
 /// # Errors
 /// Data that are absent or do not fit, unknown methods, an output that exists (without `force` or `resume`) or is of another
-/// protocol; a weight that is no number any more: the last checkpoint then stands.
+/// protocol; a weight that is not a number any more: the last checkpoint then stands.
 pub fn run(protocol: &Protocol, options: &Options, tell: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<Results> {
     let methods = chosen(protocol, options)?;
     let against = protocol.uncertainty.as_ref().map_or(&[][..], |u| &u.against);
