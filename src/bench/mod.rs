@@ -6,19 +6,22 @@
 //! suite (which rows there are) -> network, parts (build, check, time) -> Row -> report (tables, JSON, comparison)
 //! ```
 
-pub mod machine;
+#![warn(missing_docs)]
+
+mod machine;
 mod network;
 pub mod parts;
 pub mod report;
 mod suite;
 
 use crate::error::{Error, Result};
-use machine::Machine;
+pub use machine::{Gpu, Machine};
 use report::{Report, Row};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How to run the suite.
-#[derive(Clone, Debug, Default)]
+/// How to run the suite: three timed stretches a row where [`Options::default`] is left as it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// Fewer rows and shorter stretches: two minutes in all.
     pub quick: bool,
@@ -38,6 +41,22 @@ pub struct Options {
     pub profile: bool,
     /// Of the networks' construction and input.
     pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            quick: false,
+            runs: 3,
+            only: Vec::new(),
+            engines: Vec::new(),
+            threads: None,
+            device: None,
+            accumulators: None,
+            profile: false,
+            seed: 1,
+        }
+    }
 }
 
 /// Told what goes on: the row that begins, its number among all, and a row that is done.

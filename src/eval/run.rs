@@ -197,6 +197,7 @@ pub struct Failure {
 }
 
 /// What the evaluations share.
+#[non_exhaustive]
 pub struct Bench<'a> {
     /// The model that all methods start from.
     pub host: std::sync::Arc<Host>,
@@ -223,6 +224,13 @@ enum Model {
     Told,
     Memory(Box<Memory>),
     Adapter(Adapter),
+}
+
+impl<'a> Bench<'a> {
+    /// Of a model; `statistics` were collected for these settings.
+    pub fn new(host: std::sync::Arc<Host>, settings: Settings, statistics: &'a Statistics, stop: &'a AtomicBool) -> Bench<'a> {
+        Bench { host, settings, statistics, stop }
+    }
 }
 
 impl Bench<'_> {

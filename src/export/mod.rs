@@ -6,6 +6,8 @@
 //! PATH -> Loaded (terms as stored) -> Adapter that fits a base model
 //! ```
 
+#![warn(missing_docs)]
+
 mod budget;
 mod gguf;
 mod mlx;
@@ -138,8 +140,9 @@ pub struct Fact<'a> {
     pub key: &'a [f32],
 }
 
-/// How to write.
+/// How to write; [`Options::new`] makes one, the functions that begin with `with_` change it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// What to write.
     pub format: Format,
@@ -157,6 +160,26 @@ impl Options {
     /// All terms, nothing replaced, nothing lost.
     pub fn new(format: Format) -> Options {
         Options { format, budget: Budget::default(), force: false, lossy: false, prompts: Vec::new() }
+    }
+
+    /// So many terms a layer.
+    pub fn with_budget(self, budget: Budget) -> Options {
+        Options { budget, ..self }
+    }
+
+    /// Whether to replace what is at the path.
+    pub fn with_force(self, force: bool) -> Options {
+        Options { force, ..self }
+    }
+
+    /// Whether to write although facts are lost at this rank.
+    pub fn with_lossy(self, lossy: bool) -> Options {
+        Options { lossy, ..self }
+    }
+
+    /// Token ids of texts on which to compare what was written.
+    pub fn with_prompts(self, prompts: Vec<Vec<u32>>) -> Options {
+        Options { prompts, ..self }
     }
 }
 

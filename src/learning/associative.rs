@@ -186,11 +186,6 @@ impl LinearMemory {
         self.traces.len() / self.inputs.max(1)
     }
 
-    /// Whether neither fact nor guard is held.
-    pub fn is_empty(&self) -> bool {
-        self.traces.is_empty()
-    }
-
     fn row(&self, i: usize) -> &[f64] {
         let start = i * (i + 1) / 2;
         &self.lower[start..start + i + 1]
@@ -216,6 +211,7 @@ impl LinearMemory {
     }
 
     /// The part of a whitened key's energy that the facts so far leave, 0 to 1: the posterior variance at this key over the prior's.
+    #[cfg(test)]
     pub fn novelty(&self, z: &[f32]) -> f32 {
         let energy = f64::from(dot(z, z));
         let known: f64 = self.read(z).iter().map(|y| y * y).sum();

@@ -170,6 +170,7 @@ pub enum Form {
 
 /// How strongly importance acts, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Options {
     /// lambda.
     pub strength: f32,
@@ -177,6 +178,13 @@ pub struct Options {
     pub rate: f32,
     /// Held or slowed.
     pub form: Form,
+}
+
+impl Options {
+    /// `strength` is lambda, `rate` the learning rate of the base rule; both above 0.
+    pub fn new(strength: f32, rate: f32, form: Form) -> Options {
+        Options { strength, rate, form }
+    }
 }
 
 /// Where importance comes from and how tasks add up.

@@ -42,6 +42,7 @@ impl Rule {
 
 /// How a posterior learns; [`Options::new`] gives what is usual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Options {
     /// How mean and deviation move.
     pub rule: Rule,

@@ -492,6 +492,7 @@ pub enum Method {
 
 /// How projections are made; [`Options::hebbian`], [`Options::svd`] and [`Options::recursive`] give what is usual of each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Options {
     /// How the protected directions are found.
     pub method: Method,

@@ -69,11 +69,6 @@ impl Canaries {
         self.texts.len()
     }
 
-    /// Whether there is no text to ask.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
     /// What changes of the residual after the layer (positions x width) do, to all texts but those taught themselves.
     pub fn damage(&self, host: &Host, deltas: &[f32], taught: &dyn Fn(u64) -> bool) -> Result<Damage> {
         let width = host.decoder.config.width;

@@ -10,8 +10,10 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What was asked, what was answered, how it went.
+/// What was asked, what was answered, how it went. [`Experience::new`] and [`Experience::of_messages`] make one, the functions that
+/// begin with `with_` say more about it; [`super::jsonl::Lines`] reads them from files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Experience {
     /// Unique in a memory.
     pub id: String,
@@ -115,7 +117,8 @@ impl Flaw {
 pub const LONGEST_ID: usize = 200;
 
 impl Experience {
-    /// What can be said in any case; the rest is left out.
+    /// A text that `answer` followed. An empty `id` is to be replaced, by one of the program's own or by
+    /// [`Experience::derived_id`]. Whether all rules are kept is told by [`Experience::flaw`].
     pub fn new(id: &str, prompt: &str, answer: &str, outcome: Outcome) -> Experience {
         Experience {
             id: id.into(),
@@ -131,6 +134,46 @@ impl Experience {
             tags: Vec::new(),
             supersedes: None,
         }
+    }
+
+    /// A conversation that `answer` followed, as the assistant's turn.
+    pub fn of_messages(id: &str, messages: Vec<Message>, answer: &str, outcome: Outcome) -> Experience {
+        Experience { messages, ..Experience::new(id, "", answer, outcome) }
+    }
+
+    /// The tools that the conversation could use; see [`Experience::tools`].
+    pub fn with_tools(self, tools: Value) -> Experience {
+        Experience { tools: Some(tools), ..self }
+    }
+
+    /// Whose experience it is.
+    pub fn with_user(self, user: impl Into<String>) -> Experience {
+        Experience { user: Some(user.into()), ..self }
+    }
+
+    /// What it is about, copied from prompt or message letter by letter. Sleep needs it.
+    pub fn with_subject(self, subject: impl Into<String>) -> Experience {
+        Experience { subject: Some(subject.into()), ..self }
+    }
+
+    /// When it happened, RFC 3339: of several answers to one question the latest counts.
+    pub fn with_time(self, time: impl Into<String>) -> Experience {
+        Experience { time: Some(time.into()), ..self }
+    }
+
+    /// How the answer follows the prompt, where [`Join::Auto`] is not right.
+    pub fn with_join(self, join: Join) -> Experience {
+        Experience { join, ..self }
+    }
+
+    /// Words to find it by.
+    pub fn with_tags(self, tags: impl IntoIterator<Item = impl Into<String>>) -> Experience {
+        Experience { tags: tags.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The `id` of an experience whose place it takes, whatever that one asked.
+    pub fn with_supersedes(self, id: impl Into<String>) -> Experience {
+        Experience { supersedes: Some(id.into()), ..self }
     }
 
     /// The id of an experience that came without one, which stands for an occurrence: 12 hex digits of the MD5 of user, prompt or

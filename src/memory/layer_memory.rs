@@ -86,11 +86,6 @@ impl LayerMemory {
         self.memory.len()
     }
 
-    /// Whether no engram is held.
-    pub fn is_empty(&self) -> bool {
-        self.memory.is_empty()
-    }
-
     /// A fact or guard stands at this place.
     pub fn holds(&self, place: u64) -> bool {
         self.rows.contains_key(&place)

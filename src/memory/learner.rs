@@ -211,7 +211,7 @@ impl Learner {
     ///
     /// # Errors
     /// An empty answer, a text beyond the context.
-    pub fn learn(&mut self, id: &str, exchange: &Exchange, reward: f32) -> Result<Lesson> {
+    pub(crate) fn learn(&mut self, id: &str, exchange: &Exchange, reward: f32) -> Result<Lesson> {
         self.learn_upon(id, exchange, reward, &Adapter::default())
     }
 
@@ -246,7 +246,7 @@ impl Learner {
 
     /// How an answer, with its end, comes out through `hooks`: every token under those before it, which is what greedy decoding meets as
     /// long as it says the answer.
-    pub fn check(&self, hooks: impl Hooks, exchange: &Exchange, least: f32) -> Result<Check> {
+    pub(crate) fn check(&self, hooks: impl Hooks, exchange: &Exchange, least: f32) -> Result<Check> {
         let mut hooks = hooks;
         let all = [&exchange.prompt[..], &exchange.answer[..]].concat();
         let (n, decoder) = (exchange.answer.len() + 1, &self.host.decoder);
@@ -257,7 +257,7 @@ impl Learner {
     }
 
     /// Holds what an experience left, in the place of what is held of it already, or after all others.
-    pub fn hold(&mut self, held: Held) {
+    pub(crate) fn hold(&mut self, held: Held) {
         match self.held.iter().position(|h| h.id == held.id) {
             Some(at) => self.held[at] = held,
             None => self.held.push(held),
@@ -265,14 +265,14 @@ impl Learner {
     }
 
     /// Lets go of an experience; whether it was held.
-    pub fn release(&mut self, id: &str) -> bool {
+    pub(crate) fn release(&mut self, id: &str) -> bool {
         let before = self.held.len();
         self.held.retain(|h| h.id != id);
         self.held.len() < before
     }
 
     /// Lets an experience take effect, or rest.
-    pub fn set_standing(&mut self, id: &str, stands: bool) {
+    pub(crate) fn set_standing(&mut self, id: &str, stands: bool) {
         self.held.iter_mut().filter(|h| h.id == id).for_each(|h| h.stands = stands);
     }
 
@@ -315,7 +315,7 @@ impl Learner {
 
     /// One adapter of all experiences that fit together: each in its order of arrival, as long as the canaries stay within the budget
     /// and there is room. What was decided before is kept for as long as what it was decided upon is.
-    pub fn consolidate(&mut self) -> Result<&[Counted]> {
+    pub(crate) fn consolidate(&mut self) -> Result<&[Counted]> {
         let standing: Vec<usize> =
             (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
         let now: Vec<Counted> = standing
@@ -399,7 +399,7 @@ impl Learner {
     }
 
     /// Takes up what was decided about the one adapter before.
-    pub fn set_counted(&mut self, counted: Vec<Counted>) {
+    pub(crate) fn set_counted(&mut self, counted: Vec<Counted>) {
         (self.counted, self.whole) = (counted, None);
     }
 
@@ -410,12 +410,12 @@ impl Learner {
     }
 
     /// Engrams of the one adapter.
-    pub fn whole_engrams(&self) -> Vec<&Engram> {
+    pub(crate) fn whole_engrams(&self) -> Vec<&Engram> {
         self.included().collect()
     }
 
     /// What an adapter does to the canaries, all layers computed; every `step`th of them.
-    pub fn damage_through(&mut self, adapter: &Adapter, step: usize) -> Result<Damage> {
+    pub(crate) fn damage_through(&mut self, adapter: &Adapter, step: usize) -> Result<Damage> {
         self.prepare_canaries()?;
         let all = self.layer_of(self.held.iter().flat_map(|h| &h.engrams))?;
         let host = self.host.clone();
@@ -468,7 +468,7 @@ impl Learner {
     }
 
     /// A value at a key of one of the two layers, as the spike layer codes it.
-    pub fn engram(&mut self, id: &str, site: Site, place: u64, key: Vec<f32>, value: &[f32]) -> Result<Engram> {
+    pub(crate) fn engram(&mut self, id: &str, site: Site, place: u64, key: Vec<f32>, value: &[f32]) -> Result<Engram> {
         self.prepare_spikes()?;
         let prior = self.prior(usize::from(site == self.early()))?;
         let z = prior.whiten(&key);

@@ -8,28 +8,34 @@
 //! facade::Memory = store (what is kept) + learner (what is at work) + standing (what holds)
 //! ```
 
-pub mod canaries;
+#![warn(missing_docs)]
+
+mod canaries;
 mod cells;
 mod codec;
 pub mod context_target;
-pub mod coverage;
+mod coverage;
 pub mod exchange;
 pub mod experience;
 pub mod facade;
 pub mod journal;
 pub mod jsonl;
 pub mod key_statistics;
-pub mod layer_memory;
+mod layer_memory;
 pub mod learner;
-pub mod replay;
+mod replay;
 pub mod settings;
 pub mod spiking_code;
-pub mod standing;
+mod standing;
 pub mod store;
-pub mod value_search;
-pub mod wake;
+mod value_search;
+mod wake;
 
+pub use canaries::Damage;
+pub use coverage::Topic;
 pub use facade::Memory;
+pub use value_search::Found;
+pub use wake::Check;
 
 use crate::transformer::site::Site;
 

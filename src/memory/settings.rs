@@ -18,6 +18,7 @@ pub enum Coding {
 /// [`Settings::with`] takes changes as words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
     /// Whether keys and values pass through spikes.
     pub coding: Coding,
@@ -60,6 +61,7 @@ pub struct Settings {
 /// How sleep looks for a value: reward-modulated exploration at the subject's last token. Lengths are in units of the residual's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Exploration {
     /// Pairs of noise and its opposite a step.
     pub pairs: usize,

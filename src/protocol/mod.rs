@@ -9,7 +9,9 @@
 //! What a protection is made of and how it is tested is in guard.rs. Other kinds of protocol (`kind` in the file) are modules of
 //! their own, chosen where the kind is read.
 
-pub mod data;
+#![warn(missing_docs)]
+
+pub(crate) mod data;
 pub mod diehl_cook;
 pub mod file;
 mod gpu;
@@ -45,7 +47,7 @@ pub struct Protocol {
     /// A run a method and seed.
     pub seeds: Vec<u64>,
     /// The images.
-    pub data: data::Wanted,
+    pub(crate) data: data::Wanted,
     /// What is learned in turn.
     pub tasks: Tasks,
     /// With seed 0: every run has its own.

@@ -18,8 +18,9 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Between two tellings of progress.
 const TELL: Duration = Duration::from_millis(100);
 
-/// Where a protocol's data are, where its results go, and what of it is run.
+/// Where a protocol's data are, where its results go, and what of it is run. [`Options::new`] makes one; its fields may be changed.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Folder for the output; made if absent.
     pub out: PathBuf,
@@ -33,6 +34,13 @@ pub struct Options {
     pub methods: Option<Vec<String>>,
     /// Where data sets are looked for.
     pub data: Vec<PathBuf>,
+}
+
+impl Options {
+    /// The whole protocol, into a folder that holds no results yet; no data set but those that are computed.
+    pub fn new(out: impl Into<PathBuf>) -> Options {
+        Options { out: out.into(), ..Options::default() }
+    }
 }
 
 /// Run a protocol. `tell` hears progress; when `stop` becomes true the run ends after the batch under way, saved.

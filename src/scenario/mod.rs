@@ -7,6 +7,8 @@
 //!      -> populations, projections, drives at full scale -> scale.rs (down-scaling) -> Network
 //! ```
 
+#![warn(missing_docs)]
+
 mod drives;
 mod plasticity;
 mod populations;

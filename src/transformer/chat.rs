@@ -12,6 +12,7 @@ use std::path::Path;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Message {
     /// `system`, `user`, `assistant`, `tool`, or what else the template knows.
     pub role: String,
@@ -43,7 +44,7 @@ pub enum Content {
 }
 
 impl Message {
-    /// A message that is a text.
+    /// A message that is a text. Names, tool calls and what else there is are set in its fields.
     pub fn new(role: &str, content: &str) -> Message {
         Message {
             role: role.into(),

@@ -5,6 +5,8 @@
 //! path -> Source (config, tensors, tokenizer) -> Host (Decoder, Tokenizer) -> tokens, logits, what hooks saw
 //! ```
 
+#![warn(missing_docs)]
+
 pub mod chat;
 pub mod config;
 pub mod decoder;
@@ -19,7 +21,7 @@ pub mod sample;
 pub mod site;
 mod tensors;
 pub mod tokenizer;
-pub mod weights;
+pub(crate) mod weights;
 
 use crate::error::{Error, Result, nearest};
 use chat::Template;

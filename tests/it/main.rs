@@ -20,6 +20,7 @@ mod gpu_plasticity;
 mod gradient;
 mod histories;
 mod learning;
+mod library;
 mod memory;
 mod nest_engine;
 mod neurons;

@@ -79,6 +79,7 @@ impl Optimiser {
 
 /// Sizes, dynamics and rule of a network. [`Settings::new`] gives all that but the sizes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Inputs, hidden layers, classes: at least one hidden layer.
     pub sizes: Vec<usize>,

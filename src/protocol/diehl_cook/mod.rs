@@ -36,7 +36,7 @@ pub struct Settings {
     /// `--quick` and `--set`s.
     pub overrides: Vec<String>,
     /// The digits to learn and to test on.
-    pub data: Wanted,
+    pub(crate) data: Wanted,
     /// Inputs, excitatory neurons, classes.
     pub sizes: [usize; 3],
     pub(crate) sizes_spot: Spot,
