@@ -1,17 +1,17 @@
 // Carries the spikes of this window to synapses that have their own dynamics, one dispatch a projection: `on_pre` of the model
-// runs once for each spike of the source, sets `psc`, and its nearest integer is added. Promises that a synapse is touched by
+// runs once for each spike of the source and sets `psc`, which is added digit by digit. Promises that a synapse is touched by
 // one invocation of a dispatch only (the host makes windows of one step), and that spikes of one source in one step follow
 // each other. What comes before and with a spike (`arrive`, `run_on_pre`, `may_transmit`) is that of plastic.wgsl, or next to nothing.
 
 struct Projection {
     infinity: f32,
     step: f32,                  // ms
-    per_quantum: f32,           // integer units of weight 1
+    lowest: i32,                // exponent of the unit of digit 0, see src/network/digits.rs
     first_source: u32,          // global id
     source_count: u32,
     synapse_count: u32,
-    // Of plastic synapses:
     limit: f32,                 // nothing larger is transmitted
+    // Of plastic synapses:
     base: u32,                  // accumulator of the first neuron of the target
     target_size: u32,
     depth: u32,                 // events kept of each target, a power of two
@@ -25,6 +25,15 @@ struct Projection {
     learns_from: u32,
     flushed: u32,               // stamp up to which all synapses know what has happened (low word), and after a flush
     flush_to: u32,
+    reading: u32,               // 1: what the flush leaves is read and then forgotten
+    // Accumulators from a target's own to that of its digit 0, and from digit to digit; bits of a digit, number of digits.
+    digit_offset: u32,
+    digit_stride: u32,
+    digit_bits: u32,
+    digit_count: u32,
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(7) var<storage, read> latest: array<vec2<u32>>;
@@ -61,6 +70,40 @@ fn set_state_float(which: u32, value: f32) {
     set_state_word(which, bitcast<u32>(value));
 }
 
+// By their bits, among which those of what is no number are the largest.
+fn beyond(value: f32) -> bool {
+    return (bitcast<u32>(value) & 0x7fffffffu) > bitcast<u32>(projection.limit);
+}
+
+fn may_transmit() -> bool {
+    let within = !beyond(psc);
+    if !within {
+        synapse_words[arrayLength(&synapse_words) - 1u] = own_synapse + 1u;
+    }
+    return within;
+}
+
+// Adds all bits of a number to the digits that begin at `address`.
+fn transmit(address: u32, value: f32) {
+    let word = bitcast<u32>(value);
+    let size = word & 0x7fffffffu;
+    if size < 0x800000u {
+        return;
+    }
+    let mantissa = (size & 0x7fffffu) | 0x800000u;
+    let position = i32(size >> 23u) - 150 - projection.lowest;
+    let bits = i32(projection.digit_bits);
+    let end = min(max(position + 23, 0) / bits + 1, i32(projection.digit_count));
+    for (var k = max(position, 0) / bits; k < end; k++) {
+        let shift = position - k * bits;
+        let moved = (mantissa << u32(clamp(shift, 0, 31))) >> u32(clamp(-shift, 0, 31));
+        let digit = i32(moved & ((1u << projection.digit_bits) - 1u));
+        if digit != 0 {
+            atomicAdd(&ring[address + u32(k) * projection.digit_stride], select(digit, -digit, word > size));
+        }
+    }
+}
+
 @compute @workgroup_size(lanes)
 fn deliver_dynamic(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,
@@ -94,7 +137,7 @@ fn deliver_dynamic(
             for (var repeat = entry.x >> 16u; repeat > 0u; repeat--) {
                 run_on_pre();
                 if may_transmit() {
-                    atomicAdd(&ring[slot + target_address], i32(round(psc * projection.per_quantum)));
+                    transmit(slot + target_address + projection.digit_offset, psc);
                 }
             }
             store_states();

@@ -8,7 +8,3 @@ fn run_on_pre() {
     on_pre();
     elapsed = 0.0;
 }
-
-fn may_transmit() -> bool {
-    return true;
-}

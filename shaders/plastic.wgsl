@@ -195,11 +195,6 @@ fn arrive(source: u32, stamp: u32, previous: u32, delay: u32, target_address: u3
     recall_states(present + delay);
 }
 
-// By their bits, among which those of what is no number are the largest.
-fn beyond(value: f32) -> bool {
-    return (bitcast<u32>(value) & 0x7fffffffu) > bitcast<u32>(projection.limit);
-}
-
 // A weight that has left its bound stays as it is, so that the message shows what the first mistake made of it.
 fn run_on_pre() {
     if projection.learns == 0u || beyond(w) {
@@ -213,15 +208,7 @@ fn run_on_pre() {
     modulator_start = modulator;
 }
 
-fn may_transmit() -> bool {
-    let within = !beyond(psc);
-    if !within {
-        synapse_words[arrayLength(&synapse_words) - 1u] = own_synapse + 1u;
-    }
-    return within;
-}
-
-// Brings the synapses of all sources up to `flush_to`, one workgroup (or several) a source.
+// Brings the synapses of all sources up to `flush_to`, one workgroup (or several) a source; of a reading also where nothing happens.
 @compute @workgroup_size(lanes)
 fn flush(
     @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32,
@@ -247,6 +234,12 @@ fn flush(
             load_states();
             find_target(stream[stretch.position + k]);
             let end = catch_up(present, stretch.delay, min(since, projection.flush_to - projection.flushed), since);
+            if HAS_ON_READ && projection.reading == 1u {
+                begin_event(present, since);
+                elapsed = since_pre;
+                look_back(end, present + stretch.delay);
+                on_read();
+            }
             store_states();
         }
     }

@@ -15,7 +15,7 @@ struct Population {
     first_accumulator: u32,     // where workgroups share the accumulators
     first_state: u32,           // in `state_words`; one array a state variable
     operands: u32,              // in `table_words`: (base, stride) of each constant
-    quanta: u32,                // in `table_words`: weight of one integer unit, for each port
+    sums: u32,                  // in `table_words`: how each port sums (5 words: weight of one unit, then `Digits` of src/network/digits.rs)
     first_drive: u32,
     end_drive: u32,
     current_row: u32,           // of `currents`
@@ -97,11 +97,12 @@ fn set_state_word(which: u32, word: u32) {
     state_words[state_address(which)] = word;
 }
 
-// A state that is not a number is reported in the last mark: the smallest id, as its distance from the largest number.
-fn set_state_float(which: u32, value: f32) {
+// A state that is no number of magnitude up to `limit` (its bits) is reported in the last mark: the smallest id, as its distance
+// from the largest number.
+fn set_state_float(which: u32, value: f32, limit: u32) {
     let word = bitcast<u32>(value);
     set_state_word(which, word);
-    if (word & 0x7fffffffu) > 0x7f800000u {
+    if (word & 0x7fffffffu) > limit {
         atomicMax(&marks[arrayLength(&marks) - 1u].begin, 0xffffffffu - own_population.first_id - own_neuron);
     }
 }
@@ -122,7 +123,7 @@ fn poisson_count(drive: Drive) -> u32 {
     return thresholds_reached(drive.table + row * drive.width, drive.width, block[own_neuron & 3u]);
 }
 
-// The integer sum that arrives at a port in this step; the slot is left empty for a later step.
+// The integer sum that arrives in this step at a port, or at a digit of one; the slot is left empty for a later step.
 fn port_units(port: u32) -> i32 {
     let slot = (window.slot + own_step) % ring_slots;
     var units = take_units(slot * ring_stride + port * port_stride + own_accumulator);
@@ -135,8 +136,35 @@ fn port_units(port: u32) -> i32 {
     return units;
 }
 
-fn port_quantum(port: u32) -> f32 {
-    return bitcast<f32>(table_words[own_population.quanta + port]);
+var<private> digits: array<i32, 16>;
+
+// 2 ^ exponent, from -126 to 127.
+fn power_of_two(exponent: i32) -> f32 {
+    return bitcast<f32>(u32(exponent + 127) << 23u);
+}
+
+// What arrives at a port in this step: whole units, and what is summed in digits. Each digit hands its carry upwards, so that those
+// below the highest are not negative and the parts add up from the largest on without one cancelling another.
+fn port_sum(port: u32) -> f32 {
+    let at = own_population.sums + 5u * port;
+    let plain = f32(port_units(port)) * bitcast<f32>(table_words[at]);
+    let count = min(table_words[at + 2u], 16u);
+    if count == 0u {
+        return plain;
+    }
+    let bits = table_words[at + 3u];
+    let lowest = bitcast<i32>(table_words[at + 4u]);
+    var carry = 0;
+    for (var k = 0u; k < count; k++) {
+        let units = port_units(table_words[at + 1u] + k) + carry;
+        carry = select(units >> bits, 0, k + 1u == count);
+        digits[k] = units - (carry << bits);
+    }
+    var sum = 0.0;
+    for (var k = count; k > 0u; k--) {
+        sum += f32(digits[k - 1u]) * power_of_two(lowest + i32((k - 1u) * bits));
+    }
+    return plain + sum;
 }
 
 // A step number by an interval: quotient, low and high word (schoolbook division by halves of 16 bits; divisor below 65,536).

@@ -127,6 +127,7 @@ pub mod rng;
 pub mod run;
 pub mod scenario;
 pub mod stimulus;
+pub mod system;
 pub mod transformer;
 pub mod units;
 

@@ -217,6 +217,23 @@ pub fn quantity(text: &str, unit: &str, names: &[(String, f64)]) -> Result<f64, 
     whole(value * (found.factor / target.factor))
 }
 
+/// By what numbers in the unit `written`, as files name it ("s", "milliseconds"), are multiplied to be in `unit`.
+///
+/// # Errors
+/// (message, remedy): an unknown unit, or one of another dimension.
+pub fn factor(written: &str, unit: &str) -> Result<f64, (String, String)> {
+    let word = written.trim();
+    let known = ALIASES.iter().find(|(a, _)| a.eq_ignore_ascii_case(word)).map_or(word, |(_, u)| *u);
+    match (Unit::parse(known), Unit::parse(unit)) {
+        (Some(found), Some(wanted)) if found.same_dimension(wanted) => Ok(found.factor / wanted.factor),
+        (Some(found), _) => {
+            let is = found.dimension().map_or(format!("`{word}`"), |d| format!("{d} (`{word}`)"));
+            Err((format!("{is} stands where `{unit}` is expected"), format!("give numbers in {}", list_units(unit))))
+        }
+        (None, _) => Err((format!("unknown unit `{word}`"), format!("give numbers in {}", list_units(unit)))),
+    }
+}
+
 fn list_units(unit: &str) -> String {
     let examples = Unit::parse(unit).map(Unit::examples).unwrap_or_default();
     if examples.is_empty() { unit.to_string() } else { examples }
@@ -232,6 +249,10 @@ pub fn finite(value: f64) -> Result<f64, (String, String)> {
         _ if !value.is_finite() => Err((format!("the value is {value}"), "give a finite number".into())),
         _ if value.abs() > f32::MAX as f64 => {
             Err((format!("{value:e} is too large for 32-bit arithmetic"), format!("give at most {:.1e}", f32::MAX)))
+        }
+        _ if value != 0.0 && value.abs() < f32::MIN_POSITIVE as f64 => {
+            let remedy = format!("give 0, or at least {:.1e}", f32::MIN_POSITIVE);
+            Err((format!("{value:e} is too small for 32-bit arithmetic, which would take it as 0"), remedy))
         }
         _ => Ok(value),
     }
@@ -341,6 +362,11 @@ mod tests {
             ("rate_exd Hz", "Hz", "0..8 unknown name `rate_exd` (did you mean `rate_ext`?)"),
             ("1/0 ms", "ms", "0..6 the value is inf (give a finite number)"),
             ("1e40 mV", "mV", "0..7 1e40 is too large for 32-bit arithmetic (give at most 3.4e38)"),
+            (
+                "1e-40 mV",
+                "mV",
+                "0..8 1e-40 is too small for 32-bit arithmetic, which would take it as 0 (give 0, or at least 1.2e-38)",
+            ),
             ("2 * ms", "ms", "4..6 unknown name `ms` (a unit can only be the last word: \"2000 * 8 Hz\")"),
         ];
         for (text, unit, expected) in cases {

@@ -3,7 +3,7 @@
 
 use super::Place;
 use crate::model::vector;
-use crate::run::cores;
+use crate::system::cores;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 

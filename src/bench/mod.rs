@@ -14,6 +14,8 @@ pub mod parts;
 pub mod report;
 mod suite;
 
+use crate::engine::Kind;
+use crate::engine::open::real_gpu;
 use crate::error::{Error, Result};
 pub use machine::{Gpu, Machine};
 use report::{Report, Row};
@@ -29,13 +31,13 @@ pub struct Options {
     pub runs: usize,
     /// Only rows whose part or name contains one of these; all when empty.
     pub only: Vec<String>,
-    /// "cpu", "event", "gpu"; those that make sense here when empty (a software GPU driver does not).
-    pub engines: Vec<String>,
+    /// Those that make sense here when empty (a software GPU driver does not).
+    pub engines: Vec<Kind>,
     /// Threads of the cpu engine beside one; all cores when absent.
     pub threads: Option<usize>,
     /// GPU, as `sharpwave devices` lists it.
     pub device: Option<String>,
-    /// To whom the accumulators of neurons belong on a GPU, as [`crate::run::Options`] takes it.
+    /// Who owns the accumulators of neurons on a GPU; as [`crate::engine::Options`] takes it.
     pub accumulators: Option<String>,
     /// Time the phases of a step.
     pub profile: bool,
@@ -79,36 +81,35 @@ pub enum Place {
 }
 
 impl Place {
-    /// As `run::engine` calls it.
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> Kind {
         match self {
-            Place::Cpu(_) => "cpu",
-            Place::Event => "event",
-            Place::Gpu(_) => "gpu",
+            Place::Cpu(_) => Kind::Cpu,
+            Place::Event => Kind::Event,
+            Place::Gpu(_) => Kind::Gpu,
         }
     }
 }
 
 /// The engines and devices of this machine that rows run on.
 fn places(options: &Options) -> Result<Vec<Place>> {
-    if let Some(other) = options.engines.iter().find(|e| !["cpu", "event", "gpu"].contains(&e.as_str())) {
-        return Err(Error::input(format!("there is no engine `{other}` to measure"), "choose among cpu, event and gpu"));
+    if options.engines.contains(&Kind::Auto) {
+        return Err(Error::input("there is no engine `auto` to measure", "choose among cpu, event and gpu"));
     }
-    let wanted = |engine: &str| options.engines.is_empty() || options.engines.iter().any(|e| e == engine);
+    let wanted = |engine: Kind| options.engines.is_empty() || options.engines.contains(&engine);
     let mut places = Vec::new();
-    if wanted("cpu") {
+    if wanted(Kind::Cpu) {
         places.push(Place::Cpu(1));
-        let cores = options.threads.unwrap_or_else(crate::run::cores);
+        let cores = options.threads.unwrap_or_else(crate::system::cores);
         if cores > 1 {
             places.push(Place::Cpu(cores));
         }
     }
-    if wanted("event") {
+    if wanted(Kind::Event) {
         places.push(Place::Event);
     }
     // Times on a driver that computes on the processor say nothing; they are taken only where somebody asks for them.
-    let asked = options.device.is_some() || options.engines.iter().any(|e| e == "gpu");
-    if wanted("gpu") && (asked || crate::run::real_gpu()) {
+    let asked = options.device.is_some() || options.engines.contains(&Kind::Gpu);
+    if wanted(Kind::Gpu) && (asked || real_gpu()) {
         places.push(Place::Gpu(options.device.clone()));
     }
     Ok(places)

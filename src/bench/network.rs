@@ -4,12 +4,12 @@
 use super::machine::Machine;
 use super::report::{Figures, Row, Spread};
 use super::{Options, Place};
-use crate::engine::{Counters, Sink, Spike};
+use crate::engine::{self, Counters, Sink, Spike};
 use crate::error::{Error, Result};
 use crate::model::library::Library;
-use crate::network::{Cell, Network, memory};
-use crate::run::{self, Silent};
+use crate::network::{Cell, Network};
 use crate::scenario::{Plan, Scenario};
+use crate::system;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -92,12 +92,12 @@ impl Case {
         let plan = self.plan(options.seed)?;
         let net = Arc::new(plan.network);
         let blocks = if let Place::Cpu(threads) = place { *threads } else { 1 };
-        memory::check(&memory::estimate(&net, blocks))?;
-        run::reset_peak_memory();
+        system::reset_peak_memory();
         let begin = Instant::now();
         let device = if let Place::Gpu(device) = place { device.clone() } else { None };
-        let how = run::Options { device, accumulators: options.accumulators.clone(), ..Default::default() };
-        let mut engine = run::engine(&net, place.kind(), blocks, &how, &Silent)?;
+        let accumulators = options.accumulators.clone();
+        let how = engine::Options { threads: Some(blocks), device, accumulators, progress: None };
+        let mut engine = engine::open(place.kind(), &net, &how)?;
         let build_s = begin.elapsed().as_secs_f64();
 
         let steps = |ms: f64| ((ms / net.dt).round() as u64).max(1);
@@ -109,10 +109,10 @@ impl Case {
         engine.time_phases(options.profile || matches!(place, Place::Gpu(_)));
         let (stretch, mut times, mut cpu) = (steps(self.stretch), Vec::new(), Vec::new());
         for _ in 0..options.runs.max(1) {
-            let (begin, used) = (Instant::now(), run::cpu_seconds());
+            let (begin, used) = (Instant::now(), system::cpu_seconds());
             engine.advance(stretch, &mut count)?;
             times.push(begin.elapsed().as_secs_f64());
-            cpu.extend(used.zip(run::cpu_seconds()).map(|(a, b)| b - a));
+            cpu.extend(used.zip(system::cpu_seconds()).map(|(a, b)| b - a));
         }
         let (wall, n): (f64, u64) = (times.iter().sum(), times.len() as u64 * stretch);
         let model_s = n as f64 * net.dt * 1e-3;
@@ -135,7 +135,7 @@ impl Case {
             ns_per_update: (done.neuron_updates > 0).then(|| wall * 1e9 / done.neuron_updates as f64),
             events_per_s: (done.synaptic_events > 0).then(|| done.synaptic_events as f64 / wall),
             bytes_per_synapse,
-            peak_bytes: run::peak_memory(),
+            peak_bytes: system::peak_memory(),
             bandwidth,
             of_copy: bandwidth.zip(machine.copies(place)).map(|(own, copy)| own / copy),
             dispatches_per_step: (done.dispatches > 0).then(|| done.dispatches as f64 / n as f64),
@@ -160,7 +160,7 @@ impl Case {
 fn engine_name(place: &Place) -> String {
     match place {
         Place::Cpu(threads) => format!("cpu, {threads} thread{}", if *threads == 1 { "" } else { "s" }),
-        other => other.kind().into(),
+        other => other.kind().to_string(),
     }
 }
 

@@ -5,6 +5,7 @@ use super::network::Case;
 use super::parts::{Guard, Learning, Single};
 use super::report::Row;
 use super::{Options, Place};
+use crate::engine::Kind as Engine;
 use crate::error::{Error, Result};
 use crate::model::library::Library;
 
@@ -123,13 +124,13 @@ fn scenario(name: &str) -> (String, String) {
     (path, text.to_string())
 }
 
-const ON_A_GRID: &[&str] = &["cpu", "gpu"];
-const EVERYWHERE: &[&str] = &["cpu", "gpu", "event"];
+const ON_A_GRID: &[Engine] = &[Engine::Cpu, Engine::Gpu];
+const EVERYWHERE: &[Engine] = &[Engine::Cpu, Engine::Gpu, Engine::Event];
 
 /// The published networks: whether the quick suite has them, and the engines that they are for. Rates: the
 /// microcircuit's under Poisson input are those of the tables in the README, which NEST shares; the others are those of runs on the cpu engine
 /// with seed 1, at the smallest size where there are several, and the peers' scripts give nearly the same.
-fn networks(quick: bool) -> Vec<(Case, bool, &'static [&'static str])> {
+fn networks(quick: bool) -> Vec<(Case, bool, &'static [Engine])> {
     let case = |name: &str, file: &str, set: &[&str], warmup: f64, stretch: f64, rates: &[(&'static str, f64, f64)]| Case {
         name: name.into(),
         scenario: scenario(file),

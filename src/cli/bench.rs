@@ -80,7 +80,7 @@ pub fn bench(a: &BenchArguments) -> Result<ExitCode> {
     options.quick = a.quick;
     options.runs = a.runs;
     options.only = a.only.clone();
-    options.engines = a.engine.clone();
+    options.engines = a.engine.iter().map(|name| name.parse()).collect::<Result<_>>()?;
     options.threads = a.threads;
     options.device = a.device.clone();
     options.accumulators = a.accumulators.clone();

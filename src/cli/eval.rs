@@ -11,8 +11,9 @@ use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::key_statistics::Prompt;
 use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
-use sharpwave::run::{Progress, peak_memory};
+use sharpwave::run::Progress;
 use sharpwave::transformer::Source;
+use sharpwave::system::peak_memory;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -171,8 +171,44 @@ impl From<&Error> for Diagnostic {
     }
 }
 
+/// The text that a place is shown in. Lines near it that no terminal shows whole are cut, and the true column is told.
 fn source(place: &Place) -> (miette::NamedSource<String>, std::ops::Range<usize>) {
-    (miette::NamedSource::new(&place.file, place.text.to_string()), place.span.clone())
+    const LONG: usize = 240;
+    const KEPT: usize = 60;
+    let (text, (line, column)) = (&*place.text, place.line_column());
+    let at = place.span.start.min(text.len());
+    let (mut shown, mut span, mut cut) = (String::new(), at..place.span.end.max(at), false);
+    let mut start = 0;
+    for (number, whole) in (1..).zip(text.split_inclusive('\n')) {
+        let body = whole.trim_end_matches(['\n', '\r']);
+        let near = number + 1 >= line && number <= line + 1;
+        if !near || body.chars().count() <= LONG {
+            shown.push_str(whole);
+            start += whole.len();
+            continue;
+        }
+        // A window around the place, or the line's beginning.
+        let here = if number == line { at - start } else { 0 };
+        let edge = |i: usize| (0..=i.min(body.len())).rev().find(|&i| body.is_char_boundary(i)).unwrap_or(0);
+        let (from, to) = (edge(here.saturating_sub(KEPT)), edge(here + 2 * KEPT));
+        if number == line {
+            cut = true;
+            let lead = shown.len() + if from > 0 { "…".len() } else { 0 };
+            let width = (place.span.end.max(at) - at).min(to - here);
+            span = lead + here - from..lead + here - from + width;
+        }
+        let (before, after) = (if from > 0 { "…" } else { "" }, if to < body.len() { "…" } else { "" });
+        shown.push_str(&format!("{before}{}{after}{}", &body[from..to], &whole[body.len()..]));
+        start += whole.len();
+    }
+    let name = if cut { format!("{} (column {column}; the line is cut)", place.file) } else { place.file.clone() };
+    // What was cut before this line has moved it.
+    if !cut && shown.len() != text.len() {
+        let lines = |text: &str| text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
+        let moved = lines(text) as isize - lines(&shown) as isize;
+        span = span.start.saturating_add_signed(-moved)..span.end.saturating_add_signed(-moved);
+    }
+    (miette::NamedSource::new(name, shown), span)
 }
 
 impl std::fmt::Display for Diagnostic {

@@ -75,8 +75,10 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
     let library = Library::load(models)?;
     let mut overrides = arguments.set.clone();
     overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
-    let plan =
-        |overrides: &[String]| Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.plan(&library);
+    let engine = arguments.engine.as_deref().map(str::parse).transpose()?;
+    let plan = |overrides: &[String]| {
+        Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.on(engine).plan(&library)
+    };
     let asked = plan(&overrides)?;
     let Some(resume) = resume else { return Ok(asked) };
     let origin = checkpoint::origin(resume)?;
@@ -99,7 +101,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         Some(text) => Some(sharpwave::units::milliseconds("--checkpoint-every", text)?),
     };
     let options = Options {
-        engine: arguments.scenario.engine.clone(),
+        engine: arguments.scenario.engine.as_deref().map(str::parse).transpose()?,
         threads: arguments.scenario.threads,
         device: arguments.device.clone(),
         accumulators: None,

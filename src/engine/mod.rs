@@ -1,23 +1,43 @@
 //! The schedule, one for all engines. One step covers (t, t + dt]:
 //!
-//! 1. spikes that arrive at t + dt are summed, as scaled integers, into each target's ports;
-//! 2. direct drives (Poisson counts, currents) are added;
-//! 3. every neuron is updated: integrate, then the arrived input jumps, then threshold and reset;
-//! 4. a neuron at threshold emits a spike stamped t + dt; source populations emit theirs, stamped alike;
-//! 5. probes sample the state at t + dt;
-//! 6. a spike stamped s reaches a synapse of delay d (whole steps, at least one) in the step that ends at s + d.
+//!  1. spikes that arrive at t + dt reach their synapses: one with dynamics updates its state and sets what it transmits, a plastic one
+//!     first sees, in order of time, all that has happened to it since its source's spike before (at equal times: `on_modulator` for a
+//!     jump of its signal, `on_post` for an event of its target, `on_pre` for the spike);
+//!  2. what they transmit is summed, as scaled integers, into each target's ports;
+//!  3. direct drives (Poisson counts, currents) are added;
+//!  4. every neuron is updated: integrate, then the arrived input jumps, then threshold and reset;
+//!  5. a neuron at threshold emits a spike stamped t + dt; source populations emit theirs, stamped alike;
+//!  6. histories keep what plastic synapses will ask for: events of their targets with the traces just after them, states of their
+//!     targets after the step, and jumps of the signals at t + dt, which the scenario, the host or spikes a delay earlier caused;
+//!  7. probes sample the state at t + dt;
+//!  8. where t + dt is a multiple of its interval, homeostasis multiplies the weights onto each target (homeostasis.rs);
+//!  9. the host reads weights, lets signals jump, changes rates and switches learning between two steps.
 //!
-//! These are NEST's conventions. The event engine keeps 6 without a grid: times and delays are real numbers.
+//! A spike stamped s reaches a synapse of delay d (whole steps, at least one) in the step that ends at s + d. On the clock of a
+//! plastic synapse the whole delay is dendritic: a spike of its source counts at s, one of its target at s + d, a jump of its signal at
+//! its own time; so a synapse may be brought up to date at any time, and is when something needs it.
+//!
+//! These are NEST's conventions. Engines differ in how they carry them out: the event engine keeps them without a grid, times and delays
+//! are real numbers; on the gpu engine a synapse with dynamics acts when its source emits, and what it transmits waits.
 
 pub mod cpu;
 pub mod event;
+mod faults;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod homeostasis;
+pub mod open;
 pub mod phases;
+mod plasticity;
+mod probes;
+mod snapshot;
 
 use crate::error::{Error, Result};
-use crate::network::{Cell, Network};
+use crate::network::Network;
+pub use open::{Kind, Options, open};
 use phases::Phases;
+pub use snapshot::{Exact, Own, Snapshot};
+use std::collections::BTreeMap;
 
 /// A spike of neuron `id` (global) at `time` ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,36 +55,6 @@ pub trait Sink {
     fn sample(&mut self, probe: usize, time: f64, values: &[f32]) -> Result<()>;
 }
 
-/// The complete dynamic state, independent of engine, threads and table format.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// Steps done; time = step * dt on a grid.
-    pub step: u64,
-    /// For each population, each state variable: 32-bit words, one a neuron (empty for sources; f64 halves on the event engine).
-    pub states: Vec<Vec<Vec<u32>>>,
-    /// Spikes not yet delivered everywhere: (stamp step, global id), sorted.
-    pub recent: Vec<(u64, u32)>,
-    /// Last spike step of every source that has dynamic synapses (u64::MAX: never), by global id; empty without such synapses.
-    pub last_spike: Vec<u64>,
-    /// Per projection with dynamic synapses: per state variable (weight first), in canonical edge order; integers by their bits.
-    pub synapses: Vec<Vec<Vec<f32>>>,
-    /// What only one engine understands (the event engine's clocks and exact states), by name.
-    pub extra: Vec<(String, Vec<u64>)>,
-}
-
-/// By bits: a random word may look like a NaN, which no comparison of numbers finds equal to itself.
-impl PartialEq for Snapshot {
-    fn eq(&self, other: &Snapshot) -> bool {
-        let rest = |s: &Snapshot| (s.step, s.synapses.iter().map(Vec::len).collect::<Vec<_>>());
-        let same =
-            |(a, b): (&Vec<f32>, &Vec<f32>)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
-        rest(self) == rest(other)
-            && (&self.states, &self.recent, &self.last_spike, &self.extra)
-                == (&other.states, &other.recent, &other.last_spike, &other.extra)
-            && self.synapses.iter().flatten().zip(other.synapses.iter().flatten()).all(same)
-    }
-}
-
 /// Steps since a source's previous spike, at its first.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -77,48 +67,23 @@ pub(crate) fn since_last(last_spike: &mut [u64], stamp: u64, id: u32) -> u32 {
     if previous == u64::MAX { NEVER } else { (stamp - previous).min(NEVER as u64 - 1) as u32 }
 }
 
-/// The error of a plastic synapse that transmits more than `limit`, among `weights` of its projection; found after `step` steps.
-pub(crate) fn beyond_bound(net: &Network, projection: usize, weights: &[(u32, u32, f32)], limit: f32, step: u64) -> Error {
-    let what = match weights.iter().find(|w| !(w.2.abs() <= limit)) {
-        Some((source, target, w)) => format!("the weight of the synapse from neuron {source} to neuron {target} is {w}"),
-        None => "a synapse transmits more than it may".to_string(),
-    };
-    let (name, model) = (&net.projections[projection].name, &net.projections[projection].synapse.model.name);
-    let at = step as f64 * net.dt;
-    Error::Run {
-        message: format!("projection `{name}`: {what}, beyond the bound {limit} of {model}, at {at:.3} ms"),
-        remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
+/// Keeps note of the step at which a projection stopped learning: until it goes on, its weights are those of then.
+pub(crate) fn note_learning(stopped: &mut BTreeMap<usize, u64>, projection: usize, on: bool, step: u64) {
+    if on {
+        stopped.remove(&projection);
+    } else {
+        stopped.entry(projection).or_insert(step);
     }
 }
 
-impl Snapshot {
-    /// What is stored under a name that only some engines understand.
-    pub(crate) fn extra(&self, wanted: &str) -> Option<&[u64]> {
-        self.extra.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.as_slice())
-    }
-
-    /// The spikes in flight with the steps since their source's previous spike: (stamp, id, elapsed).
-    pub(crate) fn in_flight(&self) -> impl Iterator<Item = (u64, u32, u32)> + '_ {
-        let elapsed = self.extra("elapsed").unwrap_or_default();
-        (0..).zip(&self.recent).map(move |(i, &(stamp, id))| (stamp, id, elapsed.get(i).map_or(NEVER, |&e: &u64| e as u32)))
-    }
-
-    /// Refuses a snapshot whose populations, models or ids are not those of the network (one state word a neuron, as the engines
-    /// on a grid keep them).
-    pub fn check(&self, net: &Network) -> Result<()> {
-        let fits = self.states.len() == net.populations.len()
-            && net.populations.iter().zip(&self.states).all(|(p, states)| match &p.cell {
-                Cell::Neuron(i) => states.len() == i.model.states.len() && states.iter().all(|s| s.len() == p.n as usize),
-                Cell::Source(_) => true,
-            })
-            && self.recent.iter().all(|r| r.1 < net.neurons());
-        match fits {
-            true => Ok(()),
-            false => Err(Error::input(
-                "the checkpoint holds other populations or models than the scenario",
-                "resume with the scenario that wrote it; parameters may change, sizes and models may not",
-            )),
-        }
+/// Whether the weights of a projection change by a rule.
+pub(crate) fn is_plastic(net: &Network, projection: usize) -> Result<bool> {
+    match net.projections.get(projection) {
+        Some(p) => Ok(p.synapse.model.plasticity.is_some()),
+        None => Err(Error::input(
+            format!("there is no projection {projection}"),
+            format!("name one of the {} projections by its number, the first is 0", net.projections.len()),
+        )),
     }
 }
 
@@ -137,11 +102,18 @@ pub struct Counters {
 pub trait Engine: Send {
     /// Engine and device in words, for the summary.
     fn describe(&self) -> String;
-    /// Advance by whole steps (the event engine: by that much time).
+    /// Advance by whole steps (the event engine: by that much time), with all the rules of the network, its homeostasis included.
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()>;
     fn snapshot(&mut self) -> Result<Snapshot>;
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()>;
-    /// Weights of a projection in canonical edge order: (source global id, target global id, weight).
+    /// Weights of a projection in canonical edge order: (source global id, target global id, weight). Plastic ones are those of now,
+    /// though synapses are brought up to date only when something needs it: everything until now on the clock of each synapse is
+    /// in them (spikes of its source when they are emitted, those of its target the delay later, jumps at their time, and what
+    /// `on_read` of its model lets it follow); while it does not learn, everything until it stopped. Nothing that comes later
+    /// depends on whether weights were read.
+    ///
+    /// # Errors
+    /// There is no such projection; a weight has left its rule's bound.
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
     fn counters(&self) -> Counters;
 
@@ -161,8 +133,9 @@ pub trait Engine: Send {
         Err(self.lacks("modulators"))
     }
 
-    /// Bring the plastic weights of a projection up to date and multiply those onto each target by
-    /// `factor(local id of the target, sum of its weights)`; what leaves the rule's bound is clipped to it.
+    /// Bring the plastic weights of a projection up to date, as far as spikes cannot be on their way any more (all but the last
+    /// longest delay), and multiply those onto each target by `factor(local id of the target, sum of its weights)`; what leaves
+    /// the rule's bound is clipped to it. What is on its way acts on the weights that this leaves.
     ///
     /// # Errors
     /// The projection is not plastic, a factor is no number, or the engine cannot do this.

@@ -1,17 +1,16 @@
 //! What the spike layers of a memory are made of: populations without synapses on an engine, and their spikes counted.
 
-use crate::engine::{Engine, Sink, Spike};
+use crate::engine::{self, Engine, Kind, Sink, Spike};
 use crate::error::{Error, Result};
 use crate::model::library::Library;
 use crate::network::{Cell, Network, NeuronInstance, Population};
-use crate::run::{self, Silent};
 use std::sync::Arc;
 
 /// ms a step.
 const DT: f64 = 1.0;
 
-/// An engine ("cpu" or "gpu") with populations of so many cells each.
-pub fn engine(kind: &str, seed: u64, populations: Vec<(&str, usize, Cell)>) -> Result<Box<dyn Engine>> {
+/// An engine with populations of so many cells each.
+pub fn engine(kind: Kind, seed: u64, populations: Vec<(&str, usize, Cell)>) -> Result<Box<dyn Engine>> {
     let mut first = 0;
     let mut population = |(name, n, cell): (&str, usize, Cell)| {
         first += n as u32;
@@ -36,7 +35,7 @@ pub fn engine(kind: &str, seed: u64, populations: Vec<(&str, usize, Cell)>) -> R
         modulators: vec![],
         homeostasis: vec![],
     };
-    run::engine(&Arc::new(net), kind, 1, &run::Options::default(), &Silent)
+    engine::open(kind, &Arc::new(net), &engine::Options::threads(1))
 }
 
 /// The neuron that codes a number as spikes (`if_soft_reset`), and the index of the state that drives it.

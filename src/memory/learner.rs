@@ -197,7 +197,7 @@ impl Learner {
     fn prepare_spikes(&mut self) -> Result<()> {
         if self.settings.coding == Coding::Spiking && self.spikes.is_none() {
             let (outputs, inputs) = self.host.decoder.config.shape(Linear::Down);
-            self.spikes = Some(SpikingCode::new(inputs, outputs, self.settings.steps, &self.settings.engine)?);
+            self.spikes = Some(SpikingCode::new(inputs, outputs, self.settings.steps, self.settings.engine)?);
         }
         Ok(())
     }

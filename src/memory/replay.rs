@@ -2,7 +2,7 @@
 //! first is replayed first, and those driven more fire more often. Knows numbers and spikes; no text.
 
 use super::cells;
-use crate::engine::{Engine, Sink, Snapshot, Spike};
+use crate::engine::{Engine, Kind, Sink, Snapshot, Spike};
 use crate::error::Result;
 use std::collections::VecDeque;
 
@@ -43,7 +43,7 @@ impl Replay {
     /// A cell for each experience, the strongest of them driven alike in every population.
     pub fn new(cues: &[Cue]) -> Result<Replay> {
         let (cell, slope) = cells::integrator()?;
-        let mut engine = cells::engine("cpu", 0, vec![("replay", cues.len().max(1), cell)])?;
+        let mut engine = cells::engine(Kind::Cpu, 0, vec![("replay", cues.len().max(1), cell)])?;
         let strongest = cues.iter().map(|c| c.drive()).fold(f32::MIN_POSITIVE, f32::max);
         let mut start = engine.snapshot()?;
         for (word, cue) in start.states[0][slope].iter_mut().zip(cues) {

@@ -1,7 +1,8 @@
 //! How a memory learns: every number that may be chosen, with its default and where it comes from.
 
-use crate::error::{Error, Result};
 use crate::transformer::config::Config;
+use crate::engine::Kind;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How keys and values are written.
@@ -23,7 +24,7 @@ pub struct Settings {
     /// Whether keys and values pass through spikes.
     pub coding: Coding,
     /// Engine of the spike layer: cpu or gpu.
-    pub engine: String,
+    pub engine: Kind,
     /// Layer that learns awake: about 0.8 of the model's, rounded down.
     pub wake_layer: usize,
     /// Layer that learns asleep: about 0.3.
@@ -93,7 +94,7 @@ impl Settings {
         let layer = |part: f64| ((config.layers as f64 * part + 1e-9) as usize).min(config.layers - 1);
         Settings {
             coding: Coding::Spiking,
-            engine: "cpu".into(),
+            engine: Kind::Cpu,
             wake_layer: layer(0.8),
             sleep_layer: layer(0.3),
             steps: 32,
@@ -134,8 +135,9 @@ impl Settings {
                 *place = value;
             }
         }
-        let settings: Settings = serde_json::from_value(json)
-            .map_err(|e| Error::input(format!("settings: {e}"), "give numbers where numbers stand"))?;
+        let settings: Settings = serde_json::from_value(json).map_err(|e| {
+            Error::input(format!("settings: {e}"), "give numbers where numbers stand, and names among those told")
+        })?;
         settings.check(config)?;
         Ok(settings)
     }
@@ -152,7 +154,7 @@ impl Settings {
         if self.sleep_layer >= self.wake_layer {
             return refuse("sleep_layer is not below wake_layer".into(), "sleep writes an earlier layer than wake");
         }
-        if !["cpu", "gpu"].contains(&self.engine.as_str()) {
+        if !matches!(self.engine, Kind::Cpu | Kind::Gpu) {
             return refuse(format!("engine = {}", self.engine), "the spike layer runs on cpu or gpu");
         }
         let e = &self.sleep;

@@ -11,7 +11,7 @@
 //! value: no other memory leaves a mark on it.
 
 use super::cells::{self, Counts};
-use crate::engine::{Engine, Snapshot};
+use crate::engine::{Engine, Kind, Snapshot};
 use crate::error::Result;
 
 /// The two populations on an engine.
@@ -30,8 +30,8 @@ pub struct SpikingCode {
 
 impl SpikingCode {
     /// Populations for keys of `inputs` and values of `outputs` numbers; `steps` ms an episode, which is also the number of
-    /// levels that a number's size is told by. `engine` is "cpu" or "gpu".
-    pub fn new(inputs: usize, outputs: usize, steps: usize, engine: &str) -> Result<SpikingCode> {
+    /// levels that a number's size is told by.
+    pub fn new(inputs: usize, outputs: usize, steps: usize, engine: Kind) -> Result<SpikingCode> {
         let (cell, slope) = cells::integrator()?;
         let mut engine = cells::engine(engine, 0, vec![("pre", 2 * inputs, cell.clone()), ("post", 2 * outputs, cell)])?;
         let start = engine.snapshot()?;
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn counts_are_the_numbers_to_half_a_level() {
-        let mut layer = SpikingCode::new(30, 20, 32, "cpu").unwrap();
+        let mut layer = SpikingCode::new(30, 20, 32, Kind::Cpu).unwrap();
         for trial in 0..3 {
             let (pre, post) = (normals(30, trial), normals(20, 10 + trial));
             let (x, y) = layer.present(&pre, &post).unwrap();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn presentations_teach_what_is_missing_whatever_came_before() {
-        let mut layer = SpikingCode::new(30, 20, 16, "cpu").unwrap();
+        let mut layer = SpikingCode::new(30, 20, 16, Kind::Cpu).unwrap();
         let (k, v) = (normals(30, 1), normals(20, 2));
         let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
         let mut errors = [[0.0; 2]; 3];

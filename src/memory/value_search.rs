@@ -5,15 +5,15 @@
 use super::cells::{self, Counts};
 use super::context_target::{surprise, unseen};
 use super::settings::Exploration;
-use crate::engine::Engine;
+use crate::engine::{Engine, Kind};
+use crate::transformer::Host;
+use crate::transformer::decoder::{Cache, Logits};
+use crate::transformer::hooks::{Hooks, Recorder};
 use crate::error::Result;
 use crate::learning::associative::dot;
 use crate::learning::local::times;
 use crate::network::{Cell, Values};
 use crate::stimulus::SpikeSource;
-use crate::transformer::Host;
-use crate::transformer::decoder::{Cache, Logits};
-use crate::transformer::hooks::{Hooks, Recorder};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Floor of the noise, in units of the largest deviation of a code.
@@ -48,7 +48,7 @@ impl Noise {
         let count = moves.len() / width;
         let rate = Values::Uniform(1000.0);
         let cell = Cell::Source(SpikeSource::Poisson { rate, start: 0.0, stop: f64::INFINITY });
-        let engine = cells::engine("cpu", seed, vec![("noise", count, cell)])?;
+        let engine = cells::engine(Kind::Cpu, seed, vec![("noise", count, cell)])?;
         Ok(Noise { engine, counts: Counts(vec![0; count]), moves, width })
     }
 

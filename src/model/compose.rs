@@ -69,6 +69,14 @@ pub fn compose(rule: &SynapseModel, modifiers: &[&Modifier]) -> Result<Composed>
                 table(&mut whole, key).insert(&format!("{prefix}{entry}"), item);
             }
         }
+        if let Some(relations) = part.get("require") {
+            let mut list = relations_of(whole.get("require"));
+            list.extend(relations_of(Some(relations)).into_iter().map(|mut relation| {
+                relation[0] = rename(&relation[0], &renamed);
+                relation
+            }));
+            whole.insert("require", Item::Value(list.iter().map(as_table).collect::<toml_edit::Array>().into()));
+        }
         if let (Some(signal), false) = (part.get("modulator"), whole.contains_key("modulator")) {
             whole.insert("modulator", signal.clone());
         }
@@ -82,8 +90,12 @@ pub fn compose(rule: &SynapseModel, modifiers: &[&Modifier]) -> Result<Composed>
     }
     let code = table(&mut whole, "code");
     let mut base = code.get("functions").and_then(Item::as_str).unwrap_or("").to_string();
-    for (key, flags) in [("on_pre", "true, false"), ("on_post", "false, true"), ("on_modulator", "false, false")] {
-        let Some(text) = code.get(key).and_then(Item::as_str) else { continue };
+    let parts =
+        [("on_pre", "true, false"), ("on_post", "false, true"), ("on_modulator", "false, false"), ("on_read", "false, false")];
+    for (key, flags) in parts {
+        // A weight may follow its modifiers between events though it does not follow the rule.
+        let own = code.get(key).and_then(Item::as_str);
+        let Some(text) = own.or((key == "on_read").then_some("")) else { continue };
         base += &format!("\nfn unmodified_{key}() {{\n{text}\n}}\n");
         let steps: String = prefixes.iter().map(|p| format!("step = {p}on_step(step, {flags});\n")).collect();
         let wrapped = format!(
@@ -96,6 +108,27 @@ pub fn compose(rule: &SynapseModel, modifiers: &[&Modifier]) -> Result<Composed>
         Model::Synapse(model) => Ok(Composed { model: SynapseModel { name, ..model }, prefixes }),
         _ => Err(Error::input(format!("{name} is no synapse model"), "name a synapse model")),
     }
+}
+
+/// The relations of `require` in any of its forms, each with its message (or an empty one).
+fn relations_of(item: Option<&Item>) -> Vec<[String; 2]> {
+    let table = |table: &dyn toml_edit::TableLike| {
+        ["relation", "message"].map(|key| table.get(key).and_then(Item::as_str).unwrap_or_default().to_string())
+    };
+    match item {
+        Some(Item::Value(Value::Array(list))) => list.iter().flat_map(|v| relations_of(Some(&Item::Value(v.clone())))).collect(),
+        Some(Item::ArrayOfTables(list)) => list.iter().map(|t| table(t)).collect(),
+        Some(item) => match item.as_str() {
+            Some(text) => vec![[text.to_string(), String::new()]],
+            None => item.as_table_like().map(table).into_iter().collect(),
+        },
+        None => vec![],
+    }
+}
+
+fn as_table([relation, message]: &[String; 2]) -> toml_edit::InlineTable {
+    let message = Some(("message", message)).filter(|m| !m.1.is_empty());
+    [("relation", relation)].into_iter().chain(message).map(|(key, text)| (key, Value::from(text.as_str()))).collect()
 }
 
 /// Code as it would be written in a file.

@@ -6,7 +6,7 @@ use super::lower::{self, Roles};
 use super::program::Slot;
 use super::{
     Constant, Crossing, Derived, EventForm, ExpTerm, Modifier, NeuronModel, Param, Plasticity, Port, PostState, PostTrace,
-    RANDOM, Recordable, Sign, State, SynapseModel, Ty,
+    RANDOM, Recordable, Requirement, Sign, State, SynapseModel, Ty,
 };
 use crate::error::{Error, Place, Result, nearest};
 use crate::units::Unit;
@@ -249,6 +249,7 @@ struct Head {
     doc: String,
     source: String,
     params: Vec<Param>,
+    requires: Vec<Requirement>,
     derived: Vec<Derived>,
     states: Vec<State>,
     /// Names of everything declared so far, with the place.
@@ -312,6 +313,7 @@ fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
         doc: root.text_or("doc", "")?,
         source: root.text_or("source", "")?,
         params: vec![],
+        requires: vec![],
         derived: vec![],
         states: vec![],
         declared: vec![],
@@ -329,6 +331,9 @@ fn head(root: &Section, reserved: &[&str]) -> Result<Head> {
         let param = param(&entry, &head)?;
         head.declare(&entry)?;
         head.params.push(param);
+    }
+    if let Some(entry) = root.get("require") {
+        head.requires = requirements(&entry, &Names::new("").with(head.params(), "").with(["dt", "h"], "parameters, dt and h"))?;
     }
     for entry in root.section("derived")?.iter().flat_map(Section::entries) {
         check(&entry, &["dt", "h"])?;
@@ -395,6 +400,26 @@ fn param(entry: &Entry, head: &Head) -> Result<Param> {
     Ok(param)
 }
 
+/// `require`: a relation, or a list of relations and of tables { relation, message }.
+fn requirements(entry: &Entry, names: &Names) -> Result<Vec<Requirement>> {
+    let one = |item: &Item| -> Result<Requirement> {
+        let own = Entry { source: entry.source, key: entry.key.clone(), key_span: entry.key_span.clone(), item };
+        if item.as_table_like().is_none() {
+            own.text().map_err(|_| own.wrong("a relation in quotes, \"V_reset < V_th\", or a list of them"))?;
+            return Ok(Requirement { relation: own.expr(names)?, message: None });
+        }
+        let section = own.section("a table of `require`")?;
+        section.allow(&["relation", "message"])?;
+        let message = section.get("message").map(|m| m.text()).transpose()?;
+        Ok(Requirement { relation: section.required("relation")?.expr(names)?, message: message.map(|m| m.value) })
+    };
+    match entry.item {
+        Item::Value(Value::Array(list)) => list.iter().map(|value| one(&Item::Value(value.clone()))).collect(),
+        Item::ArrayOfTables(list) => list.iter().map(|table| one(&Item::Table(table.clone()))).collect(),
+        item => Ok(vec![one(item)?]),
+    }
+}
+
 impl Param {
     /// Is a value within the bounds? Otherwise what it must be, in words.
     pub fn check(&self, value: f64) -> std::result::Result<(), String> {
@@ -431,6 +456,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         "source",
         "substeps",
         "refractory",
+        "require",
         "params",
         "derived",
         "state",
@@ -496,7 +522,15 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
     let code = root
         .section("code")?
         .ok_or_else(|| root.source.fault(root.span.clone(), "a neuron model needs [code]", "add [code] with `update`"))?;
-    code.allow(&["functions", "integrate", "update", "threshold", "reset"])?;
+    code.allow(&["functions", "integrate", "update", "threshold", "reset", "stable"])?;
+    let stable = snippet(&code, "stable")?.map(|text| text.value.trim().to_string());
+    if let (Some(_), Some(entry), false) = (&stable, code.get("stable"), head.states.iter().any(|s| s.ty == Ty::F32)) {
+        return Err(root.source.fault(
+            entry.key_span,
+            "`stable` needs a state of type f32",
+            "drop it, or give the model a state",
+        ));
+    }
     let event = root.section("event")?.map(|s| event(&s, &head, &ports, current.as_ref(), refractory.as_ref())).transpose()?;
     let compiled = neuron_code(root, &head, &ports, current.as_ref(), &code, substeps.is_some())?;
     Ok(NeuronModel {
@@ -508,6 +542,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         doc: head.doc,
         source: head.source,
         params: head.params,
+        requires: head.requires,
         derived: head.derived,
         states: head.states,
         ports,
@@ -515,6 +550,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         recordables,
         substeps,
         refractory,
+        stable,
         event,
     })
 }
@@ -699,6 +735,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
         "bound",
         "modulator",
         "post_event",
+        "require",
         "params",
         "derived",
         "state",
@@ -719,6 +756,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
         doc: head.doc.clone(),
         source: head.source.clone(),
         params: vec![],
+        requires: vec![],
         derived: vec![],
         states: vec![],
         plasticity: None,
@@ -729,19 +767,21 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
                 let plastic =
                     |key: &str| code.get(key).map(|entry| belongs_to_plastic(root, entry.key_span, &format!("`{key}`")));
                 code.allow(&["functions", "on_pre"])
-                    .map_err(|e| plastic("on_post").or_else(|| plastic("on_modulator")).unwrap_or(e))?;
+                    .map_err(|e| ["on_post", "on_modulator", "on_read"].into_iter().find_map(plastic).unwrap_or(e))?;
                 let compiled = synapse_code(root, &head, code)?;
                 (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
                 model.program = compiled.programs.into_iter().next().map(Arc::new);
             }
             Some(mut plasticity) => {
-                code.allow(&["functions", "on_pre", "on_post", "on_modulator"])?;
+                code.allow(&["functions", "on_pre", "on_post", "on_modulator", "on_read"])?;
                 let compiled = plastic_code(root, &head, &plasticity, code)?;
                 (model.constants, model.wgsl) = (compiled.constants, compiled.wgsl);
                 let mut programs = compiled.programs.into_iter().map(Arc::new);
                 model.program = programs.next();
-                plasticity.on_post = code.get("on_post").and_then(|_| programs.next());
-                plasticity.on_modulator = programs.next();
+                let mut next = |key: &str| code.get(key).and_then(|_| programs.next());
+                plasticity.on_post = next("on_post");
+                plasticity.on_modulator = next("on_modulator");
+                plasticity.on_read = next("on_read").filter(|program| program.writes(0));
                 model.plasticity = Some(plasticity);
             }
         }
@@ -754,7 +794,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
             "add `on_pre`, or drop `bound`",
         ));
     }
-    (model.params, model.derived, model.states) = (head.params, head.derived, head.states);
+    (model.params, model.requires, model.derived, model.states) = (head.params, head.requires, head.derived, head.states);
     Ok(model)
 }
 
@@ -806,7 +846,7 @@ fn plasticity(root: &Section, head: &mut Head) -> Result<Option<Plasticity>> {
         return Err(root.source.fault(span, message, "compute with them in the neuron model, and read the result"));
     }
     let modulator = root.get("modulator").map(|e| e.text()).transpose()?.map(|t| t.value);
-    Ok(Some(Plasticity { bound, traces, post_states, post_event, modulator, on_post: None, on_modulator: None }))
+    Ok(Some(Plasticity { bound, traces, post_states, post_event, modulator, on_post: None, on_modulator: None, on_read: None }))
 }
 
 /// Refuse a name of a trace or of a target's state that the code uses otherwise.
@@ -842,7 +882,7 @@ pub(super) const MODIFIER_FLAGS: [&str; 2] = ["at_pre", "at_post"];
 
 /// A modifier is checked by itself here, at its own lines; composed, its code is known to be good.
 fn modifier(root: &Section) -> Result<Modifier> {
-    root.allow(&["name", "kind", "doc", "source", "modulator", "params", "derived", "state", "post_traces", "code"])?;
+    root.allow(&["name", "kind", "doc", "source", "modulator", "require", "params", "derived", "state", "post_traces", "code"])?;
     let own = ["step"].into_iter().chain(MODIFIER_CONSTANTS).chain(MODIFIER_FLAGS);
     let mut head = head(root, &words_of_synapses().into_iter().chain(own).collect::<Vec<_>>())?;
     refuse_scenario_words(root, &head)?;
@@ -938,9 +978,9 @@ fn neuron_code(
     code: &Section,
     substeps: bool,
 ) -> Result<Compiled> {
-    let [functions, integrate, update, threshold, reset] =
-        ["functions", "integrate", "update", "threshold", "reset"].map(|key| snippet(code, key));
-    let (functions, integrate, update, threshold, reset) = (functions?, integrate?, update?, threshold?, reset?);
+    let [functions, integrate, update, threshold, reset, stable] =
+        ["functions", "integrate", "update", "threshold", "reset", "stable"].map(|key| snippet(code, key));
+    let (functions, integrate, update, threshold, reset, stable) = (functions?, integrate?, update?, threshold?, reset?, stable?);
     if let (Some(reset), None) = (&reset, &threshold) {
         return Err(root.source.fault(
             reset.span.clone(),
@@ -981,13 +1021,30 @@ fn neuron_code(
             }
             module.add("}\n");
         }
+        if let Some(text) = &stable {
+            leave_stability(&mut module, text, &head.states);
+        }
         module.add("}\n");
         module
     };
-    let texts = [&functions, &integrate, &update, &threshold, &reset];
+    let texts = [&functions, &integrate, &update, &threshold, &reset, &stable];
     let states: Vec<(&str, Ty)> = head.states.iter().map(|s| (s.name.as_str(), s.ty)).collect();
     let entry = EntryPoint { integrate: Some("integrate"), update: "update" };
     compile(root, head, &states, &inputs, ("spike", Ty::Bool), &[entry], &texts, assemble)
+}
+
+/// The end of a step, where what the model needs for its integration to be stable no longer holds: the neuron's states become NaN
+/// and a spike calls for attention, so that an engine looks at no other neuron. The first f32 state is always among them.
+fn leave_stability(module: &mut Assembly, condition: &Text, states: &[State]) {
+    module.add("let left_stability = !(\n");
+    module.snippet(condition);
+    module.add(");\nlet no_number = bitcast<f32>(select(0u, 0x7fc00000u, left_stability));\nspike = spike || left_stability;\n");
+    let first = states.iter().find(|s| s.ty == Ty::F32).map(|s| &s.name);
+    for state in states.iter().filter(|s| s.ty == Ty::F32) {
+        if Some(&state.name) == first || words(&condition.value).any(|word| word == state.name) {
+            module.add(&format!("{0} = select({0}, no_number, left_stability);\n", state.name));
+        }
+    }
 }
 
 fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled> {
@@ -1009,13 +1066,15 @@ fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled>
     compile(root, head, &states, &["w", "elapsed"], ("psc", Ty::F32), &[entry], &[&functions, &on_pre], assemble)
 }
 
-/// `on_pre`, and `on_post` and `on_modulator` where there are any: all see and change the weight and the states.
+/// `on_pre`, and `on_post`, `on_modulator` and `on_read` where there are any: all see and change the weight and the states.
 fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) -> Result<Compiled> {
     let functions = snippet(code, "functions")?;
     let on_pre = code.required("on_pre")?.text()?;
     let (on_post, on_modulator) = (snippet(code, "on_post")?, snippet(code, "on_modulator")?);
+    let on_read = snippet(code, "on_read")?;
     let psc = |text: &Text| words(&text.value).any(|w| w == "psc");
-    for (name, text) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
+    let silent = [("on_post", &on_post), ("on_modulator", &on_modulator), ("on_read", &on_read)];
+    for (name, text) in silent {
         if let Some(text) = text.as_ref().filter(|t| psc(t)) {
             return Err(root.source.fault(text.span.clone(), format!("`{name}` transmits nothing"), "set `psc` in `on_pre`"));
         }
@@ -1036,7 +1095,7 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
         if let Some(text) = &functions {
             module.snippet(text);
         }
-        for (name, text) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
+        for (name, text) in silent {
             if let Some(text) = text {
                 module.add(&format!("fn {name}() {{\n"));
                 module.snippet(text);
@@ -1052,10 +1111,9 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
     let states: Vec<(&str, Ty)> =
         [("w", Ty::F32)].into_iter().chain(head.states.iter().map(|s| (s.name.as_str(), s.ty))).collect();
     let on_pre = Some(on_pre.clone());
-    let parts = [("on_pre", &on_pre), ("on_post", &on_post), ("on_modulator", &on_modulator)];
-    let parts = parts.iter().filter_map(|(name, text)| Some((*name, text.as_ref()?)));
+    let parts = [("on_pre", &on_pre)].into_iter().chain(silent).filter_map(|(name, text)| Some((name, text.as_ref()?)));
     let entries: Vec<EntryPoint> = parts.clone().map(|(update, _)| EntryPoint { integrate: None, update }).collect();
-    let texts = [&functions, &on_post, &on_pre, &on_modulator];
+    let texts = [&functions, &on_post, &on_pre, &on_modulator, &on_read];
     let mut compiled = compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)?;
     // Only `on_pre` transmits.
     for program in &mut compiled.programs[1..] {
@@ -1074,10 +1132,10 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
         if name != "on_modulator" && reads("jump") {
             return fault(format!("`{name}` reads `jump`, which only `on_modulator` has"), "move it to `on_modulator`");
         }
-        if name == "on_modulator"
+        if matches!(name, "on_modulator" | "on_read")
             && let Some(state) = rule.post_states.iter().find(|s| reads(&s.name))
         {
-            let message = format!("`on_modulator` reads `{}`, and states of the target are kept at its events only", state.name);
+            let message = format!("`{name}` reads `{}`, and states of the target are kept at its events only", state.name);
             return fault(message, "keep what it needs in [state], set by `on_post` or `on_pre`");
         }
     }

@@ -3,7 +3,7 @@
 
 use super::expr::{Bound, Expr};
 use super::kernel::Operand;
-use super::{Constant, Derived, NeuronModel, Param, State, SynapseModel, Ty};
+use super::{Constant, Derived, NeuronModel, Param, Requirement, State, SynapseModel, Ty};
 use crate::error::{Error, Result, nearest};
 use crate::network::{NeuronInstance, SynapseInstance, Values};
 use crate::rng::{Purpose, key, philox4x32};
@@ -127,10 +127,11 @@ fn parameters(model: &str, params: &[Param], given: &[(String, Values)], table: 
             Some((_, values)) => values.clone(),
             None => table.eval(&param.default)?,
         };
-        for value in all(&values) {
+        for (i, value) in all(&values).iter().enumerate() {
             if let Err(bound) = param.check(*value) {
+                let whose = if values.is_uniform() { String::new() } else { format!("neuron {i}: ") };
                 return Err(Error::input(
-                    format!("{} of {model} is {value} {} and must be {bound}", param.name, param.unit),
+                    format!("{whose}{} of {model} is {value} {} and must be {bound}", param.name, param.unit),
                     format!("change {}", param.name),
                 ));
             }
@@ -140,9 +141,39 @@ fn parameters(model: &str, params: &[Param], given: &[(String, Values)], table: 
     Ok(table.values.clone())
 }
 
+/// Refuses parameters between which a relation does not hold: the first neuron, its values and the relation.
+fn required(model: &str, list: &[Requirement], params: &[Param], table: &Table) -> Result<()> {
+    for Requirement { relation, message } in list {
+        let holds = table.eval(relation)?;
+        let Some(i) = all(&holds).iter().position(|x| *x == 0.0 || x.is_nan()) else { continue };
+        let mut names: Vec<&str> = relation.names().collect();
+        names.dedup();
+        let shown = |name: &&str| {
+            let unit = params.iter().find(|p| p.name == **name).map_or("ms", |p| &p.unit);
+            let value = table.find(name).map_or(f64::NAN, |at| table.values[at].get(i));
+            if unit == "1" { format!("{name} = {value}") } else { format!("{name} = {value} {unit}") }
+        };
+        let values = names.iter().map(shown).collect::<Vec<_>>().join(", ");
+        let whose = if holds.is_uniform() { model.to_string() } else { format!("neuron {i} ({model})") };
+        let remedy = match (message, holds.is_uniform()) {
+            (Some(message), true) => message.clone(),
+            (Some(message), false) => format!("{message}; limit a distribution with low and high"),
+            (None, true) => format!("change {}", names.join(" or ")),
+            (None, false) => format!("change {}; limit a distribution with low and high", names.join(" or ")),
+        };
+        return Err(Error::input(format!("{whose} needs {}, and has {values}", relation.text), remedy));
+    }
+    Ok(())
+}
+
 fn checked(model: &str, name: &str, ty: Ty, values: Values) -> Result<Values> {
     let limits = match ty {
-        Ty::F32 | Ty::Bool => (f64::NEG_INFINITY, f64::INFINITY),
+        // Infinite ones were meant.
+        Ty::F32 if all(&values).iter().all(|x| x.is_infinite() || x.abs() <= f32::MAX as f64) => {
+            (f64::NEG_INFINITY, f64::INFINITY)
+        }
+        Ty::F32 => (-f32::MAX as f64, f32::MAX as f64),
+        Ty::Bool => (f64::NEG_INFINITY, f64::INFINITY),
         Ty::I32 => (i32::MIN as f64, i32::MAX as f64),
         Ty::U32 => (0.0, u32::MAX as f64),
     };
@@ -152,7 +183,10 @@ fn checked(model: &str, name: &str, ty: Ty, values: Values) -> Result<Values> {
             "change the parameters it is computed from",
         )),
         Some(x) => Err(Error::input(
-            format!("{name} of {model} is {x} with these parameters, which a whole number of 32 bits cannot hold"),
+            match ty {
+                Ty::F32 => format!("{name} of {model} is {x:e} with these parameters, beyond 32-bit arithmetic"),
+                _ => format!("{name} of {model} is {x} with these parameters, which a whole number of 32 bits cannot hold"),
+            },
             "change the parameters it is computed from",
         )),
         None => Ok(values),
@@ -204,6 +238,7 @@ impl NeuronInstance {
             }
         };
         table.add("h", Values::Uniform(dt / substeps as f64));
+        required(&model.name, &model.requires, &model.params, &table)?;
         let derived = derived(&model.name, &model.derived, &mut table)?;
         let initial = initial(&model.name, &model.states, &table)?;
         Ok(NeuronInstance { model: model.clone(), params, derived, initial, substeps })
@@ -307,6 +342,7 @@ impl SynapseInstance {
         let params = parameters(&model.name, &model.params, &given, &mut table)?;
         table.add("dt", Values::Uniform(dt));
         table.add("h", Values::Uniform(dt));
+        required(&model.name, &model.requires, &model.params, &table)?;
         table.add("tau_modulator", Values::Uniform(tau_modulator));
         let derived = derived(&model.name, &model.derived, &mut table)?;
         let initial = initial(&model.name, &model.states, &table)?;
@@ -395,6 +431,7 @@ mod tests {
         assert_eq!(said(&one("tau", 1.0), 0.1), "iaf_psc_exp has no parameter `tau` (did you mean `tau_m`?)");
         assert_eq!(said(&one("tau_m", 0.0), 0.1), "tau_m of iaf_psc_exp is 0 ms and must be above 0 (change tau_m)");
         assert!(said(&one("C_m", f64::NAN), 0.1).contains("must be a number"));
+        assert!(said(&one("C_m", 1e-40), 0.1).contains("R_m of iaf_psc_exp is 1e41 with these parameters, beyond 32-bit"));
         assert!(said(&one("t_ref", 1e12), 0.1).contains("which a whole number of 32 bits cannot hold"));
         let two = [("E_L".to_string(), each(&[1.0, 2.0])), ("C_m".to_string(), each(&[1.0, 2.0, 3.0]))];
         assert!(said(&two, 0.1).contains("`E_L` has 2 values and `C_m` 3"));

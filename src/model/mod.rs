@@ -38,6 +38,15 @@ pub struct Param {
     pub at_most: Option<f64>,
 }
 
+/// A relation between parameters that every neuron (synapse) must satisfy, checked in f64 whoever gave the values.
+#[derive(Clone, Debug)]
+pub struct Requirement {
+    /// Over parameters, `dt` and `h` (ms); 0 or not a number where it does not hold.
+    pub relation: Expr,
+    /// What to do about it, where the file says so.
+    pub message: Option<String>,
+}
+
 /// Scalar type of a constant or state variable inside the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ty {
@@ -79,6 +88,16 @@ pub struct State {
 }
 
 impl State {
+    /// The largest magnitude that an f32 state may have: potentials beyond 10^9 V are a fault though they are numbers.
+    pub fn limit(&self) -> f32 {
+        if self.unit == "mV" { 1e12 } else { f32::INFINITY }
+    }
+
+    /// Whether a word holds a number within the limit.
+    pub fn is_sound(&self, word: u32) -> bool {
+        self.ty != Ty::F32 || f32::from_bits(word).abs() <= self.limit()
+    }
+
     /// A random word a synapse at the start: [`crate::network::SynapseInstance::random_word`].
     pub fn is_random(&self) -> bool {
         self.ty == Ty::U32 && self.init.text == RANDOM
@@ -139,6 +158,7 @@ pub struct NeuronModel {
     /// Path and text of the file, for messages.
     pub place: Place,
     pub params: Vec<Param>,
+    pub requires: Vec<Requirement>,
     pub derived: Vec<Derived>,
     pub states: Vec<State>,
     pub ports: Vec<Port>,
@@ -149,6 +169,9 @@ pub struct NeuronModel {
     pub substeps: Option<Expr>,
     /// Refractory time in ms (expression over parameters), for the summary and the event engine; None for models without.
     pub refractory: Option<Expr>,
+    /// What must hold after each step for the integration to be stable in the next, as the file has it. Where it does not, the code
+    /// makes states NaN (the first of type f32 among them) and sets `spike`: the run ends with an error.
+    pub stable: Option<String>,
     /// Constants read by the code, in the order of the kernels' `constants` argument.
     pub constants: Vec<Constant>,
     /// What the CPU runs: `integrate` (repeated `substeps` times), then `update`.
@@ -203,6 +226,7 @@ pub struct SynapseModel {
     pub source: String,
     pub place: Place,
     pub params: Vec<Param>,
+    pub requires: Vec<Requirement>,
     pub derived: Vec<Derived>,
     /// State per synapse beside its weight; empty and no program for static_synapse.
     pub states: Vec<State>,
@@ -215,9 +239,8 @@ pub struct SynapseModel {
     pub plasticity: Option<Plasticity>,
 }
 
-/// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. Spikes of
-/// the target count at the synapse the delay later (the whole delay is dendritic), those of the source at once, as in NEST; so do
-/// jumps of a modulator. At equal times `on_modulator` runs first, then `on_post`, then `on_pre`.
+/// What a plastic synapse has besides: the weight is a state of the code, and so is what it needs of its target's past. When its codes
+/// run, and on which clock, says the schedule of [`crate::engine`].
 #[derive(Clone, Debug)]
 pub struct Plasticity {
     /// Largest weight that the code lets a weight reach, over parameters; its sign is that of all weights.
@@ -233,6 +256,8 @@ pub struct Plasticity {
     pub on_post: Option<Arc<program::Program>>,
     /// Runs for each jump of the signal since the source's last spike, in order of time with `on_post`.
     pub on_modulator: Option<Arc<program::Program>>,
+    /// Runs on a copy of the synapse when its weight is read at a time without an event: what the weight follows between events.
+    pub on_read: Option<Arc<program::Program>>,
 }
 
 impl Plasticity {
@@ -321,6 +346,10 @@ impl NeuronModel {
     pub fn recordable(&self, name: &str) -> Option<&Recordable> {
         self.recordables.iter().find(|r| r.name == name)
     }
+    /// The state by which an engine knows that a neuron which spikes has left the range of stable integration.
+    pub(crate) fn stability_mark(&self) -> Option<usize> {
+        self.stable.as_ref().and_then(|_| self.states.iter().position(|s| s.ty == Ty::F32))
+    }
     pub fn state(&self, name: &str) -> Option<usize> {
         self.states.iter().position(|s| s.name == name)
     }
@@ -367,6 +396,11 @@ impl SynapseModel {
     /// What runs `on_modulator` on the CPU, where there is one.
     pub fn modulator_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
         Some(kernel_of(self.plasticity.as_ref()?.on_modulator.as_ref()?))
+    }
+
+    /// What runs `on_read` on the CPU, where there is one.
+    pub fn read_kernel(&self) -> Option<Arc<dyn kernel::Kernel>> {
+        Some(kernel_of(self.plasticity.as_ref()?.on_read.as_ref()?))
     }
 }
 

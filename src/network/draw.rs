@@ -117,6 +117,47 @@ impl Draw {
         low.abs().max(high.abs())
     }
 
+    /// The magnitude that this share (0 to 1) of all values other than 0 stay below.
+    pub fn magnitude(&self, share: f64) -> f64 {
+        let (min, max) = self.range(FAR, 36.0);
+        let (mut low, mut high) = (0.0, min.abs().max(max.abs()));
+        let zero = self.within(0.0);
+        if 1.0 - zero < 1e-12 {
+            return high;
+        }
+        let wanted = zero + share * (1.0 - zero);
+        // Halved until nothing is left between two numbers, on a scale of ratios below the first halvings.
+        for _ in 0..200 {
+            let middle = if low == 0.0 { high * 1e-3 } else { (low * high).sqrt() };
+            *(if self.within(middle) < wanted { &mut low } else { &mut high }) = middle;
+            if high < f64::MIN_POSITIVE || high <= low * (1.0 + 1e-9) {
+                break;
+            }
+        }
+        high
+    }
+
+    /// The share of values of at most this magnitude.
+    fn within(&self, magnitude: f64) -> f64 {
+        if let Some(x) = self.constant() {
+            return (x.abs() <= magnitude) as u32 as f64;
+        }
+        if let Draw::Uniform { low, high } = *self {
+            return (high.min(magnitude) - low.max(-magnitude)).max(0.0) / (high - low);
+        }
+        let Limits { low, high, redraw } = self.limits().unwrap_or(Limits::NONE);
+        if low > magnitude || high < -magnitude {
+            return 0.0;
+        }
+        if redraw {
+            return self.partial(low.max(-magnitude), high.min(magnitude)).0 / self.mass();
+        }
+        // What is clipped lies at a limit.
+        let from = if low >= -magnitude { f64::NEG_INFINITY } else { -magnitude };
+        let to = if high <= magnitude { f64::INFINITY } else { magnitude };
+        self.partial(from, to).0
+    }
+
     /// Ends at `sigmas` standard deviations or `means` exponential means, within the limits.
     fn range(&self, sigmas: f64, means: f64) -> (f64, f64) {
         let (low, high) = match *self {
@@ -301,6 +342,39 @@ fn upper(z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Magnitudes against those of many draws, and the closed form of the median of a lognormal distribution.
+    #[test]
+    fn magnitudes_are_those_of_the_draws() {
+        let limits = |low: f64, high: f64, redraw: bool| Limits { low, high, redraw };
+        let draws = [
+            Draw::Normal { mean: 1.0, std: 2.0, limits: Limits::NONE },
+            Draw::Normal { mean: -3.0, std: 2.0, limits: limits(f64::NEG_INFINITY, 0.0, false) },
+            Draw::Normal { mean: -1.0, std: 1.0, limits: limits(0.0, f64::INFINITY, false) },
+            Draw::Normal { mean: 0.5, std: 2.0, limits: limits(-1.0, 0.75, true) },
+            Draw::Lognormal { mu: 0.3, sigma: 2.0, limits: Limits::NONE },
+            Draw::Lognormal { mu: 0.0, sigma: 1.0, limits: limits(0.5, 2.0, false) },
+            Draw::Uniform { low: -1.0, high: 3.0 },
+            Draw::Uniform { low: 2.0, high: 3.0 },
+            Draw::Exponential { mean: 4.0, limits: Limits::NONE },
+        ];
+        for (k, draw) in draws.iter().enumerate() {
+            let mut stream = stream(k as u32);
+            let mut values: Vec<f64> = (0..40_000).map(|_| draw.sample(&mut stream).abs()).filter(|x| *x != 0.0).collect();
+            values.sort_by(f64::total_cmp);
+            for share in [0.1, 0.5, 0.9] {
+                let (ours, theirs) = (draw.magnitude(share), values[(share * values.len() as f64) as usize]);
+                assert!((ours / theirs - 1.0).abs() < 0.08, "{draw:?}: {share} below {ours}, of the draws {theirs}");
+            }
+        }
+        // Hardly anything is left of what is clipped at 0.
+        for mean in [-5.5, -6.5, -7.9, -20.0] {
+            let rare = Draw::Normal { mean, std: 1.0, limits: limits(0.0, f64::INFINITY, false) }.magnitude(0.5);
+            assert!((rare > 0.01) == (mean > -8.0) && rare < 2.6, "{mean}: {rare}");
+        }
+        assert!((draws[4].magnitude(0.5) / 0.3f64.exp() - 1.0).abs() < 1e-6);
+        assert!((draws[4].magnitude(1e-6) / (0.3 - 2.0 * 4.753424f64).exp() - 1.0).abs() < 1e-2);
+    }
     use crate::rng::{Purpose, key};
 
     fn stream(element: u32) -> Stream {

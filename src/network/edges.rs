@@ -2,23 +2,23 @@
 //! remedy. Knows nothing of rules or tables.
 
 use super::Edges;
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
+use crate::io::csv::Table;
+use crate::record::hdf5::{Store, is_hdf5, read_column_f64, read_quantity};
 use std::path::Path;
-use std::sync::Arc;
 
-/// Edges from a file: CSV with the header `source,target[,weight][,delay]` (columns in any order), or HDF5 (`.h5`, `.hdf5`) with
-/// one-dimensional datasets of these names. Ids are local to their population; delays in ms.
+/// Edges from a file: a table (see `io::csv`) with the header `source,target[,weight][,delay]` (columns in any order), or HDF5 (`.h5`,
+/// `.hdf5`) with one-dimensional datasets of these names. Ids are local to their population; delays in ms and weights in
+/// `weight_unit`, or what the attribute `units` of their dataset says.
 ///
 /// # Errors
 /// The file cannot be read; a column is missing; a value is no number, an id is out of range, a delay is not above zero: with
 /// line and column for CSV.
-pub fn read_edges(path: impl AsRef<Path>, sources: u32, targets: u32) -> Result<Edges> {
+pub fn read_edges(path: impl AsRef<Path>, sources: u32, targets: u32, weight_unit: &str) -> Result<Edges> {
     let path = path.as_ref();
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    let list = if matches!(extension.as_deref(), Some("h5" | "hdf5")) {
-        read_edges_hdf5(path, sources, targets)?
-    } else {
-        read_edges_csv(path, sources, targets)?
+    let list = match is_hdf5(path) {
+        true => read_edges_hdf5(path, sources, targets, weight_unit)?,
+        false => read_edges_csv(path, sources, targets)?,
     };
     Ok(list.sort(sources))
 }
@@ -29,7 +29,7 @@ struct EdgeList {
     source: Vec<u32>,
     target: Vec<u32>,
     weight: Option<Vec<f32>>,
-    delay: Option<Vec<f32>>,
+    delay: Option<Vec<f64>>,
 }
 
 impl EdgeList {
@@ -77,112 +77,59 @@ fn fault(c: usize, x: f64, count: [u32; 2]) -> Option<(String, String)> {
             _ => Some((format!("{name} {x} is not an id"), "ids are whole numbers from 0".to_string())),
         };
     }
-    if !(x as f32).is_finite() {
+    if !x.is_finite() || c == 2 && !(x as f32).is_finite() {
         return Some((format!("{name} {x} is not a finite number"), "give a number, or remove the edge".to_string()));
     }
-    (c == 3 && x as f32 <= 0.0)
-        .then(|| (format!("delay {x} ms is not above zero"), "give a delay of at least one step".to_string()))
+    (c == 3 && x <= 0.0).then(|| (format!("delay {x} ms is not above zero"), "give a delay of at least one step".to_string()))
 }
 
 fn read_edges_csv(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> {
-    let file = path.display().to_string();
-    // The text is read again only to show the place of a fault.
-    let at = |span: std::ops::Range<u64>, message: String, remedy: String| -> Error {
-        let text: Arc<str> = match std::fs::read(path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into(),
-            Err(_) => "".into(),
-        };
-        let clamp = |x: u64| (0..=(x as usize).min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-        let span = clamp(span.start)..clamp(span.end);
-        Error::at(Place { file: file.clone(), text: text.clone(), span }, message, remedy)
-    };
-    let header_remedy = "the first line names the columns: source,target[,weight][,delay]".to_string();
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_path(path).map_err(|e| {
-        Error::File { path: path.into(), message: format!("cannot be read: {e}"), remedy: Some("check the path".into()) }
-    })?;
-    let csv_fault = |e: csv::Error| {
-        let begin = e.position().map_or(0, |p| p.byte());
-        match e.kind() {
-            csv::ErrorKind::Io(_) => Error::file(path, &e),
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => at(
-                begin..begin + 1,
-                format!("{len} values where {expected_len} columns are named"),
-                "give one value a column".into(),
-            ),
-            _ => at(begin..begin + 1, "not a line of comma-separated text in UTF-8".into(), "save the file as CSV".into()),
-        }
-    };
-    let header = reader.byte_headers().map_err(csv_fault)?.clone();
+    const NAMES: &str = "source,target,weight,delay";
+    let table = Table::open(path)?;
     let mut column = [None; 4];
-    for (i, name) in header.iter().enumerate() {
-        let name = String::from_utf8_lossy(name).to_lowercase();
-        let Some(c) = COLUMNS.iter().position(|c| *c == name) else {
-            let hint =
-                crate::error::nearest(&name, COLUMNS).map_or(header_remedy.clone(), |near| format!("did you mean `{near}`?"));
-            return Err(at(0..1, format!("unknown column `{name}`"), hint));
+    for (i, name) in table.header().unwrap_or(&[]).iter().enumerate() {
+        let Some(c) = COLUMNS.iter().position(|c| c.eq_ignore_ascii_case(name)) else {
+            let remedy = match crate::error::nearest(name, COLUMNS) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the first line names the columns, some of {NAMES}"),
+            };
+            return Err(table.fault(format!("unknown column `{name}`"), remedy));
         };
         if column[c].replace(i).is_some() {
-            return Err(at(0..1, format!("column `{name}` is given twice"), header_remedy));
+            return Err(table.fault(format!("column `{name}` is given twice"), "keep one of them"));
         }
     }
-    if let Some(c) = (0..2).find(|&c| column[c].is_none()) {
-        return Err(at(0..1, format!("there is no column `{}`", COLUMNS[c]), header_remedy));
-    }
+    COLUMNS[..2].iter().try_for_each(|name| table.need(name, NAMES).map(drop))?;
     let mut list = EdgeList { weight: column[2].map(|_| Vec::new()), delay: column[3].map(|_| Vec::new()), ..Default::default() };
-    let mut record = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut record).map_err(csv_fault)? {
+    let mut rows = table.rows()?;
+    while let Some(row) = rows.next()? {
         let mut values = [0.0; 4];
         for (c, i) in column.iter().enumerate().filter_map(|(c, i)| Some((c, (*i)?))) {
-            let text = String::from_utf8_lossy(&record[i]);
-            let wrong = match text.parse::<f64>() {
-                Ok(x) => {
-                    values[c] = x;
-                    fault(c, x, [sources, targets])
-                }
-                Err(_) => Some((format!("{} `{text}` is not a number", COLUMNS[c]), "write numbers as 1.5 or 2e-3".to_string())),
-            };
-            if let Some((message, remedy)) = wrong {
-                let begin = record.position().map_or(0, |p| p.byte());
-                return Err(at(field(path, begin, i), message, remedy));
+            values[c] = row.number(i, COLUMNS[c])?;
+            if let Some((message, remedy)) = fault(c, values[c], [sources, targets]) {
+                return Err(row.fault(Some(i), message, remedy));
             }
         }
         list.source.push(values[0] as u32);
         list.target.push(values[1] as u32);
         list.weight.iter_mut().for_each(|w| w.push(values[2] as f32));
-        list.delay.iter_mut().for_each(|d| d.push(values[3] as f32));
+        list.delay.iter_mut().for_each(|d| d.push(values[3]));
     }
     Ok(list)
 }
 
-/// Byte range of the `i`-th value of the record that begins at byte `begin`, after what blank and comment lines precede it.
-fn field(path: &Path, begin: u64, i: usize) -> std::ops::Range<u64> {
-    let bytes = std::fs::read(path).unwrap_or_default();
-    let mut at = (begin as usize).min(bytes.len());
-    let line = |at: usize| bytes[at..].split(|&b| b == b'\n').next().unwrap_or(&[]);
-    while at < bytes.len() && (line(at).trim_ascii().is_empty() || line(at).first() == Some(&b'#')) {
-        at += line(at).len() + 1;
-    }
-    let at = at.min(bytes.len());
-    let mut from = at;
-    for (n, value) in line(at).split(|&b| b == b',').enumerate() {
-        if n == i {
-            let lead = value.len() - value.trim_ascii_start().len();
-            let width = value.trim_ascii().len().max(1);
-            return (from + lead) as u64..(from + lead + width) as u64;
-        }
-        from += value.len() + 1;
-    }
-    at as u64..at as u64 + 1
-}
-
-fn read_edges_hdf5(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> {
-    let store = crate::record::hdf5::Store::open(path)?;
+fn read_edges_hdf5(path: &Path, sources: u32, targets: u32, weight_unit: &str) -> Result<EdgeList> {
+    let store = Store::open(path)?;
     let mut columns: [Option<Vec<f64>>; 4] = Default::default();
     for (c, name) in COLUMNS.into_iter().enumerate() {
         if c >= 2 && !store.has(name) {
             continue;
         }
-        let values = crate::record::hdf5::read_column_f64(path, name)?;
+        let values = match c {
+            2 => read_quantity(path, name, weight_unit)?,
+            3 => read_quantity(path, name, "ms")?,
+            _ => read_column_f64(path, name)?,
+        };
         let wrong = |message: String, remedy: String| Error::File { path: path.into(), message, remedy: Some(remedy) };
         if let Some((i, (message, remedy))) =
             values.iter().enumerate().find_map(|(i, &x)| Some((i, fault(c, x, [sources, targets])?)))
@@ -200,7 +147,7 @@ fn read_edges_hdf5(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> 
     let ids = |values: Option<Vec<f64>>| values.unwrap_or_default().into_iter().map(|x| x as u32).collect();
     let numbers = |values: Option<Vec<f64>>| values.map(|v| v.into_iter().map(|x| x as f32).collect());
     let [source, target, weight, delay] = columns;
-    Ok(EdgeList { source: ids(source), target: ids(target), weight: numbers(weight), delay: numbers(delay) })
+    Ok(EdgeList { source: ids(source), target: ids(target), weight: numbers(weight), delay })
 }
 
 #[cfg(test)]
@@ -221,17 +168,30 @@ mod tests {
         };
         let same =
             |a: &Edges, b: &Edges| a.start == b.start && a.target == b.target && a.weight == b.weight && a.delay == b.delay;
-        assert!(same(&read_edges(&path, 3, 4).unwrap(), &expected));
+        assert!(same(&read_edges(&path, 3, 4, "1").unwrap(), &expected));
+        std::fs::write(&path, "weight;Delay;source;target\n.25;1.5;2;1\n-1;2;0;3\n0.001;0.5;2;0\n").unwrap();
+        assert!(same(&read_edges(&path, 3, 4, "1").unwrap(), &expected));
 
         let path = dir.path().join("edges.h5");
-        let store = crate::record::hdf5::Store::create(&path).unwrap();
+        let store = Store::create(&path).unwrap();
         store.write("source", &[2u64, 0, 2]).unwrap();
         store.write("target", &[1u64, 3, 0]).unwrap();
         store.write("weight", &[0.25f32, -1.0, 1e-3]).unwrap();
         store.write("delay", &[1.5f64, 2.0, 0.5]).unwrap();
+        store.set_text("delay", "units", "s").unwrap();
+        store.set_text("weight", "units", "nA").unwrap();
         store.close().unwrap();
-        assert!(same(&read_edges(&path, 3, 4).unwrap(), &expected));
-        let message = read_edges(&path, 2, 4).unwrap_err().to_string();
+        let scaled = read_edges(&path, 3, 4, "pA").unwrap();
+        assert_eq!(scaled.delay, Some(vec![2000.0, 1500.0, 500.0]));
+        assert_eq!(scaled.weight, Some(vec![-1000.0, 250.0, 1.0]));
+        assert!(read_edges(&path, 3, 4, "mV").unwrap_err().to_string().contains("a current (`nA`)"));
+        let store = Store::open_to_write(&path).unwrap();
+        store.set_text("delay", "units", "ms").unwrap();
+        store.set_text("weight", "units", "pA").unwrap();
+        store.close().unwrap();
+        let read_edges = |path: &Path, sources, targets, _: &str| read_edges(path, sources, targets, "pA");
+        assert!(same(&read_edges(&path, 3, 4, "1").unwrap(), &expected));
+        let message = read_edges(&path, 2, 4, "1").unwrap_err().to_string();
         assert!(message.contains("source 2 is out of range"), "{message}");
     }
 
@@ -241,7 +201,7 @@ mod tests {
         let path = dir.path().join("edges.csv");
         let refuse = |text: &str, line_column: (usize, usize), part: &str| {
             std::fs::write(&path, text).unwrap();
-            match read_edges(&path, 3, 4).expect_err(text) {
+            match read_edges(&path, 3, 4, "1").expect_err(text) {
                 Error::Input(fault) => {
                     let place = fault.place.expect("a place");
                     assert_eq!(place.line_column(), line_column, "{text}: {}", fault.message);
@@ -251,7 +211,7 @@ mod tests {
                 other => panic!("{other}"),
             }
         };
-        refuse("source,target,weight\n0,1,0.5\n1, NaN,2\n", (3, 4), "target NaN is not an id");
+        refuse("source,target,weight\n0,1,0.5\n1, NaN,2\n", (3, 4), "target NaN is not a finite number");
         refuse("source,target,weight\n0,1,nan\n", (2, 5), "not a finite number");
         refuse("source,target,weight\n0,1,5\n0,1,five\n", (3, 5), "`five` is not a number");
         refuse("source,target\n0,1\n3,1\n", (3, 1), "out of range");
@@ -261,9 +221,11 @@ mod tests {
         refuse("source,target\n0,1\n0\n", (3, 1), "1 values where 2 columns");
         refuse("source,weight\n0,1\n", (1, 1), "no column `target`");
         refuse("source,targt\n0,1\n", (1, 1), "unknown column `targt`");
-        refuse("", (1, 1), "no column `source`");
-        assert!(read_edges(dir.path().join("none.csv"), 3, 4).is_err());
+        refuse("", (1, 1), "nothing in this file");
+        refuse("0,1\n", (1, 1), "no column `source`");
+        refuse("source;target;weight\n0;1;0,5\n", (2, 5), "`0,5` is not a number");
+        assert!(read_edges(dir.path().join("none.csv"), 3, 4, "1").is_err());
         std::fs::write(dir.path().join("bad.h5"), "no").unwrap();
-        assert!(read_edges(dir.path().join("bad.h5"), 3, 4).is_err());
+        assert!(read_edges(dir.path().join("bad.h5"), 3, 4, "1").is_err());
     }
 }

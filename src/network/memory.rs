@@ -1,6 +1,7 @@
 //! How much memory a network takes, before any of it is allocated, and how much there is. Promises an estimate from the rules
 //! alone (expected numbers of synapses), and a refusal that names both figures. Knows no engine.
 
+use super::digits::Kept;
 use super::quantum::{NARROW, Weights, is_dynamic, quanta, weights};
 use super::rules::expected;
 use super::{Cell, Network, Projection, Rule};
@@ -33,12 +34,13 @@ pub struct Estimate {
 /// What the network takes with `blocks` blocks (threads, or 1 on a device).
 pub fn estimate(net: &Network, blocks: usize) -> Estimate {
     let blocks = blocks.max(1);
-    let quantum = quanta(net).unwrap_or_default();
+    let (quantum, exact) = quanta(net).unwrap_or_default();
     let mut e = Estimate { neurons: net.populations.iter().map(|p| p.n as u64).sum(), ..Default::default() };
     let (mut synapses, mut table, mut dynamic, mut rules) = (0.0, 0.0, 0.0, 0.0);
     // Synapses and distinct delays of each source population, static and dynamic.
     let mut segments = vec![[(0.0, 0.0f64); 2]; net.populations.len()];
-    for projection in net.projections.iter().filter(|p| p.source.max(p.target) < net.populations.len()) {
+    let known = |p: &Projection| p.source.max(p.target) < net.populations.len();
+    for (index, projection) in net.projections.iter().enumerate().filter(|(_, p)| known(p)) {
         let n = expected(net, projection);
         let sources = net.populations[projection.source].n as f64;
         let (count, spread) = &mut segments[projection.source][is_dynamic(projection) as usize];
@@ -55,7 +57,14 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
                 Weights::Drawn { reach, .. } => reach,
                 other => other.bound(),
             };
-            table += if largest <= NARROW * least * 1.000001 { 4.0 } else { 8.0 } * n;
+            // Digits: most weights have two or three, those on a grid rarely a second.
+            let each = match [0, 1].map(|sign| exact.projection(index, sign)) {
+                [Kept::Plain, Kept::Plain] if largest <= NARROW * least * 1.000001 => 4.0,
+                [Kept::Plain, Kept::Plain] => 8.0,
+                [Kept::Relative, _] | [_, Kept::Relative] => 12.0,
+                _ => 6.0,
+            };
+            table += each * n;
         }
         rules += match &projection.rule {
             Rule::FixedIndegree { .. } => 4.0 * n + 8.0 * sources,
@@ -72,10 +81,10 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
     // Position and end of each row.
     table += 12.0 * e.neurons as f64 * blocks as f64;
     let mut state = 0u64;
-    for population in &net.populations {
+    for (p, population) in net.populations.iter().enumerate() {
         let Cell::Neuron(instance) = &population.cell else { continue };
         let each = instance.params.iter().chain(&instance.derived).chain(&instance.initial).filter(|v| !v.is_uniform()).count();
-        let words = instance.model.states.len() + instance.model.constants.len() + 2 * instance.model.ports.len();
+        let words = instance.model.states.len() + instance.model.constants.len() + 2 * exact.planes(p, instance.model.ports.len()) as usize;
         state += population.n as u64 * (8 * each as u64 + 4 * words as u64);
     }
     for projection in &net.projections {
@@ -103,8 +112,8 @@ fn delays(net: &Network, projection: &Projection) -> f64 {
     if let Rule::Explicit(edges) = &projection.rule
         && let Some(given) = &edges.delay
     {
-        let (low, high) = given.iter().fold((f32::INFINITY, 0.0f32), |(l, h), &d| (l.min(d), h.max(d)));
-        return ((high - low).max(0.0) as f64 / net.dt).floor() + 1.0;
+        let (low, high) = given.iter().fold((f64::INFINITY, 0.0f64), |(l, h), &d| (l.min(d), h.max(d)));
+        return ((high - low).max(0.0) / net.dt).floor() + 1.0;
     }
     let moments = projection.delay.moments();
     let reach = (moments.max - moments.mean).min(2.0 * (moments.mean - moments.min).abs());

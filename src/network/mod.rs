@@ -1,6 +1,7 @@
 //! The network as plain data, resolved and checked: populations, projections, stimuli, probes, in ms, mV, pA, nS, Hz and f64.
 //! Every engine starts from here. This module knows connectivity, and no neuron model's equations.
 
+pub mod digits;
 pub mod draw;
 mod edges;
 pub mod memory;
@@ -193,7 +194,16 @@ pub struct Edges {
     pub start: Vec<u64>,
     pub target: Vec<u32>,
     pub weight: Option<Vec<f32>>,
-    pub delay: Option<Vec<f32>>,
+    /// ms, in f64: what lies halfway between two steps must be rounded as a constant delay is.
+    pub delay: Option<Vec<f64>>,
+}
+
+impl Edges {
+    /// Source and target (local ids) of an edge.
+    pub fn ends(&self, edge: usize) -> (u32, u32) {
+        let source = self.start.partition_point(|start| *start <= edge as u64).saturating_sub(1);
+        (source as u32, self.target[edge])
+    }
 }
 
 /// A value for every synapse.
@@ -242,6 +252,18 @@ pub enum Probe {
 }
 
 impl Projection {
+    /// Least and largest initial weight: of given edges, or as far as a distribution reaches in practice.
+    pub fn weight_range(&self) -> (f64, f64) {
+        if let Rule::Explicit(edges) = &self.rule
+            && let Some(given) = &edges.weight
+        {
+            let ends = |(low, high): (f64, f64), w: &f32| (low.min(*w as f64), high.max(*w as f64));
+            return if given.is_empty() { (0.0, 0.0) } else { given.iter().fold((f64::INFINITY, f64::NEG_INFINITY), ends) };
+        }
+        let moments = self.weight.moments();
+        (moments.min, moments.max)
+    }
+
     /// Indices in the target's model of the states that the synapse's code reads.
     ///
     /// # Errors

@@ -1,18 +1,24 @@
-//! The weight of one integer unit, for every population and port. Promises that the sum of all weights onto one neuron in one
-//! step stays below 2^31, that constant and given weights keep 1e-6 relative wherever 32 bits allow it, and that synapses fit
-//! 16 bits where they can. Knows weights, and no connectivity beyond in-degrees.
+//! How the weights onto a port are summed in integers, for every population and port: which share one unit and one 32-bit sum, and
+//! which are summed digit by digit ([`Digits`]). Promises that constant and given weights keep 1e-6 of themselves, that drawn ones
+//! keep 1e-3 of their projection's median, that what dynamic synapses transmit keeps every bit, that no weight but 0 becomes 0 and
+//! that no sum wraps, or refuses; and that synapses fit 16 bits where they can. Knows weights, and no connectivity beyond in-degrees.
 
-use super::rules::indegree_bound;
+use super::digits::{Digits, GIVEN_BITS, Kept, LEAST_EXPONENT, MOST_DIGITS, exponent};
+use super::rules::{expected, indegree_bound};
 use super::{Cell, Network, Projection, Rule};
 use crate::error::{Error, Result};
 use crate::model::Sign;
-use crate::stimulus::{DriveKind, SpikeSource};
+use crate::stimulus::{DriveKind, SpikeSource, step_of};
 use std::collections::{HashMap, HashSet};
 
 /// Largest weight of a narrow synapse, in units.
 pub const NARROW: f64 = 32_767.0;
 /// Relative accuracy of constant and given weights.
 const ACCURACY: f64 = 1e-6;
+/// Accuracy of drawn weights, relative to their median magnitude.
+const DRAWN_ACCURACY: f64 = 1e-3;
+/// All but this share of the values of a distribution are larger than its least.
+const RARE: f64 = 1e-6;
 /// Units that the widest value of any drawn weights has at least.
 const COARSEST: f64 = 1024.0;
 /// Resolution of weights that need not fit 16 bits: the largest has this many units.
@@ -52,19 +58,57 @@ pub fn ports(net: &Network, projection: &Projection) -> Result<[Option<usize>; 2
 /// Weights of a projection before they are drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Weights {
-    /// Few distinct magnitudes (zero left out).
+    /// Few distinct magnitudes (zero left out), ascending.
     Constants(Vec<f64>),
-    /// All but one in a million are at most `reach`; at most `bound` after clipping.
-    Drawn { reach: f64, bound: f64 },
-    /// Many given magnitudes up to `bound`.
-    Given { bound: f64 },
+    /// All but one in a million are at most `reach` and at least `least`; at most `bound` after clipping. `median` of the
+    /// magnitudes other than 0.
+    Drawn { reach: f64, bound: f64, median: f64, least: f64 },
+    /// Many given magnitudes from `least` (zero left out) to `bound`.
+    Given { least: f64, bound: f64 },
+    /// Whatever a rule makes of them, up to `bound`.
+    Plastic { bound: f64 },
 }
 
 impl Weights {
     pub fn bound(&self) -> f64 {
         match self {
             Weights::Constants(values) => values.iter().fold(0.0, |a: f64, &b| a.max(b)),
-            Weights::Drawn { bound, .. } | Weights::Given { bound } => *bound,
+            Weights::Drawn { bound, .. } | Weights::Given { bound, .. } | Weights::Plastic { bound } => *bound,
+        }
+    }
+
+    /// The smallest magnitude that has to be met, other than 0.
+    fn least(&self) -> f64 {
+        match self {
+            Weights::Constants(values) => values.iter().fold(f64::INFINITY, |a: f64, &b| a.min(b)),
+            Weights::Given { least, .. } => *least,
+            Weights::Drawn { median, .. } => DRAWN_ACCURACY * median,
+            Weights::Plastic { .. } => f64::INFINITY,
+        }
+    }
+
+    /// Whether whole units of `q` are accurate enough.
+    fn fit(&self, q: f64) -> bool {
+        match self {
+            Weights::Constants(values) => values.iter().all(|c| error(*c, q) <= ACCURACY),
+            Weights::Given { least, .. } => 0.5 * q <= ACCURACY * least,
+            // Of less than half a unit one unit is left.
+            Weights::Drawn { median, least, .. } => {
+                let farthest = if *least < 0.5 * q { q } else { 0.5 * q };
+                farthest <= DRAWN_ACCURACY * median
+            }
+            Weights::Plastic { .. } => false,
+        }
+    }
+
+    /// How digits hold them, and the exponent of the smallest unit that this takes.
+    fn digits(&self) -> (Kept, i32) {
+        match self {
+            Weights::Drawn { median, .. } => {
+                let grid = exponent(DRAWN_ACCURACY * median);
+                (Kept::Grid(grid), grid)
+            }
+            _ => (Kept::Relative, exponent(self.least()) + 1 - GIVEN_BITS),
         }
     }
 }
@@ -85,13 +129,18 @@ pub(crate) fn weights(projection: &Projection) -> (Weights, [bool; 2]) {
             values.sort_by(f64::total_cmp);
             return (Weights::Constants(values), signs);
         }
-        return (Weights::Given { bound: given.iter().fold(0.0f32, |a, w| a.max(w.abs())) as f64 }, signs);
+        let (least, bound) = given.iter().filter(|w| **w != 0.0).fold((f32::INFINITY, 0.0f32), |(a, b), w| (a.min(w.abs()), b.max(w.abs())));
+        return (Weights::Given { least: least as f64, bound: bound as f64 }, signs);
     }
     let moments = projection.weight.moments();
     let signs = [moments.max >= 0.0, moments.min < 0.0];
     match projection.weight.constant() {
         Some(x) => (Weights::Constants(if x == 0.0 { Vec::new() } else { vec![x.abs()] }), signs),
-        None => (Weights::Drawn { reach: projection.weight.reach(), bound: moments.min.abs().max(moments.max.abs()) }, signs),
+        None => {
+            let draw = &projection.weight;
+            let (median, least) = (draw.magnitude(0.5), draw.magnitude(RARE));
+            (Weights::Drawn { reach: draw.reach(), bound: moments.min.abs().max(moments.max.abs()), median, least }, signs)
+        }
     }
 }
 
@@ -118,7 +167,7 @@ pub(crate) fn reachable(projection: &Projection) -> Result<(Weights, [bool; 2])>
             format!("give the weights and the bound the same sign (limits with {limit}, redraw = true)"),
         ));
     }
-    Ok((Weights::Drawn { reach: bound.abs(), bound: weights.bound().max(bound.abs()) }, [side == 0, side == 1]))
+    Ok((Weights::Plastic { bound: weights.bound().max(bound.abs()) }, [side == 0, side == 1]))
 }
 
 fn within(projection: &Projection, error: Error) -> Error {
@@ -136,41 +185,116 @@ pub fn is_dynamic(projection: &Projection) -> bool {
     projection.synapse.model.program.is_some()
 }
 
-/// What a port has to sum.
+/// The most that a dynamic synapse may transmit, None for a static one. Plastic weights end at their bound.
+pub fn limit(projection: &Projection) -> Result<Option<f64>> {
+    if !is_dynamic(projection) {
+        return Ok(None);
+    }
+    let headroom = if projection.synapse.model.plasticity.is_some() { 1.0 } else { DYNAMIC_HEADROOM };
+    Ok(Some(headroom * reachable(projection)?.0.bound()))
+}
+
+/// What is summed digit by digit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exact {
+    /// Per population and port; None where the plain sum is all.
+    digits: Vec<Vec<Option<Digits>>>,
+    /// How static weights are kept: of each projection those of zero or more, and the negative ones.
+    projections: Vec<[Kept; 2]>,
+    drives: Vec<Kept>,
+}
+
+impl Exact {
+    pub fn digits(&self, population: usize, port: usize) -> Option<Digits> {
+        *self.digits.get(population)?.get(port)?
+    }
+
+    /// How weights of zero or more (0), or negative ones (1), are kept.
+    pub fn projection(&self, projection: usize, sign: usize) -> Kept {
+        self.projections.get(projection).map_or(Kept::Plain, |kept| kept[sign])
+    }
+
+    pub fn drive(&self, drive: usize) -> Kept {
+        self.drives.get(drive).copied().unwrap_or_default()
+    }
+
+    /// Whether static synapses have digits anywhere.
+    pub fn has_synapses(&self) -> bool {
+        self.projections.iter().flatten().any(|kept| *kept != Kept::Plain)
+    }
+
+    /// Accumulators of a neuron with so many ports: one a port, then one a digit.
+    pub fn planes(&self, population: usize, ports: usize) -> u32 {
+        let digits = self.digits.get(population).into_iter().flatten().flatten();
+        ports as u32 + digits.map(|d| d.count).sum::<u32>()
+    }
+}
+
+/// Whose weights reach a port.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Whose {
+    /// Positive (or zero), and negative ones.
+    Projection(usize, [bool; 2]),
+    Drive(usize),
+}
+
+/// Weights that reach a port.
+#[derive(Clone, Debug)]
+struct Part {
+    whose: Whose,
+    weights: Weights,
+    /// Summands onto one neuron in one step at most.
+    count: f64,
+    /// Of dynamic synapses the most that one may transmit, in its largest weights.
+    headroom: Option<f64>,
+    /// What it costs to take digits.
+    cost: f64,
+}
+
+impl Part {
+    fn largest(&self) -> f64 {
+        self.weights.bound() * self.headroom.unwrap_or(1.0)
+    }
+
+    fn name(&self, net: &Network) -> String {
+        match self.whose {
+            Whose::Projection(p, _) => format!("projection `{}`", net.projections[p].name),
+            Whose::Drive(d) => format!("drive `{}`", net.drives[d].name),
+        }
+    }
+}
+
+/// What one sum of 32 bits has to hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Demand {
     /// Magnitudes to be met within ACCURACY.
     constants: Vec<f64>,
-    /// Largest of them that a synapse has (drives need not fit 16 bits).
-    fixed: f64,
     /// Reaches of drawn weights.
     drawn: Vec<f64>,
-    /// Largest of many given magnitudes.
+    /// The finest grid that given magnitudes want.
     given: f64,
-    /// Largest stored weight of a dynamic synapse.
-    dynamic: f64,
     /// Bound of the sum of magnitudes, and of the number of summands, onto one neuron in one step.
     sum: f64,
     count: f64,
 }
 
-/// Weight of one integer unit, per population and port (empty for populations that only emit).
+/// Weight of one unit of the plain sum, per population and port (empty for populations that only emit), and what is summed in digits.
 ///
 /// # Errors
-/// A projection onto a population without ports, or weights on one port too far apart to be summed in 32 bits.
-pub fn quanta(net: &Network) -> Result<Vec<Vec<f64>>> {
+/// A projection onto a population without ports, or weights on one port that not even digits can hold.
+pub fn quanta(net: &Network) -> Result<(Vec<Vec<f64>>, Exact)> {
     for projection in &net.projections {
         super::rules::check(net, projection)?;
     }
-    let mut demands: Vec<Vec<Demand>> = net
+    let mut parts: Vec<Vec<Vec<Part>>> = net
         .populations
         .iter()
         .map(|p| match &p.cell {
-            Cell::Neuron(instance) => vec![Demand::default(); instance.model.ports.len()],
+            Cell::Neuron(instance) => vec![Vec::new(); instance.model.ports.len()],
             Cell::Source(_) => Vec::new(),
         })
         .collect();
-    for projection in &net.projections {
+    for (p, projection) in net.projections.iter().enumerate() {
         let (weights, signs) = reachable(projection)?;
         let reached = ports(net, projection)?;
         let headroom = match (is_dynamic(projection), &projection.synapse.model.plasticity) {
@@ -179,37 +303,128 @@ pub fn quanta(net: &Network) -> Result<Vec<Vec<f64>>> {
             (false, _) => None,
         };
         let count = indegree_bound(net, projection) * multiplicity(net, projection.source);
-        let mut seen = None;
-        for port in (0..2).filter(|&s| signs[s]).filter_map(|s| reached[s]) {
-            if seen.replace(port) != Some(port) {
-                demands[projection.target][port].add(&weights, headroom, count);
+        let cost = expected(net, projection);
+        for port in 0..parts[projection.target].len() {
+            let here = [0, 1].map(|s| signs[s] && reached[s] == Some(port));
+            if here != [false; 2] {
+                let whose = Whose::Projection(p, here);
+                parts[projection.target][port].push(Part { whose, weights: weights.clone(), count, headroom, cost });
             }
         }
     }
-    for drive in &net.drives {
+    for (d, drive) in net.drives.iter().enumerate() {
         if let DriveKind::Poisson { rate, weight, port } = &drive.kind {
             let Some(population) = net.populations.get(drive.population) else { continue };
             let n = population.n as usize;
             let most = (0..if rate.is_uniform() { 1 } else { n }).fold(0.0, |m: f64, i| m.max(rate.get(i)));
-            if let Some(demand) = demands[drive.population].get_mut(*port).filter(|_| *weight != 0.0) {
-                let events = poisson_bound(most * net.dt * 1e-3);
-                demand.constants.push(weight.abs());
-                demand.sum += weight.abs() * events;
-                demand.count += events;
+            if let Some(parts) = parts[drive.population].get_mut(*port).filter(|_| *weight != 0.0) {
+                let (weights, count) = (Weights::Constants(vec![weight.abs()]), poisson_bound(most * net.dt * 1e-3));
+                // A drive counts its events anew for every digit.
+                parts.push(Part { whose: Whose::Drive(d), weights, count, headroom: None, cost: f64::INFINITY });
             }
         }
     }
-    let mut quanta = Vec::with_capacity(demands.len());
-    for (population, demands) in net.populations.iter().zip(&demands) {
-        let chosen = demands.iter().map(Demand::choose).collect::<std::result::Result<_, String>>();
-        quanta.push(chosen.map_err(|message| {
-            Error::input(
-                format!("population `{}`: {message}", population.name),
-                "bring the weights closer together, lower the in-degree, or use different receptors",
-            )
-        })?);
+    let mut exact = Exact {
+        digits: Vec::with_capacity(parts.len()),
+        projections: vec![[Kept::Plain; 2]; net.projections.len()],
+        drives: vec![Kept::Plain; net.drives.len()],
+    };
+    let mut quanta = Vec::with_capacity(parts.len());
+    for (population, ports) in net.populations.iter().zip(parts) {
+        let (mut own, mut digits, mut first) = (Vec::new(), Vec::new(), ports.len() as u32);
+        for parts in ports {
+            let (quantum, long) = divide(net, parts).map_err(|e| onto(&population.name, e))?;
+            for part in long.iter().filter(|part| part.headroom.is_none()) {
+                match part.whose {
+                    Whose::Projection(p, signs) => {
+                        (0..2).filter(|s| signs[*s]).for_each(|s| exact.projections[p][s] = part.weights.digits().0);
+                    }
+                    Whose::Drive(d) => exact.drives[d] = part.weights.digits().0,
+                }
+            }
+            let chosen = choose_digits(net, &long, first).map_err(|e| onto(&population.name, e))?;
+            first += chosen.map_or(0, |d| d.count);
+            own.push(quantum);
+            digits.push(chosen);
+        }
+        quanta.push(own);
+        exact.digits.push(digits);
     }
-    Ok(quanta)
+    Ok((quanta, exact))
+}
+
+fn onto(population: &str, message: String) -> Error {
+    Error::input(
+        format!("population `{population}`: {message}"),
+        "bring the weights closer together, lower the in-degree, or use different receptors or --engine event",
+    )
+}
+
+/// Divides the weights onto one port: the unit of those that share the plain sum, and those that are summed in digits. What dynamic
+/// synapses transmit takes any value; otherwise digits are for the fewest synapses.
+fn divide(net: &Network, mut parts: Vec<Part>) -> std::result::Result<(f64, Vec<Part>), String> {
+    parts.retain(|part| part.weights.bound() > 0.0);
+    let sum: f64 = parts.iter().map(|part| part.largest() * part.count).sum();
+    if let Some(part) = parts.iter().filter(|_| sum >= f32::MAX as f64).max_by(|a, b| a.largest().total_cmp(&b.largest())) {
+        let (name, largest) = (part.name(net), part.weights.bound());
+        return Err(format!("{name} has weights up to {largest}, and their sum is beyond the largest number of 32 bits"));
+    }
+    let small = |part: &&Part| part.headroom.is_none() && part.weights.least() < f32::MIN_POSITIVE as f64;
+    if let Some(part) = parts.iter().find(small) {
+        return Err(format!("{} has weights down to {:e}, which numbers of 32 bits do not hold", part.name(net), part.weights.least()));
+    }
+    let (mut long, mut plain): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.headroom.is_some());
+    loop {
+        let quantum = Demand::of(&plain).choose();
+        let misfits: Vec<usize> = match quantum {
+            Some(q) => (0..plain.len()).filter(|&k| !plain[k].weights.fit(q)).collect(),
+            None => {
+                let least = (0..plain.len()).min_by(|&a, &b| plain[a].weights.least().total_cmp(&plain[b].weights.least()));
+                let most = (0..plain.len()).max_by(|&a, &b| plain[a].largest().total_cmp(&plain[b].largest()));
+                least.into_iter().chain(most).collect()
+            }
+        };
+        match misfits.into_iter().min_by(|&a, &b| plain[a].cost.total_cmp(&plain[b].cost)) {
+            Some(k) => long.push(plain.remove(k)),
+            None => return Ok((quantum.unwrap_or(1.0), long)),
+        }
+    }
+}
+
+/// The digits that hold these weights, from the plane `first` on.
+fn choose_digits(net: &Network, parts: &[Part], first: u32) -> std::result::Result<Option<Digits>, String> {
+    let Some(largest) = parts.iter().max_by(|a, b| a.largest().total_cmp(&b.largest())) else { return Ok(None) };
+    let dynamic = parts.iter().any(|part| part.headroom.is_some());
+    let count: f64 = parts.iter().map(|part| part.count).sum();
+    let Some(bits) = Digits::width(count, dynamic) else {
+        return Err(format!("{count:.0} synapses onto one neuron are more than a sum in digits can hold"));
+    };
+    // Above the largest, with room for a carry.
+    let top = exponent(largest.largest()) + 3;
+    let fixed = parts.iter().filter(|part| part.headroom.is_none());
+    let least = fixed.min_by_key(|part| part.weights.digits().1);
+    let wanted = least.map_or(top - 1, |part| part.weights.digits().1);
+    let (count, lowest) = if dynamic {
+        // As far down as whole digits below the largest go, for a plastic weight may become anything; a smaller static weight takes
+        // one more, the unit of which is still a number.
+        let count = ((top - LEAST_EXPONENT).max(0) as u32 / bits).clamp(1, MOST_DIGITS);
+        match (top - (count * bits) as i32).max(LEAST_EXPONENT) {
+            lowest if wanted < lowest && LEAST_EXPONENT + ((count * bits) as i32) <= f32::MAX_EXP - 1 => (count + 1, LEAST_EXPONENT),
+            lowest => (count, lowest),
+        }
+    } else {
+        (((top - wanted) as u32).div_ceil(bits), wanted)
+    };
+    if let Some(least) = least.filter(|_| wanted < lowest.max(LEAST_EXPONENT) || count > MOST_DIGITS) {
+        return Err(format!(
+            "{} has weights down to {:e} and {} transmits up to {:e}, too far apart for one receptor, or too small",
+            least.name(net),
+            least.weights.least(),
+            largest.name(net),
+            largest.largest()
+        ));
+    }
+    Ok(Some(Digits { first, count, bits, lowest }))
 }
 
 /// More events than a Poisson variable of this mean shows (probability of more below 2^-32, where the counts end).
@@ -230,7 +445,7 @@ pub fn multiplicity(net: &Network, population: usize) -> f64 {
             let mut step = None;
             let mut count = HashMap::new();
             for (&time, &source) in trains.time.iter().zip(&trains.source) {
-                let at = (time / net.dt - 1e-6).ceil() as i64;
+                let at = step_of(time, net.dt);
                 if step.replace(at) != Some(at) {
                     count.clear();
                 }
@@ -240,51 +455,51 @@ pub fn multiplicity(net: &Network, population: usize) -> f64 {
             }
             most as f64
         }
-        Cell::Source(SpikeSource::Presentation(_)) => poisson_bound(1.0),
+        // Of latencies at most one a presentation, which is no shorter than a step.
+        Cell::Source(SpikeSource::Presentation(shown)) => poisson_bound((shown.rate(u8::MAX) * net.dt * 1e-3).max(1.0)),
     }
 }
 
 impl Demand {
-    /// `headroom`: of dynamic synapses, how many times its largest weight one may transmit.
-    fn add(&mut self, weights: &Weights, headroom: Option<f64>, count: f64) {
+    fn of(parts: &[Part]) -> Demand {
+        let mut demand = Demand::default();
+        parts.iter().for_each(|part| demand.add(&part.weights, part.count));
+        demand
+    }
+
+    fn add(&mut self, weights: &Weights, count: f64) {
         let bound = weights.bound();
-        if bound == 0.0 {
-            return;
-        }
-        self.sum += bound * count * headroom.unwrap_or(1.0);
+        self.sum += bound * count;
         self.count += count;
-        if headroom.is_some() {
-            self.dynamic = self.dynamic.max(bound);
-            return;
-        }
         match weights {
-            Weights::Constants(values) => {
-                self.constants.extend(values);
-                self.fixed = self.fixed.max(bound);
-            }
+            Weights::Constants(values) => self.constants.extend(values),
             Weights::Drawn { reach, .. } => self.drawn.push(reach.max(bound / NARROW)),
-            Weights::Given { bound } => self.given = self.given.max(*bound),
+            Weights::Given { least, bound } => {
+                let wanted = (bound / FINE).min(2.0 * ACCURACY * least);
+                self.given = if self.given > 0.0 { self.given.min(wanted) } else { wanted };
+            }
+            Weights::Plastic { .. } => {}
         }
     }
 
     /// The grid that weights without exact values want: drawn ones use the whole 16 bits, but the smallest are not lost beside
-    /// the largest; given and dynamic ones are as fine as FINE, dynamic ones coarser where 4-byte synapses share the port.
+    /// the largest; given ones are as fine as FINE and as the smallest of them asks.
     fn grid(&self) -> Option<f64> {
         let widest = self.drawn.iter().copied().fold(0.0, f64::max) / NARROW;
-        let dynamic = if widest > 0.0 || self.fixed > 0.0 { self.dynamic / NARROW } else { self.dynamic / FINE };
-        let wanted = self.drawn.iter().map(|reach| widest.min(reach / COARSEST)).chain([self.given / FINE, dynamic]);
+        let wanted = self.drawn.iter().map(|reach| widest.min(reach / COARSEST)).chain([self.given]);
         wanted.filter(|q| *q > 0.0).reduce(f64::min)
     }
 
-    fn choose(&self) -> std::result::Result<f64, String> {
+    /// None: weights too far apart for one sum.
+    fn choose(&self) -> Option<f64> {
         if self.sum == 0.0 {
-            return Ok(1.0);
+            return Some(1.0);
         }
         // Every summand may be rounded up by half a unit.
         let least = self.sum / (i32::MAX as f64 - 0.5 * self.count).max(1.0);
         let grid = self.grid();
         let Some(largest) = self.constants.iter().copied().reduce(f64::max) else {
-            return Ok(grid.unwrap_or(1.0).max(least));
+            return Some(grid.unwrap_or(1.0).max(least));
         };
         let smallest = self.constants.iter().copied().fold(largest, f64::min);
         let worst = |k: u64| self.constants.iter().map(|c| error(*c, largest / k as f64)).fold(0.0, f64::max);
@@ -301,24 +516,18 @@ impl Demand {
             Some(grid) => (most(grid) / 2 + 1..=most(grid)).rev().take(TRIES as usize).find(exact),
         };
         if let Some(k) = found {
-            return Ok(largest / k as f64);
+            return Some(largest / k as f64);
         }
         let wanted = grid.unwrap_or(largest).min(2.0 * ACCURACY * smallest);
         if wanted > least {
-            return Ok(largest / (largest / wanted).ceil().max(1.0));
+            return Some(largest / (largest / wanted).ceil().max(1.0));
         }
         // 32 bits do not hold the wanted accuracy: the best of the finest grids.
         let k = most(least).max(1);
         let candidates = (k - (k / 2).min(TRIES / 16)).max(1)..=k;
         let best = candidates.map(|k| (k, worst(k))).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((k, worst(k)));
         let q = largest / best.0 as f64;
-        if q >= least && best.1 <= 0.01 {
-            return Ok(q);
-        }
-        Err(format!(
-            "weights from {smallest} to {largest} onto one receptor cannot be summed in 32 bits (the sum may reach {:.3e})",
-            self.sum
-        ))
+        (q >= least && best.1 <= 0.01).then_some(q)
     }
 }
 
@@ -330,19 +539,18 @@ fn error(magnitude: f64, q: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{network, normal, one_port, projection, source, synapse};
+    use super::super::{Draw, Limits};
     use super::*;
+    use crate::stimulus::Trains;
+    use crate::stimulus::encode::{Coding, Order, Presentation};
+    use crate::dataset::idx::Images;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn demand(constants: &[f64], drawn: &[f64], count: f64) -> Demand {
         let largest = constants.iter().chain(drawn).copied().fold(0.0, f64::max);
-        Demand {
-            constants: constants.to_vec(),
-            fixed: largest,
-            drawn: drawn.to_vec(),
-            sum: largest * count,
-            count,
-            ..Default::default()
-        }
+        Demand { constants: constants.to_vec(), drawn: drawn.to_vec(), sum: largest * count, count, ..Default::default() }
     }
 
     #[test]
@@ -377,7 +585,7 @@ mod tests {
         let crowded = demand(&constants, &[], 1e5);
         let q = crowded.choose().unwrap();
         assert!(crowded.sum / q < i32::MAX as f64 && constants.iter().all(|c| error(*c, q) < 1e-3));
-        assert!(demand(&[1e-9, 1.0], &[], 1e4).choose().is_err());
+        assert!(demand(&[1e-9, 1.0], &[], 1e4).choose().is_none());
     }
 
     #[test]
@@ -385,22 +593,107 @@ mod tests {
         assert_eq!(Demand::default().choose().unwrap(), 1.0);
     }
 
+    /// Distributions that 16 bits hold well enough keep the unit that they always had, wider ones take digits.
+    #[test]
+    fn distributions_take_digits_where_a_unit_loses_them() {
+        let lognormal = |sigma: f64| Draw::Lognormal { mu: 0.0, sigma, limits: Limits::NONE };
+        for (draw, plain) in [
+            (normal(87.8, 8.78, 0.0, f64::INFINITY), true),
+            (normal(0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY), true),
+            (Draw::Uniform { low: -2.0, high: 0.0 }, true),
+            (Draw::Exponential { mean: 3.0, limits: Limits::NONE }, true),
+            (lognormal(0.8), true),
+            (lognormal(1.0), false),
+            (lognormal(2.0), false),
+        ] {
+            let mut net = network(vec![(10, one_port())]);
+            net.projections.push(projection(0, 0, Rule::FixedIndegree { indegree: 5 }));
+            net.projections[0].weight = draw.clone();
+            let (quanta, exact) = quanta(&net).unwrap();
+            assert_eq!(exact.digits(0, 0).is_none(), plain, "{draw:?}");
+            if plain {
+                let q = draw.reach().max(draw.moments().max.max(-draw.moments().min) / NARROW) / NARROW;
+                assert!((quanta[0][0] / q - 1.0).abs() < 1e-12, "{draw:?}");
+            }
+        }
+    }
+
+    /// Only what needs digits takes them, as few synapses as possible; the rest is summed as if alone.
+    #[test]
+    fn digits_are_for_the_few() {
+        let mut net = network(vec![(1000, one_port()), (1, source())]);
+        for (s, rule, weight) in
+            [(0, Rule::FixedIndegree { indegree: 100 }, 1.0), (1, Rule::AllToAll, 1e-9), (0, Rule::FixedIndegree { indegree: 50 }, -2.0)]
+        {
+            net.projections.push(projection(s, 0, rule));
+            net.projections.last_mut().unwrap().weight = Draw::Constant(weight);
+        }
+        net.projections.push(projection(1, 0, Rule::AllToAll));
+        net.projections[3].synapse = synapse(&[1.0]);
+        let (quanta, exact) = quanta(&net).unwrap();
+        assert_eq!((quanta[0][0], exact.projection(0, 0), exact.projection(2, 1)), (1.0, Kept::Plain, Kept::Plain));
+        assert_eq!(exact.projection(1, 0), Kept::Relative);
+        let digits = exact.digits(0, 0).unwrap();
+        assert!(digits.first == 1 && digits.lowest < -100 && exact.planes(0, 1) == 1 + digits.count);
+    }
+
+    #[test]
+    fn what_no_sum_holds_is_refused_by_name() {
+        let refuse = |weights: &[f64], part: &str| {
+            let mut net = network(vec![(3, one_port()), (1, source())]);
+            for (k, w) in weights.iter().enumerate() {
+                let mut p = projection(1, 0, Rule::AllToAll);
+                (p.weight, p.name) = (Draw::Constant(*w), format!("w{k}"));
+                net.projections.push(p);
+            }
+            let error = quanta(&net).expect_err(part);
+            assert!(error.to_string().contains(part) && error.remedy().is_some(), "{error}");
+        };
+        refuse(&[1.0, 1e-39], "projection `w1` has weights down to 1e-39");
+        refuse(&[2e38, 3e38], "projection `w1` has weights up to 3");
+        refuse(&[1e-34, 1e30, 1.0], "`w0` has weights down to 1e-34");
+    }
+
+    /// Spikes that the emission puts into one step are counted in one step, wherever they lie in it.
+    #[test]
+    fn spikes_are_counted_by_the_steps_in_which_they_are_emitted() {
+        let trains = Trains::from_lists(&[vec![5.0, 5.00005, 5.1, 5.11, 5.19, 5.2], vec![5.15]]).unwrap();
+        let mut net = network(vec![(2, Cell::Source(SpikeSource::Trains(Arc::new(trains.clone()))))]);
+        for dt in [0.1, 0.025, 1.0, 0.05] {
+            net.dt = dt;
+            let mut most = HashMap::new();
+            for (t, s) in trains.time.iter().zip(&trains.source) {
+                *most.entry((step_of(*t, dt), *s)).or_insert(0) += 1;
+            }
+            assert_eq!(multiplicity(&net, 0), *most.values().max().unwrap() as f64, "{dt}");
+        }
+        net.dt = 0.1;
+        assert_eq!(multiplicity(&net, 0), 3.0);
+        // Pixels that fire more than once a step.
+        let images = Arc::new(Images { count: 1, rows: 1, columns: 1, pixels: vec![255], labels: None });
+        for (max_rate, least) in [(100.0, 1.0), (1e6, 100.0 + 8.0 * 10.0)] {
+            let shown = Presentation::new(images.clone(), Coding::Rate { max_rate }, 5.0, 0.0, Order::Sequential, None).unwrap();
+            net.populations[0].cell = Cell::Source(SpikeSource::Presentation(Arc::new(shown)));
+            assert!(multiplicity(&net, 0) >= least);
+        }
+    }
+
     proptest! {
-        /// Whatever is asked of a port, sums stay below 2^31; constants are met where the answer is a quantum at all.
+        /// Whatever is asked of a plain sum, it stays below 2^31; constants are met where the answer is a quantum at all.
         #[test]
         fn sums_never_overflow(
             constants in proptest::collection::vec(1e-3f64..1e3, 0..4),
             drawn in 0.0f64..1e3,
             given in prop_oneof![Just(0.0), 1e-3f64..1e3],
-            dynamic in prop_oneof![Just(0.0), 1e-3f64..1e3],
             count in 1.0f64..1e6,
         ) {
             let mut d = Demand::default();
-            d.add(&Weights::Constants(constants.clone()), None, count);
-            d.add(&Weights::Drawn { reach: drawn, bound: 1.5 * drawn }, None, count);
-            d.add(&Weights::Given { bound: given }, None, count);
-            d.add(&Weights::Drawn { reach: dynamic, bound: dynamic }, Some(DYNAMIC_HEADROOM), count);
-            if let Ok(q) = d.choose() {
+            d.add(&Weights::Constants(constants.clone()), count);
+            d.add(&Weights::Drawn { reach: drawn, bound: 1.5 * drawn, median: 0.3 * drawn, least: 0.0 }, count);
+            if given > 0.0 {
+                d.add(&Weights::Given { least: 0.1 * given, bound: given }, count);
+            }
+            if let Some(q) = d.choose() {
                 prop_assert!(q > 0.0 && q.is_finite());
                 prop_assert!(d.sum / q + 0.5 * d.count <= i32::MAX as f64 * (1.0 + 1e-9));
                 prop_assert!(constants.iter().all(|c| error(*c, q) <= 0.0101));

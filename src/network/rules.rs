@@ -112,7 +112,7 @@ impl Rows {
             None => plan.draw(&plan.weight, Purpose::Weight, source, edges, |e, x| e.weight = x),
         }
         match given.and_then(|(given, at)| Some((given.delay.as_ref()?, at))) {
-            Some((delay, at)) => edges.iter_mut().zip(&delay[at..]).for_each(|(e, &d)| e.delay = d as f64),
+            Some((delay, at)) => edges.iter_mut().zip(&delay[at..]).for_each(|(e, &d)| e.delay = d),
             None => plan.draw(&plan.delay, Purpose::Delay, source, edges, |e, x| e.delay = x),
         }
     }
@@ -604,6 +604,7 @@ pub(crate) fn check(net: &Network, projection: &Projection) -> Result<()> {
             return refuse(format!("{what}: {error}"), error.remedy().unwrap_or("correct the distribution"));
         }
     }
+    check_bound(projection)?;
     let (source, target) = (&net.populations[projection.source], &net.populations[projection.target]);
     let (ns, nt) = (source.n as u64, target.n as u64);
     let no_self = (projection.source == projection.target && !projection.autapses) as u64;
@@ -689,6 +690,46 @@ pub(crate) fn check(net: &Network, projection: &Projection) -> Result<()> {
     }
 }
 
+/// Refuses initial weights beyond the bound of a plastic synapse, or of the other sign.
+pub(crate) fn check_bound(projection: &Projection) -> Result<()> {
+    let (name, model) = (&projection.name, &projection.synapse.model);
+    let refuse = |message: String, remedy: String| Err(Error::input(format!("projection `{name}`: {message}"), remedy));
+    let bound = match projection.synapse.bound() {
+        Ok(None) => return Ok(()),
+        Ok(Some(bound)) => bound,
+        Err(Error::Input(fault)) => {
+            return refuse(fault.message, fault.remedy.unwrap_or_else(|| "change the parameters of its synapse".into()));
+        }
+        Err(error) => return Err(error),
+    };
+    let (low, high) = projection.weight_range();
+    let extreme = if bound < 0.0 { low } else { high };
+    if if bound < 0.0 { high > 0.0 } else { low < 0.0 } {
+        let (sign, limit) = if bound < 0.0 { ("positive", "high = 0.0") } else { ("negative", "low = 0.0") };
+        return refuse(
+            format!("a weight may be {sign}, and the bound of {} is {bound}", model.name),
+            format!("give the weights and the bound the same sign (limits with {limit}, redraw = true)"),
+        );
+    }
+    // A weight of a file has 32 bits.
+    if extreme / bound <= 1.0 + 1e-6 {
+        return Ok(());
+    }
+    let text = model.plasticity.as_ref().map_or("the bound", |p| &p.bound.text);
+    let (side, limit) = if bound < 0.0 { ("low", "below") } else { ("high", "above") };
+    let given = matches!(&projection.rule, Rule::Explicit(edges) if edges.weight.is_some());
+    match given || projection.weight.constant().is_some() {
+        true => refuse(
+            format!("an initial weight of {extreme} lies {limit} the bound of {}, {text} = {bound}", model.name),
+            format!("give weights within the bound, or a larger {text}"),
+        ),
+        false => refuse(
+            format!("initial weights are drawn up to {extreme}, {limit} the bound of {}, {text} = {bound}", model.name),
+            format!("limit the distribution with {side} = {bound} (and redraw = true), or give a larger {text}"),
+        ),
+    }
+}
+
 fn check_edges(edges: &Edges, sources: u64, targets: u64) -> std::result::Result<(), String> {
     let n = edges.target.len();
     if edges.start.len() as u64 != sources + 1 || edges.start.first() != Some(&0) || edges.start.last() != Some(&(n as u64)) {
@@ -700,18 +741,15 @@ fn check_edges(edges: &Edges, sources: u64, targets: u64) -> std::result::Result
     if let Some(t) = edges.target.iter().find(|&&t| t as u64 >= targets) {
         return Err(format!("a given edge ends at neuron {t}, the target population has {targets}"));
     }
-    for (what, values, usable) in
-        [("weight", &edges.weight, (|x| x.is_finite()) as fn(f32) -> bool), ("delay", &edges.delay, |x| x > 0.0 && x.is_finite())]
-    {
-        let Some(values) = values else { continue };
-        if values.len() != n {
-            return Err(format!("{n} edges are given with {} {what}s", values.len()));
-        }
-        if let Some(i) = values.iter().position(|&x| !usable(x)) {
-            return Err(format!("{what} {i} of the given edges is {}", values[i]));
+    fn usable<T: Copy + std::fmt::Display>(what: &str, n: usize, values: &[T], usable: impl Fn(T) -> bool) -> Result<(), String> {
+        match values.iter().position(|&x| !usable(x)) {
+            _ if values.len() != n => Err(format!("{n} edges are given with {} {what}s", values.len())),
+            Some(i) => Err(format!("{what} {i} of the given edges is {}", values[i])),
+            None => Ok(()),
         }
     }
-    Ok(())
+    edges.weight.iter().try_for_each(|w| usable("weight", n, w, |x: f32| x.is_finite()))?;
+    edges.delay.iter().try_for_each(|d| usable("delay", n, d, |x: f64| x > 0.0 && x.is_finite()))
 }
 
 /// Expected number of synapses of a projection (exact where the rule fixes it). Invalid rules give some finite number.
@@ -853,7 +891,7 @@ mod tests {
             delay: Some(vec![1.0, 2.5, 0.3]),
         };
         let got = edges(&net([3, 4], 1, Rule::Explicit(Arc::new(edges_given))));
-        let edge = |target, weight, delay: f32| Edge { projection: 0, target, weight, delay: delay as f64 };
+        let edge = |target, weight, delay: f64| Edge { projection: 0, target, weight, delay };
         assert_eq!(got, [(0, edge(3, 0.5, 1.0)), (0, edge(1, -2.0, 2.5)), (2, edge(0, 7.0, 0.3))]);
     }
 

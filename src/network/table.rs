@@ -12,11 +12,14 @@
 //! dynamic  one word: index of the first synapse in the projection's dynamic arrays; count words: absolute accumulator address
 //! ```
 //! Weights are integers in units of `quantum[population][port]`. The quanta are chosen so that the sum of all weights onto one
-//! neuron in one step stays below 2^31: an accumulator cannot overflow. Constant and given weights keep 1e-6 relative (else
-//! the row is wide); weights drawn from a distribution are drawn on the 16-bit grid, and clipped at 8 standard deviations.
+//! neuron in one step stays below 2^31: an accumulator cannot overflow. Where weights lie too far apart for that, a synapse has an
+//! entry for each digit of its weight other than 0, onto the accumulators of that digit (`exact`, src/network/digits.rs); all but
+//! the first are in groups that count no synapses. Constant and given weights keep 1e-6 relative; weights drawn from a distribution
+//! are drawn on a grid, none but 0 becomes 0, and they are clipped at 8 standard deviations.
 
+use super::digits::{Digits, Kept};
 use super::pages;
-use super::quantum::{is_dynamic, ports, quanta, reachable};
+use super::quantum::{Exact, is_dynamic, ports, quanta, reachable};
 use super::rules::Rows;
 use super::{Cell, Edge, Network, Rule, SynapseInstance};
 use crate::error::{Error, Result};
@@ -48,9 +51,9 @@ pub struct Block {
     pub slices: Vec<Range<u32>>,
     /// Index in the block of the first owned neuron of each population; multiples of 16.
     pub offset: Vec<u32>,
-    /// Accumulator of (port p, block neuron i) is `p * stride + i`; stride is a multiple of 16.
+    /// Accumulator of (port p, block neuron i) is `p * stride + i`; stride is a multiple of 16. Digits follow the ports.
     pub stride: u32,
-    /// Ports of the widest model.
+    /// Ports and digits of the population that has most of them.
     pub ports: u32,
 }
 
@@ -85,6 +88,8 @@ pub struct Group {
     /// First accumulator address of the 65,536 that a narrow segment can name.
     pub base: u32,
     pub form: Form,
+    /// Further digits of synapses that are counted elsewhere.
+    pub further: bool,
 }
 
 /// Synapses of one projection onto one port that have their own dynamics, in one block. (A projection whose weights choose
@@ -92,12 +97,12 @@ pub struct Group {
 #[derive(Clone, Debug, Default)]
 pub struct Dynamic {
     pub projection: u32,
-    /// Stored weight (the code's `w`) of each synapse, in the unit of the port.
+    /// Stored weight (the code's `w`) of each synapse, in the unit of the port's weights.
     pub weight: Vec<f32>,
     /// One array per state of the synapse model, as 32-bit words.
     pub states: Vec<Vec<u32>>,
-    /// Weight of one integer unit at the target's port.
-    pub quantum: f32,
+    /// The digits of the target's port, to which is added what a synapse transmits.
+    pub digits: Digits,
     pub port: u32,
 }
 
@@ -141,6 +146,8 @@ pub struct Tables {
     pub tables: Vec<Table>,
     /// Weight of one integer unit, per population and port (empty for sources).
     pub quantum: Vec<Vec<f64>>,
+    /// What is summed in digits.
+    pub exact: Exact,
     /// Shortest and longest delay in steps (1, 1 without synapses).
     pub min_delay: u32,
     pub max_delay: u32,
@@ -152,6 +159,7 @@ pub const SHARD_WORDS: usize = 16 << 20;
 pub const MAX_DELAY: u32 = (1 << (32 - GROUP_BITS)) - 1;
 const MAX_GROUPS: usize = 1 << GROUP_BITS;
 const WIDE: u32 = 0;
+const NO_GROUP: u32 = u32::MAX;
 /// Synapses that one task of the construction aims at.
 const CHUNK: f64 = (1 << 18) as f64;
 
@@ -188,9 +196,16 @@ fn share(n: u32, k: usize, blocks: usize) -> u32 {
     (n as u64 * k as u64 / blocks as u64) as u32
 }
 
-fn lay_out(net: &Network, blocks: usize) -> Result<Vec<Block>> {
-    let ports = net.populations.iter().map(|p| match &p.cell {
-        Cell::Neuron(instance) => instance.model.ports.len() as u64,
+/// Nearest whole number of units, none but 0 becoming 0.
+#[inline(always)]
+fn whole_units(weight: f64, inverse: f64) -> i32 {
+    let units = nearest(weight * inverse);
+    if units == 0 && weight != 0.0 { weight.signum() as i32 } else { units }
+}
+
+fn lay_out(net: &Network, blocks: usize, exact: &Exact) -> Result<Vec<Block>> {
+    let ports = net.populations.iter().enumerate().map(|(p, population)| match &population.cell {
+        Cell::Neuron(instance) => exact.planes(p, instance.model.ports.len()) as u64,
         Cell::Source(_) => 0,
     });
     let ports = ports.max().unwrap_or(0);
@@ -212,7 +227,7 @@ fn lay_out(net: &Network, blocks: usize) -> Result<Vec<Block>> {
             }
             if end * ports.max(1) > u32::MAX as u64 {
                 return Err(Error::input(
-                    format!("{end} neurons with {ports} ports are more than one block can address"),
+                    format!("{end} neurons with {ports} ports and digits are more than one block can address"),
                     "use more threads (each owns a block), or a smaller network",
                 ));
             }
@@ -228,7 +243,10 @@ struct Lane {
     port: u32,
     /// Units in one unit of weight.
     inverse: f64,
-    /// Group of dynamic synapses; of narrow ones, the first 65,536 targets'.
+    /// How static weights are kept, and the digits where these hold them.
+    kept: Kept,
+    digits: Digits,
+    /// Group of dynamic synapses.
     group: u32,
 }
 
@@ -265,27 +283,33 @@ impl Route {
 struct Encoder {
     blocks: Vec<Block>,
     quantum: Vec<Vec<f64>>,
+    exact: Exact,
     routes: Vec<Route>,
     /// (projection, port) of each dynamic group.
     dynamics: Vec<(u32, u32)>,
-    /// Narrow groups of a port: one for each 65,536 targets.
+    /// Planes of accumulators, and narrow groups of one: one for each 65,536 targets.
+    planes: u32,
     tiles: u32,
+    /// The narrow groups: plane by plane, of whole weights or first digits, and of further digits.
+    narrow: [Range<u32>; 2],
+    /// The group of wide further digits, where there are digits.
+    further_wide: u32,
     steps_per_ms: f64,
 }
 
 /// An edge in terms of the table.
-struct Spot {
+struct Spot<'a> {
     block: usize,
     /// Index in the block.
     neuron: u32,
-    lane: Lane,
+    lane: &'a Lane,
     steps: u32,
     weight: f64,
 }
 
 impl Encoder {
-    fn new(net: &Network, blocks: usize, quantum: Vec<Vec<f64>>) -> Result<Encoder> {
-        let blocks = lay_out(net, blocks.max(1))?;
+    fn new(net: &Network, blocks: usize, quantum: Vec<Vec<f64>>, exact: Exact) -> Result<Encoder> {
+        let blocks = lay_out(net, blocks.max(1), &exact)?;
         let reached = net.projections.iter().map(|p| ports(net, p)).collect::<Result<Vec<_>>>()?;
         let mut dynamics = Vec::new();
         for (index, projection) in net.projections.iter().enumerate().filter(|(_, p)| is_dynamic(p)) {
@@ -294,14 +318,14 @@ impl Encoder {
             used.dedup();
             dynamics.extend(used.into_iter().map(|port| (index as u32, port)));
         }
-        let narrow = 1 + dynamics.len() as u32;
-        if narrow as usize > MAX_GROUPS - 64 {
+        if dynamics.len() >= MAX_GROUPS - 64 {
             return Err(Error::input(
                 format!("{} projections with dynamic synapses are more than a table can hold", dynamics.len()),
                 format!("join projections; at most {} are possible", MAX_GROUPS - 65),
             ));
         }
         let tiles = blocks.iter().map(|b| b.stride.div_ceil(1 << 16)).max().unwrap_or(1).max(1);
+        let planes = blocks.iter().map(|b| b.ports).max().unwrap_or(0);
         let mut routes = Vec::with_capacity(net.projections.len());
         for (index, projection) in net.projections.iter().enumerate() {
             let (weights, signs) = reachable(projection)?;
@@ -311,9 +335,11 @@ impl Encoder {
                 let group = if dynamic {
                     1 + dynamics.iter().position(|d| *d == (index as u32, port))? as u32
                 } else {
-                    narrow.saturating_add(port.saturating_mul(tiles))
+                    WIDE
                 };
-                Some(Lane { port, inverse: 1.0 / quantum[projection.target][port as usize], group })
+                let digits = exact.digits(projection.target, port as usize).unwrap_or_default();
+                let inverse = 1.0 / quantum[projection.target][port as usize];
+                Some(Lane { port, inverse, kept: exact.projection(index, s), digits, group })
             };
             let n = net.populations[projection.target].n;
             routes.push(Route {
@@ -329,42 +355,85 @@ impl Encoder {
                 },
             });
         }
-        Ok(Encoder { blocks, quantum, routes, dynamics, tiles, steps_per_ms: 1.0 / net.dt })
+        let first = 1 + dynamics.len() as u32;
+        let all = first.saturating_add(planes.saturating_mul(tiles));
+        let (end, further_wide) = match exact.has_synapses() {
+            false => (all.min(MAX_GROUPS as u32), NO_GROUP),
+            true => (all.min(MAX_GROUPS as u32 - 1), all.min(MAX_GROUPS as u32 - 1)),
+        };
+        let narrow = [first..end, further_wide.saturating_add(1)..MAX_GROUPS as u32];
+        let steps_per_ms = 1.0 / net.dt;
+        Ok(Encoder { blocks, quantum, exact, routes, dynamics, planes, tiles, narrow, further_wide, steps_per_ms })
     }
 
     /// The groups of a block's table.
     fn groups(&self, block: &Block) -> Vec<Group> {
-        let mut groups = vec![Group { base: 0, form: Form::Wide }];
-        groups.extend((0..self.dynamics.len() as u32).map(|d| Group { base: 0, form: Form::Dynamic(d) }));
-        let narrow = (0..block.ports).flat_map(|p| (0..self.tiles).map(move |t| (p, t)));
+        let mut groups = vec![Group { base: 0, form: Form::Wide, further: false }];
+        groups.extend((0..self.dynamics.len() as u32).map(|d| Group { base: 0, form: Form::Dynamic(d), further: false }));
+        let narrow = (0..self.planes).flat_map(|p| (0..self.tiles).map(move |t| (p, t)));
         // A tile beyond the block's neurons is never used; its base stays within the accumulators.
         let base =
             |(p, t): (u32, u32)| (p as u64 * block.stride as u64 + ((t as u64) << 16)).min(block.accumulators() as u64) as u32;
-        groups.extend(narrow.map(|tile| Group { base: base(tile), form: Form::Narrow }));
+        groups.extend(narrow.clone().map(|tile| Group { base: base(tile), form: Form::Narrow, further: false }));
+        if self.exact.has_synapses() {
+            groups.truncate(self.further_wide as usize);
+            groups.push(Group { base: 0, form: Form::Wide, further: true });
+            groups.extend(narrow.map(|tile| Group { base: base(tile), form: Form::Narrow, further: true }));
+        }
         groups.truncate(MAX_GROUPS);
         groups
     }
 
     #[inline(always)]
-    fn spot(&self, route: &Route, edge: &Edge) -> Option<Spot> {
+    fn spot<'a>(&self, route: &'a Route, edge: &Edge) -> Option<Spot<'a>> {
         let block = route.block(edge.target);
         Some(Spot {
             block,
             neuron: self.blocks[block].offset[route.population] + (edge.target - route.starts[block]),
-            lane: route.lanes[(edge.weight < 0.0) as usize]?,
+            lane: route.lanes[(edge.weight < 0.0) as usize].as_ref()?,
             steps: delay_steps(edge.delay, self.steps_per_ms),
             weight: edge.weight.max(-route.bound).min(route.bound),
         })
     }
 
+    /// The group of narrow synapses onto a plane of accumulators, if units fit it.
     #[inline(always)]
-    fn narrow_group(&self, spot: &Spot, units: i32) -> Option<u32> {
-        let group = spot.lane.group + (spot.neuron >> 16);
-        (units as i16 as i32 == units && group < MAX_GROUPS as u32).then_some(group)
+    fn narrow_group(&self, plane: u32, neuron: u32, units: i32, further: bool) -> Option<u32> {
+        let groups = &self.narrow[further as usize];
+        let group = groups.start + plane * self.tiles + (neuron >> 16);
+        (units as i16 as i32 == units && group < groups.end).then_some(group)
     }
 
     fn address(&self, spot: &Spot) -> u32 {
         spot.lane.port * self.blocks[spot.block].stride + spot.neuron
+    }
+
+    /// A static weight in digits.
+    #[cold]
+    fn add_digits(&self, entries: &mut Gather, spot: &Spot, number: usize) {
+        let Lane { digits, kept, .. } = *spot.lane;
+        let mut further = false;
+        digits.split(spot.weight, kept, |digit, units| {
+            self.add(entries, spot, number, digits.first + digit, units, further);
+            further = true;
+        });
+    }
+
+    /// Static units onto a plane of accumulators.
+    #[inline(always)]
+    fn add(&self, entries: &mut Gather, spot: &Spot, number: usize, plane: u32, units: i32, further: bool) {
+        match self.narrow_group(plane, spot.neuron, units, further) {
+            Some(group) => {
+                let word = (spot.neuron & 0xffff) << 16 | units as u16 as u32;
+                entries.narrow.push((place(spot.steps, group) as u64) << 32 | word as u64);
+            }
+            None => {
+                let group = if further { self.further_wide } else { WIDE };
+                let address = plane * self.blocks[spot.block].stride + spot.neuron;
+                entries.other.push(other(spot.steps, group, address, number, units as u32));
+            }
+        }
+        entries.further += further as u64;
     }
 }
 
@@ -375,6 +444,13 @@ struct Gather {
     narrow: Vec<u64>,
     /// delay | group | address | number in the row | weight, units or f32 bits (32 bits each of the last three)
     other: Vec<u128>,
+    /// Entries of these that are further digits of a synapse.
+    further: u64,
+}
+
+#[inline(always)]
+fn other(steps: u32, group: u32, address: u32, number: usize, weight: u32) -> u128 {
+    (place(steps, group) as u128) << 96 | (address as u128) << 64 | (number as u128) << 32 | weight as u128
 }
 
 #[inline(always)]
@@ -402,16 +478,16 @@ impl Piece {
         Piece { weights: vec![Vec::new(); dynamics], min_delay: u32::MAX, ..Default::default() }
     }
 
-    /// Sort the entries of a row and write its stream.
-    fn push(&mut self, source: u32, entries: &mut Gather) {
-        let Gather { narrow, other } = entries;
+    /// Sort the entries of a row and write its stream; `wide` says which groups are wide.
+    fn push(&mut self, source: u32, entries: &mut Gather, wide: impl Fn(u32) -> bool) {
+        let Gather { narrow, other, further } = entries;
         if narrow.is_empty() && other.is_empty() {
             return;
         }
         narrow.sort_unstable();
         other.sort_unstable();
         self.rows.push((source, self.words.len() as u32));
-        self.synapses += (narrow.len() + other.len()) as u64;
+        self.synapses += (narrow.len() + other.len()) as u64 - std::mem::take(further);
         let (mut i, mut j, mut before) = (0, 0, 0);
         loop {
             let next_narrow = narrow.get(i).map(|e| (e >> 32) as u32);
@@ -438,7 +514,7 @@ impl Piece {
             } else {
                 let run = &other[j..other.len().min(j + MAX_COUNT as usize)];
                 count = run.iter().take_while(|e| (**e >> 96) as u32 == next).count();
-                if group == WIDE {
+                if wide(group) {
                     self.words.extend(run[..count].iter().flat_map(|e| [(*e >> 64) as u32, *e as u32]));
                 } else {
                     let weights = &mut self.weights[group as usize - 1];
@@ -465,34 +541,26 @@ fn encode(net: &Network, rows: &Rows, encoder: &Encoder, sources: Range<u32>, wo
     pieces.iter_mut().for_each(|p| p.words.reserve(words / blocks));
     let mut entries: Vec<Gather> = (0..blocks).map(|_| Gather::default()).collect();
     let mut edges = Vec::new();
-    for source in sources {
+        for source in sources {
         rows.row(source, &mut edges);
         for run in edges.chunk_by(|a, b| a.projection == b.projection) {
             let route = &encoder.routes[run[0].projection as usize];
             for (number, edge) in run.iter().enumerate() {
                 let Some(spot) = encoder.spot(route, edge) else { return Err(no_port(net, edge)) };
                 let entries = &mut entries[spot.block];
-                let other = |group: u32, weight: u32| {
-                    (place(spot.steps, group) as u128) << 96
-                        | (encoder.address(&spot) as u128) << 64
-                        | (number as u128) << 32
-                        | weight as u128
-                };
+                let lane = spot.lane;
                 if route.dynamic {
-                    entries.other.push(other(spot.lane.group, (spot.weight as f32).to_bits()));
-                    continue;
-                }
-                let units = nearest(spot.weight * spot.lane.inverse);
-                match encoder.narrow_group(&spot, units) {
-                    Some(group) => {
-                        let word = (spot.neuron & 0xffff) << 16 | units as u16 as u32;
-                        entries.narrow.push((place(spot.steps, group) as u64) << 32 | word as u64);
-                    }
-                    None => entries.other.push(other(WIDE, units as u32)),
+                    let (address, weight) = (encoder.address(&spot), (spot.weight as f32).to_bits());
+                    entries.other.push(other(spot.steps, lane.group, address, number, weight));
+                } else if lane.kept == Kept::Plain {
+                    encoder.add(entries, &spot, number, lane.port, whole_units(spot.weight, lane.inverse), false);
+                } else {
+                    encoder.add_digits(entries, &spot, number);
                 }
             }
         }
-        pieces.iter_mut().zip(&mut entries).for_each(|(piece, entries)| piece.push(source, entries));
+        let wide = |group: u32| group == WIDE || group == encoder.further_wide;
+        pieces.iter_mut().zip(&mut entries).for_each(|(piece, entries)| piece.push(source, entries, wide));
     }
     Ok(pieces)
 }
@@ -517,7 +585,8 @@ fn no_port(net: &Network, edge: &Edge) -> Error {
 /// Weights that no port takes or that cannot share one, delays beyond [`MAX_DELAY`] steps, more neurons than can be addressed.
 pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) + Sync)) -> Result<Tables> {
     check_delays(net)?;
-    let encoder = Encoder::new(net, blocks, quanta(net)?)?;
+    let (quantum, exact) = quanta(net)?;
+    let encoder = Encoder::new(net, blocks, quantum, exact)?;
     let chunks = chunks(net);
     let expected = chunks.iter().map(|c| c.1).sum::<f64>();
     let mut tables: Vec<Table> = encoder
@@ -527,8 +596,9 @@ pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) 
         .collect();
     for table in &mut tables {
         let dynamic = |&(projection, port): &(u32, u32)| {
-            let quantum = encoder.quantum[net.projections[projection as usize].target][port as usize] as f32;
-            Dynamic { projection, quantum, port, ..Default::default() }
+            let target = net.projections[projection as usize].target;
+            let digits = encoder.exact.digits(target, port as usize).unwrap_or_default();
+            Dynamic { projection, digits, port, ..Default::default() }
         };
         table.dynamics = encoder.dynamics.iter().map(dynamic).collect();
     }
@@ -555,7 +625,8 @@ pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) 
     }
     tables.par_iter_mut().try_for_each(|table| table.start_dynamics(net))?;
     let (min_delay, max_delay) = if max_delay == 0 { (1, 1) } else { (min_delay, max_delay) };
-    let mut tables = Tables { blocks: encoder.blocks, tables, quantum: encoder.quantum, min_delay, max_delay };
+    let Encoder { blocks, quantum, exact, .. } = encoder;
+    let mut tables = Tables { blocks, tables, quantum, exact, min_delay, max_delay };
     tables.start_random(net, rows)?;
     progress(1.0);
     Ok(tables)
@@ -564,7 +635,7 @@ pub fn build(net: &Network, rows: &Rows, blocks: usize, progress: &(dyn Fn(f64) 
 fn check_delays(net: &Network) -> Result<()> {
     for projection in &net.projections {
         let given = match &projection.rule {
-            Rule::Explicit(edges) => edges.delay.as_ref().map(|d| d.iter().fold(0.0f32, |a, &b| a.max(b)) as f64),
+            Rule::Explicit(edges) => edges.delay.as_ref().map(|d| d.iter().fold(0.0f64, |a, &b| a.max(b))),
             _ => None,
         };
         let longest = given.unwrap_or(projection.delay.moments().max);
@@ -665,7 +736,7 @@ impl Table {
 /// What one entry of a row carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// Weight in units of the quantum.
+    /// Weight in units of its accumulator.
     Units(i32),
     /// Entry in `Table::dynamics`, and the synapse's index in it.
     Dynamic { entry: u32, index: u32 },
@@ -679,6 +750,8 @@ pub struct Synapse {
     /// Accumulator.
     pub address: u32,
     pub stored: Stored,
+    /// A further digit of a synapse that comes elsewhere in the row too.
+    pub further: bool,
 }
 
 /// Walks a row as an engine does.
@@ -720,7 +793,7 @@ impl Iterator for Walk<'_> {
                 (word, Stored::Dynamic { entry, index: self.index - 1 })
             }
         };
-        Some(Synapse { delay: self.delay, address, stored })
+        Some(Synapse { delay: self.delay, address, stored, further: self.group.further })
     }
 }
 
@@ -754,7 +827,7 @@ impl Tables {
             groups: &table.groups,
             words: words.iter(),
             delay: 0,
-            group: Group { base: 0, form: Form::Wide },
+            group: Group { base: 0, form: Form::Wide, further: false },
             left: 0,
             index: 0,
         }
@@ -765,7 +838,7 @@ impl Tables {
     /// # Errors
     /// `rows` or `net` are not those that the tables were built from.
     pub fn dynamic_canonical(&self, net: &Network, rows: &Rows, projection: usize) -> Result<Vec<Slot>> {
-        let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone())?;
+        let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone(), self.exact.clone())?;
         let foreign =
             || Error::input("these synapse tables belong to another network", "build them from the network that is run");
         let route = &encoder.routes[projection];
@@ -876,7 +949,7 @@ impl Tables {
     pub fn weights(&self, net: &Network, rows: &Rows, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
         let p = &net.projections[projection];
         let (source, target) = (net.populations[p.source].first, net.populations[p.target].first);
-        let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone())?;
+        let encoder = Encoder::new(net, self.blocks.len(), self.quantum.clone(), self.exact.clone())?;
         let route = &encoder.routes[projection];
         let of_source = |local: u32| {
             let mut edges = Vec::new();
@@ -888,7 +961,10 @@ impl Tables {
             .flat_map_iter(of_source)
             .map(|(source, edge)| {
                 let spot = encoder.spot(route, &edge).ok_or_else(|| no_port(net, &edge))?;
-                let weight = nearest(spot.weight * spot.lane.inverse) as f64 / spot.lane.inverse;
+                let weight = match spot.lane.kept {
+                    Kept::Plain => whole_units(spot.weight, spot.lane.inverse) as f64 / spot.lane.inverse,
+                    kept => kept.value(spot.weight),
+                };
                 Ok((source, target + edge.target, weight as f32))
             })
             .collect::<Result<_>>()?;
@@ -917,12 +993,12 @@ mod tests {
         (rows, tables)
     }
 
-    /// (source, population, target, port, delay, units or projection of a dynamic synapse with its weight's bits)
+    /// (source, population, target, port or digit, delay, units or projection of a dynamic synapse with its weight's bits)
     type Plain = (u32, usize, u32, usize, u32, i64);
 
     /// All synapses as the tables hold them, sorted.
     fn decoded(net: &Network, tables: &Tables) -> Vec<Plain> {
-        let mut all = Vec::new();
+        let (mut all, mut further) = (Vec::new(), 0);
         for (b, block) in tables.blocks.iter().enumerate() {
             for source in 0..net.neurons() {
                 let mut last = None;
@@ -937,19 +1013,20 @@ mod tests {
                             (dynamic.weight[index as usize].to_bits() as i64) << 8 | dynamic.projection as i64
                         }
                     };
+                    further += s.further as u64;
                     assert!(last <= Some(s.delay), "segments are sorted by delay");
                     last = Some(s.delay);
                     all.push((source, population, target, port, s.delay, value));
                 }
             }
         }
-        assert_eq!(all.len() as u64, tables.synapses());
+        assert_eq!(all.len() as u64 - further, tables.synapses());
         all.sort_unstable();
         all
     }
 
     /// The same list made edge by edge, without any table.
-    fn naive(net: &Network, rows: &Rows, quantum: &[Vec<f64>]) -> Vec<Plain> {
+    fn naive(net: &Network, rows: &Rows, tables: &Tables) -> Vec<Plain> {
         let mut all = Vec::new();
         let mut row = Vec::new();
         for source in 0..net.neurons() {
@@ -964,12 +1041,18 @@ mod tests {
                 };
                 let port = p.port.unwrap_or_else(|| instance.model.ports.iter().position(|q| takes(q.sign)).unwrap());
                 let delay = ((edge.delay / net.dt).round() as u32).max(1);
-                let value = if p.synapse.model.program.is_some() {
-                    ((edge.weight as f32).to_bits() as i64) << 8 | edge.projection as i64
-                } else {
-                    (edge.weight / quantum[p.target][port]).round() as i64
-                };
-                all.push((source, p.target, edge.target, port, delay, value));
+                let mut push = |plane: usize, value: i64| all.push((source, p.target, edge.target, plane, delay, value));
+                match tables.exact.projection(edge.projection as usize, (edge.weight < 0.0) as usize) {
+                    _ if is_dynamic(p) => push(port, ((edge.weight as f32).to_bits() as i64) << 8 | edge.projection as i64),
+                    Kept::Plain => {
+                        let units = edge.weight / tables.quantum[p.target][port];
+                        push(port, if units.abs() < 0.5 { units.signum() } else { units.round() } as i64);
+                    }
+                    kept => {
+                        let digits = tables.exact.digits(p.target, port).expect("weights that are kept in digits have digits");
+                        digits.split(edge.weight, kept, |k, units| push((digits.first + k) as usize, units as i64));
+                    }
+                }
             }
         }
         all.sort_unstable();
@@ -1009,7 +1092,7 @@ mod tests {
     #[test]
     fn blocks_share_every_population_evenly() {
         let net = network(vec![(100, one_port()), (7, source()), (31, two_ports())]);
-        let blocks = lay_out(&net, 3).unwrap();
+        let blocks = lay_out(&net, 3, &Exact::default()).unwrap();
         assert_eq!(blocks.iter().map(|b| b.slices[0].clone()).collect::<Vec<_>>(), [0..33, 33..66, 66..100]);
         assert_eq!(blocks.iter().map(|b| b.slices[2].clone()).collect::<Vec<_>>(), [0..10, 10..20, 20..31]);
         for block in &blocks {
@@ -1024,7 +1107,7 @@ mod tests {
             }
         }
         assert_eq!(blocks[0].decode(33), None, "padding belongs to nobody");
-        let tiny = lay_out(&network(vec![(2, one_port())]), 5).unwrap();
+        let tiny = lay_out(&network(vec![(2, one_port())]), 5, &Exact::default()).unwrap();
         assert_eq!(tiny.iter().map(|b| b.slices[0].len()).sum::<usize>(), 2);
     }
 
@@ -1044,14 +1127,14 @@ mod tests {
         let mut net = network(vec![(2, source()), (140_000, two_ports())]);
         let n = 140_000;
         let target: Vec<u32> = (0..n).chain(0..n).collect();
-        let delay: Vec<f32> = (0..n).map(|t| if t % 3 == 0 { 3000.0 } else { 102.3 }).chain((0..n).map(|_| 0.1)).collect();
+        let delay: Vec<f64> = (0..n).map(|t| if t % 3 == 0 { 3000.0 } else { 102.3 }).chain((0..n).map(|_| 0.1)).collect();
         let weight: Vec<f32> = (0..n).map(|t| if t % 2 == 0 { 1.0 } else { -2.0 }).chain((0..n).map(|_| 50_000.0)).collect();
         let edges = Edges { start: vec![0, n as u64, 2 * n as u64], target, weight: Some(weight), delay: Some(delay) };
         net.projections.push(projection(0, 1, Rule::Explicit(Arc::new(edges))));
         for blocks in [1, 3] {
             let (rows, tables) = make(&net, blocks);
             assert_eq!((tables.min_delay, tables.max_delay), (1, 30_000));
-            assert_eq!(decoded(&net, &tables), naive(&net, &rows, &tables.quantum));
+            assert_eq!(decoded(&net, &tables), naive(&net, &rows, &tables));
             assert!(tables.quantum[1].iter().all(|&q| q == 1.0 || q == 2.0));
             let forms: Vec<Form> = tables.tables[0].groups.iter().map(|g| g.form).collect();
             assert!(forms[0] == Form::Wide && forms[1..].iter().all(|f| *f == Form::Narrow));
@@ -1080,7 +1163,7 @@ mod tests {
             stop: f64::INFINITY,
         });
         let (rows, tables) = make(&net, 2);
-        assert_same(&decoded(&net, &tables), &naive(&net, &rows, &tables.quantum));
+        assert_same(&decoded(&net, &tables), &naive(&net, &rows, &tables));
         let words: usize = tables.tables.iter().flat_map(|t| &t.shards).map(Vec::len).sum();
         let (synapses, headers) = (200_000, 2 * 1000 * 26);
         assert!(words < synapses + headers, "{words} words for {synapses} synapses");
@@ -1129,8 +1212,8 @@ mod tests {
         net.projections[2].synapse = synapse(&[0.5]);
         let (rows, one) = make(&net, 1);
         let (_, mut four) = make(&net, 4);
-        assert_same(&decoded(&net, &one), &naive(&net, &rows, &one.quantum));
-        assert_same(&decoded(&net, &four), &naive(&net, &rows, &four.quantum));
+        assert_same(&decoded(&net, &one), &naive(&net, &rows, &one));
+        assert_same(&decoded(&net, &four), &naive(&net, &rows, &four));
         let mut values = one.gather_dynamics(&net, &rows).unwrap();
         assert_eq!(values, four.gather_dynamics(&net, &rows).unwrap());
         assert_eq!(values.len(), 2);
@@ -1270,10 +1353,12 @@ mod tests {
                 net.projections.push(p);
             }
             let (rows, one) = make(&net, 1);
-            assert_same(&decoded(&net, &one), &naive(&net, &rows, &one.quantum));
+            assert_same(&decoded(&net, &one), &naive(&net, &rows, &one));
             for p in net.projections.iter().filter(|p| !is_dynamic(p)) {
                 for (port, constant) in one.quantum[p.target].iter().zip(std::iter::repeat(p.weight.constant())) {
-                    if let (Some(c), None) = (constant, p.port) && one.quantum[p.target].len() == 1 {
+                    let index = net.projections.iter().position(|other| std::ptr::eq(other, p)).unwrap();
+                    let kept = |c: f64| one.exact.projection(index, (c < 0.0) as usize);
+                    if let (Some(c), None) = (constant, p.port) && kept(c) == Kept::Plain && one.quantum[p.target].len() == 1 {
                         let units = c.abs() / port;
                         prop_assert!((units - units.round()).abs() <= 1.1e-6 * units, "constant {c} in units of {port}");
                     }

@@ -121,6 +121,7 @@ pub struct Method {
     pub title: String,
     /// All tasks at once, mixed: the upper yardstick.
     pub joint: bool,
+    /// How each step is made.
     pub training: Training,
     /// In the order in which they act.
     pub guards: Vec<Guard>,

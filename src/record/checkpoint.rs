@@ -10,7 +10,7 @@ use crate::record::hdf5::{Element, Store, file_error};
 use std::path::Path;
 
 const FORMAT: &str = "sharpwave checkpoint";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// What has to agree for a state to fit, one fact a line: what it is about, a tab, what it says.
 fn structure(net: &Network) -> Vec<String> {
@@ -134,8 +134,9 @@ fn write_whole(path: &Path, net: &Network, info: &RunInfo, snapshot: &Snapshot) 
     file.write("/state/recent/step", &snapshot.recent.iter().map(|r| r.0).collect::<Vec<_>>())?;
     file.write("/state/recent/id", &snapshot.recent.iter().map(|r| r.1).collect::<Vec<_>>())?;
     file.write("/state/last_spike", &snapshot.last_spike)?;
-    file.write("/state/extras", &[snapshot.extra.len() as u64])?;
-    for (k, (name, words)) in snapshot.extra.iter().enumerate() {
+    let parts = snapshot.parts();
+    file.write("/state/extras", &[parts.len() as u64])?;
+    for (k, (name, words)) in parts.iter().enumerate() {
         file.store.write_text(&format!("/state/extra/{k}/name"), name)?;
         file.note("name", name.as_bytes());
         file.write(&format!("/state/extra/{k}/words"), words)?;
@@ -155,10 +156,11 @@ pub fn read(path: impl AsRef<Path>, net: &Network) -> Result<(RunInfo, Snapshot)
     let path = path.as_ref();
     let (mut file, info, theirs, expected) = open(path)?;
     compare(path, &theirs, &structure(net))?;
-    let snapshot = read_snapshot(path, &mut file)?;
+    let (mut snapshot, parts) = read_snapshot(path, &mut file)?;
     if file.sum.sum() != expected {
         return Err(damaged(path));
     }
+    snapshot.take(parts, net)?;
     check(path, &snapshot, net)?;
     Ok((info, snapshot))
 }
@@ -210,7 +212,11 @@ fn damaged(path: &Path) -> Error {
     file_error(path, "the checkpoint is damaged: its checksum does not agree", "use another checkpoint, or run from the start")
 }
 
-fn read_snapshot(path: &Path, file: &mut Summed) -> Result<Snapshot> {
+/// A list of words by its name.
+type Part = (String, Vec<u64>);
+
+/// What a checkpoint holds, and the parts that are to be taken up when the checksum is known to agree.
+fn read_snapshot(path: &Path, file: &mut Summed) -> Result<(Snapshot, Vec<Part>)> {
     let step = *file.read::<u64>("/state/step")?.first().ok_or_else(|| damaged(path))?;
     let shape = file.read::<u64>("/state/variables")?;
     let dynamic = file.read::<u64>("/state/synapse_variables")?;
@@ -226,13 +232,14 @@ fn read_snapshot(path: &Path, file: &mut Summed) -> Result<Snapshot> {
     let ids = file.read::<u32>("/state/recent/id")?;
     let last_spike = file.read("/state/last_spike")?;
     let extras = *file.read::<u64>("/state/extras")?.first().ok_or_else(|| damaged(path))?;
-    let mut extra = Vec::new();
+    let mut parts = Vec::new();
     for k in 0..extras {
         let name = file.store.read_text(&format!("/state/extra/{k}/name"))?;
         file.note("name", name.as_bytes());
-        extra.push((name, file.read(&format!("/state/extra/{k}/words"))?));
+        parts.push((name, file.read(&format!("/state/extra/{k}/words"))?));
     }
-    Ok(Snapshot { step, states, recent: stamps.into_iter().zip(ids).collect(), last_spike, synapses, extra })
+    let recent = stamps.into_iter().zip(ids).collect();
+    Ok((Snapshot { step, states, recent, last_spike, synapses, ..Snapshot::default() }, parts))
 }
 
 /// Refuses a checkpoint of another structure, naming the first difference.
@@ -300,7 +307,9 @@ mod tests {
             recent: vec![(123_456_789_000, 2), (123_456_789_001, 7)],
             last_spike: vec![0, 5, u64::MAX],
             synapses: vec![vec![vec![0.5, f32::MIN_POSITIVE, -0.0], vec![1.0, 2.0, f32::INFINITY]], vec![]],
-            extra: vec![("clock / of α".into(), vec![1, u64::MAX]), ("empty".into(), vec![])],
+            elapsed: vec![4, 17],
+            notes: vec![("clock / of α".into(), vec![1, u64::MAX]), ("empty".into(), vec![])],
+            ..Snapshot::default()
         }
     }
 

@@ -9,7 +9,7 @@
 
 use crate::error::{Error, Result};
 use hdf5::file::{CacheDecreaseMode, CacheIncreaseMode, FlashIncreaseMode, LibraryVersion, MetadataCacheConfig};
-use hdf5::types::{TypeDescriptor, VarLenUnicode};
+use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use std::io::{Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -138,6 +138,45 @@ fn read_all<T: Element>(path: &Path, set: &hdf5::Dataset) -> Result<Vec<T>> {
     values.resize(n, T::default());
     if n > 0 {
         set.as_reader().read_into_raw(&mut values).map_err(|e| damaged(cause(&e)))?;
+    }
+    Ok(values)
+}
+
+/// Whether a file's name says that it is HDF5.
+pub fn is_hdf5(path: &Path) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| ["h5", "hdf5", "hdf"].contains(&e.to_lowercase().as_str()))
+}
+
+/// A text attribute of a dataset, of fixed or variable length; None where there is none.
+fn text_attribute(path: &Path, set: &hdf5::Dataset, name: &str) -> Result<Option<String>> {
+    let Ok(attribute) = set.attr(name) else { return Ok(None) };
+    let text = match attribute.dtype().and_then(|t| t.to_descriptor()) {
+        Ok(TypeDescriptor::VarLenUnicode) => attribute.read_scalar::<VarLenUnicode>().ok().map(|t| t.to_string()),
+        Ok(TypeDescriptor::VarLenAscii) => attribute.read_scalar::<VarLenAscii>().ok().map(|t| t.to_string()),
+        Ok(TypeDescriptor::FixedUnicode(_)) => attribute.read_scalar::<FixedUnicode<64>>().ok().map(|t| t.to_string()),
+        Ok(TypeDescriptor::FixedAscii(_)) => attribute.read_scalar::<FixedAscii<64>>().ok().map(|t| t.to_string()),
+        _ => None,
+    };
+    text.map(Some).ok_or_else(|| {
+        let message = format!("the attribute \"{name}\" of dataset \"{}\" is not a text", set.name());
+        file_error(path, message, "write it as one string, for instance \"ms\"")
+    })
+}
+
+/// The same of quantities, in `unit`: where the dataset has an attribute `units`, as SONATA asks for, its numbers are in those.
+///
+/// # Errors
+/// As [`read_column_f64`]; units that are not known, or measure something else.
+pub fn read_quantity(path: impl AsRef<Path>, name: &str, unit: &str) -> Result<Vec<f64>> {
+    let path = path.as_ref();
+    let mut values = read_column_f64(path, name)?;
+    let file = open(path)?;
+    let written = text_attribute(path, &dataset(path, &file, name)?, "units")?.unwrap_or_default();
+    if !written.trim().is_empty() {
+        let factor = crate::units::factor(&written, unit).map_err(|(message, remedy)| {
+            file_error(path, format!("the attribute \"units\" of dataset \"{name}\": {message}"), remedy)
+        })?;
+        values.iter_mut().for_each(|value| *value *= factor);
     }
     Ok(values)
 }
@@ -544,6 +583,42 @@ mod tests {
         assert_eq!(read_column_f64(&path, "f32").unwrap(), [0.5, -2.25]);
         assert_eq!(read_column_f64(&path, "/g/f64").unwrap(), [1e-300]);
         assert_eq!(read_column_f64(&path, "none").unwrap(), [] as [f64; 0]);
+    }
+
+    /// Units as different programs write them: of fixed and variable length, ASCII and UTF-8.
+    #[test]
+    fn units_are_honoured_or_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.h5");
+        let file = hdf5::File::create(&path).unwrap();
+        let set = |name: &str| file.new_dataset_builder().with_data(&[5.0f64, 7.25]).create(name).unwrap();
+        set("plain");
+        let text = |name: &str, units: &str| {
+            let units: VarLenUnicode = units.parse().unwrap();
+            set(name).new_attr::<VarLenUnicode>().create("units").unwrap().write_scalar(&units).unwrap();
+        };
+        [("s", "s"), ("us", "us"), ("long", "milliseconds"), ("fortnight", "fortnight"), ("volt", "mV"), ("empty", " ")]
+            .iter()
+            .for_each(|(name, units)| text(name, units));
+        let ascii = VarLenAscii::from_ascii("s").unwrap();
+        set("ascii").new_attr::<VarLenAscii>().create("units").unwrap().write_scalar(&ascii).unwrap();
+        let fixed = FixedAscii::<1>::from_ascii("s").unwrap();
+        set("fixed").new_attr::<FixedAscii<1>>().create("units").unwrap().write_scalar(&fixed).unwrap();
+        let fixed: FixedUnicode<12> = "s".parse().unwrap();
+        set("unicode").new_attr::<FixedUnicode<12>>().create("units").unwrap().write_scalar(&fixed).unwrap();
+        set("number").new_attr::<f64>().create("units").unwrap().write_scalar(&3.0).unwrap();
+        file.close().unwrap();
+        for (name, factor) in [("plain", 1.0), ("empty", 1.0), ("long", 1.0), ("us", 1e-3), ("s", 1e3), ("ascii", 1e3)] {
+            assert_eq!(read_quantity(&path, name, "ms").unwrap(), [5.0 * factor, 7.25 * factor], "{name}");
+        }
+        for name in ["fixed", "unicode"] {
+            assert_eq!(read_quantity(&path, name, "ms").unwrap(), [5000.0, 7250.0], "{name}");
+        }
+        for (name, part) in [("fortnight", "unknown unit `fortnight`"), ("volt", "a voltage (`mV`)"), ("number", "is not a text")]
+        {
+            let error = message(read_quantity(&path, name, "ms").unwrap_err());
+            assert!(error.contains("a.h5") && error.contains(part) && error.contains(name), "{error}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod recorder;
 pub mod summary;
 
 pub use recorder::Recorder;
+pub(crate) use recorder::storable;
 
 /// What is stored about the run beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,6 +85,7 @@ pub(crate) mod tests {
             source: String::new(),
             place,
             params: vec![],
+            requires: vec![],
             derived: vec![],
             states: vec![],
             constants: vec![],

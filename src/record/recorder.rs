@@ -98,13 +98,18 @@ pub struct Recorder {
     every: Duration,
 }
 
+/// Whether a recording can hold a population or projection of that name; else what to do.
+pub(crate) fn storable(name: &str) -> std::result::Result<(), &'static str> {
+    match name.trim().is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+        true => Err("use a name without '/', other than '.' and '..'"),
+        false => Ok(()),
+    }
+}
+
 /// A name as a link in the file.
 fn link(kind: &str, name: &str) -> Result<String> {
-    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        let remedy = "use a name without '/', other than '.' and '..'";
-        return Err(Error::input(format!("the {kind} name \"{name}\" cannot be stored in a recording"), remedy));
-    }
-    Ok(name.to_string())
+    let cannot = |remedy| Error::input(format!("the {kind} name \"{name}\" cannot be stored in a recording"), remedy);
+    storable(name).map(|()| name.to_string()).map_err(cannot)
 }
 
 /// Rows of a chunk for something that happens about `per_second` times a second: a power of two, 8 to 512 KiB of 8-byte values.

@@ -1,7 +1,7 @@
 //! [[drives]]: Poisson input and currents applied directly to neurons. Knows stimuli; no engine.
 
 use super::Builder;
-use super::read::{Bounds, check_keys, choice, need, strings, text};
+use super::read::{Bounds, boolean, check_keys, choice, need, strings, text};
 use super::scale::Lost;
 use super::tree::{Kind, Node};
 use crate::error::Result;
@@ -17,7 +17,7 @@ const TYPES: [(&str, &[&str]); 5] = [
     ("poisson_generator", &["rate", "weight", "receptor"]),
     ("dc_generator", &["amplitude"]),
     ("ac_generator", &["amplitude", "frequency", "phase", "offset"]),
-    ("step_current_generator", &["times", "amplitudes"]),
+    ("step_current_generator", &["times", "amplitudes", "allow_offgrid_times"]),
     ("noise_generator", &["mean", "std", "interval"]),
 ];
 
@@ -68,7 +68,7 @@ impl Builder<'_> {
         let n = self.groups[population].n;
         let random = (Purpose::Parameter, key(self.seed, population as u32), 1 << 16 | self.net.drives.len() as u32);
         let rate_node = need(node, &node.spot, "poisson_generator", "rate", "\"1000 * 8 Hz\"")?;
-        let rate = self.scope.values(rate_node, "rate", "Hz", n, &Bounds::NOT_NEGATIVE, random)?;
+        let rate = self.rates(rate_node, n, random)?;
         let named = node.get("receptor").map(|r| self.receptor(r, model)).transpose()?;
         let Some(first) = model.ports.first() else {
             return Err(node.error(format!("{} takes no spikes", model.name), "drive another model, or use a current"));
@@ -108,7 +108,8 @@ impl Builder<'_> {
                 offset: number("offset", unit, 0.0)?,
             },
             "step_current_generator" => {
-                DriveKind::Step { changes: self.changes(get("times", "[0.0]")?, get("amplitudes", "[100.0]")?, unit)? }
+                let offgrid = node.get("allow_offgrid_times").map_or(Ok(false), boolean)?;
+                DriveKind::Step { changes: self.changes(get("times", "[0.0]")?, get("amplitudes", "[100.0]")?, unit, offgrid)? }
             }
             _ => {
                 let interval = node.get("interval").map_or(Ok(self.dt), |n| self.scope.steps(n, "the interval", self.dt, 1))?;
@@ -118,7 +119,7 @@ impl Builder<'_> {
         })
     }
 
-    fn changes(&self, times: &Node, amplitudes: &Node, unit: &str) -> Result<Vec<(f64, f64)>> {
+    fn changes(&self, times: &Node, amplitudes: &Node, unit: &str, offgrid: bool) -> Result<Vec<(f64, f64)>> {
         let array = |node: &Node, what: &str| match &node.kind {
             Kind::Array(items) if !items.is_empty() => Ok(items.clone()),
             _ => Err(node.error(format!("{what} must be an array of at least one number"), "write for instance [10.0, 20.0]")),
@@ -134,6 +135,9 @@ impl Builder<'_> {
             let time = self.scope.bounded(t, "a time", "ms", &Bounds::NOT_NEGATIVE)?;
             if changes.last().is_some_and(|c| c.0 >= time) {
                 return Err(t.error("times must increase", "sort them, and keep each once"));
+            }
+            if let Some((message, remedy)) = self.off_grid("a change at", time, Some(offgrid)) {
+                return Err(t.error(message, remedy));
             }
             changes.push((time, self.scope.number(a, unit)?));
         }

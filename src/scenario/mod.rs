@@ -19,11 +19,12 @@ mod scale;
 mod tests;
 pub(crate) mod tree;
 
+use crate::engine::Kind as Engine;
 use crate::error::{Error, Result};
 use crate::model::library::Library;
 use crate::network::Network;
 use populations::Group;
-use read::{Bounds, Scope, check_keys, choice, need, suggest, text};
+use read::{Bounds, Scope, check_keys, choice, mentions, need, suggest, text};
 use scale::Scale;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,9 +53,9 @@ pub struct Plan {
     pub duration: f64,
     /// ms that are simulated first and not counted.
     pub warmup: f64,
-    /// "auto", "cpu", "gpu" or "event".
-    pub engine: String,
-    /// Threads of the cpu engine; None: as many as there are cores.
+    /// What it runs on, where a run does not say otherwise.
+    pub engine: Engine,
+    /// Threads of the cpu engine; None: as many as pay.
     pub threads: Option<usize>,
     /// Published figures to print beside ours.
     pub published: Vec<Published>,
@@ -82,6 +83,8 @@ pub struct Scenario {
     variant: Option<String>,
     root: Node,
     scope: Scope,
+    /// What runs it, where that is not what the file says.
+    engine: Option<Engine>,
 }
 
 /// Top-level keys.
@@ -101,9 +104,6 @@ const KEYS: &[&str] = &[
     "drives",
     "published",
 ];
-
-/// Engines by name.
-pub const ENGINES: [&str; 4] = ["auto", "cpu", "gpu", "event"];
 
 impl Scenario {
     /// Reads a scenario file and applies a variant's settings, then the overrides (`"key.path=value"`).
@@ -141,7 +141,12 @@ impl Scenario {
         }
         let names = variables(&root)?;
         let scope = Scope { names, ..Scope::default() };
-        Ok(Scenario { path: path.into(), text: source, overrides: overrides.to_vec(), variant, root, scope })
+        Ok(Scenario { path: path.into(), text: source, overrides: overrides.to_vec(), variant, root, scope, engine: None })
+    }
+
+    /// The same for an engine chosen elsewhere (None: the file's own): the event engine takes times that no step ends at.
+    pub fn on(self, engine: Option<Engine>) -> Scenario {
+        Scenario { engine, ..self }
     }
 
     fn apply_variant(root: &mut Node, chosen: Option<&str>) -> Result<Option<String>> {
@@ -184,6 +189,7 @@ impl Scenario {
             library,
             scope: self.scope.clone(),
             dt: simulation.dt,
+            grid: self.engine.unwrap_or(simulation.engine) != Engine::Event,
             seed: simulation.seed,
             scale: Scale::read(root.get("scale"), &self.scope)?,
             groups: vec![],
@@ -257,7 +263,9 @@ impl Scenario {
             duration: total,
             warmup,
             seed: node.get("seed").map_or(Ok(1), seed)?,
-            engine: node.get("engine").map_or(Ok("auto"), |n| choice(n, "engine", &ENGINES))?.to_string(),
+            engine: node
+                .get("engine")
+                .map_or(Ok(Engine::Auto), |n| choice(n, "engine", &Engine::ALL.map(Engine::name))?.parse())?,
             threads: threads.transpose()?,
         })
     }
@@ -293,7 +301,7 @@ struct Simulation {
     duration: f64,
     warmup: f64,
     seed: u64,
-    engine: String,
+    engine: Engine,
     threads: Option<usize>,
 }
 
@@ -349,8 +357,9 @@ fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
     let mut left: Vec<_> = entries.iter().collect();
     scale::names(root.get("scale"), &mut scope)?;
     while !left.is_empty() {
+        let mut refused = vec![];
         let before = left.len();
-        let mut refused = None;
+        let mut hopeless = None;
         left.retain(|entry| {
             let unit = match &entry.value.kind {
                 Kind::Text(t) => {
@@ -364,22 +373,50 @@ fn variables(root: &Node) -> Result<Vec<(String, f64)>> {
                     scope.names.push((entry.key.clone(), value));
                     false
                 }
+                Err(error) if matches!(entry.value.kind, Kind::Text(_)) => {
+                    refused.push(error);
+                    true
+                }
                 Err(error) => {
-                    let hopeless = !matches!(entry.value.kind, Kind::Text(_));
-                    if refused.is_none() || hopeless {
-                        refused = Some((error, hopeless));
-                    }
+                    hopeless.get_or_insert(error);
                     true
                 }
             }
         });
-        match refused {
-            Some((error, true)) => return Err(error),
-            Some((error, _)) if left.len() == before => return Err(error),
-            _ => {}
+        if let Some(error) = hopeless {
+            return Err(error);
+        }
+        if left.len() == before {
+            return Err(stuck(&left, refused));
         }
     }
     Ok(scope.names)
+}
+
+/// Why none of these variables can be computed: the first that waits for no other is wrong in itself, and where each waits for
+/// another, some wait for one another.
+fn stuck(left: &[&tree::Entry], mut refused: Vec<Error>) -> Error {
+    let waits_for = |entry: &tree::Entry| {
+        let Kind::Text(text) = &entry.value.kind else { return None };
+        left.iter().position(|other| mentions(text, &other.key))
+    };
+    if let Some(at) = left.iter().position(|entry| waits_for(entry).is_none()) {
+        return refused.swap_remove(at);
+    }
+    let mut path = vec![0];
+    let start = loop {
+        let next = waits_for(left[path[path.len() - 1]]).unwrap_or(0);
+        if let Some(start) = path.iter().position(|p| *p == next) {
+            break start;
+        }
+        path.push(next);
+    };
+    let cycle: Vec<&str> = path[start..].iter().chain([&path[start]]).map(|p| left[*p].key.as_str()).collect();
+    let message = match cycle.len() {
+        2 => format!("the variable `{}` is defined by itself", cycle[0]),
+        _ => format!("these variables are defined by each other, in a circle: {}", cycle.join(" -> ")),
+    };
+    left[path[start]].key_spot.error(message, "give one of them a number")
 }
 
 /// Resolves the parts in order; the network grows in it.
@@ -387,6 +424,8 @@ pub(crate) struct Builder<'a> {
     library: &'a Library,
     scope: Scope,
     dt: f64,
+    /// The engine knows no times between steps.
+    grid: bool,
     seed: u64,
     scale: Scale,
     groups: Vec<Group>,
@@ -394,6 +433,25 @@ pub(crate) struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// What is wrong with a time at which something happens, on the grid of this engine: (message, remedy). `offgrid`: times
+    /// between two steps are rounded up, as was asked for.
+    fn off_grid(&self, what: &str, time: f64, offgrid: Option<bool>) -> Option<(String, String)> {
+        let dt = self.dt;
+        if !self.grid || time.is_infinite() || offgrid == Some(true) || crate::stimulus::on_grid(time, dt) {
+            return None;
+        }
+        let round = |steps: f64| (steps * dt * 1e9).round() / 1e9;
+        let (below, above) = (round((time / dt).floor()), round((time / dt).ceil()));
+        let setting = match offgrid {
+            Some(_) => "; allow_offgrid_times = true rounds up to the next step",
+            None => "",
+        };
+        Some((
+            format!("{what} {time} ms is not on the grid: it lies between the steps that end at {below} and {above} ms"),
+            format!("write {below} or {above}, or take another simulation.dt{setting}; the event engine takes any time"),
+        ))
+    }
+
     /// Index of a population by name.
     fn group(&self, name: &str, node: &Node) -> Result<usize> {
         self.groups.iter().position(|g| g.name == name).ok_or_else(|| {

@@ -2,12 +2,15 @@
 //! are right. Knows models by their parameter lists only.
 
 use super::Builder;
-use super::read::{Bounds, boolean, check_keys, choice, is_hdf5, list, need, placed, read_csv_columns, strings, suggest, text};
+use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, read_columns, strings, suggest, text};
 use super::tree::{Kind, Node, Spot};
 use crate::dataset::idx::Images;
 use crate::error::{Result, nearest};
+use crate::io::csv::Table;
 use crate::model::NeuronModel;
 use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
+use crate::record::hdf5::{is_hdf5, read_quantity};
+use crate::record::storable;
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
 use crate::stimulus::{SpikeSource, Trains};
@@ -38,10 +41,8 @@ impl Builder<'_> {
             return Err(node.error("there is no population", "add [populations.E] with model and n"));
         }
         for entry in node.entries() {
-            if entry.key.trim().is_empty() || entry.key.contains('/') {
-                let message = format!("`{}` cannot be the name of a population", entry.key);
-                return Err(entry.key_spot.error(message, "names must not be empty nor contain /"));
-            }
+            storable(&entry.key)
+                .map_err(|remedy| entry.key_spot.error(format!("`{}` cannot be the name of a population", entry.key), remedy))?;
             self.population(&entry.key, &entry.key_spot, &entry.value)?;
         }
         Ok(())
@@ -183,15 +184,31 @@ impl Builder<'_> {
         let index = self.net.populations.len() as u32;
         let rate = need(node, spot, what, "rate", "\"8 Hz\"")?;
         let random = (Purpose::Parameter, key(self.seed, index), 0);
-        let rate = self.scope.values(rate, "rate", "Hz", n, &Bounds::NOT_NEGATIVE, random)?;
+        let rate = self.rates(rate, n, random)?;
         let (start, stop) = self.period(node)?;
         Ok((Cell::Source(SpikeSource::Poisson { rate, start, stop }), full, n))
+    }
+
+    /// Rates of Poisson trains, Hz; on a grid only so many events fit a step.
+    pub(super) fn rates(&self, node: &Node, n: u32, random: (Purpose, [u32; 2], u32)) -> Result<Values> {
+        let rate = self.scope.values(node, "rate", "Hz", n, &Bounds::NOT_NEGATIVE, random)?;
+        let all = if rate.is_uniform() { 1 } else { n as usize };
+        if self.grid {
+            let fits = |i| crate::stimulus::poisson::mean(rate.get(i), self.dt).map(drop);
+            (0..all).try_for_each(fits).map_err(|e| placed(e, &node.spot))?;
+        }
+        Ok(rate)
     }
 
     /// `start` and `stop`, ms.
     pub(super) fn period(&self, node: &Node) -> Result<(f64, f64)> {
         let get = |key, default| node.get(key).map_or(Ok(default), |n| self.scope.bounded(n, key, "ms", &Bounds::NOT_NEGATIVE));
         let (start, stop) = (get("start", 0.0)?, get("stop", f64::INFINITY)?);
+        for (key, time) in [("start", start), ("stop", stop)] {
+            if let (Some((message, remedy)), Some(at)) = (self.off_grid(key, time, None), node.get(key)) {
+                return Err(at.error(message, remedy));
+            }
+        }
         if stop <= start {
             let at = node.get("stop").unwrap_or(node);
             return Err(
@@ -203,14 +220,23 @@ impl Builder<'_> {
 
     fn spike_generator(&self, name: &str, node: &Node, spot: &Spot) -> Result<(Cell, f64, u32)> {
         let what = format!("population `{name}`");
-        check_keys(node, &what, &[&COMMON[..], &["times", "file", "population"]].concat())?;
+        check_keys(node, &what, &[&COMMON[..], &["times", "file", "population", "allow_offgrid_times"]].concat())?;
+        let offgrid = node.get("allow_offgrid_times").map_or(Ok(false), boolean)?;
         let (trains, least) = match (node.get("times"), node.get("file")) {
-            (Some(times), None) => self.inline_trains(times)?,
+            (Some(times), None) => self.inline_trains(times, offgrid)?,
             (None, Some(file)) => {
                 let path = self.scope.path(file)?;
                 let within = node.get("population").map_or(Ok(name), text)?;
                 let read = if is_hdf5(&path) { Trains::from_hdf5(&path, within) } else { Trains::from_csv(&path) };
                 let trains = read.map_err(|e| placed(e, &file.spot))?;
+                for spike in trains.time.iter().copied().zip(trains.source.iter().copied()) {
+                    let Some((message, remedy)) = self.spike_fault(spike.0, offgrid) else { continue };
+                    let message = format!("{what}, source {}: {message}", spike.1);
+                    return Err(match is_hdf5(&path) {
+                        true => file.error(format!("{message} (in {})", path.display()), remedy),
+                        false => Trains::fault_in_csv(&path, spike, &message, &remedy),
+                    });
+                }
                 let least = trains.source.iter().max().map_or(1, |m| *m as u64 + 1);
                 (trains, least)
             }
@@ -236,7 +262,16 @@ impl Builder<'_> {
         Ok((Cell::Source(SpikeSource::Trains(Arc::new(trains))), n as f64, n32))
     }
 
-    fn inline_trains(&self, node: &Node) -> Result<(Trains, u64)> {
+    /// What is wrong with the time of a spike, for the engine that is to play it.
+    fn spike_fault(&self, time: f64, offgrid: bool) -> Option<(String, String)> {
+        if self.grid && crate::stimulus::step_of(time, self.dt).is_none() {
+            let remedy = "shift the trains by a step, or use the event engine, which has no grid";
+            return Some((format!("a spike at {time} ms lies before the first step"), remedy.into()));
+        }
+        self.off_grid("a spike at", time, Some(offgrid))
+    }
+
+    fn inline_trains(&self, node: &Node, offgrid: bool) -> Result<(Trains, u64)> {
         let example = "write one list of times (ms) for each source: [[1.0, 5.0], [2.5]]";
         let array = |node: &Node| match &node.kind {
             Kind::Array(items) => Ok(items.clone()),
@@ -246,7 +281,14 @@ impl Builder<'_> {
         if sources.is_empty() {
             return Err(node.error("there is no source", example));
         }
-        let time = |t: &Node| self.scope.bounded(t, "a spike time", "ms", &Bounds::POSITIVE);
+        let time = |t: &Node| {
+            let time =
+                self.scope.bounded(t, "a spike time", "ms", if self.grid { &Bounds::POSITIVE } else { &Bounds::NOT_NEGATIVE })?;
+            match self.spike_fault(time, offgrid) {
+                Some((message, remedy)) => Err(t.error(message, remedy)),
+                None => Ok(time),
+            }
+        };
         let times = sources.iter().map(|s| array(s)?.iter().map(time).collect()).collect::<Result<Vec<Vec<f64>>>>()?;
         Ok((Trains::from_lists(&times)?, times.len() as u64))
     }
@@ -341,9 +383,18 @@ impl Builder<'_> {
     fn positions_of_file(&self, file: &Node, n: u32, extent: [f64; 2]) -> Result<Arc<[[f32; 2]]>> {
         let path = self.scope.path(file)?;
         let columns = if is_hdf5(&path) {
-            vec![crate::record::hdf5::read_column_f64(&path, "x")?, crate::record::hdf5::read_column_f64(&path, "y")?]
+            vec![read_quantity(&path, "x", "mm")?, read_quantity(&path, "y", "mm")?]
         } else {
-            read_csv_columns(&path, &[None, None])?
+            let table = Table::open(&path)?;
+            let wanted = match table.header() {
+                Some(_) => [table.need("x", "x,y")?, table.need("y", "x,y")?],
+                None if table.columns() == 2 => [0, 1],
+                None => {
+                    let message = format!("positions are two columns, x and y; this file has {} without names", table.columns());
+                    return Err(table.fault(message, "name the columns in the first line, as in: x,y"));
+                }
+            };
+            read_columns(&table, &wanted, n, |_, _| Ok(()))?
         };
         if columns.iter().any(|c| c.len() != n as usize) {
             let message = format!("`{}` has {} positions for {n} neurons", path.display(), columns[0].len());

@@ -8,6 +8,7 @@ use super::tree::{Kind, Node, Spot};
 use crate::error::Result;
 use crate::model::{NeuronModel, Sign};
 use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule};
+use crate::record::storable;
 use std::sync::Arc;
 
 const KEYS: [&str; 11] =
@@ -37,6 +38,8 @@ struct Pair {
     target: usize,
     autapses: bool,
     multapses: bool,
+    /// Of the weights in a file that names none.
+    unit: String,
     /// Sizes at full scale and in this network.
     full: (f64, f64),
     n: (u32, u32),
@@ -89,6 +92,7 @@ impl Builder<'_> {
         if let Some(given) = node.get("name") {
             let written = text(given)?;
             let name = if single { written.to_string() } else { format!("{written} {arrow}") };
+            storable(&name).map_err(|remedy| given.error(format!("`{name}` cannot be the name of a projection"), remedy))?;
             return if taken(&name) {
                 Err(given.error(format!("there is already a projection `{name}`"), "give it another name"))
             } else {
@@ -100,20 +104,22 @@ impl Builder<'_> {
 
     fn projection(&mut self, node: &Node, name: String, (source, target): (usize, usize), lost: &mut Vec<Lost>) -> Result<()> {
         let flag = |key| node.get(key).map_or(Ok(true), boolean);
+        let Cell::Neuron(neuron) = &self.net.populations[target].cell else { return Ok(()) };
+        let model = neuron.model.clone();
+        let named = node.get("receptor").map(|r| self.receptor(r, &model)).transpose()?;
         let (s, t) = (&self.groups[source], &self.groups[target]);
         let pair = Pair {
             source,
             target,
             autapses: flag("autapses")?,
             multapses: flag("multapses")?,
+            unit: model.ports.get(named.unwrap_or(0)).map_or("1".into(), |port| port.unit.clone()),
             full: (s.full, t.full),
             n: (s.n, t.n),
         };
-        let Cell::Neuron(neuron) = &self.net.populations[target].cell else { return Ok(()) };
-        let model = neuron.model.clone();
         let rule_node = need(node, &node.spot, "[[projections]]", "rule", "{ name = \"fixed_indegree\", indegree = 100 }")?;
         let (rule, indegree) = self.rule(rule_node, &pair)?;
-        let (port, weight) = self.weight(node, &model)?;
+        let (port, weight) = self.weight(node, &model, &rule)?;
         let delay = self.delay(node)?;
         let (synapse, modulator) = self.synapse(node.get("synapse"), &model)?;
         // One-to-one connections are not thinned, so their weights stay.
@@ -144,6 +150,8 @@ impl Builder<'_> {
             multapses: pair.multapses,
             modulator,
         };
+        let at = node.get("weight").or(node.get("synapse")).map_or(&node.spot, |n| &n.spot);
+        crate::network::rules::check_bound(&projection).map_err(|e| placed(e, at))?;
         self.net.projections.push(projection);
         if let Some(record) = node.get("record") {
             check_keys(record, "record", &["weights", "interval"])?;
@@ -386,27 +394,23 @@ impl Builder<'_> {
 
     fn edges(&self, file: &Node, pair: &Pair) -> Result<Edges> {
         let path = self.scope.path(file)?;
-        let edges = crate::network::rules::read_edges(&path, pair.n.0, pair.n.1).map_err(|e| placed(e, &file.spot))?;
-        let short = edges
-            .delay
-            .iter()
-            .flatten()
-            .enumerate()
-            .find(|(_, d)| !(self.dt as f32 * 0.999..=(self.dt * MAX_DELAY) as f32).contains(*d));
-        if let Some((i, delay)) = short {
-            let message = format!("edge {} of `{}` has a delay of {delay} ms, the step is {} ms", i + 1, path.display(), self.dt);
-            return Err(file.error(message, "delays are at least one step"));
-        }
-        if let Some(i) = edges.weight.iter().flatten().position(|w| !w.is_finite()) {
-            return Err(
-                file.error(format!("edge {} of `{}` has a weight that is not finite", i + 1, path.display()), "correct the file")
+        let edges =
+            crate::network::rules::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
+        let possible = self.dt * (1.0 - 1e-9)..=self.dt * MAX_DELAY;
+        if let Some((i, delay)) = edges.delay.iter().flatten().enumerate().find(|(_, d)| !possible.contains(*d)) {
+            let (source, target) = edges.ends(i);
+            let message = format!(
+                "the edge {source} -> {target} of `{}` has a delay of {delay} ms, the step is {} ms",
+                path.display(),
+                self.dt
             );
+            return Err(file.error(message, format!("delays are at least one step, and at most {MAX_DELAY}")));
         }
         Ok(edges)
     }
 
-    /// Port (None: by the sign of each weight) and weight.
-    fn weight(&self, node: &Node, model: &NeuronModel) -> Result<(Option<usize>, Draw)> {
+    /// Port (None: by the sign of each weight) and weight. Weights of a file stand for the draw: one rule for both.
+    fn weight(&self, node: &Node, model: &NeuronModel, rule: &Rule) -> Result<(Option<usize>, Draw)> {
         let named = node.get("receptor").map(|r| self.receptor(r, model)).transpose()?;
         let Some(first) = model.ports.first() else {
             return Err(node.error(format!("{} takes no spikes", model.name), "project onto another model"));
@@ -416,12 +420,39 @@ impl Builder<'_> {
             Some(w) => (&w.spot, self.scope.draw(w, "weight", unit)?),
             None => (&node.spot, Draw::Constant(1.0)),
         };
-        let reach = draw.moments();
+        let given = match rule {
+            Rule::Explicit(edges) => edges.weight.as_ref().map(|w| (edges, w)),
+            _ => None,
+        };
+        let (min, max) = match given {
+            Some((_, weights)) => weights.iter().fold((0.0f64, 0.0f64), |(a, b), &w| (a.min(w as f64), b.max(w as f64))),
+            None => (draw.moments().min, draw.moments().max),
+        };
         if let Some(port) = named {
-            self.fits(model, port, reach.mean, at)?;
-            return Ok((Some(port), draw));
+            let extremes = [min, max].map(|w| self.fits(model, port, w, at));
+            let Some(wrong) = extremes.into_iter().find_map(Result::err) else { return Ok((Some(port), draw)) };
+            let sign = model.ports[port].sign;
+            let message = match given {
+                Some((edges, weights)) => {
+                    let bad = |w: &f32| if sign == Sign::Positive { *w < 0.0 } else { *w > 0.0 };
+                    let (source, target) = weights.iter().position(bad).map_or((0, 0), |i| edges.ends(i));
+                    let worst = weights.iter().copied().find(bad).unwrap_or(0.0);
+                    format!("the edge {source} -> {target} of the file has the weight {worst}")
+                }
+                None if draw.constant().is_some() => return Err(wrong),
+                None => format!("weights drawn here lie between {min} and {max}"),
+            };
+            let (takes, limit) = if sign == Sign::Positive { ("positive", "low = 0") } else { ("negative", "high = 0") };
+            let remedy = match given {
+                Some(_) => "leave out `receptor`: each weight then goes where its sign belongs".to_string(),
+                None => format!(
+                    "limit the distribution with {limit}, or leave out `receptor`: each weight then goes where its sign belongs"
+                ),
+            };
+            let receptor = &model.ports[port].receptor;
+            return Err(at.error(format!("{message}, and receptor `{receptor}` of {} takes {takes} weights", model.name), remedy));
         }
-        let port = match (reach.min >= 0.0, reach.max <= 0.0) {
+        let port = match (min >= 0.0, max <= 0.0) {
             (true, _) => Some(self.port_of_sign(model, true, at)?),
             (_, true) => Some(self.port_of_sign(model, false, at)?),
             _ => {

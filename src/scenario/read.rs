@@ -2,13 +2,14 @@
 //! at the key or value it is about and says what to write instead. Knows TOML shapes and units; no network.
 
 use super::tree::{Kind, Node, Spot};
-use crate::error::{Error, Fault, Place, Result, nearest};
+use crate::error::{Error, Result, nearest};
+use crate::io::csv::Table;
 use crate::network::memory::room;
 use crate::network::{Draw, Limits, Values};
+use crate::record::hdf5::is_hdf5;
 use crate::rng::{Purpose, Stream};
 use crate::units;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// What names mean inside quantities, and where relative paths start.
 #[derive(Clone, Debug, Default)]
@@ -303,13 +304,7 @@ impl Scope {
             Kind::Array(items) => items.iter().map(|i| self.number(i, unit)).collect::<Result<_>>()?,
             Kind::Table { .. } if node.get("file").is_some() => {
                 check_keys(node, what, &["file", "dataset", "column"])?;
-                let values = self.column(node)?;
-                for (i, v) in values.iter().enumerate() {
-                    if let Err((message, remedy)) = bounds.check(*v, what, unit) {
-                        return Err(node.error(format!("value {} of the file: {message}", i + 1), remedy));
-                    }
-                }
-                values
+                self.column(node, what, unit, n, bounds)?
             }
             Kind::Table { .. } => match self.draw(node, what, unit)? {
                 Draw::Constant(x) => {
@@ -367,112 +362,115 @@ impl Scope {
         })
     }
 
-    /// One column of numbers from `file`: CSV (`column` by name or number from 0), or HDF5 (`dataset`).
-    pub fn column(&self, node: &Node) -> Result<Vec<f64>> {
+    /// One value for each of `n` neurons from `file`: a table, where `column` says which (by name or number from 0) unless there is
+    /// nothing to choose, or HDF5 (`dataset`).
+    fn column(&self, node: &Node, what: &str, unit: &str, n: u32, bounds: &Bounds) -> Result<Vec<f64>> {
         let file = need(node, &node.spot, "this", "file", "\"values.csv\"")?;
         let path = self.path(file)?;
+        let unused = |key: &str, why: &str| node.get(key).map_or(Ok(()), |at| Err(at.error(why, "leave it out")));
         if is_hdf5(&path) {
+            unused("column", "an HDF5 file has datasets, and no columns")?;
             let name = need(node, &node.spot, "an HDF5 file", "dataset", "\"name/of/the/dataset\"").and_then(text)?;
-            let values = crate::record::hdf5::read_column_f64(&path, name)?;
-            if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-                let message = format!("value {} of dataset `{name}` in `{}` is {}", i + 1, path.display(), values[i]);
-                return Err(file.error(message, "replace it by a finite number"));
+            let values = crate::record::hdf5::read_quantity(&path, name, unit)?;
+            for (i, value) in values.iter().enumerate() {
+                let fault = units::finite(*value).and_then(|value| bounds.check(value, what, unit));
+                if let Err((message, remedy)) = fault {
+                    return Err(
+                        file.error(format!("value {} of dataset `{name}` in `{}`: {message}", i + 1, path.display()), remedy)
+                    );
+                }
             }
             return Ok(values);
         }
+        unused("dataset", "a table has columns, and no datasets")?;
         let column = node.get("column").map(|c| match &c.kind {
             Kind::Integer(_) => self.count(c, "column").map(|i| i.to_string()),
             _ => text(c).map(str::to_string),
         });
-        read_csv_columns(&path, &[column.transpose()?.as_deref()]).map(|mut c| c.remove(0))
+        let table = Table::open(&path)?;
+        let at = chosen(&table, column.transpose()?.as_deref(), what)?;
+        let check = |_: usize, value: f64| units::finite(value).and_then(|value| bounds.check(value, what, unit));
+        read_columns(&table, &[at], n, check).map(|mut columns| columns.remove(0))
     }
 }
 
 /// Whether an expression uses a name.
-fn mentions(text: &str, name: &str) -> bool {
+pub fn mentions(text: &str, name: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
 }
 
-pub fn is_hdf5(path: &Path) -> bool {
-    path.extension().and_then(|e| e.to_str()).is_some_and(|e| ["h5", "hdf5", "hdf"].contains(&e.to_lowercase().as_str()))
+/// The column that holds `what`. Nothing is guessed: where several could be meant, or the one there is has another name, the
+/// scenario must say `column`.
+fn chosen(table: &Table, asked: Option<&str>, what: &str) -> Result<usize> {
+    let names = table.header().unwrap_or(&[]);
+    let known = || names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    if let Some(asked) = asked {
+        let number = asked.parse().ok().filter(|i| *i < table.columns());
+        return table.find(asked).or(number).ok_or_else(|| {
+            let last = table.columns() - 1;
+            let remedy = match names {
+                [] => format!("the columns have no names: count them, from 0 to {last}"),
+                _ => format!("name one of {}, or count from 0 to {last}", known()),
+            };
+            table.fault(format!("there is no column `{asked}`"), remedy)
+        });
+    }
+    match (names, table.find(what), table.ids()) {
+        ([], ..) if table.columns() == 1 => Ok(0),
+        ([], ..) => Err(table.fault(
+            format!("this file has {} columns without names, and {what} takes one", table.columns()),
+            "say which in the scenario, counting from 0: column = 0",
+        )),
+        (_, Some(at), None) => Ok(at),
+        (_, Some(at), Some(ids)) => Err(table.fault(
+            format!("beside `{}` there is a column of ids, `{}`", names[at], names[ids]),
+            format!("write column = \"{}\" in the scenario; then the ids say whose each value is", names[at]),
+        )),
+        (_, None, _) => Err(table.fault(
+            format!("no column is called `{what}`"),
+            format!("say which is meant in the scenario: column = {}", known().replace(", ", " or ")),
+        )),
+    }
 }
 
-/// Columns of numbers from a CSV file, by header name or number from 0 (None: by position in the request). A first line that
-/// is not numbers is a header; lines that start with # are comments.
-///
-/// # Errors
-/// A missing column, a field that is not a finite number, at its line and column.
-pub fn read_csv_columns(path: &Path, wanted: &[Option<&str>]) -> Result<Vec<Vec<f64>>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-    let content: Arc<str> = String::from_utf8_lossy(&bytes).into();
-    let refuse = |span: std::ops::Range<usize>, message: String, remedy: &str| {
-        let place = Place { file: path.display().to_string(), text: content.clone(), span };
-        Error::Input(Box::new(Fault { message, place: Some(place), remedy: Some(remedy.into()) }))
-    };
+/// Columns of a table with a line for each of `n` neurons; a column of ids says whose each line is, without one they are in order.
+/// `check` refuses a value of a column.
+pub fn read_columns(
+    table: &Table,
+    wanted: &[usize],
+    n: u32,
+    check: impl Fn(usize, f64) -> std::result::Result<(), (String, String)>,
+) -> Result<Vec<Vec<f64>>> {
+    let ids = table.ids().filter(|ids| !wanted.contains(ids));
     let mut columns: Vec<Vec<f64>> = vec![vec![]; wanted.len()];
-    let mut index: Option<Vec<usize>> = None;
-    let mut offset = 0;
-    for line in content.split_inclusive('\n') {
-        let (start, line) = (offset, line.trim_end_matches(['\n', '\r']));
-        offset = start + content[start..].find('\n').map_or(content.len() - start, |i| i + 1);
-        if line.trim().is_empty() || line.trim_start().starts_with('#') {
-            continue;
+    let mut owners = vec![];
+    let mut rows = table.rows()?;
+    while let Some(row) = rows.next()? {
+        for (column, &at) in columns.iter_mut().zip(wanted) {
+            let value = row.number(at, "")?;
+            check(at, value).map_err(|(message, remedy)| row.fault(Some(at), message, remedy))?;
+            column.push(value);
         }
-        let mut fields = vec![];
-        // The mark that some programs put before UTF-8 belongs to no field.
-        let (mut at, line) = match line.strip_prefix('\u{feff}') {
-            Some(rest) => (start + 3, rest),
-            None => (start, line),
-        };
-        for field in line.split([',', ';', '\t']) {
-            let lead = field.len() - field.trim_start().len();
-            fields.push((at + lead, field.trim().trim_matches('"')));
-            at += field.len() + 1;
-        }
-        let header = index.is_none() && fields.iter().all(|f| f.1.parse::<f64>().is_err());
-        if index.is_none() {
-            let mut found = vec![];
-            for (position, name) in wanted.iter().enumerate() {
-                let number = name.map_or(Some(position), |n| n.parse().ok());
-                let by_name = name.filter(|_| header).and_then(|n| fields.iter().position(|f| f.1 == n));
-                match by_name.or(number) {
-                    Some(i) if i < fields.len() => found.push(i),
-                    _ => {
-                        let what = name.map_or(format!("no column {position}"), |n| format!("no column `{n}`"));
-                        let span = start..start + line.len();
-                        return Err(refuse(span, format!("there is {what}"), "name a column of the first line, or count from 0"));
-                    }
-                }
-            }
-            index = Some(found);
-            if header {
-                continue;
-            }
-        }
-        for (column, &i) in columns.iter_mut().zip(index.as_deref().unwrap_or(&[])) {
-            let Some(&(at, field)) = fields.get(i) else {
-                let message = format!("this line has {} fields, column {i} is missing", fields.len());
-                return Err(refuse(start..start + line.len(), message, "give every line the same number of fields"));
-            };
-            match field.parse::<f64>() {
-                Ok(value) if value.is_finite() => column.push(value),
-                Ok(value) => {
-                    return Err(refuse(at..at + field.len(), format!("the value is {value}"), "replace it by a finite number"));
-                }
-                Err(_) => {
-                    return Err(refuse(
-                        at..at + field.len(),
-                        format!("`{field}` is not a number"),
-                        "write numbers, separated by commas",
-                    ));
-                }
-            }
+        if let Some(ids) = ids {
+            owners.push(row.id(ids, "id", n as u64)?);
         }
     }
     if columns.iter().any(Vec::is_empty) {
-        return Err(refuse(0..0, "there are no numbers in this file".into(), "write one line for each value"));
+        return Err(table.fault("there are no numbers in this file", "write one line for each value"));
     }
-    Ok(columns)
+    if ids.is_none() {
+        return Ok(columns);
+    }
+    let mut line_of = vec![None; n as usize];
+    for (line, owner) in owners.iter().enumerate() {
+        if line_of[*owner as usize].replace(line).is_some() {
+            return Err(table.fault(format!("neuron {owner} has two values"), "give each id once"));
+        }
+    }
+    if let Some(neuron) = line_of.iter().position(Option::is_none) {
+        return Err(table.fault(format!("neuron {neuron} has no value"), format!("give a line for each id from 0 to {}", n - 1)));
+    }
+    Ok(columns.iter().map(|column| line_of.iter().flatten().map(|line| column[*line]).collect()).collect())
 }
 
 /// Bounds of a parameter.

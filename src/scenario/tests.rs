@@ -65,7 +65,7 @@ fn the_base_is_accepted() {
     let plan = plan_of(BASE, &[]).unwrap();
     let net = &plan.network;
     assert_eq!((plan.duration, plan.warmup, net.dt, net.seed), (1000.0, 0.0, 0.1, 3));
-    assert_eq!((plan.engine.as_str(), plan.threads, plan.title.as_str()), ("auto", None, "test"));
+    assert_eq!((plan.engine.name(), plan.threads, plan.title.as_str()), ("auto", None, "test"));
     let sizes: Vec<_> = net.populations.iter().map(|p| (p.name.as_str(), p.first, p.n, p.record_spikes)).collect();
     assert_eq!(sizes, [("E", 0, 80, Some(80)), ("I", 80, 20, Some(20)), ("noise", 100, 10, None)]);
     let names: Vec<_> = net.projections.iter().map(|p| p.name.as_str()).collect();
@@ -357,7 +357,7 @@ fn refusals_name_the_place_and_the_remedy() {
 fn overrides_are_applied_and_named_in_refusals() {
     let plan =
         plan_of(BASE, &["populations.E.n=40", "variables.J=1", "simulation.engine=cpu", "simulation.duration=2 s"]).unwrap();
-    assert_eq!((plan.network.populations[0].n, plan.duration, plan.engine.as_str()), (40, 2000.0, "cpu"));
+    assert_eq!((plan.network.populations[0].n, plan.duration, plan.engine.name()), (40, 2000.0, "cpu"));
     assert_eq!(plan.network.projections[0].weight, Draw::Constant(1.0));
     assert_eq!(plan.overrides.len(), 4);
     let said = |o: &str| plan_of(BASE, &[o]).unwrap_err().to_string();
@@ -570,7 +570,7 @@ fn values_and_edges_from_files() {
     let Rule::Explicit(edges) = &net.projections[0].rule else { panic!("another rule") };
     assert_eq!((edges.start.as_slice(), edges.target.as_slice()), (&[0, 1, 1, 2][..], &[1, 0][..]));
     let e = load(text("bad.csv", "").replace(", column = \"I_e\"", "")).unwrap_err().to_string();
-    assert!(e.contains("bad.csv:3:1: the value is NaN"), "{e}");
+    assert!(e.contains("bad.csv:3:1: NaN is not a finite number"), "{e}");
     let e = load(text("current.csv", "").replace("\"I_e\" }", "\"I\" }")).unwrap_err().to_string();
     assert!(e.contains("current.csv:2:1: there is no column `I`"), "{e}");
     write("edges.csv", "source,target,delay\n0,1,0.01\n");

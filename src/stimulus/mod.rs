@@ -89,5 +89,11 @@ pub fn step_of(time: f64, dt: f64) -> Option<u64> {
     (end >= 1.0).then(|| end as u64 - 1)
 }
 
+/// Whether a time (ms) is a whole number of steps.
+pub fn on_grid(time: f64, dt: f64) -> bool {
+    let steps = time / dt;
+    (steps - steps.round()).abs() <= GRID
+}
+
 /// Fraction of a step within which a time counts as on the grid.
 const GRID: f64 = 1e-3;

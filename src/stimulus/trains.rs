@@ -1,11 +1,11 @@
 //! Spike trains from lists, CSV and HDF5. Promises trains sorted by time, finite and not negative, or an error that names file,
 //! line and remedy. Knows no engine; HDF5 is read by the record module.
 
-use crate::error::{Error, Place, Result};
-use crate::record::hdf5::read_column_f64;
+use crate::error::{Error, Result};
+use crate::io::csv::Table;
+use crate::record::hdf5::{read_column_f64, read_quantity};
 use crate::stimulus::Trains;
 use std::path::Path;
-use std::sync::Arc;
 
 impl Trains {
     /// From (ms, local id) pairs in any order.
@@ -24,50 +24,24 @@ impl Trains {
         Self::from_pairs((0..).zip(times).flat_map(|(id, times)| times.iter().map(move |&t| (t, id))).collect())
     }
 
-    /// From CSV with a header that names the columns `time` (ms) and `id` (local, from 0), in any order, among others.
+    /// From a table (see `io::csv`) whose first line names the columns `time` (ms) and `id` (local, from 0), in any order, among
+    /// others.
     pub fn from_csv(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text: Arc<str> = std::fs::read_to_string(path).map_err(|e| refuse(path, format!("cannot be read: {e}")))?.into();
-        let file = path.display().to_string();
-        let at = |span| Place { file: file.clone(), text: text.clone(), span };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
-        let broken = |e: csv::Error| {
-            let start = e.position().map_or(0, |p| p.byte() as usize).min(text.len());
-            Error::at(
-                at(line_from(&text, start)),
-                format!("this line cannot be read as CSV: {e}"),
-                "give every line as many fields as the header",
-            )
-        };
-        let header = reader.headers().map_err(broken)?.clone();
-        let column = |name: &str| {
-            header.iter().position(|h| h.eq_ignore_ascii_case(name)).ok_or_else(|| {
-                let start = header.position().map_or(0, |p| p.byte() as usize).min(text.len());
-                Error::at(
-                    at(line_from(&text, start)),
-                    format!("no column `{name}`"),
-                    "the first line must name the columns, as in: time,id",
-                )
-            })
-        };
-        let (time, id) = (column("time")?, column("id")?);
         let mut spikes = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(broken)?;
-            let start = record.position().map_or(0, |p| p.byte() as usize).min(text.len());
-            let wrong = |what: &str, remedy: &str| Error::at(at(line_from(&text, start)), what.to_string(), remedy);
-            let (t, s) = (&record[time], &record[id]);
-            let t = t.parse::<f64>().ok().filter(|t| *t >= 0.0 && t.is_finite());
-            let t = t.ok_or_else(|| {
-                wrong(&format!("`{}` is not a spike time", &record[time]), "times are finite and not negative, in ms")
-            })?;
-            let s = s.parse::<u32>().map_err(|_| wrong(&format!("`{s}` is not a source"), "ids count the sources from 0"))?;
-            spikes.push((t, s));
-        }
+        in_csv(path.as_ref(), |time, id, _| {
+            spikes.push((time, id));
+            None
+        })?;
         Self::from_pairs(spikes)
     }
 
-    /// From HDF5: a group that holds `timestamps` (ms) and `node_ids`, as SONATA has for each population in `/spikes`.
+    /// The refusal of a spike of a table, at its line.
+    pub(crate) fn fault_in_csv(path: &Path, spike: (f64, u32), message: &str, remedy: &str) -> Error {
+        let here = |time: f64, id, fault: &dyn Fn(&str, &str) -> Error| (spike == (time, id)).then(|| fault(message, remedy));
+        in_csv(path, here).err().unwrap_or_else(|| Error::input(message, remedy))
+    }
+
+    /// From HDF5: a group that holds `timestamps` (ms, or what their attribute `units` says) and `node_ids`, as SONATA has for each population in `/spikes`.
     /// `name` is the population (`spikes/<name>`), or the path of the group.
     pub fn from_hdf5(path: impl AsRef<Path>, name: &str) -> Result<Self> {
         let path = path.as_ref();
@@ -79,7 +53,7 @@ impl Trains {
     /// From two one-dimensional HDF5 datasets of equal length: times (ms) and local ids.
     pub fn from_hdf5_datasets(path: impl AsRef<Path>, times: &str, ids: &str) -> Result<Self> {
         let path = path.as_ref();
-        let (time, id) = (read_column_f64(path, times)?, read_column_f64(path, ids)?);
+        let (time, id) = (read_quantity(path, times, "ms")?, read_column_f64(path, ids)?);
         if time.len() != id.len() {
             return Err(refuse(path, format!("`{times}` holds {} values, `{ids}` holds {}", time.len(), id.len())));
         }
@@ -123,16 +97,21 @@ impl Trains {
     }
 }
 
-/// The bytes of the line of data that follows `start` (blank lines and comments are passed over).
-fn line_from(text: &str, start: usize) -> std::ops::Range<usize> {
-    let mut at = start;
-    for line in text[start..].split_inclusive('\n') {
-        if !line.trim().is_empty() && !line.starts_with('#') {
-            return at..at + line.trim_end().len();
+/// Calls `each` with time, source and a maker of refusals for every spike of a table, until it returns one.
+fn in_csv(path: &Path, mut each: impl FnMut(f64, u32, &dyn Fn(&str, &str) -> Error) -> Option<Error>) -> Result<()> {
+    let table = Table::open(path)?;
+    let (time, id) = (table.need("time", "time,id")?, table.need("id", "time,id")?);
+    let mut rows = table.rows()?;
+    while let Some(row) = rows.next()? {
+        let (t, source) = (row.number(time, "time")?, row.id(id, "id", u32::MAX as u64)?);
+        if t < 0.0 {
+            return Err(row.fault(Some(time), format!("{t} is not a spike time"), "times are finite and not negative, in ms"));
         }
-        at += line.len();
+        if let Some(error) = each(t, source, &|message, remedy| row.fault(Some(time), message, remedy)) {
+            return Err(error);
+        }
     }
-    start..start
+    Ok(())
 }
 
 fn refuse(path: &Path, message: String) -> Error {
@@ -160,23 +139,28 @@ mod tests {
     }
 
     #[test]
-    fn csv_with_any_column_order() {
-        let trains = csv("# recorded\nid, time, note\n3, 2.5, a\n\n1, 0.5, b\n").unwrap();
-        assert_eq!(trains, Trains { time: vec![0.5, 2.5], source: vec![1, 3] });
+    fn csv_with_any_column_order_and_separator() {
+        for text in
+            ["# recorded\nid, time, note\n3, 2.5, a\n\n1, 0.5, b\n", "ID;Time\n3;2.5\n1;0.5", "time\tid\n2.5\t3\n0.5\t1\n"]
+        {
+            assert_eq!(csv(text).unwrap(), Trains { time: vec![0.5, 2.5], source: vec![1, 3] }, "{text}");
+        }
         assert!(csv("time,id\n").unwrap().is_empty());
     }
 
     #[test]
     fn csv_mistakes_name_the_line() {
         for (text, place, part) in [
-            ("time,id\n1.0,0\nNaN,0\n", ":3:1", "`NaN` is not a spike time"),
-            ("time,id\n1.0,0\n\n-2,0\n", ":4:1", "`-2`"),
-            ("time,id\n1.0,x\n", ":2:1", "`x` is not a source"),
-            ("time,id\n1.0,-1\n", ":2:1", "`-1` is not a source"),
+            ("time,id\n1.0,0\nNaN,0\n", ":3:1", "time NaN is not a finite number"),
+            ("time,id\n1.0,0\n\n-2,0\n", ":4:1", "-2 is not a spike time"),
+            ("time,id\n1.0,x\n", ":2:5", "id `x` is not a number"),
+            ("time,id\n1.0,-1\n", ":2:5", "id -1 is not an id"),
+            ("id;time\n0;1,5\n", ":2:3", "time `1,5` is not a number"),
             ("# c\ntimes,id\n1.0,0\n", ":2:1", "no column `time`"),
-            ("time,id\n1.0,0\n2.0\n", ":3:1", "CSV"),
-            ("", ":1:1", "no column `time`"),
-            ("time,id\r\n1.0,0\r\ninf,0\r\n", ":3:1", "`inf`"),
+            ("1.0,0\n", ":1:1", "no column `time`"),
+            ("time,id\n1.0,0\n2.0\n", ":3:1", "1 values where 2 columns"),
+            ("", ":1:1", "nothing in this file"),
+            ("time,id\r\n1.0,0\r\ninf,0\r\n", ":3:1", "inf is not"),
         ] {
             let error = csv(text).unwrap_err();
             let shown = error.to_string();

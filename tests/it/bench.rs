@@ -1,11 +1,10 @@
 //! The benchmark suite as its users meet it: rows chosen by name, reports on disk, comparison, and the phases that engines tell, which
 //! change nothing.
 
-use crate::common::plan;
+use crate::common::{open, plan};
 use serde_json::Value;
 use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::Result;
-use sharpwave::run::{self, Silent};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -63,7 +62,8 @@ fn what_cannot_be_measured_is_refused_before_anything_is() {
         (&["update", "--json", "there.json"], 2, "--force"),
         (&["update", "--compare", "there.json"], 1, "no report of the benchmark suite"),
         (&["update", "--compare", "missing.json"], 1, "cannot be read"),
-        (&["update", "--engine", "quantum"], 2, "choose among cpu"),
+        (&["update", "--engine", "quantum"], 2, "unknown engine `quantum`"),
+        (&["update", "--engine", "auto"], 2, "choose among cpu"),
         (&["update", "--runs", "0"], 2, "--runs"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_sharpwave")).arg("bench").args(arguments).current_dir(at).output().unwrap();
@@ -121,7 +121,7 @@ weight = "50 pA"
 fn timing_phases_changes_no_spike() {
     let net = Arc::new(plan(NETWORK, &[]).network);
     let run = |kind: &str, threads: usize, timed: bool| -> Option<(Vec<(u64, u32)>, Vec<&'static str>)> {
-        let mut engine: Box<dyn Engine> = match run::engine(&net, kind, threads, &run::Options::default(), &Silent) {
+        let mut engine: Box<dyn Engine> = match open(&net, kind, threads) {
             Ok(engine) => engine,
             Err(error) => {
                 println!("skipped: {error}");

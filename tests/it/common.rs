@@ -1,17 +1,17 @@
 //! What the integration tests share: scenarios from text, runs on a named engine, where the reference data may lie, models that
 //! learn with what is known of their keys, and the program itself.
 
-use sharpwave::engine::{Sink, Spike};
+use sharpwave::engine::{Engine, Sink, Spike};
+use sharpwave::transformer::sample::Sampler;
+use sharpwave::transformer::{Ending, Host, Source};
 use sharpwave::error::Result;
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
 use sharpwave::memory::key_statistics::{Statistics, built_in_prompts};
 use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
-use sharpwave::run::{Options, Silent};
+use sharpwave::network::Network;
 use sharpwave::scenario::{Plan, Scenario};
-use sharpwave::transformer::sample::Sampler;
-use sharpwave::transformer::{Ending, Host, Source};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -50,14 +50,31 @@ impl Sink for Collected {
     }
 }
 
+/// The engine of a name ("cpu", "event", "gpu"), with so many threads on the cpu.
+pub fn open(net: &Arc<Network>, kind: &str, threads: usize) -> Result<Box<dyn Engine>> {
+    sharpwave::engine::open(kind.parse()?, net, &sharpwave::engine::Options::threads(threads))
+}
+
 /// Simulates warmup and duration of a plan on one engine.
 pub fn simulate(plan: &Plan, kind: &str, threads: usize) -> Collected {
     let net = Arc::new(plan.network.clone());
-    let mut engine = sharpwave::run::engine(&net, kind, threads, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"));
+    let mut engine = open(&net, kind, threads).unwrap_or_else(|e| panic!("{e}"));
     let mut sink = Collected::default();
     let steps = ((plan.warmup + plan.duration) / net.dt).round() as u64;
     engine.advance(steps, &mut sink).unwrap_or_else(|e| panic!("{e}"));
     sink
+}
+
+/// What the table of a plastic projection holds: each weight as the last spike of its source to arrive transmitted it, or as it was
+/// last brought up to date. (source, target, weight) in canonical order.
+pub fn stored(engine: &mut dyn Engine, net: &Network, projection: usize) -> Vec<(u32, u32, f32)> {
+    let dynamic = |p: &&sharpwave::network::Projection| p.synapse.model.program.is_some();
+    let at = net.projections[..projection].iter().filter(dynamic).count();
+    let weights = engine.snapshot().unwrap().synapses[at].swap_remove(0);
+    let mut edges = engine.weights(projection).unwrap();
+    assert_eq!(edges.len(), weights.len());
+    edges.iter_mut().zip(weights).for_each(|(edge, w)| edge.2 = w);
+    edges
 }
 
 /// The folder of shared reference data, where there is one; prints why a test is skipped otherwise.

@@ -5,7 +5,6 @@ use sharpwave::engine::{Engine, Spike};
 use sharpwave::network::rules::Rows;
 use sharpwave::network::{Cell, Network, table};
 use sharpwave::rng::{Purpose, key, philox4x32};
-use sharpwave::run::{Options, Silent};
 use sharpwave::stimulus::poisson::Thresholds;
 use std::sync::Arc;
 
@@ -164,7 +163,7 @@ fn any_number_of_threads_gives_the_same_spikes_and_samples() {
 }
 
 fn engine(net: &Arc<Network>, threads: usize) -> Box<dyn Engine> {
-    sharpwave::run::engine(net, "cpu", threads, &Options::default(), &Silent).unwrap()
+    crate::common::open(net, "cpu", threads).unwrap()
 }
 
 /// Stop at any step, go on in a fresh engine (other threads too): the same spikes, also with synapses that have state.

@@ -5,7 +5,6 @@ use crate::common::{Collected, shared};
 use sharpwave::model::library::Library;
 use sharpwave::protocol::diehl_cook::{EXCITATORY, INPUT, PLASTIC, Results, Settings, Told, file::read, run};
 use sharpwave::protocol::{Options, file};
-use sharpwave::run::{Options as EngineOptions, Silent, engine};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -168,7 +167,7 @@ fn agree(relay: bool) {
     let (inputs, n) = (100, 12);
     let s = settings(&["network.sizes=[100, 12, 2]", &format!("network.relay={relay}")], false).unwrap();
     let net = Arc::new(s.network.clone());
-    let mut engine = engine(&net, "cpu", 1, &EngineOptions::default(), &Silent).unwrap();
+    let mut engine = crate::common::open(&net, "cpu", 1).unwrap();
     let weights = |engine: &mut dyn sharpwave::engine::Engine| -> Vec<f64> {
         let mut w = vec![0.0; inputs * n];
         for (i, j, weight) in engine.weights(PLASTIC).unwrap() {

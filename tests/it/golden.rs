@@ -6,7 +6,6 @@ use crate::common::Collected;
 use sharpwave::engine::Engine;
 use sharpwave::model::library::Library;
 use sharpwave::record::summary::{Summary, Tee};
-use sharpwave::run::{Options, Silent};
 use sharpwave::scenario::Scenario;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,8 +33,7 @@ fn run(name: &str, variant: Option<&str>, overrides: &[&str]) -> Rates {
     let scenario = Scenario::load(&path, &overrides, variant).unwrap_or_else(|e| panic!("{e}"));
     let plan = scenario.plan(Library::built_in().unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let net = Arc::new(plan.network.clone());
-    let mut engine: Box<dyn Engine> =
-        sharpwave::run::engine(&net, "cpu", 2, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"));
+    let mut engine: Box<dyn Engine> = crate::common::open(&net, "cpu", 2).unwrap_or_else(|e| panic!("{e}"));
     let mut summary = Summary::new(&net, plan.warmup, plan.warmup + plan.duration);
     let mut all = Collected::default();
     let steps = ((plan.warmup + plan.duration) / net.dt).round() as u64;

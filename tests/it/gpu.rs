@@ -148,8 +148,8 @@ fn tables(net: &Network, synapses: &[Synapse]) -> Tables {
     let block = Block { slices, offset: offset.clone(), stride: at, ports: 2 };
     let address = |s: &Synapse| s.port * at + offset[s.population] + s.target;
     // Two narrow groups, so that bases are used; then wide.
-    let groups =
-        vec![Group { base: 0, form: Form::Narrow }, Group { base: at, form: Form::Narrow }, Group { base: 0, form: Form::Wide }];
+    let group = |base, form| Group { base, form, further: false };
+    let groups = vec![group(0, Form::Narrow), group(at, Form::Narrow), group(0, Form::Wide)];
     let group = |s: &Synapse| match s.form {
         Form::Narrow => s.port,
         Form::Wide => 2,
@@ -193,6 +193,7 @@ fn tables(net: &Network, synapses: &[Synapse]) -> Tables {
             .iter()
             .map(|p| if matches!(p.cell, Cell::Neuron(_)) { vec![1.0, 1.0] } else { vec![] })
             .collect(),
+        exact: Default::default(),
         min_delay: delays().min().unwrap_or(1),
         max_delay: delays().max().unwrap_or(1),
     }
@@ -720,7 +721,7 @@ fn dynamic_synapses_follow_the_cpu() {
     assert!(difference(&gpu.0, &cpu.0, 100) < 2e-3);
     assert_eq!(gpu.0.spikes, cpu.0.spikes);
     assert_eq!(gpu.1.last_spike, cpu.1.last_spike);
-    assert_eq!(gpu.1.extra[0], cpu.1.extra[0]);
+    assert_eq!(gpu.1.elapsed, cpu.1.elapsed);
 }
 
 /// Spikes of `steps` more steps.

@@ -6,7 +6,7 @@ use crate::gpu::device_there;
 use crate::plasticity::{lively, recurrent};
 use sharpwave::engine::cpu::CpuEngine;
 use sharpwave::engine::gpu::{GpuEngine, GpuOptions};
-use sharpwave::engine::{Engine, Snapshot};
+use sharpwave::engine::{Engine, Own, Snapshot};
 use sharpwave::model::SynapseModel;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
@@ -337,7 +337,7 @@ fn a_resumed_run_equals_the_uninterrupted() {
         assert!(go(&mut other, 300) == rest, "{rule}");
         assert!(other.snapshot().unwrap() == whole.snapshot().unwrap(), "{rule}");
         let mut without: Snapshot = snapshot.clone();
-        without.extra.retain(|e| e.0 != "gpu_plastic");
+        without.own = Own::Nothing;
         assert!(other.restore(&without).unwrap_err().remedy().unwrap().contains("engine that wrote it"));
         let from = cpu(&net).restore(&snapshot).unwrap_err();
         assert!(from.remedy().unwrap().contains("--engine gpu"), "{from}");

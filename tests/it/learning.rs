@@ -17,7 +17,6 @@ use sharpwave::memory::settings::Coding;
 use sharpwave::memory::spiking_code::SpikingCode;
 use sharpwave::model::library::Library;
 use sharpwave::network::{Cell, Draw, Modulator, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
-use sharpwave::run::{Options, Silent, engine};
 use sharpwave::stimulus::{Drive, DriveKind};
 use sharpwave::transformer::decoder::Logits;
 use sharpwave::transformer::hooks::{Adapter, Hooks};
@@ -76,7 +75,7 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Co
         modulators: vec![Modulator { name: "dopamine".into(), tau: f64::INFINITY, initial: 0.0, jumps: vec![], spikes: None }],
         homeostasis: vec![],
     });
-    let mut engine = engine(&net, "cpu", 1, &Options::default(), &Silent).unwrap();
+    let mut engine = crate::common::open(&net, "cpu", 1).unwrap();
     let mut sink = Collected::default();
     engine.advance(2 * steps + 6, &mut sink).unwrap();
     engine.jump(0, reward).unwrap();
@@ -89,7 +88,7 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Co
 fn factors_are_what_the_synapses_of_the_engine_learn() {
     let pre = [0.9f32, -0.35, 0.02, -1.4, 0.6];
     let post = [-0.5f32, 0.8, 0.21];
-    let mut layer = SpikingCode::new(pre.len(), post.len(), 24, "cpu").unwrap();
+    let mut layer = SpikingCode::new(pre.len(), post.len(), 24, sharpwave::engine::Kind::Cpu).unwrap();
     let (x, y) = layer.present(&pre, &post).unwrap();
     let (inputs, outputs, steps) = (pre.len(), post.len(), 24);
     let unit = |x: &[f32]| f64::from(x.iter().fold(0.0f32, |m, x| m.max(x.abs()))) / steps as f64;

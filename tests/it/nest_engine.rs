@@ -77,9 +77,8 @@ fn the_event_engine_does_not_ignore_a_lower_bound() {
     let run = |bound: &str| {
         let plan = plan(&text(bound), &[]);
         let net = Arc::new(plan.network.clone());
-        let options = sharpwave::run::Options::default();
         let mut sink = Collected::default();
-        let mut engine = sharpwave::run::engine(&net, "event", 1, &options, &sharpwave::run::Silent)?;
+        let mut engine = crate::common::open(&net, "event", 1)?;
         engine.advance((plan.duration / net.dt).round() as u64, &mut sink)?;
         Ok::<usize, sharpwave::error::Error>(sink.spikes.len())
     };

@@ -1,21 +1,20 @@
 //! Synapses whose weight changes: against NEST spike by spike, against the pair tables, against a naive simulation in f64 that sums
 //! over all pairs of spikes; any number of threads; checkpoints; bounds; refusals.
 
-use crate::common::{Collected, plan, shared, try_plan};
+use crate::common::{Collected, open, plan, shared, stored, try_plan};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use sharpwave::engine::Engine;
+use sharpwave::engine::{Engine, Own};
 use sharpwave::model::SynapseModel;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
 use sharpwave::network::rules::Rows;
-use sharpwave::run::{Options, Silent};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 fn engine(net: &Arc<Network>, threads: usize) -> Box<dyn Engine> {
-    sharpwave::run::engine(net, "cpu", threads, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"))
+    open(net, "cpu", threads).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn keys(params: &Map<String, Value>) -> String {
@@ -53,22 +52,29 @@ pub fn protocol(rule: &str, params: &Map<String, Value>, post: &[f64], sources: 
     text
 }
 
-/// Weight of each source's synapse just after each of its spikes has arrived.
+/// Weight of each source's synapse just after each of its spikes has arrived, which is what was transmitted. The same is read at
+/// the moment of the spike.
 fn transmitted(rule: &str, params: &Map<String, Value>, post: &[f64], sources: &[Source]) -> Vec<Vec<f32>> {
     let plan = plan(&protocol(rule, params, post, sources), &[]);
     let net = Arc::new(plan.network.clone());
     let mut engine = engine(&net, 1);
     let steps = |ms: f64| (ms * 10.0).round() as u64;
-    let mut arrivals: Vec<(u64, usize)> =
-        (0..).zip(sources).flat_map(|(i, s)| s.times.iter().map(move |t| (steps(t + s.delay), i))).collect();
-    arrivals.sort_unstable();
+    let mut looks: Vec<(u64, usize, bool)> = (0..)
+        .zip(sources)
+        .flat_map(|(i, s)| s.times.iter().flat_map(move |t| [(steps(*t), i, false), (steps(t + s.delay), i, true)]))
+        .collect();
+    looks.sort_unstable();
     let (mut now, mut sink) = (0, Collected::default());
-    let mut weights = vec![vec![]; sources.len()];
-    for (at, source) in arrivals {
+    let (mut weights, mut read) = (vec![vec![]; sources.len()], vec![vec![]; sources.len()]);
+    for (at, source, arrived) in looks {
         engine.advance(at - now, &mut sink).unwrap_or_else(|e| panic!("{rule}: {e}"));
         now = at;
-        weights[source].push(engine.weights(1 + source).unwrap()[0].2);
+        match arrived {
+            false => read[source].push(engine.weights(1 + source).unwrap()[0].2),
+            true => weights[source].push(stored(&mut *engine, &net, 1 + source)[0].2),
+        }
     }
+    assert!(read == weights, "{rule}: a weight is read as it will be transmitted");
     let spikes: Vec<f64> = sink.spikes.iter().filter(|s| s.id == 0).map(|s| (s.time * 10.0).round() / 10.0).collect();
     let due: Vec<f64> = post.iter().copied().filter(|t| steps(*t) <= now).collect();
     assert_eq!(spikes, due, "the target spikes as it is told");
@@ -326,7 +332,7 @@ fn weights_follow_from_the_spikes_of_a_network() {
                 projection.synapse.params[at.unwrap_or_else(|| panic!("{rule} has no {name}"))]
             };
             let source = &net.populations[projection.source];
-            let mut ours = engine.weights(p).unwrap().into_iter();
+            let mut ours = stored(&mut *engine, &net, p).into_iter();
             for id in source.first..source.first + source.n {
                 edges.clear();
                 rows.row(id, &mut edges);
@@ -388,7 +394,7 @@ fn a_restored_engine_goes_on_bit_for_bit() {
             assert!(bits(&mut *second) == bits(&mut *whole), "{rule}: weights, {threads} threads");
         }
         let mut without = snapshot.clone();
-        without.extra.retain(|e| e.0 != "post_spikes");
+        without.own = Own::Nothing;
         let error = engine(&net, 1).restore(&without).unwrap_err();
         assert!(error.to_string().contains("histories"), "{error}");
     }
@@ -434,9 +440,7 @@ fn one(synapse: &str, weight: &str) -> String {
 }
 
 fn refusal(text: &str, kind: &str) -> String {
-    let result = try_plan(text, &[]).and_then(|plan| {
-        sharpwave::run::engine(&Arc::new(plan.network.clone()), kind, 1, &Options::default(), &Silent).map(|_| ())
-    });
+    let result = try_plan(text, &[]).and_then(|plan| open(&Arc::new(plan.network.clone()), kind, 1).map(|_| ()));
     let error = result.err().unwrap_or_else(|| panic!("accepted: {text}"));
     format!("{error} {}", error.remedy().expect("a remedy"))
 }
@@ -512,10 +516,11 @@ fn bringing_weights_up_to_date_changes_nothing() {
         let (mut plain, mut all) = (engine(&net, 2), Collected::default());
         plain.advance(3000, &mut all).unwrap();
         let up_to_date = |engine: &mut dyn Engine| (0..2).for_each(|p| engine.scale_weights(p, &|_, _| 1.0).unwrap());
-        let before = bits(&mut *plain);
+        let held = |engine: &mut dyn Engine| [0, 1].map(|p| stored(engine, &net, p));
+        let (before, after) = (held(&mut *plain), bits(&mut *plain));
         up_to_date(&mut *plain);
-        let after = bits(&mut *plain);
-        assert!(before != after || rule == "stdp_nn_restr_synapse", "{rule}: some were not up to date");
+        assert!(before != held(&mut *plain) || rule == "stdp_nn_restr_synapse", "{rule}: some were not up to date");
+        assert!(after == bits(&mut *plain), "{rule}: what is read is up to date in any case");
         for threads in [1, 2, 3] {
             let (mut other, mut spikes, mut now) = (engine(&net, threads), Collected::default(), 0);
             for stop in [1u64, 7, 411, 412, 1303, 1500, 2200, 2999, 3000] {
@@ -554,10 +559,11 @@ fn histories_do_not_grow() {
     for (projection, id) in [(1, 2), (2, 3)] {
         let (_, _, d, w) = edges(&net, projection)[0];
         let expected = naive("stdp_synapse", &value_of(&net, projection), net.dt, w, d, &trains[id], &trains[0]);
-        let got = engine.weights(projection).unwrap()[0].2 as f64;
+        let got = stored(&mut *engine, &net, projection)[0].2 as f64;
         assert!((got / expected.last().unwrap() - 1.0).abs() < 1e-5, "{got} for {expected:?}");
     }
-    let kept = engine.snapshot().unwrap().extra.iter().find(|e| e.0 == "post_spikes").unwrap().1.len();
+    let Own::Cpu { post_spikes, .. } = engine.snapshot().unwrap().own else { panic!("of another engine") };
+    let kept = post_spikes.len();
     assert!(trains[0].len() > 1300 && kept < 3 * 2 * 120, "{kept} words for {} spikes", trains[0].len());
 }
 
@@ -597,14 +603,14 @@ fn what_happens_in_a_pause_does_not_count() {
                 }
             }
             go(&mut *at, 4000);
-            let (weights, snapshot) = (bits(&mut *at), at.snapshot().unwrap());
-            (sink, weights, snapshot)
+            let weights: Vec<u32> = stored(&mut *at, &net, 0).iter().map(|w| w.2.to_bits()).collect();
+            (sink, weights, at.snapshot().unwrap())
         };
         let (sink, weights, snapshot) = run([1, 2, 3]);
         let trains = train_of(&sink, net.neurons());
         let paused = |t: i64| pauses.iter().any(|(off, on)| t > *off && t <= *on);
         let (mut touched, mut differs) = (0, 0);
-        for ((from, to, d, w), bits) in edges(&net, 0).into_iter().zip(&weights[0]) {
+        for ((from, to, d, w), bits) in edges(&net, 0).into_iter().zip(&weights) {
             let (post, got) = (&trains[to as usize], f32::from_bits(*bits) as f64);
             let arrived: Vec<i64> = trains[from as usize].iter().copied().filter(|t| t + d <= 4000).collect();
             let pre: Vec<i64> = arrived.iter().copied().filter(|t| !paused(t + d)).collect();
@@ -634,14 +640,14 @@ fn weights_are_scaled_target_by_target() {
             let (mut engine, mut sink) = (engine(&net, threads), Collected::default());
             engine.advance(1500, &mut sink).unwrap();
             engine.scale_weights(0, &|_, _| 1.0).unwrap();
-            let before = engine.weights(0).unwrap();
+            let before = stored(&mut *engine, &net, 0);
             let sums = std::cell::RefCell::new(vec![0.0; 70]);
             let factor = |local: u32, sum: f64| {
                 sums.borrow_mut()[local as usize] = sum;
                 if local == 7 { 3.0 } else { 600.0 / sum.abs() }
             };
             engine.scale_weights(0, &factor).unwrap();
-            let after = engine.weights(0).unwrap();
+            let after = stored(&mut *engine, &net, 0);
             engine.advance(1500, &mut sink).unwrap();
             (before, after, sums.into_inner(), bits(&mut *engine), sink)
         };

@@ -1,14 +1,13 @@
 //! Synapses whose weight changes on the event engine: against NEST spike by spike, against a naive simulation in f64 that sums over
 //! all pairs of real-valued spike times, against the cpu engine on trains that lie on a grid; checkpoints.
 
-use crate::common::{Collected, plan};
+use crate::common::{Collected, open, plan, stored};
 use crate::plasticity::{Source, bits, naive, numbers, protocol, recurrent};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use sharpwave::engine::Engine;
+use sharpwave::engine::{Engine, Own};
 use sharpwave::network::Network;
 use sharpwave::network::rules::Rows;
-use sharpwave::run::{Options, Silent};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ const RULES: [&str; 7] = [
 ];
 
 fn engine(net: &Arc<Network>, kind: &str) -> Box<dyn Engine> {
-    sharpwave::run::engine(net, kind, 1, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"))
+    open(net, kind, 1).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Weight of each source's synapse just after each of its spikes has arrived. Times lie on a grid of 0.1 ms; here they are real
@@ -44,7 +43,7 @@ fn transmitted(kind: &str, rule: &str, params: &Map<String, Value>, post: &[f64]
         let at = at + fine / 2;
         engine.advance(at - now, &mut sink).unwrap_or_else(|e| panic!("{rule}: {e}"));
         now = at;
-        weights[source].push(engine.weights(1 + source).unwrap()[0].2);
+        weights[source].push(stored(&mut *engine, &net, 1 + source)[0].2);
     }
     let spikes: Vec<f64> = sink.spikes.iter().filter(|s| s.id == 0).map(|s| (s.time * 10.0).round() / 10.0).collect();
     let due: Vec<f64> = post.iter().copied().filter(|t| steps(*t) <= now).collect();
@@ -104,7 +103,7 @@ fn weights_follow_from_the_spikes_of_a_network() {
                 projection.synapse.params[at.unwrap_or_else(|| panic!("{rule} has no {name}"))]
             };
             let source = &net.populations[projection.source];
-            let mut ours = engine.weights(p).unwrap().into_iter();
+            let mut ours = stored(&mut *engine, &net, p).into_iter();
             for id in source.first..source.first + source.n {
                 edges.clear();
                 rows.row(id, &mut edges);
@@ -147,7 +146,8 @@ fn a_restored_engine_goes_on_bit_for_bit() {
         assert!(bits(&mut *second) == bits(&mut *whole), "{rule}: weights");
         assert!(second.snapshot().unwrap() == whole.snapshot().unwrap(), "{rule}: snapshots");
         let mut without = snapshot.clone();
-        without.extra.retain(|e| !e.0.starts_with("event.post_spikes"));
+        let Own::Event(exact) = &mut without.own else { panic!("{rule}: of another engine") };
+        exact.post_spikes.clear();
         let error = engine(&net, "event").restore(&without).unwrap_err();
         assert!(error.to_string().contains("histories"), "{error}");
     }
@@ -172,14 +172,14 @@ fn weights_are_scaled_by_target() {
         let side = if rule == "vogels_sprekeler_synapse" { -1.0 } else { 1.0 };
         let sums = |engine: &mut dyn Engine| {
             let mut sums = [0.0; 70];
-            engine.weights(0).unwrap().iter().for_each(|w| sums[w.1 as usize] += w.2 as f64);
+            stored(engine, &net, 0).iter().for_each(|w| sums[w.1 as usize] += w.2 as f64);
             sums
         };
         whole.scale_weights(0, &|_, sum| side * 200.0 / sum).unwrap();
         assert!(sums(&mut *whole).iter().all(|s| (s - side * 200.0).abs() < 1e-3), "{rule}: {:?}", sums(&mut *whole));
         whole.scale_weights(0, &|target, _| if target == 3 { 1e9 } else { 1.0 }).unwrap();
         let bound = if side < 0.0 { -150.0 } else { 90.0 };
-        assert!(whole.weights(0).unwrap().iter().all(|w| w.1 != 3 || w.2 == bound || w.2 == 0.0));
+        assert!(stored(&mut *whole, &net, 0).iter().all(|w| w.1 != 3 || w.2 == bound || w.2 == 0.0));
         let kept = bits(&mut *whole);
         let error = whole.scale_weights(0, &|target, _| if target == 60 { f64::NAN } else { 0.5 }).unwrap_err();
         assert!(error.to_string().contains("neuron 60"), "{error}");
@@ -217,7 +217,7 @@ fn spikes_leave_no_trace_while_learning_is_off() {
         let value =
             |name: &str| projection.synapse.params[projection.synapse.model.params.iter().position(|q| q.name == name).unwrap()];
         let source = &net.populations[projection.source];
-        let mut ours = engine.weights(p).unwrap().into_iter();
+        let mut ours = stored(&mut *engine, &net, p).into_iter();
         for id in source.first..source.first + source.n {
             edges.clear();
             rows.row(id, &mut edges);
@@ -332,7 +332,7 @@ fn a_signal_modulates_as_in_a_naive_simulation() {
     first.advance(500, &mut sink).unwrap();
     let snapshot = first.snapshot().unwrap();
     first.advance(4000 - 1734, &mut sink).unwrap();
-    let mut ours = [first.weights(0).unwrap().into_iter(), first.weights(1).unwrap().into_iter()];
+    let mut ours = [0, 1].map(|p| stored(&mut *first, &net, p).into_iter());
     let (mut second, mut rest) = (engine(&net, "event"), Collected::default());
     second.restore(&snapshot).unwrap();
     assert!(second.snapshot().unwrap() == snapshot);
@@ -428,7 +428,7 @@ fn rules_that_read_states_of_their_target_are_refused() {
     let rule = "name = \"reader\"\nkind = \"synapse\"\ndoc = \"d\"\nsource = \"none\"\nbound = 100\n[post_states]\nv = { doc = \"potential\" }\n\
                 [code]\non_pre = \"w = min(w + 0.0 * v, 100.0);\"\n";
     let net = with_model(&with_synapse(&recurrent("stdp_synapse"), "{ model = \"reader\" }"), rule);
-    let error = sharpwave::run::engine(&net, "event", 1, &Options::default(), &Silent).err().expect("a refusal");
+    let error = open(&net, "event", 1).err().expect("a refusal");
     assert!(error.to_string().contains("`v`") && error.to_string().contains("reader"), "{error}");
 }
 

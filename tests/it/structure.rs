@@ -220,6 +220,11 @@ fn the_database_is_named_only_by_the_store() {
 }
 
 #[test]
+fn tables_are_read_in_one_place() {
+    assert_eq!(code_lines_with("csv::Reader", |f| f == "io/csv.rs"), Vec::<String>::new());
+}
+
+#[test]
 fn the_network_is_spoken_to_in_one_place() {
     assert_eq!(code_lines_with("ureq::", |f| f == "io/http.rs"), Vec::<String>::new());
 }

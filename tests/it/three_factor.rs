@@ -1,7 +1,7 @@
 //! Rules that read more than spikes, Hebbian rules on spikes, and modifiers: against NEST spike by spike, against naive simulations in f64
 //! that sum over all spikes; any number of threads; checkpoints; homeostasis.
 
-use crate::common::{Collected, plan};
+use crate::common::{Collected, open, plan, stored};
 use serde_json::Value;
 use sharpwave::engine::Engine;
 use sharpwave::model::library::Library;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 fn engine(net: &Arc<Network>, threads: usize) -> Box<dyn Engine> {
-    sharpwave::run::engine(net, "cpu", threads, &Options::default(), &Silent).unwrap_or_else(|e| panic!("{e}"))
+    open(net, "cpu", threads).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A source: delay, initial weight, train (ms).
@@ -76,7 +76,7 @@ fn followed(net: &Network, sources: &[Source]) -> (Vec<Vec<f32>>, Collected) {
         engine.advance((at - now) as u64, &mut sink).unwrap_or_else(|e| panic!("{e}"));
         now = at;
         let projection = net.projections.iter().position(|p| p.name == format!("S{source}")).unwrap();
-        weights[source].push(engine.weights(projection).unwrap()[0].2);
+        weights[source].push(stored(&mut *engine, &net, projection)[0].2);
     }
     (weights, sink)
 }
@@ -417,7 +417,7 @@ fn lively(rule: &str) -> &'static str {
         "oja_synapse" => "eta = 1.0, alpha = 0.02, Wmax = 80.0",
         "bcm_synapse" => "eta = 0.02, tau_theta = 300.0, rho_0 = 25.0, Wmax = 80.0",
         "covariance_synapse" => "eta = 0.02, tau_mean = 500.0, Wmax = 80.0",
-        "soft_wta_synapse" => "eta = 0.1, w_scale = 20.0, sigma = 15.0",
+        "soft_wta_synapse" => "eta = 0.1, w_scale = 20.0, sigma = 15.0, Wmax = 80.0",
         "diehl_cook_synapse" => "nu_pre = 2.0, nu_post = 3.0, Wmax = 80.0",
         other => panic!("{other} has no parameters here"),
     }
@@ -900,7 +900,8 @@ fn recorded(rule: &str, engine: &str, stopped: bool) -> (Vec<u64>, Vec<Vec<f32>>
         sharpwave::run::run(&plan(&homeostatic(rule, duration), &[]), &options, &Silent, &stop).unwrap_or_else(|e| panic!("{e}"))
     };
     let (out, checkpoint) = (folder.path().join("a.h5"), folder.path().join("a.checkpoint"));
-    let common = Options { engine: Some(engine.into()), threads: Some(2), out: Some(out.clone()), ..Options::default() };
+    let common =
+        Options { engine: Some(engine.parse().unwrap()), threads: Some(2), out: Some(out.clone()), ..Options::default() };
     if stopped {
         run(120.0, Options { checkpoint: Some(checkpoint.clone()), checkpoint_every: Some(60.0), ..common.clone() });
         run(300.0, Options { resume: Some(checkpoint), threads: Some(1), ..common });
@@ -913,6 +914,30 @@ fn recorded(rule: &str, engine: &str, stopped: bool) -> (Vec<u64>, Vec<Vec<f32>>
     (recording.edges(series).unwrap().1, rows)
 }
 
+/// Targets, and what the table holds of their weights at the end of a run, when homeostasis has just acted: what is still on its way
+/// to a synapse then is not in it.
+fn just_scaled(rule: &str, engine: &str, duration: f64) -> (Vec<u64>, Vec<f32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("a.checkpoint");
+    let plan = plan(&homeostatic(rule, duration), &[]);
+    let options = Options {
+        engine: Some(engine.parse().unwrap()),
+        checkpoint: Some(checkpoint.clone()),
+        checkpoint_every: Some(1000.0),
+        ..Options::default()
+    };
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    sharpwave::run::run(&plan, &options, &Silent, &stop).unwrap_or_else(|e| panic!("{e}"));
+    let (_, mut snapshot) = sharpwave::record::checkpoint::read(&checkpoint, &plan.network).unwrap();
+    let at = plan.network.projections.iter().position(|p| p.name == "in").unwrap();
+    let edges = engine_of(&plan.network).weights(at).unwrap();
+    (edges.iter().map(|e| e.1 as u64).collect(), snapshot.synapses[at].swap_remove(0))
+}
+
+fn engine_of(net: &Network) -> Box<dyn Engine> {
+    engine(&Arc::new(net.clone()), 1)
+}
+
 #[test]
 fn homeostasis_acts_at_its_times() {
     let sums = |targets: &[u64], row: &[f32]| {
@@ -921,11 +946,15 @@ fn homeostasis_acts_at_its_times() {
         sums
     };
     for engine in ["cpu", "event"] {
-        let (targets, rows) = recorded("normalise = 200.0", engine, false);
+        let (_, rows) = recorded("normalise = 200.0", engine, false);
         assert_eq!(rows.len(), 7, "{engine}: at 0, 50, ..., 300 ms");
         for row in &rows[1..] {
-            assert!(sums(&targets, row).iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0), "{engine}");
             assert!(row.iter().any(|w| (*w - row[0]).abs() > 1.0), "{engine}: plasticity goes on in between");
+        }
+        for duration in [50.0, 100.0, 300.0] {
+            let (targets, weights) = just_scaled("normalise = 200.0", engine, duration);
+            let sums = sums(&targets, &weights);
+            assert!(sums.iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0), "{engine}: {sums:?} after {duration} ms");
         }
     }
     // The first time it acts: each target's weights, as they are without it, times 1 + gain (target - rate), within the bound.
@@ -937,12 +966,13 @@ fn homeostasis_acts_at_its_times() {
     engine.advance(500, &mut sink).unwrap();
     let p = net.projections.iter().position(|p| p.name == "in").unwrap();
     engine.scale_weights(p, &|_, _| 1.0).unwrap();
-    let own = engine.weights(p).unwrap();
+    let own = stored(&mut *engine, &net, p);
     let rates: Vec<f64> = (0..40).map(|i| 20.0 * sink.spikes.iter().filter(|s| s.id == i).count() as f64).collect();
     let factor = |target: u64| 1.0 + 0.01 * (150.0 - rates[target as usize]);
     assert!(rates.iter().any(|r| *r > 150.0) && rates.iter().any(|r| *r < 150.0), "both up and down: {rates:?}");
-    assert_eq!(own.len(), whole.1[1].len());
-    for ((target, w), (_, to, before)) in whole.0.iter().zip(&whole.1[1]).zip(&own) {
+    let scaled = just_scaled(scaling, "cpu", 50.0);
+    assert_eq!(own.len(), scaled.1.len());
+    for ((target, w), (_, to, before)) in scaled.0.iter().zip(&scaled.1).zip(&own) {
         assert_eq!(*target, *to as u64);
         let wanted = (*before as f64 * factor(*target)).clamp(0.0, 80.0);
         assert!(
@@ -953,4 +983,51 @@ fn homeostasis_acts_at_its_times() {
     }
     // Gone on from a checkpoint between two times, bit for bit.
     assert!(whole.1[3..] == parts.1[parts.1.len() - 4..], "resumed");
+}
+
+/// Whoever opens an engine and advances it has homeostasis at its times, however steps fall into calls, also after a snapshot.
+#[test]
+fn an_engine_keeps_homeostasis_by_itself() {
+    for rule in ["normalise = 200.0", "scaling = { target = \"150 Hz\", gain = 0.01 }"] {
+        let net = Arc::new(plan(&homeostatic(rule, 300.0), &[]).network.clone());
+        let at = net.projections.iter().position(|p| p.name == "in").unwrap();
+        let mut bare = (*net).clone();
+        bare.homeostasis.clear();
+        let bare = Arc::new(bare);
+        let mut kinds = vec!["cpu", "event"];
+        #[cfg(feature = "gpu")]
+        kinds.extend(crate::gpu::device_there().then_some("gpu"));
+        for kind in kinds {
+            let run = |net: &Arc<Network>, parts: &[u64]| {
+                let (mut engine, mut sink) = (open(net, kind, 2).unwrap(), Collected::default());
+                for steps in parts {
+                    engine.advance(*steps, &mut sink).unwrap();
+                }
+                (stored(&mut *engine, net, at), sink.spikes, engine)
+            };
+            let (once, ..) = run(&net, &[500]);
+            if rule.starts_with("normalise") {
+                let mut sums = [0f64; 40];
+                once.iter().for_each(|w| sums[w.1 as usize] += w.2 as f64);
+                assert!(sums.iter().all(|s| (s - 200.0).abs() < 1e-3 || *s == 0.0), "{kind}: {sums:?}");
+            }
+            let (whole, spikes, _) = run(&net, &[1700]);
+            assert!(whole != run(&bare, &[1700]).0, "{kind}, {rule}: it acts");
+            let (parts, in_parts, _) = run(&net, &[123, 376, 1, 0, 1, 499, 700]);
+            assert!(parts == whole && in_parts == spikes, "{kind}, {rule}: in parts");
+            let (.., mut first) = run(&net, &[777]);
+            let (mut second, mut rest) = (open(&net, kind, 1).unwrap(), Collected::default());
+            second.restore(&first.snapshot().unwrap()).unwrap();
+            second.advance(1700 - 777, &mut rest).unwrap();
+            assert!(stored(&mut *second, &net, at) == whole && spikes.ends_with(&rest.spikes), "{kind}, {rule}: restored");
+            // Spikes counted so far belong to it.
+            let without = open(&bare, kind, 1).unwrap().snapshot().unwrap();
+            assert!(second.restore(&without).unwrap_err().to_string().contains("homeostasis"), "{kind}");
+        }
+    }
+    let mut net = plan(&homeostatic("normalise = 200.0", 300.0), &[]).network.clone();
+    net.homeostasis[0].every = f64::NAN;
+    assert!(open(&Arc::new(net.clone()), "cpu", 1).is_err() && open(&Arc::new(net.clone()), "event", 1).is_err());
+    net.homeostasis[0] = sharpwave::network::Homeostasis { every: 50.0, projection: 9, ..net.homeostasis[0].clone() };
+    assert!(open(&Arc::new(net), "cpu", 1).is_err());
 }

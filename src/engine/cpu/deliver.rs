@@ -2,6 +2,7 @@
 //! Promises that every synapse of a spiking source is served exactly once, in the step that its delay names. A spike costs one
 //! calendar entry a segment, and the accumulators it touches are those of the current step only, so they stay in cache.
 
+use super::digits::Adder;
 use super::plastic::{Arrival, PlasticKernel};
 use crate::model::Words;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
@@ -117,7 +118,7 @@ impl Calendar {
                     }
                 }
             }
-            events += count as u64;
+            events += count as u64 * !group.further as u64;
             match next_segment(table, (shard as u64) << 32 | at as u64, now) {
                 None => return events,
                 Some((position, when)) if when == now => at = position as u32 as usize,
@@ -252,6 +253,23 @@ impl SynapseCode {
             SynapseCode::Dynamic(_) => None,
         }
     }
+
+    /// What adds to the sums.
+    pub fn adder(&mut self) -> &mut Adder {
+        match self {
+            SynapseCode::Plastic(kernel) => &mut kernel.adder,
+            SynapseCode::Dynamic(kernel) => &mut kernel.adder,
+        }
+    }
+
+    /// The most that it may transmit, where it did more, or transmitted what is not a number.
+    pub fn beyond(&self) -> Option<f32> {
+        let adder = match self {
+            SynapseCode::Plastic(kernel) => &kernel.adder,
+            SynapseCode::Dynamic(kernel) => &kernel.adder,
+        };
+        adder.failed.then_some(adder.limit)
+    }
 }
 
 /// The code of one projection's synapses that have dynamics and keep their weight, with its constants.
@@ -263,6 +281,7 @@ pub struct DynamicKernel {
     pub scratch: Scratch,
     elapsed: Vec<f32>,
     psc: Vec<u32>,
+    pub adder: Adder,
 }
 
 /// Most state variables a synapse or neuron model may have.
@@ -271,11 +290,12 @@ pub const MAX_STATES: usize = 24;
 pub const MAX_CONSTANTS: usize = 64;
 
 impl DynamicKernel {
-    pub fn new(kernel: Arc<dyn Kernel>, constants: Vec<Words>, dt: f64) -> Self {
-        DynamicKernel { kernel, constants, dt, scratch: Scratch::default(), elapsed: vec![0.0; BLOCK], psc: vec![0; BLOCK] }
+    pub fn new(kernel: Arc<dyn Kernel>, constants: Vec<Words>, dt: f64, adder: Adder) -> Self {
+        let (elapsed, psc) = (vec![0.0; BLOCK], vec![0; BLOCK]);
+        DynamicKernel { kernel, constants, dt, scratch: Scratch::default(), elapsed, psc, adder }
     }
 
-    /// Run `on_pre` for synapses `first ..` and add what they transmit, rounded half to even in units of the quantum.
+    /// Run `on_pre` for synapses `first ..` and add what they transmit.
     fn transmit(
         &mut self,
         synapses: &mut crate::network::table::Dynamic,
@@ -290,7 +310,7 @@ impl DynamicKernel {
         for (slot, value) in constants.iter_mut().zip(&self.constants) {
             *slot = Operand::Uniform(value.get(0));
         }
-        let (inverse, used) = (1.0 / synapses.quantum, synapses.states.len());
+        let used = synapses.states.len();
         for targets in targets.chunks(BLOCK) {
             let n = targets.len();
             let mut arrays = synapses.states.iter_mut();
@@ -307,9 +327,7 @@ impl DynamicKernel {
                 1,
                 &mut self.scratch,
             );
-            for (&target, &psc) in targets.iter().zip(&self.psc) {
-                acc[target as usize] += (f32::from_bits(psc) * inverse).round_ties_even() as i32;
-            }
+            self.adder.add(&self.psc[..n], targets, acc);
             first += n;
         }
     }

@@ -1,5 +1,5 @@
-//! The sweeps around a kernel's call: integer sums to the ports' f32 inputs, flags to spikes, times and traces of targets, weights to
-//! integers. Built for every level of vector instructions; promises the same bits on all.
+//! The sweeps around a kernel's call: integer sums to the ports' f32 inputs, flags to spikes, times and traces of targets, numbers to
+//! digits. Built for every level of vector instructions; promises the same bits on all.
 
 use crate::model::math;
 use crate::model::vector::{Level, for_every_level};
@@ -94,23 +94,56 @@ for_every_level! {
 }
 
 for_every_level! {
-    /// Weights (f32 as bits) in units of a quantum, rounded half to even; whether all are within the limit. One that is not becomes 0.
-    pub fn quanta(weights: &[u32], inverse: f32, limit: f32, quanta: &mut [i32]) -> bool {
-        const LOW: f32 = i32::MIN as f32;
-        const HIGH: f32 = 2_147_483_520.0;
-        let mut outside = 0;
-        for (quanta, word) in quanta.iter_mut().zip(weights) {
-            let w = f32::from_bits(*word);
-            let within = w.abs() <= limit;
-            outside |= !within as u32;
-            let kept = if within { w * inverse } else { 0.0 };
-            // That they are no numbers of 32 bits is not to be expected: a limit keeps the sum of all inputs within.
-            let kept = if kept > LOW { kept } else { LOW };
-            let kept = if kept < HIGH { kept } else { HIGH };
-            // SAFETY: between the bounds, and a number: whatever is none becomes the lower one.
-            *quanta = unsafe { kept.round_ties_even().to_int_unchecked() };
+    /// Of numbers (f32 as bits) other than 0 the least and the largest exponent bits (255 and 0: there are none), and whether any is
+    /// beyond the limit (bits) or not a number; such a one counts as 0.
+    pub fn exponents(numbers: &[u32], limit: u32) -> [u32; 3] {
+        let (mut least, mut most, mut outside) = (255, 0, 0);
+        for number in numbers {
+            let size = number & 0x7fff_ffff;
+            outside |= (size > limit) as u32;
+            let exponent = if size > limit { 0 } else { size >> 23 };
+            let other = if exponent == 0 { 255 } else { exponent };
+            least = if other < least { other } else { least };
+            most = if exponent > most { exponent } else { most };
         }
-        outside == 0
+        [least, most, outside]
+    }
+}
+
+for_every_level! {
+    /// The digit of numbers (f32 as bits) whose last bit numbers with the exponent bits `unit` have as their last: the bits of `mask`
+    /// there, with the number's sign. Of what is beyond the limit (bits), 0.
+    pub fn digit(numbers: &[u32], limit: u32, unit: i32, mask: u32, digits: &mut [i32]) {
+        for (digit, number) in digits.iter_mut().zip(numbers) {
+            let size = number & 0x7fff_ffff;
+            let shift = (size >> 23) as i32 - unit;
+            let mantissa = if size > limit || size < 0x80_0000 { 0 } else { size & 0x7f_ffff | 0x80_0000 };
+            let (left, right) = (shift.clamp(0, 31), (-shift).clamp(0, 31));
+            let bits = ((mantissa << left) >> right & mask) as i32;
+            let sign = *number as i32 >> 31;
+            *digit = (bits ^ sign) - sign;
+        }
+    }
+}
+
+for_every_level! {
+    /// What sums have beyond `bits` is carried to those of the next digit; what stays is not negative.
+    pub fn carry(low: &mut [i32], high: &mut [i32], bits: u32) {
+        for (low, high) in low.iter_mut().zip(high) {
+            let carry = *low >> bits;
+            *low -= carry << bits;
+            *high += carry;
+        }
+    }
+}
+
+for_every_level! {
+    /// `input += sum * unit`, and the sums start anew.
+    pub fn add_sums(sums: &mut [i32], unit: f32, input: &mut [f32]) {
+        for (value, sum) in input.iter_mut().zip(sums) {
+            *value += *sum as f32 * unit;
+            *sum = 0;
+        }
     }
 }
 
@@ -140,12 +173,24 @@ mod tests {
                 let kept = |i: usize| numbers[i] >= limits[i];
                 assert!((0..words.len()).all(|i| words[i] == if kept(i) { flags[i] } else { 7 }), "{level:?}");
                 assert_eq!(below(level, &numbers, &limits), (0..words.len()).filter(|i| !kept(*i)).count(), "{level:?}");
-                let weights: Vec<u32> = (0..n).map(|i| (i as f32 * 0.25 - 9.0).to_bits()).collect();
+                let numbers: Vec<f32> = (0..n).map(|i| (i as f32 - 60.0) * 0.25).collect();
+                let words: Vec<u32> = numbers.iter().map(|x| x.to_bits()).collect();
+                let limit = 9f32.to_bits();
+                let outside = numbers.iter().any(|x| x.abs() > 9.0) as u32;
+                let inside = || numbers.iter().filter(|x| x.abs() <= 9.0 && **x != 0.0).map(|x| x.to_bits() >> 23 & 255);
+                let expected = [inside().min().unwrap_or(255), inside().max().unwrap_or(0), outside];
+                assert_eq!(exponents(level, &words, limit), expected, "{level:?}");
                 let mut units = vec![0; n as usize];
-                assert!(quanta(level, &weights, 2.0, 1e4, &mut units));
-                assert!(units.iter().zip(0..).all(|(x, i)| *x == (i as f32 * 0.5 - 18.0).round_ties_even() as i32), "{level:?}");
-                assert_eq!(quanta(level, &weights, 2.0, 9.0, &mut units), n <= 73, "{level:?}");
-                assert!(units.iter().all(|x| x.abs() <= 18), "{level:?}");
+                // Exponent bits of a number that ends at a half: 2^(150 - 1).
+                digit(level, &words, limit, 149, 7, &mut units);
+                let half = |x: f32| if x.abs() <= 9.0 { ((x.abs() * 2.0) as i32 & 7) * x.signum() as i32 } else { 0 };
+                assert!(units.iter().zip(&numbers).all(|(d, x)| *d == half(*x)), "{level:?}");
+                let (mut low, mut high) = (sums.clone(), vec![5; n as usize]);
+                carry(level, &mut low, &mut high, 9);
+                let whole = |(low, high): (&i32, &i32)| *low as i64 + 512 * (*high as i64 - 5);
+                assert!(low.iter().zip(&high).map(whole).eq(sums.iter().map(|s| *s as i64)) && low.iter().all(|l| (0..512).contains(l)));
+                add_sums(level, &mut low, 0.5, &mut input);
+                assert!(low.iter().all(|l| *l == 0), "{level:?}");
             }
         }
     }

@@ -3,14 +3,17 @@
 
 mod barrier;
 mod deliver;
+mod digits;
 mod history;
 mod lanes;
-pub(super) mod plastic;
+mod plastic;
 mod signals;
 mod worker;
 
+use super::faults::{beyond_bound, broken_neuron, within_bound};
+use super::homeostasis::Balance;
 use super::phases::Phases;
-use super::{Counters, Engine, Sink, Snapshot, Spike, beyond_bound, since_last};
+use super::{Counters, Engine, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
 use crate::error::{Error, Result};
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
@@ -27,13 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use worker::{EXCHANGE, Outbox, PHASES, RECORD, WAIT, Worker};
 
-/// Part of a snapshot that belongs to plastic synapses: spikes of their targets, and since when they do not learn.
-const POST_SPIKES: &str = "post_spikes";
-/// Signals, and their jumps to come.
-const SIGNALS: &str = "signals";
-/// Rates of source populations that differ from the network's.
-const RATES: &str = "rates";
-
 pub struct CpuEngine {
     net: Arc<Network>,
     rows: Arc<Rows>,
@@ -47,6 +43,9 @@ pub struct CpuEngine {
     last_spike: Vec<u64>,
     /// Rates told to source populations, by population.
     rates: BTreeMap<usize, Vec<f64>>,
+    /// Plastic projections that do not learn, and since which step.
+    stopped: BTreeMap<usize, u64>,
+    balance: Balance,
     spikes: u64,
 }
 
@@ -60,6 +59,7 @@ unsafe impl Sync for Mailbox {}
 impl CpuEngine {
     /// `tables` must have been built with one block a thread.
     pub fn new(net: Arc<Network>, rows: Arc<Rows>, tables: Tables) -> Result<CpuEngine> {
+        let balance = Balance::new(&net)?;
         let workers = (0..tables.blocks.len()).map(|w| Worker::new(&net, &tables, w)).collect::<Result<Vec<_>>>()?;
         let dynamic = workers.iter().any(|w| !w.codes.is_empty());
         let last_spike = if dynamic { vec![u64::MAX; net.neurons() as usize] } else { Vec::new() };
@@ -72,6 +72,8 @@ impl CpuEngine {
             recent: VecDeque::new(),
             last_spike,
             rates: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            balance,
             spikes: 0,
         })
     }
@@ -141,34 +143,37 @@ impl CpuEngine {
         self.workers[0].codes.iter().any(|c| matches!(c, SynapseCode::Plastic(_)))
     }
 
-    /// Refuses to go on when a plastic weight has left its bound.
+    /// Refuses to go on when a synapse has transmitted more than it may.
     fn check_weights(&self) -> Result<()> {
         let failed = self.workers.iter().zip(&self.tables.tables).find_map(|(worker, table)| {
             let codes = worker.codes.iter().zip(&table.dynamics);
-            codes.filter_map(|(c, d)| if let SynapseCode::Plastic(p) = c { Some((p, d)) } else { None }).find(|(p, _)| p.failed)
+            codes.filter_map(|(code, dynamic)| Some((code.beyond()?, dynamic))).next()
         });
-        let Some((code, dynamic)) = failed else { return Ok(()) };
+        let Some((limit, dynamic)) = failed else { return Ok(()) };
         let weights = self.tables.weights(&self.net, &self.rows, dynamic.projection as usize)?;
-        Err(beyond_bound(&self.net, dynamic.projection as usize, &weights, code.limit(), self.now))
+        Err(beyond_bound(&self.net, dynamic.projection as usize, &weights, limit, self.now as f64 * self.net.dt))
     }
 
     fn check_finite(&self) -> Result<()> {
-        let Some((population, local, state)) = self.workers.iter().find_map(|w| w.not_a_number(&self.net)) else {
-            return Ok(());
-        };
-        let population = &self.net.populations[population];
-        let name = match &population.cell {
-            Cell::Neuron(instance) => instance.model.states[state].name.clone(),
-            Cell::Source(_) => String::new(),
-        };
-        Err(Error::Run {
-            message: format!(
-                "state `{name}` of neuron {local} in population `{}` is not a number at {:.3} ms",
-                population.name,
-                self.now as f64 * self.net.dt
-            ),
-            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
-        })
+        let broken = self.workers.iter().filter_map(|w| w.broken(&self.net, self.now));
+        match broken.min_by_key(|(stamp, _, id, _)| (*stamp, *id)) {
+            Some((stamp, exact, id, states)) => Err(broken_neuron(&self.net, id, &states, stamp, exact)),
+            None => Ok(()),
+        }
+    }
+
+    /// By so many steps, and forget what no plastic synapse will ask for.
+    fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let stop = self.now + steps;
+        while self.is_plastic() && self.now / PERIOD < stop / PERIOD {
+            self.stretch((self.now / PERIOD + 1) * PERIOD - self.now, sink)?;
+            for projection in 0..self.net.projections.len() {
+                if self.net.projections[projection].synapse.model.plasticity.is_some() {
+                    self.flush(projection)?;
+                }
+            }
+        }
+        self.stretch(stop - self.now, sink)
     }
 
     /// All workers side by side for a stretch of time.
@@ -335,16 +340,7 @@ impl Engine for CpuEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let stop = self.now + steps;
-        while self.is_plastic() && self.now / PERIOD < stop / PERIOD {
-            self.stretch((self.now / PERIOD + 1) * PERIOD - self.now, sink)?;
-            for projection in 0..self.net.projections.len() {
-                if self.net.projections[projection].synapse.model.plasticity.is_some() {
-                    self.flush(projection)?;
-                }
-            }
-        }
-        self.stretch(stop - self.now, sink)
+        Balance::advance(self, |engine| &mut engine.balance, [self.now, steps], sink, CpuEngine::go)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -358,50 +354,56 @@ impl Engine for CpuEngine {
             })
             .collect();
         self.workers.iter().for_each(|w| w.gather(&mut states));
-        let mut extra = vec![("elapsed".into(), self.recent.iter().map(|r| r.2 as u64).collect())];
-        if self.is_plastic() {
-            extra.push((POST_SPIKES.into(), self.post_spikes()));
-        }
-        if !self.net.modulators.is_empty() {
-            extra.push((SIGNALS.into(), self.workers[0].signals.store()));
-        }
-        let rates: Vec<u64> =
-            self.rates.iter().flat_map(|(p, r)| [*p as u64].into_iter().chain(r.iter().map(|x| x.to_bits()))).collect();
-        if !rates.is_empty() {
-            extra.push((RATES.into(), rates));
-        }
+        let (plastic, modulated) = (self.is_plastic(), !self.net.modulators.is_empty());
+        let own = match plastic || modulated {
+            false => Own::Nothing,
+            true => Own::Cpu {
+                post_spikes: if plastic { self.post_spikes() } else { Vec::new() },
+                signals: if modulated { self.workers[0].signals.store() } else { Vec::new() },
+            },
+        };
         Ok(Snapshot {
             step: self.now,
             states,
             recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
+            elapsed: self.recent.iter().map(|r| r.2).collect(),
             last_spike: self.last_spike.clone(),
             synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
-            extra,
+            rates: self.rates.clone(),
+            stopped: self.stopped.clone(),
+            counts: self.balance.counts(),
+            own,
+            notes: Vec::new(),
         })
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         snapshot.check(&self.net)?;
-        if snapshot.extra.iter().any(|(name, _)| name == "gpu_ring") {
+        if matches!(snapshot.own, Own::Gpu { .. }) {
             return Err(Error::input(
                 "the checkpoint was written by the gpu engine, whose synapses with dynamics act when a spike is emitted",
                 "resume it with --engine gpu",
             ));
         }
+        self.balance.restore(snapshot)?;
         self.now = snapshot.step;
+        self.stopped.clone_from(&snapshot.stopped);
         self.workers.iter_mut().for_each(|w| w.scatter(&snapshot.states));
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         if !self.last_spike.is_empty() && snapshot.last_spike.len() == self.last_spike.len() {
             self.last_spike.clone_from(&snapshot.last_spike);
         }
         self.recent = snapshot.in_flight().collect();
-        if self.is_plastic() && self.restore_post_spikes(snapshot.extra(POST_SPIKES).unwrap_or_default()).is_none() {
+        let (post_spikes, signals) = match &snapshot.own {
+            Own::Cpu { post_spikes, signals } => (&post_spikes[..], &signals[..]),
+            _ => (&[][..], &[][..]),
+        };
+        if self.is_plastic() && self.restore_post_spikes(post_spikes).is_none() {
             return Err(Error::input(
                 "the checkpoint does not hold the spike histories that these plastic synapses need",
                 "resume with the scenario and the engine that wrote it; rules and time constants may not change",
             ));
         }
-        let signals = snapshot.extra(SIGNALS).unwrap_or_default();
         if !self.net.modulators.is_empty() && self.workers.iter_mut().any(|w| w.signals.restore(signals, snapshot.step).is_none())
         {
             return Err(Error::input(
@@ -409,18 +411,7 @@ impl Engine for CpuEngine {
                 "resume with the scenario and the engine that wrote it; times and amounts of jumps to come may change",
             ));
         }
-        let mut rates = snapshot.extra(RATES).unwrap_or_default();
-        while let Some((&population, rest)) = rates.split_first() {
-            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
-            let Some((own, rest)) = rest.split_at_checked(n) else {
-                return Err(Error::input(
-                    "the checkpoint holds rates of other sources",
-                    "resume with the scenario that wrote it",
-                ));
-            };
-            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
-            rates = rest;
-        }
+        snapshot.rates.iter().try_for_each(|(population, rates)| self.set_rates(*population, rates))?;
         for (worker, table) in self.workers.iter_mut().zip(&self.tables.tables) {
             for &(stamp, id, elapsed) in &self.recent {
                 worker.calendar.enter(table, id, stamp, elapsed, self.now);
@@ -433,7 +424,20 @@ impl Engine for CpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        self.tables.weights(&self.net, &self.rows, projection)
+        if !is_plastic(&self.net, projection)? {
+            return self.tables.weights(&self.net, &self.rows, projection);
+        }
+        let (served, until) = (self.served(), self.stopped.get(&projection).copied().unwrap_or(self.now));
+        let read = self.each_kernel(projection, |kernel, table, entry, _| {
+            let weights = kernel.read(table, entry, &served, until);
+            (entry as usize, kernel.adder.limit, std::mem::replace(&mut table.dynamics[entry as usize].weight, weights))
+        })?;
+        let weights = self.tables.weights(&self.net, &self.rows, projection);
+        let mut limit = f32::INFINITY;
+        for (table, (entry, own, stored)) in self.tables.tables.iter_mut().zip(read) {
+            (table.dynamics[entry].weight, limit) = (stored, own);
+        }
+        within_bound(&self.net, projection, weights?, limit, self.now as f64 * self.net.dt)
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
@@ -465,7 +469,9 @@ impl Engine for CpuEngine {
 
     fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
         let served = self.served();
-        self.each_kernel(projection, |kernel, table, entry, _| kernel.set_learning(on, table, entry, &served)).map(drop)
+        self.each_kernel(projection, |kernel, table, entry, _| kernel.set_learning(on, table, entry, &served))?;
+        note_learning(&mut self.stopped, projection, on, self.now);
+        Ok(())
     }
 
     fn set_rates(&mut self, population: usize, rates: &[f64]) -> Result<()> {

@@ -1,20 +1,20 @@
 //! Synapses whose weight changes, on the CPU: the recent spikes of their targets, and the code that runs over a segment when a spike
-//! of its source arrives. Promises NEST's order (for every jump of a signal and every spike of the target since the source's last one,
-//! in order of time: modulate, potentiate; then depress, transmit; the whole delay is dendritic), and bits that do not depend on how targets are divided among threads.
+//! of its source arrives. Promises the order of the schedule (engine/mod.rs) and bits that do not depend on how targets are divided
+//! among threads.
 
 use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
+use super::digits::Adder;
 use super::history::{FAR, Found, History, Stretch, Visits};
 use super::lanes;
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
+use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::program::Program;
 use crate::model::vector::{Level, level};
 use crate::model::{MAX_POST_STATES, MAX_TRACES, Plasticity};
-use crate::network::quantum::reachable;
+use crate::network::Network;
 use crate::network::table::{Block, Dynamic, Table};
-use crate::network::{Network, SynapseInstance};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -55,25 +55,16 @@ impl Served {
 
     /// Stamp of the last spike of a source that its synapses of a delay have seen (u64::MAX: none).
     fn by(&self, id: u32, delay: u64) -> u64 {
-        let arrived = self.flying.partition_point(|&f| f <= (id, self.now.saturating_sub(delay)));
-        self.flying[..arrived].last().filter(|f| f.0 == id).map_or(self.last[id as usize], |f| f.1)
+        self.split(id, delay).0
     }
-}
 
-/// Time constants of a rule's traces that add up, in steps (None: only the nearest spike counts), and their rates per ms.
-pub fn traces(synapse: &SynapseInstance, dt: f64) -> Result<Vec<(Option<f64>, f32)>> {
-    let list = synapse.model.plasticity.iter().flat_map(|p| &p.traces);
-    list.map(|trace| {
-        let tau = synapse.evaluate(&trace.tau)?;
-        if !(tau > 0.0 && tau.is_finite()) {
-            return Err(Error::input(
-                format!("{}: the time constant of `{}` is {tau} ms", synapse.model.name, trace.name),
-                format!("give {} a value above 0 ms", trace.tau.text),
-            ));
-        }
-        Ok(((!trace.nearest).then_some(tau / dt), (1.0 / tau) as f32))
-    })
-    .collect()
+    /// The same, and the spikes of the source after it (id, stamp), which these synapses are still to see.
+    fn split(&self, id: u32, delay: u64) -> (u64, &[(u32, u64)]) {
+        let arrived = self.flying.partition_point(|&f| f <= (id, self.now.saturating_sub(delay)));
+        let last = self.flying[..arrived].last().filter(|f| f.0 == id).map_or(self.last[id as usize], |f| f.1);
+        let rest = &self.flying[arrived..];
+        (last, &rest[..rest.partition_point(|f| f.0 == id)])
+    }
 }
 
 /// When a projection did not learn, last: the target's spikes emitted and the source's spikes served meanwhile do not count.
@@ -128,45 +119,6 @@ struct Span {
     before: u32,
 }
 
-/// What one of the codes reads, beside `elapsed` and `since_pre`.
-#[derive(Clone, Copy, Default)]
-struct Wants {
-    /// `since_post` or traces.
-    past: bool,
-    /// Which traces.
-    traces: [bool; MAX_TRACES],
-    since_event: bool,
-    modulator: bool,
-    modulator_start: bool,
-    /// States of the target.
-    states: bool,
-}
-
-impl Wants {
-    /// Nothing but `elapsed` and `since_pre`.
-    fn is_nothing(self) -> bool {
-        !self.past && !self.needs_every_event() && !self.states
-    }
-
-    /// When the synapse's previous event was, or the signal then.
-    fn needs_every_event(self) -> bool {
-        self.since_event || self.modulator || self.modulator_start
-    }
-
-    fn of(program: Option<&Program>, rule: &Plasticity) -> Wants {
-        let Some(program) = program else { return Wants::default() };
-        let traces = std::array::from_fn(|t| t < rule.traces.len() && program.reads(rule.trace_input(t)));
-        Wants {
-            past: program.reads(Plasticity::SINCE_POST) || traces.contains(&true),
-            traces,
-            since_event: program.reads(Plasticity::SINCE_EVENT),
-            modulator: program.reads(Plasticity::MODULATOR),
-            modulator_start: program.reads(Plasticity::MODULATOR_START),
-            states: (0..rule.post_states.len()).any(|k| program.reads(rule.state_input(k))),
-        }
-    }
-}
-
 /// An event of one lane's synapse.
 #[derive(Clone, Copy)]
 struct Moment {
@@ -183,10 +135,11 @@ pub struct PlasticKernel {
     on_pre: Arc<dyn Kernel>,
     on_post: Option<Arc<dyn Kernel>>,
     on_modulator: Option<Arc<dyn Kernel>>,
+    on_read: Option<Arc<dyn Kernel>>,
     /// Which of the weight and the states `on_post` changes.
     changes: Vec<bool>,
-    /// What `on_pre`, `on_post` and `on_modulator` read.
-    wants: [Wants; 3],
+    /// What `on_pre`, `on_post`, `on_modulator` and `on_read` read.
+    wants: [Reads; 4],
     /// Jumps of the signal that the code reads.
     jumps: Option<Jumps>,
     /// Index of that signal.
@@ -208,10 +161,8 @@ pub struct PlasticKernel {
     reads: Vec<Read>,
     /// Largest weight, with its sign.
     bound: f32,
-    /// Nothing larger is transmitted: the sum of all inputs has been bounded by it.
-    limit: f32,
-    /// A weight or what it transmits has left its bound, or is no number.
-    pub failed: bool,
+    /// Nothing larger than its limit is transmitted: the sum of all inputs has been bounded by that.
+    pub adder: Adder,
     level: Level,
     /// A lane whose target's latest spike is older than the source's last needs no look at its past: `latest` says all.
     brief: bool,
@@ -223,8 +174,6 @@ pub struct PlasticKernel {
     visits: Box<Visits>,
     /// Lanes whose targets have more spikes.
     lanes: Vec<u32>,
-    /// What the lanes transmit, in quanta.
-    amounts: Vec<i32>,
     /// Those of [`Plasticity::INPUTS`], then the traces, then the states of the target.
     inputs: Vec<Vec<f32>>,
     /// Weights, then states, of the lanes in a round of `on_post`.
@@ -238,7 +187,7 @@ impl PlasticKernel {
     pub fn new(net: &Network, block: &Block, dynamic: &Dynamic, max_delay: u32) -> Result<Option<PlasticKernel>> {
         let projection = &net.projections[dynamic.projection as usize];
         let synapse = &projection.synapse;
-        let (Some(rule), Some(on_pre)) = (&synapse.model.plasticity, synapse.model.kernel()) else { return Ok(None) };
+        let (Some(plasticity), Some(on_pre)) = (&synapse.model.plasticity, synapse.model.kernel()) else { return Ok(None) };
         let constants: Vec<_> = synapse.constants().iter().map(|c| Operand::Uniform(c.get(0))).collect();
         if constants.len() > MAX_CONSTANTS || synapse.model.states.len() > MAX_STATES {
             return Err(Error::input(
@@ -246,46 +195,27 @@ impl PlasticKernel {
                 "make the model smaller",
             ));
         }
-        let traces = traces(synapse, net.dt)?;
-        let mut taus: Vec<f64> = Vec::new();
-        for tau in traces.iter().filter_map(|t| t.0) {
-            if !taus.contains(&tau) {
-                taus.push(tau);
-            }
-        }
-        let slot = |tau: f64| taus.iter().position(|t| *t == tau);
-        let reads: Vec<Read> = traces.into_iter().map(|(tau, rate)| Read { slot: tau.and_then(slot), rate }).collect();
-        if [&rule.on_post, &rule.on_modulator].into_iter().flatten().any(|p| p.reads(Plasticity::ELAPSED)) {
-            return Err(Error::input(
-                format!("{} reads `elapsed` before the source spikes again, when it is not known yet", synapse.model.name),
-                "read since_pre or since_event there, or elapsed in on_pre",
-            ));
-        }
+        let Some(rule) = PlasticRule::of(net, projection)? else { return Ok(None) };
+        let kept = rule.taus();
+        let reads = rule.traces.iter().map(|t| Read { slot: column(&kept, *t), rate: t.rate() }).collect();
+        let taus: Vec<f64> = kept.iter().map(|tau| tau / net.dt).collect();
         let jumps = Jumps::new(net, projection);
-        if let (Some(signal), None) = (&rule.modulator, &jumps) {
-            return Err(Error::input(
-                format!(
-                    "projection `{}`: {} reads a modulator (`{signal}`), and none is named",
-                    projection.name, synapse.model.name
-                ),
-                "set Projection::modulator to one of the network's",
-            ));
-        }
         let owned = block.slices[projection.target].clone();
         let recent = Recent::new(net, projection, owned.clone(), max_delay)?;
-        let programs = [synapse.model.program.as_deref(), rule.on_post.as_deref(), rule.on_modulator.as_deref()];
-        let (on_modulator, wants) = (synapse.model.modulator_kernel(), programs.map(|p| Wants::of(p, rule)));
+        let (on_modulator, wants) =
+            (synapse.model.modulator_kernel(), [rule.on_pre, rule.on_post, rule.on_modulator, rule.on_read]);
         let brief = on_modulator.is_none() && !wants[0].needs_every_event();
         let source = &net.populations[projection.source];
         Ok(Some(PlasticKernel {
             on_pre,
             on_post: synapse.model.post_kernel(),
             on_modulator,
-            changes: (0..=synapse.model.states.len()).map(|s| rule.on_post.as_ref().is_some_and(|p| p.writes(s))).collect(),
+            on_read: synapse.model.read_kernel(),
+            changes: (0..=synapse.model.states.len()).map(|s| plasticity.on_post.as_ref().is_some_and(|p| p.writes(s))).collect(),
             wants,
             jumps,
             signal: projection.modulator,
-            event: rule.post_event,
+            event: plasticity.post_event,
             constants,
             dt: net.dt,
             projection: dynamic.projection as usize,
@@ -297,18 +227,16 @@ impl PlasticKernel {
             pause: Pause::default(),
             base: dynamic.port * block.stride + block.offset[projection.target],
             reads,
-            bound: synapse.bound()?.unwrap_or(0.0) as f32,
-            limit: reachable(projection)?.0.bound() as f32,
-            failed: false,
+            bound: rule.bound as f32,
+            adder: Adder::new(net, block, dynamic)?,
             level: level(),
             brief,
             gathered: false,
             visits: Visits::new(level(), net.dt),
             lanes: vec![0; BLOCK],
-            amounts: vec![0; BLOCK],
             spans: Vec::with_capacity(BLOCK),
             active: Vec::with_capacity(BLOCK),
-            inputs: vec![vec![0.0; BLOCK]; rule.inputs()],
+            inputs: vec![vec![0.0; BLOCK]; plasticity.inputs()],
             packed: vec![vec![0; BLOCK]; 1 + synapse.model.states.len()],
             psc: vec![0; BLOCK],
             scratch: Scratch::default(),
@@ -367,10 +295,6 @@ impl PlasticKernel {
         self.history.restore(words, n, owned.clone())?;
         self.history.renew(self.flushed);
         self.recent.restore(words, n, owned)
-    }
-
-    pub fn limit(&self) -> f32 {
-        self.limit
     }
 
     /// The step that ends at `stamp`: the states of the owned neurons of the target population, and which of them spiked.
@@ -445,6 +369,60 @@ impl PlasticKernel {
         }
     }
 
+    /// The weights as they are at the stamp `until`: everything up to there on the clock of each synapse is seen by a copy of it, the
+    /// spikes of its source that are still on their way included. What stands in the table, and what will, does not depend on it.
+    pub fn read(&mut self, table: &Table, entry: u32, served: &Served, until: u64) -> Vec<f32> {
+        let synapses = &table.dynamics[entry as usize];
+        let mut weights = synapses.weight.clone();
+        let mut copies = vec![vec![0; BLOCK]; 1 + synapses.states.len()];
+        // `on_read` looks at every lane.
+        let brief = self.brief;
+        self.brief &= self.on_read.is_none();
+        for_segments(table.streams(), entry, self.sources.clone(), |id, delay, first, targets| {
+            let (last, flying) = served.split(id, delay);
+            let last = self.pause.counted(first, delay, last);
+            let flying = if self.learns() { flying } else { &[] };
+            for (chunk, targets) in targets.chunks(BLOCK).enumerate() {
+                let n = targets.len();
+                let own = first + chunk * BLOCK..first + chunk * BLOCK + n;
+                copies[0].iter_mut().zip(&synapses.weight[own.clone()]).for_each(|(copy, w)| *copy = w.to_bits());
+                for (copy, state) in copies[1..].iter_mut().zip(&synapses.states) {
+                    copy[..n].copy_from_slice(&state[own.clone()]);
+                }
+                let mut words = copies.iter_mut().map(|copy| &mut copy[..n]);
+                let words = std::array::from_fn(|_| words.next().unwrap_or_default());
+                let mut copy = Own { targets, words, used: 1 + synapses.states.len() };
+                self.gathered = self.brief && !lanes::contiguous(self.level, targets);
+                let seen = flying.iter().fold(last, |last, &(_, stamp)| {
+                    self.learn(&mut copy, stamp, delay, last);
+                    stamp
+                });
+                self.follow(&mut copy, delay, since_start(seen), until);
+                weights[own].iter_mut().zip(&copies[0]).for_each(|(w, word)| *w = f32::from_bits(*word));
+            }
+        });
+        self.brief = brief;
+        weights
+    }
+
+    /// Lets the lanes, whose source spiked at `last`, see all that happens until `until`, where nothing needs to happen.
+    fn follow(&mut self, own: &mut Own, delay: u64, last: u64, until: u64) {
+        if last >= until {
+            return;
+        }
+        self.look(own.targets, delay, last, until);
+        if self.gathered || !self.spans.is_empty() {
+            self.catch_up(own, delay, last, until);
+        }
+        let Some(on_read) = self.on_read.clone() else { return };
+        let (n, since) = (own.targets.len(), self.ms(until - last));
+        [Plasticity::ELAPSED, Plasticity::SINCE_PRE].into_iter().for_each(|input| self.inputs[input][..n].fill(since));
+        let spans = std::mem::take(&mut self.spans);
+        self.look_back(3, &spans, delay, last, |span, _| Moment { time: until, before: span.end, prior: span.end });
+        self.spans = spans;
+        run(&*on_read, n, &self.constants, own.words(), &self.inputs, &mut self.psc, &mut self.scratch);
+    }
+
     /// The sum of the weights onto each owned target.
     pub fn sums(&self, table: &Table, entry: u32) -> Vec<f64> {
         let mut sums = vec![0.0; self.history.neurons.len()];
@@ -471,25 +449,18 @@ impl PlasticKernel {
 
     /// Bring synapses `first ..` up to date, let them see this spike, and add what they transmit.
     pub fn transmit(&mut self, synapses: &mut Dynamic, targets: &[u32], mut first: usize, arrival: Arrival, acc: &mut [i32]) {
-        let inverse = 1.0 / synapses.quantum;
         let Arrival { stamp, delay, elapsed } = arrival;
         let last = if elapsed == NEVER { u64::MAX } else { stamp - elapsed as u64 };
         let last = self.pause.counted(first, delay, last);
         for targets in targets.chunks(BLOCK) {
-            let contiguous = lanes::contiguous(self.level, targets);
             if self.learns() {
-                self.gathered = self.brief && !contiguous;
+                self.gathered = self.brief && !lanes::contiguous(self.level, targets);
                 self.learn(&mut Own::of(synapses, first, targets), stamp, delay, last);
             } else {
                 self.psc.iter_mut().zip(&synapses.weight[first..first + targets.len()]).for_each(|(p, w)| *p = w.to_bits());
             }
-            let (n, start) = (targets.len(), targets[0] as usize);
-            self.failed |= !lanes::quanta(self.level, &self.psc[..n], inverse, self.limit, &mut self.amounts[..n]);
-            if contiguous {
-                acc[start..start + n].iter_mut().zip(&self.amounts).for_each(|(sum, amount)| *sum += amount);
-            } else {
-                targets.iter().zip(&self.amounts).for_each(|(&target, amount)| acc[target as usize] += amount);
-            }
+            let n = targets.len();
+            self.adder.add(&self.psc[..n], targets, acc);
             first += n;
         }
     }
@@ -757,7 +728,7 @@ impl PlasticKernel {
         }
     }
 
-    /// What a code (`part`: 0 `on_pre`, 1 `on_post`, 2 `on_modulator`) reads of each lane's past at an event.
+    /// What a code (`part`: 0 `on_pre`, 1 `on_post`, 2 `on_modulator`, 3 `on_read`) reads of each lane's past at an event.
     fn look_back(&mut self, part: usize, spans: &[Span], delay: u64, last: u64, moment: impl Fn(&Span, &History) -> Moment) {
         let wants = self.wants[part];
         if wants.past {

@@ -2,17 +2,21 @@
 //! how many workers there are: neurons see integers summed over all sources, and random numbers that are functions of their id.
 
 use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, SynapseCode};
+use super::digits::{Adder, Reader};
 use super::lanes::{for_spikes, take_sums};
 use super::plastic::PlasticKernel;
 use super::signals::Signals;
 use crate::engine::phases::Stopwatch;
+use crate::engine::probes::{StateProbe, state_probes};
 use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::{Recorder, Sign, Words, vector};
+use crate::network::digits::Kept;
+use crate::network::quantum::ports;
 use crate::network::table::{Block, Table, Tables};
-use crate::network::{Cell, Network, Probe};
-use crate::stimulus::{Currents, DriveKind, PoissonDrive, SourceEmitter};
+use crate::network::{Cell, Network};
+use crate::stimulus::{Currents, Drive, DriveKind, PoissonDrive, SourceEmitter};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,6 +53,9 @@ pub struct Worker {
     sources: Vec<Source>,
     probes: Vec<LocalProbe>,
     acc: Vec<i32>,
+    /// Planes of `acc` (one a port, then one a digit) that static synapses or drives may add to, and that anything has added to.
+    fixed: Vec<bool>,
+    touched: Vec<bool>,
     pub calendar: Calendar,
     pub codes: Vec<SynapseCode>,
     pub signals: Signals,
@@ -75,9 +82,13 @@ struct Group {
     states: Vec<Vec<u32>>,
     constants: Vec<Words>,
     ports: Vec<Port>,
+    /// Accumulator of the first owned neuron that a drive adds to, and its units.
     drives: Vec<(usize, PoissonDrive, i32)>,
     /// Index of the current among the kernel's inputs, and what flows.
     current: Option<Currents>,
+    /// The state that is NaN in a neuron that has left the range of stable integration, and the first such: (stamp, local id).
+    mark: Option<usize>,
+    broken: Option<(u64, u32)>,
     /// The current of each lane of a block; all `flowing` unless that is not a number.
     flow: Vec<f32>,
     flowing: f32,
@@ -87,8 +98,25 @@ struct Port {
     /// First accumulator of the owned neurons.
     base: usize,
     quantum: f32,
+    /// What is summed beside, digit by digit.
+    digits: Option<Reader>,
+    /// Static synapses or drives have such digits.
+    fixed: bool,
     /// The code receives the absolute value.
     absolute: bool,
+}
+
+/// Whether static synapses or drives have digits at a port.
+fn fixed_digits(net: &Network, tables: &Tables, population: usize, port: usize) -> bool {
+    let onto = net.projections.iter().enumerate().filter(|(_, p)| p.target == population);
+    let mut synapses = onto.filter_map(|(p, projection)| Some((p, ports(net, projection).ok()?)));
+    let drive = |(d, drive): (usize, &Drive)| {
+        drive.population == population
+            && tables.exact.drive(d) != Kept::Plain
+            && matches!(drive.kind, DriveKind::Poisson { port: own, .. } if own == port)
+    };
+    synapses.any(|(p, reached)| (0..2).any(|s| reached[s] == Some(port) && tables.exact.projection(p, s) != Kept::Plain))
+        || net.drives.iter().enumerate().any(drive)
 }
 
 struct Source {
@@ -140,23 +168,36 @@ impl Worker {
             match (PlasticKernel::new(net, block, dynamic, tables.max_delay)?, synapse.model.kernel()) {
                 (Some(plastic), _) => codes.push(SynapseCode::Plastic(Box::new(plastic))),
                 (None, Some(kernel)) => {
-                    codes.push(SynapseCode::Dynamic(DynamicKernel::new(kernel, synapse.constants(), net.dt)));
+                    codes.push(SynapseCode::Dynamic(DynamicKernel::new(
+                        kernel,
+                        synapse.constants(),
+                        net.dt,
+                        Adder::new(net, block, dynamic)?,
+                    )));
                 }
                 (None, None) => {}
             }
         }
         let last_spike = if codes.is_empty() { Vec::new() } else { vec![u64::MAX; net.neurons() as usize] };
+        let mut fixed = vec![false; block.ports as usize];
+        for group in &populations {
+            for planes in group.ports.iter().filter(|p| p.fixed).filter_map(|p| p.digits.as_ref()).map(Reader::planes) {
+                fixed[planes].fill(true);
+            }
+        }
         let widest = populations.iter().map(|g| g.ports.len()).max().unwrap_or(0);
         Ok(Worker {
             populations,
             sources,
             probes,
             acc: vec![0; block.accumulators()],
+            touched: fixed.clone(),
+            fixed,
             calendar: Calendar::new(tables.max_delay),
             codes,
             signals: Signals::new(net),
             last_spike,
-            inputs: vec![vec![0.0; BLOCK]; widest],
+            inputs: vec![vec![0.0; BLOCK]; widest + 1],
             spiked: vec![0; BLOCK],
             scratch: Scratch::default(),
             emitted: Vec::new(),
@@ -169,17 +210,21 @@ impl Worker {
     /// The step that ends at stamp `end` (in steps). Spikes and samples go to `out`.
     pub fn step(&mut self, table: &mut Table, end: u64, out: &mut Outbox) {
         self.events += self.calendar.serve(table, &mut self.codes, &mut self.acc, end);
+        for code in &mut self.codes {
+            self.touched[code.adder().take_used()].fill(true);
+        }
         self.watch.lap(DELIVER);
         let from = out.spikes.len();
         for group in &mut self.populations {
             self.updates += group.range.len() as u64;
             let before = out.spikes.len();
-            group.update(end, &mut self.acc, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
+            group.update(end, &mut self.acc, &self.touched, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
             for kernel in self.codes.iter_mut().filter_map(SynapseCode::plastic).filter(|k| k.target == group.population) {
                 let first = group.first + group.range.start;
                 kernel.observe(end, &group.states, out.spikes[before..].iter().map(|s| (s.1 - first) as usize));
             }
         }
+        self.touched.copy_from_slice(&self.fixed);
         self.watch.lap(UPDATE);
         for source in &mut self.sources {
             self.emitted.clear();
@@ -250,9 +295,9 @@ impl Worker {
         }
     }
 
-    /// A plastic synapse has left its bound.
+    /// A neuron cannot be integrated further, or a synapse has transmitted more than it may.
     pub fn failed(&self) -> bool {
-        self.codes.iter().any(|code| matches!(code, SynapseCode::Plastic(p) if p.failed))
+        self.populations.iter().any(|g| g.broken.is_some()) || self.codes.iter().any(|code| code.beyond().is_some())
     }
 
     /// Copy the owned part of each population's state out of / into arrays over whole populations.
@@ -274,16 +319,23 @@ impl Worker {
         self.calendar.clear();
     }
 
-    /// The first state variable that is not a number: (population, local id, state index).
-    pub fn not_a_number(&self, net: &Network) -> Option<(usize, u32, usize)> {
+    /// A neuron whose states can no longer be computed: the first that left the range of stable integration, exactly at its
+    /// stamp; else one with a state that is no number within its limit. (stamp, exact, global id, its states)
+    pub fn broken(&self, net: &Network, now: u64) -> Option<(u64, bool, u32, Vec<u32>)> {
+        let words = |group: &Group, local: u32| -> Vec<u32> {
+            group.states.iter().map(|s| s[(local - group.range.start) as usize]).collect()
+        };
+        let left = self.populations.iter().filter_map(|g| Some((g.broken?, g))).min_by_key(|(at, g)| (at.0, g.first + at.1));
+        if let Some(((stamp, local), group)) = left {
+            return Some((stamp, true, group.first + local, words(group, local)));
+        }
         self.populations.iter().find_map(|group| {
             let Cell::Neuron(instance) = &net.populations[group.population].cell else { return None };
-            group.states.iter().enumerate().filter(|(s, _)| instance.model.states[*s].ty == crate::model::Ty::F32).find_map(
-                |(s, words)| {
-                    let bad = words.iter().position(|&w| f32::from_bits(w).is_nan())?;
-                    Some((group.population, group.range.start + bad as u32, s))
-                },
-            )
+            let unsound = group.states.iter().zip(&instance.model.states).find_map(|(all, state)| {
+                let at = all.iter().position(|&word| !state.is_sound(word))?;
+                Some(group.range.start + at as u32)
+            })?;
+            Some((now, false, group.first + unsound, words(group, unsound)))
         })
     }
 }
@@ -306,14 +358,25 @@ impl Group {
             .map(|q| Port {
                 base: q * block.stride as usize + block.offset[p] as usize,
                 quantum: tables.quantum[p][q] as f32,
+                digits: tables.exact.digits(p, q).map(|digits| Reader::new(&digits, block, block.offset[p])),
+                fixed: fixed_digits(net, tables, p, q),
                 absolute: model.ports[q].sign == Sign::Negative { absolute: true },
             })
             .collect();
         let mut drives = Vec::new();
         for (d, drive) in net.drives.iter().enumerate() {
             if let (true, DriveKind::Poisson { weight, port, .. }) = (drive.population == p, &drive.kind) {
-                let units = (weight / tables.quantum[p][*port]).round() as i32;
-                drives.push((*port, PoissonDrive::new(drive, population.n, net.dt, net.stimulus_seed, d as u32)?, units));
+                let poisson = PoissonDrive::new(drive, population.n, net.dt, net.stimulus_seed, d as u32)?;
+                match (tables.exact.drive(d), &ports[*port].digits) {
+                    (Kept::Plain, _) | (_, None) => {
+                        let units = (weight / tables.quantum[p][*port]).round() as i32;
+                        drives.push((ports[*port].base, poisson, units));
+                    }
+                    (kept, Some(reader)) => {
+                        let digits = tables.exact.digits(p, *port).unwrap_or_default();
+                        digits.split(*weight, kept, |digit, units| drives.push((reader.base(digit), poisson.clone(), units)));
+                    }
+                }
             }
         }
         let current = match model.current {
@@ -331,6 +394,8 @@ impl Group {
             ports,
             drives,
             current,
+            mark: model.stability_mark(),
+            broken: None,
             flow: vec![0.0; BLOCK],
             flowing: 0.0,
         })
@@ -340,6 +405,7 @@ impl Group {
         &mut self,
         end: u64,
         acc: &mut [i32],
+        touched: &[bool],
         inputs: &mut [Vec<f32>],
         spiked: &mut [u32],
         scratch: &mut Scratch,
@@ -355,17 +421,21 @@ impl Group {
             self.flow.fill(value);
             self.flowing = value;
         }
+        let (scratch_sums, inputs) = inputs.split_last_mut().expect("one more than there are ports");
         let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
         for start in (0..owned).step_by(BLOCK) {
             let n = (owned - start).min(BLOCK);
             let from = self.range.start as usize + start;
-            for (port, drive, units) in &self.drives {
-                let base = self.ports[*port].base + start;
+            for (base, drive, units) in &self.drives {
+                let base = base + start;
                 drive.add(end - 1, from, &mut acc[base..base + n], *units);
             }
             for (port, input) in self.ports.iter().zip(inputs.iter_mut()) {
                 let sums = &mut acc[port.base + start..port.base + start + n];
                 take_sums(level, sums, port.quantum, &mut input[..n]);
+                if let Some(digits) = &port.digits {
+                    digits.take(level, acc, touched, start, scratch_sums, &mut input[..n]);
+                }
                 if port.absolute {
                     input[..n].iter_mut().for_each(|value| *value = value.abs());
                 }
@@ -395,7 +465,15 @@ impl Group {
                 scratch,
             );
             let first = self.first + self.range.start + start as u32;
-            for_spikes(level, &spiked[..n], |lane| spikes.push((end, first + lane)));
+            match self.mark.map(|mark| &self.states[mark][start..start + n]) {
+                None => for_spikes(level, &spiked[..n], |lane| spikes.push((end, first + lane))),
+                Some(marks) => for_spikes(level, &spiked[..n], |lane| match f32::from_bits(marks[lane as usize]).is_nan() {
+                    false => spikes.push((end, first + lane)),
+                    true => {
+                        self.broken.get_or_insert((end, from as u32 + lane));
+                    }
+                }),
+            }
         }
     }
 }
@@ -414,24 +492,14 @@ fn within(place: &Place, model: &str, what: &str, size: usize, most: usize) -> R
 
 fn local_probes(net: &Network, groups: &[Group]) -> Result<Vec<LocalProbe>> {
     let mut probes = Vec::new();
-    for (index, probe) in net.probes.iter().enumerate() {
-        let Probe::State { population, variables, neurons, interval } = probe else { continue };
-        let Some(group) = groups.iter().position(|g| g.population == *population) else { continue };
-        let Cell::Neuron(instance) = &net.populations[*population].cell else { continue };
-        let range = &groups[group].range;
+    for StateProbe { probe, population, every, neurons, variables } in state_probes(net)? {
+        let Some(group) = groups.iter().position(|g| g.population == population) else { continue };
+        let (range, total) = (&groups[group].range, neurons.len() as u32);
         let own: Vec<(u32, u32)> =
             (0u32..).zip(neurons).filter(|(_, id)| range.contains(id)).map(|(at, id)| (at, id - range.start)).collect();
-        if own.is_empty() {
-            continue;
+        if !own.is_empty() {
+            probes.push(LocalProbe { probe, group, interval: every, variables, neurons: own, total });
         }
-        probes.push(LocalProbe {
-            probe: index,
-            group,
-            interval: ((interval / net.dt).round() as u64).max(1),
-            variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
-            neurons: own,
-            total: neurons.len() as u32,
-        });
     }
     Ok(probes)
 }

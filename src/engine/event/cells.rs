@@ -3,6 +3,7 @@
 
 use super::roots::{HIGHEST_POWER, MOST_RATES, Sum};
 use super::tape::{Meaning, Tape};
+use crate::engine::faults::not_a_number;
 use crate::error::{Error, Result};
 use crate::model::expr::Expr;
 use crate::model::library::Library;
@@ -334,10 +335,7 @@ impl Cells {
         }
         let wait = if over { 0.0 } else { self.threshold.wait(i, state, current) };
         if wait.is_nan() {
-            return Err(Error::Run {
-                message: format!("population `{}`, neuron {i}: its state is not a number at {} ms", self.name, head[VALID]),
-                remedy: "look for extreme weights, currents or parameters".into(),
-            });
+            return Err(not_a_number(&self.name, i, head[VALID]));
         }
         head[NEXT] = from + wait.max(0.0);
         Ok(head[NEXT])

@@ -12,17 +12,21 @@ mod signals;
 mod synapses;
 mod tape;
 
-use super::{Counters, Engine, Sink, Snapshot, Spike};
+use super::faults::beyond_bound;
+use super::homeostasis::Balance;
+use super::probes::{StateProbe, state_probes};
+use super::{Counters, Engine, Exact, Own, Sink, Snapshot, Spike, note_learning};
 use crate::error::{Error, Result};
 use crate::model::kernel::BLOCK;
 use crate::network::rules::Rows;
-use crate::network::{Cell, Edge, Network, Probe, Projection, Values, memory};
+use crate::network::{Cell, Edge, Network, Projection, Values, memory};
 use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
 use inputs::{Currents, Played, Poisson, Shown};
 use plastic::Arrival;
 use queue::{Calendar, Event, Kind};
+use std::collections::BTreeMap;
 use synapses::{Fault, RowFn, SynapseCode, Synapses};
 
 #[cfg(test)]
@@ -30,15 +34,6 @@ mod tests;
 
 /// Spikes handed to the sink at a time, roughly.
 const BATCH: usize = 4096;
-
-/// Parts of a snapshot that belong to plastic synapses.
-const SENDERS: &str = "event.senders";
-const POST_SPIKES: &str = "event.post_spikes.";
-/// Parts that belong to signals: those of each one, and the jumps that spikes have caused and that are still to come.
-const SIGNAL: &str = "event.signal.";
-const JUMPS: &str = "event.jumps";
-/// Rates that were set while running, with the index of the population.
-const RATES: &str = "event.rates.";
 
 /// A jump of a signal by a spike, as `b` of its event.
 const BY_SPIKE: u32 = 1;
@@ -63,15 +58,6 @@ struct Shower {
     trains: Poisson,
 }
 
-/// A state probe: every so many steps, these neurons.
-struct Recorder {
-    probe: usize,
-    population: usize,
-    every: u64,
-    neurons: Vec<u32>,
-    variables: Vec<crate::model::Recorder>,
-}
-
 pub struct EventEngine {
     net: Network,
     rows: Box<RowFn>,
@@ -87,10 +73,13 @@ pub struct EventEngine {
     most_kept: usize,
     /// Spikes that may be held before the next search for what may be forgotten.
     enough: usize,
-    recorders: Vec<Recorder>,
+    recorders: Vec<StateProbe>,
     queue: Calendar,
     /// Steps done: the time is that many dt.
     step: u64,
+    /// Plastic projections that do not learn, and since which step.
+    stopped: BTreeMap<usize, u64>,
+    balance: Balance,
     /// ms by global id, minus infinity for never; kept where synapses have dynamics.
     last_spike: Vec<f64>,
     /// (population, local id) that received something at this moment.
@@ -134,9 +123,11 @@ impl EventEngine {
             synapses: Synapses::default(),
             most_kept: 0,
             enough: 0,
-            recorders: Vec::new(),
+            recorders: state_probes(net)?,
             queue: Calendar::default(),
             step: 0,
+            stopped: BTreeMap::new(),
+            balance: Balance::new(net)?,
             last_spike: Vec::new(),
             touched: Vec::new(),
             batch: 0.0,
@@ -164,22 +155,6 @@ impl EventEngine {
                 instance.model.ports.get(*port).is_some_and(|p| p.sign == crate::model::Sign::Negative { absolute: true });
             let weight = if absolute { weight.abs() } else { *weight };
             engine.showers.push(Shower { population: drive.population, port: *port, weight, trains });
-        }
-        for (index, probe) in net.probes.iter().enumerate() {
-            let Probe::State { population, variables, neurons, interval } = probe else { continue };
-            let Cell::Neuron(instance) = &net.populations[*population].cell else {
-                return Err(Error::input(
-                    format!("population `{}` emits spikes and has no state to record", net.populations[*population].name),
-                    "record a population of neurons",
-                ));
-            };
-            engine.recorders.push(Recorder {
-                probe: index,
-                population: *population,
-                every: ((interval / net.dt).round() as u64).max(1),
-                neurons: neurons.clone(),
-                variables: variables.iter().map(|name| instance.recorder(name)).collect::<Result<_>>()?,
-            });
         }
         let expected = memory::estimate(net, 1).synapses as usize;
         engine.synapses = Synapses::build(net, &engine.rows, codes, expected + expected / 64, progress)?;
@@ -247,6 +222,19 @@ impl EventEngine {
         }
     }
 
+    /// By the time of so many steps.
+    fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.step + steps;
+        while self.step < end {
+            let due = |r: &StateProbe| (self.step / r.every + 1) * r.every;
+            let stop = self.recorders.iter().map(due).fold(end, u64::min);
+            self.run_until(stop as f64 * self.net.dt, sink)?;
+            self.step = stop;
+            self.sample(sink)?;
+        }
+        self.flush(sink)
+    }
+
     /// Everything up to and including `horizon` (ms).
     fn run_until(&mut self, horizon: f64, sink: &mut dyn Sink) -> Result<()> {
         while let Some(&Event { time, .. }) = self.queue.peek() {
@@ -307,17 +295,10 @@ impl EventEngine {
     fn beyond(&self, source: u32, fault: Fault, now: f64) -> Error {
         let Fault { dynamic, target, weight } = fault;
         let dynamic = &self.synapses.dynamics[dynamic];
-        let projection = &self.net.projections[dynamic.projection as usize];
-        let target = self.net.populations[projection.target].first + target;
+        let projection = dynamic.projection as usize;
+        let target = self.net.populations[self.net.projections[projection].target].first + target;
         let limit = dynamic.plastic.as_ref().map_or(0.0, |p| p.limit);
-        let (name, model) = (&projection.name, &projection.synapse.model.name);
-        Error::Run {
-            message: format!(
-                "projection `{name}`: the weight of the synapse from neuron {source} to neuron {target} is {weight}, beyond the \
-                 bound {limit} of {model}, at {now:.3} ms"
-            ),
-            remedy: "lower the learning rate, or clip the weight in the code of the rule".into(),
-        }
+        beyond_bound(&self.net, projection, &[(source, target, weight)], limit, now)
     }
 
     #[inline]
@@ -625,57 +606,48 @@ impl Engine for EventEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let end = self.step + steps;
-        while self.step < end {
-            let due = |r: &Recorder| (self.step / r.every + 1) * r.every;
-            let stop = self.recorders.iter().map(due).fold(end, u64::min);
-            self.run_until(stop as f64 * self.net.dt, sink)?;
-            self.step = stop;
-            self.sample(sink)?;
-        }
-        self.flush(sink)
+        Balance::advance(self, |engine| &mut engine.balance, [self.step, steps], sink, EventEngine::go)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         let now = self.now();
-        let mut extra = vec![("event.fingerprints".to_string(), (0..self.cells.len()).map(|p| self.fingerprint(p)).collect())];
+        let (mut exact, mut rates) = (Exact::default(), BTreeMap::new());
+        exact.fingerprints = (0..self.cells.len()).map(|p| self.fingerprint(p)).collect();
         for (p, cells) in self.cells.iter().enumerate() {
-            extra.extend(cells.iter().map(|c| (format!("event.cells.{p}"), c.save())));
+            exact.cells.extend(cells.iter().map(|c| (p, c.save())));
             if let Some(Source::Poisson(trains)) = &self.sources[p] {
-                extra.push((format!("event.source.{p}"), trains.save()));
-                if let Some(Values::Each(rates)) = trains.rates().filter(|_| self.other_rates[p]) {
-                    extra.push((format!("{RATES}{p}"), rates.iter().map(|r| r.to_bits()).collect()));
+                exact.sources.insert(p, trains.save());
+                if let Some(Values::Each(own)) = trains.rates().filter(|_| self.other_rates[p]) {
+                    rates.insert(p, own.to_vec());
                 }
             }
         }
-        extra.extend(self.showers.iter().enumerate().map(|(k, s)| (format!("event.drive.{k}"), s.trains.save())));
+        exact.drives = self.showers.iter().map(|s| s.trains.save()).collect();
         let queue = self.queue.sorted();
         let jumps = queue.iter().filter(|e| e.kind == Kind::Jump && e.b == BY_SPIKE);
-        extra.push((JUMPS.into(), jumps.flat_map(|e| [e.a as u64, e.time.to_bits()]).collect()));
-        for (s, signal) in self.synapses.signals.iter().enumerate() {
-            extra.push((format!("{SIGNAL}{s}"), signal.save()));
-        }
+        exact.jumps = jumps.map(|e| [e.a as u64, e.time.to_bits()]).collect();
+        exact.signals = self.synapses.signals.iter().map(|signal| signal.save()).collect();
         let flight = queue.into_iter().filter(|e| e.kind == Kind::Arrival);
-        let words = |e: Event| [e.a as u64, e.b as u64, e.elapsed.to_bits() as u64, e.stamp.to_bits()];
-        extra.push(("event.flight".into(), flight.flat_map(words).collect()));
+        exact.flight = flight.map(|e| [e.a as u64, e.b as u64, e.elapsed.to_bits() as u64, e.stamp.to_bits()]).collect();
         if !self.synapses.senders.is_empty() {
-            extra.push((SENDERS.into(), self.synapses.senders.save()));
-            extra.extend(self.synapses.plastic_parts().enumerate().map(|(k, words)| (format!("{POST_SPIKES}{k}"), words)));
+            exact.senders = self.synapses.senders.save();
+            exact.post_spikes = self.synapses.plastic_parts().collect();
         }
-        extra.push(("event.last_spike".into(), self.last_spike.iter().map(|t| t.to_bits()).collect()));
+        exact.last_spike = self.last_spike.iter().map(|t| t.to_bits()).collect();
         Ok(Snapshot {
             step: self.step,
             states: self.cells.iter_mut().map(|c| c.as_mut().map_or(Vec::new(), |c| c.halves_at(now))).collect(),
-            recent: Vec::new(),
-            last_spike: Vec::new(),
             synapses: self.synapses.gather(&self.net, &self.rows),
-            extra,
+            rates,
+            stopped: self.stopped.clone(),
+            counts: self.balance.counts(),
+            own: Own::Event(exact),
+            ..Snapshot::default()
         })
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let part = |name: String| snapshot.extra.iter().find(|(n, _)| *n == name).map(|(_, words)| words.as_slice());
-        let Some(fingerprints) = part("event.fingerprints".into()) else {
+        let Own::Event(exact) = &snapshot.own else {
             return Err(Error::input(
                 "the checkpoint was not written by the event engine and lacks its exact states",
                 "resume it on the engine that wrote it (--engine cpu or gpu)",
@@ -687,12 +659,13 @@ impl Engine for EventEngine {
                 "resume with the scenario that wrote it; parameters may change, sizes and models may not",
             )
         };
-        self.step = snapshot.step;
+        self.balance.restore(snapshot)?;
+        (self.step, self.stopped) = (snapshot.step, snapshot.stopped.clone());
         let now = self.now();
         for p in 0..self.cells.len() {
-            let same = fingerprints.get(p) == Some(&self.fingerprint(p));
+            let same = exact.fingerprints.get(p) == Some(&self.fingerprint(p));
             if let Some(cells) = &mut self.cells[p] {
-                let words = part(format!("event.cells.{p}")).unwrap_or(&[]);
+                let words = exact.cells.get(&p).map_or(&[][..], Vec::as_slice);
                 let states = snapshot.states.get(p).map_or(&[][..], Vec::as_slice);
                 if !cells.load(words, if same { None } else { Some((now, states)) }) {
                     return Err(unfit("populations or models"));
@@ -700,11 +673,11 @@ impl Engine for EventEngine {
             }
             match &mut self.sources[p] {
                 Some(Source::Poisson(trains)) => {
-                    let rates = part(format!("{RATES}{p}")).filter(|r| r.len() == trains.len());
+                    let rates = snapshot.rates.get(&p).filter(|r| r.len() == trains.len());
                     self.other_rates[p] = rates.is_some();
-                    let given = rates.map(|r| Values::Each(r.iter().map(|bits| f64::from_bits(*bits)).collect()));
+                    let given = rates.map(|rates| Values::Each(rates.as_slice().into()));
                     trains.load_rates(given.unwrap_or_else(|| scenario_rates(&self.net, p)));
-                    if !trains.load(part(format!("event.source.{p}")).unwrap_or(&[]), now) {
+                    if !trains.load(exact.sources.get(&p).map_or(&[][..], Vec::as_slice), now) {
                         return Err(unfit("sources"));
                     }
                 }
@@ -713,21 +686,21 @@ impl Engine for EventEngine {
             }
         }
         for (k, shower) in self.showers.iter_mut().enumerate() {
-            if !shower.trains.load(part(format!("event.drive.{k}")).unwrap_or(&[]), now) {
+            if !shower.trains.load(exact.drives.get(k).map_or(&[][..], Vec::as_slice), now) {
                 return Err(unfit("drives"));
             }
         }
         if !self.synapses.scatter(&self.net, &self.rows, &snapshot.synapses) {
             return Err(unfit("synapses"));
         }
-        let last = part("event.last_spike".into()).unwrap_or(&[]);
+        let last = &exact.last_spike;
         if last.len() != self.last_spike.len() {
             return Err(unfit("synapses"));
         }
         self.last_spike = last.iter().map(|bits| f64::from_bits(*bits)).collect();
         if !self.synapses.senders.is_empty() {
-            let senders = self.synapses.senders.load(part(SENDERS.into()).unwrap_or(&[]));
-            let plastic = self.synapses.load_plastic(&|k| part(format!("{POST_SPIKES}{k}")).unwrap_or(&[]).to_vec());
+            let senders = self.synapses.senders.load(&exact.senders);
+            let plastic = self.synapses.load_plastic(&|k| exact.post_spikes.get(k).cloned().unwrap_or_default());
             if senders.and(plastic).is_none() {
                 return Err(Error::input(
                     "the checkpoint does not hold the spike histories that these plastic synapses need",
@@ -736,16 +709,16 @@ impl Engine for EventEngine {
             }
         }
         for (s, signal) in self.synapses.signals.iter_mut().enumerate() {
-            if signal.load(part(format!("{SIGNAL}{s}")).unwrap_or(&[])).is_none() {
+            if signal.load(exact.signals.get(s).map_or(&[][..], Vec::as_slice)).is_none() {
                 return Err(unfit("modulators"));
             }
         }
         self.spikes.clear();
         self.start()?;
-        for words in part(JUMPS.into()).unwrap_or(&[]).chunks_exact(2) {
+        for words in &exact.jumps {
             push(&mut self.queue, f64::from_bits(words[1]).max(now), Kind::Jump, words[0] as u32, BY_SPIKE);
         }
-        for words in part("event.flight".into()).unwrap_or(&[]).chunks_exact(4) {
+        for words in &exact.flight {
             let (source, b) = (words[0] as u32, words[1] as u32);
             if source >= self.net.neurons() {
                 return Err(unfit("populations"));
@@ -762,15 +735,16 @@ impl Engine for EventEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        let Some(p) = self.net.projections.get(projection) else {
-            return Err(Error::input(
-                format!("there is no projection {projection}"),
-                "record the weights of a projection of the scenario",
-            ));
-        };
-        let (first, mut all) = (self.net.populations[p.target].first, Vec::new());
+        super::is_plastic(&self.net, projection)?;
+        let now = self.now();
+        let until = self.stopped.get(&projection).map_or(now, |since| *since as f64 * self.net.dt);
+        let read = self.synapses.read(projection, until, now).map_err(|(source, fault)| self.beyond(source, fault, now))?;
+        let (first, mut all) = (self.net.populations[self.net.projections[projection].target].first, Vec::new());
         self.synapses.each_of(&self.net, &self.rows, projection, |source, edge, position| {
-            let weight = self.synapses.weight(position).unwrap_or(edge.weight as f32);
+            let weight = match &read {
+                Some(read) => read[self.synapses.member(position)],
+                None => self.synapses.weight(position).unwrap_or(edge.weight as f32),
+            };
             all.push((source, first + edge.target, weight));
         });
         Ok(all)
@@ -805,6 +779,7 @@ impl Engine for EventEngine {
         let now = self.now();
         self.plastic(projection)?;
         self.synapses.set_learning(projection, on, now);
+        note_learning(&mut self.stopped, projection, on, self.step);
         Ok(())
     }
 

@@ -1,15 +1,13 @@
 //! Synapses whose weight changes, without a grid: the recent spikes of their targets and sources, and the code that runs when a
-//! spike of the source arrives. Promises the order of the other engines (for every jump of the signal and every spike of the target
-//! since the source's last one, in order of time, modulate and potentiate; then depress, transmit; the whole delay is dendritic), with
-//! intervals, traces and signals in f64 before the code sees them. Times that are the same multiple of [`TICK`] on a synapse's clock
+//! spike of the source arrives. Promises the order of the schedule (engine/mod.rs), with intervals, traces and signals in f64 before
+//! the code sees them. Times that are the same multiple of [`TICK`] on a synapse's clock
 //! are one time. Knows neither neurons nor the queue.
 
 use super::signals::Signal;
+use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
 use crate::model::Plasticity;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::program::{Op, Program, Slot};
-use crate::network::quantum::reachable;
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -65,23 +63,6 @@ pub struct Senders {
     seen: Vec<f64>,
 }
 
-/// Time constants of a rule's traces, ms, and whether only the nearest spike counts.
-fn traces(projection: &Projection) -> Result<Vec<(f64, bool)>> {
-    let synapse = &projection.synapse;
-    let list = synapse.model.plasticity.iter().flat_map(|p| &p.traces);
-    list.map(|trace| {
-        let tau = synapse.evaluate(&trace.tau)?;
-        if !(tau > 0.0 && tau.is_finite()) {
-            return Err(Error::input(
-                format!("{}: the time constant of `{}` is {tau} ms", synapse.model.name, trace.name),
-                format!("give {} a value above 0 ms", trace.tau.text),
-            ));
-        }
-        Ok((tau, trace.nearest))
-    })
-    .collect()
-}
-
 /// A list as words, its length first.
 fn put_list(words: &mut Vec<u64>, values: impl ExactSizeIterator<Item = f64>) {
     words.push(values.len() as u64);
@@ -132,6 +113,13 @@ impl Senders {
         let sent = self.sent.get(source as usize)?;
         let arrived = sent.iter().rev().find(|s| **s + delay <= now).copied();
         arrived.or_else(|| self.seen(source))
+    }
+
+    /// The spikes of a source that synapses of a delay have not been served by `now` (ms), in order.
+    pub fn flying(&self, source: u32, delay: f64, now: f64) -> impl ExactSizeIterator<Item = f64> + '_ {
+        let sent = self.sent.get(source as usize);
+        let arrived = sent.map_or(0, |sent| sent.partition_point(|s| *s + delay <= now));
+        sent.map_or(Default::default(), |sent| sent.range(arrived..)).copied()
     }
 
     /// The last spike that all synapses of a source have been served.
@@ -218,31 +206,10 @@ impl Lane {
     }
 }
 
-/// A part of a rule's code, and which inputs it reads.
+/// A part of a rule's code, and whether it reads traces or the last spike of the target.
 struct Code {
     kernel: Arc<dyn Kernel>,
-    reads: Vec<bool>,
-}
-
-impl Code {
-    /// What a part that does not transmit leaves in its output does not count.
-    fn new(kernel: Arc<dyn Kernel>, program: &Program, inputs: usize, transmits: bool) -> Code {
-        let part = &program.update;
-        let read = |input: usize| {
-            let is = |op: &Op| matches!(op, Op::Input(k) if *k as usize == input);
-            part.ops.iter().enumerate().filter(|(_, op)| is(op)).any(|(at, _)| {
-                let at = at as u32;
-                part.ops.iter().any(|op| op.operands().contains(&at))
-                    || part.stores.iter().any(|(slot, value)| *value == at && (transmits || *slot != Slot::Output))
-            })
-        };
-        Code { kernel, reads: (0..inputs).map(read).collect() }
-    }
-
-    /// Some trace or the last spike of the target is read.
-    fn looks_back(&self) -> bool {
-        self.reads[Plasticity::SINCE_POST] || self.reads[TRACES..].iter().any(|r| *r)
-    }
+    looks_back: bool,
 }
 
 /// Place of the first trace among the inputs.
@@ -264,6 +231,7 @@ pub struct Plastic {
     on_pre: Code,
     on_post: Option<Code>,
     on_modulator: Option<Code>,
+    on_read: Option<Code>,
     constants: Vec<u32>,
     reads: Vec<Read>,
     /// Weights lie between 0 and this.
@@ -314,11 +282,8 @@ impl Scene<'_> {
 impl Plastic {
     /// None for a synapse that keeps its weight.
     pub fn new(net: &Network, projection: &Projection, constants: &[u32]) -> Result<Option<Plastic>> {
-        let (synapse, population) = (&projection.synapse, projection.target);
-        let model = &synapse.model;
-        let (Some(plasticity), Some(program), Some(kernel)) = (&model.plasticity, &model.program, model.kernel()) else {
-            return Ok(None);
-        };
+        let (model, population) = (&projection.synapse.model, projection.target);
+        let (Some(plasticity), Some(kernel)) = (&model.plasticity, model.kernel()) else { return Ok(None) };
         let refuse =
             |message: String, remedy: &str| Err(Error::input(format!("projection `{}`: {message}", projection.name), remedy));
         if let Some(state) = plasticity.post_event.or((!plasticity.post_states.is_empty()).then_some(0)) {
@@ -328,37 +293,24 @@ impl Plastic {
                 "use --engine cpu, or a rule of spikes alone",
             );
         }
-        let traces = traces(projection)?;
-        let mut taus: Vec<f64> = traces.iter().filter(|t| !t.1).map(|t| t.0).collect();
+        let Some(rule) = PlasticRule::of(net, projection)? else { return Ok(None) };
+        let mut taus = rule.taus();
         taus.sort_by(f64::total_cmp);
-        taus.dedup();
-        let read = |(tau, nearest): (f64, bool)| Read { slot: taus.iter().position(|t| *t == tau && !nearest), tau };
-        let reads: Vec<Read> = traces.into_iter().map(read).collect();
+        let reads: Vec<Read> = rule.traces.iter().map(|t| Read { slot: column(&taus, *t), tau: t.tau }).collect();
         let columns = TRACES + reads.len();
-        let code = |part: Option<(&Arc<Program>, Arc<dyn Kernel>)>| {
-            part.map(|(program, kernel)| Code::new(kernel, program, columns, false))
-        };
-        let on_post = code(plasticity.on_post.as_ref().zip(model.post_kernel()));
-        let on_modulator = code(plasticity.on_modulator.as_ref().zip(model.modulator_kernel()));
-        for (name, part) in [("on_post", &on_post), ("on_modulator", &on_modulator)] {
-            if part.as_ref().is_some_and(|code| code.reads[Plasticity::ELAPSED]) {
-                return refuse(
-                    format!("{name} of {} reads `elapsed`, which the source's next spike decides", model.name),
-                    "read since_pre instead, or use --engine cpu",
-                );
-            }
-        }
+        let code = |kernel: Option<Arc<dyn Kernel>>, reads: Reads| kernel.map(|kernel| Code { kernel, looks_back: reads.past });
         let arrays = || vec![vec![0; BLOCK]; 1 + model.states.len()];
         Ok(Some(Plastic {
             population,
-            signal: projection.modulator.filter(|_| plasticity.modulator.is_some()),
-            on_pre: Code::new(kernel, program, columns, true),
-            on_post,
-            on_modulator,
+            signal: rule.signal,
+            on_pre: Code { kernel, looks_back: rule.on_pre.past },
+            on_post: code(model.post_kernel(), rule.on_post),
+            on_modulator: code(model.modulator_kernel(), rule.on_modulator),
+            on_read: code(model.read_kernel(), rule.on_read),
             constants: constants.to_vec(),
             reads,
-            bound: synapse.bound()?.unwrap_or(0.0),
-            limit: reachable(projection)?.0.bound() as f32,
+            bound: rule.bound,
+            limit: rule.limit,
             history: History { taus, neurons: vec![Past::default(); net.populations[population].n as usize] },
             flushed: i64::MIN,
             learns: true,
@@ -389,6 +341,12 @@ impl Plastic {
         }
     }
 
+    /// The weights of the lanes. An error as that of [`Plastic::put`].
+    pub fn weights(&self) -> std::result::Result<impl Iterator<Item = f32> + '_, (u32, f32)> {
+        self.check()?;
+        Ok(self.states[0][..self.lanes.len()].iter().map(|word| f32::from_bits(*word)))
+    }
+
     /// Write them back. An error with target and weight when one, or what it transmits, is beyond the bound.
     pub fn put(&mut self, first: usize, weight: &mut [f32], states: &mut [Vec<u32>]) -> std::result::Result<(), (u32, f32)> {
         let own = first..first + self.lanes.len();
@@ -396,6 +354,10 @@ impl Plastic {
         for (copy, state) in self.states[1..].iter().zip(states) {
             state[own.clone()].copy_from_slice(&copy[..own.len()]);
         }
+        self.check()
+    }
+
+    fn check(&self) -> std::result::Result<(), (u32, f32)> {
         let within = |word: u32| f32::from_bits(word).abs() <= self.limit;
         let words = self.states[0].iter().zip(&self.psc);
         match self.lanes.iter().zip(words).find(|(_, (w, psc))| !(within(**w) && within(**psc))) {
@@ -488,6 +450,40 @@ impl Plastic {
 
     /// Bring the lanes, synapses `first ..`, up to the arrival, let them see this spike; what they transmit is in `psc`.
     pub fn receive(&mut self, first: usize, stamp: f64, signals: &[Signal]) {
+        self.learn(stamp, signals);
+        if let Some(last) = self.last.get_mut(first..first + self.lanes.len()) {
+            last.fill(stamp);
+        }
+    }
+
+    /// Bring the lanes up to `until` (ms), where nothing needs to happen: first the spikes of their source in `flying`, which they have
+    /// not been served, then everything else. What is left in the lanes is for reading only.
+    pub fn read(&mut self, flying: &[f64], until: f64, signals: &[Signal]) {
+        for &stamp in flying {
+            self.learn(stamp, signals);
+            self.lanes.iter_mut().for_each(|lane| lane.last = Some(stamp));
+        }
+        self.flush(until, signals);
+        let Some(code) = &self.on_read else { return };
+        let (n, history) = (self.lanes.len(), &self.history);
+        let scene = Scene { history, signal: self.signal.and_then(|s| signals.get(s)) };
+        self.inputs[Plasticity::MODULATOR][..n].fill(scene.level(until) as f32);
+        self.inputs[Plasticity::JUMP][..n].fill(0.0);
+        for (k, lane) in self.lanes.iter().enumerate() {
+            self.inputs[Plasticity::ELAPSED][k] = lane.since(until);
+            self.inputs[Plasticity::SINCE_PRE][k] = lane.since(until);
+            self.inputs[Plasticity::SINCE_EVENT][k] = (until - lane.event).max(0.0) as f32;
+            self.inputs[Plasticity::MODULATOR_START][k] = lane.start as f32;
+            if code.looks_back {
+                look_back(&self.reads, &mut self.inputs, history, k, lane.target, lane.end, until - lane.delay);
+            }
+        }
+        run(&*code.kernel, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
+        self.psc[..n].fill(0);
+    }
+
+    /// Bring the lanes up to a spike of their source, let them see it; what they transmit is in `psc`.
+    fn learn(&mut self, stamp: f64, signals: &[Signal]) {
         let history = std::mem::take(&mut self.history);
         let scene = Scene { history: &history, signal: self.signal.and_then(|s| signals.get(s)) };
         let (n, at) = (self.lanes.len(), ticks(stamp));
@@ -499,7 +495,7 @@ impl Plastic {
             self.inputs[Plasticity::SINCE_PRE][k] = lane.since(stamp);
             self.inputs[Plasticity::SINCE_EVENT][k] = (stamp - lane.event).max(0.0) as f32;
             self.inputs[Plasticity::MODULATOR_START][k] = lane.start as f32;
-            if self.on_pre.looks_back() {
+            if self.on_pre.looks_back {
                 let past = &history.neurons[lane.target as usize];
                 // Those that coincide come after what this spike sees.
                 let mut before = lane.end;
@@ -510,9 +506,6 @@ impl Plastic {
             }
         }
         run(&*self.on_pre.kernel, n, &self.constants, &mut self.states, &self.inputs, &mut self.psc, &mut self.scratch);
-        if let Some(last) = self.last.get_mut(first..first + n) {
-            last.fill(stamp);
-        }
         self.history = history;
     }
 
@@ -614,7 +607,7 @@ impl Plastic {
             if scene.signal.is_some() {
                 lane.start = scene.level(at);
             }
-            if code.looks_back() {
+            if code.looks_back {
                 look_back(&self.reads, &mut self.inputs, scene.history, k, lane.target, before, own);
             }
         }

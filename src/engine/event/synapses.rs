@@ -289,6 +289,47 @@ impl Synapses {
         Some(self.dynamics[d as usize].weight[self.member[position] as usize])
     }
 
+    /// The weights of a plastic projection as they are at `until` (ms, `now` unless it has stopped learning), by [`Synapses::member`];
+    /// None where weights do not change. Synapses stay as they are. An error as that of [`Synapses::flush`].
+    pub fn read(&mut self, projection: usize, until: f64, now: f64) -> std::result::Result<Option<Vec<f32>>, (u32, Fault)> {
+        let of = |d: &Dynamic| d.projection as usize == projection && d.plastic.is_some();
+        let Some(d) = self.dynamics.iter().position(of) else { return Ok(None) };
+        let Dynamic { weight, states, plastic: Some(plastic), .. } = &mut self.dynamics[d] else { return Ok(None) };
+        let mut read = weight.clone();
+        for source in 0..plastic.sources.len() {
+            let id = plastic.sources[source];
+            let row = self.start[id as usize] as usize..self.start[id as usize + 1] as usize;
+            let own = |i: &usize| self.classes[self.class_of[*i] as usize].projection as usize == projection;
+            let mut row = row.filter(own).peekable();
+            while let Some(&head) = row.peek() {
+                let (first, delay) = (self.member[head] as usize, self.delay.get(head));
+                let flying = |i: usize| self.senders.flying(id, self.delay.get(i), now).len();
+                let lane = |i: usize| {
+                    let delay = self.delay.get(i);
+                    Lane::new(self.target[i], delay, self.senders.served_by(id, delay, now))
+                };
+                plastic.lanes.clear();
+                // Those that wait for the same spikes.
+                while plastic.lanes.len() < BLOCK
+                    && let Some(i) = row.next_if(|i| flying(*i) == flying(head))
+                {
+                    plastic.lanes.push(lane(i));
+                }
+                plastic.take(first, weight, states);
+                let flying = self.senders.flying(id, delay, now).filter(|_| plastic.learns);
+                plastic.read(&flying.collect::<Vec<_>>(), until, &self.signals);
+                let weights = plastic.weights().map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;
+                read[first..].iter_mut().zip(weights).for_each(|(read, w)| *read = w);
+            }
+        }
+        Ok(Some(read))
+    }
+
+    /// Index of the synapse at a position among those of its projection, where these are dynamic.
+    pub fn member(&self, position: usize) -> usize {
+        self.member[position] as usize
+    }
+
     /// What is stored of each plastic projection.
     pub fn plastic_parts(&self) -> impl Iterator<Item = Vec<u64>> {
         self.dynamics.iter().filter_map(|d| d.plastic.as_ref()).map(Plastic::save)

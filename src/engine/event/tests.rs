@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::library::Library;
-use crate::network::{Draw, Limits, NeuronInstance, Population, Rule, SynapseInstance};
+use crate::network::{Draw, Limits, NeuronInstance, Population, Probe, Rule, SynapseInstance};
 use crate::rng::{Stream, key};
 use crate::stimulus::{Drive, Trains};
 use std::cmp::Reverse;

@@ -11,10 +11,9 @@ pub const NUMBER: usize = 0;
 pub const FIRST: usize = 2;
 pub const PENDING: usize = 10;
 
-/// A state probe: index in the network, steps between samples, words a sample takes.
+/// A state probe: steps between samples, words a sample takes.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleSize {
-    pub probe: usize,
     pub every: u64,
     pub words: u32,
 }

@@ -4,6 +4,7 @@
 use super::device::{MOST_ITERATIONS, device_error, mib};
 use crate::error::{Error, Result};
 use crate::model::{NeuronModel, Ty, Words, word};
+use crate::network::digits::Kept;
 use crate::network::table::{Form, NO_ROW, Tables, split};
 use crate::network::{Cell, Network, NeuronInstance, Values};
 use crate::stimulus::poisson::{PoissonDrive, Table as Thresholds};
@@ -136,8 +137,11 @@ fn model_layout(
         let operands: Vec<[u32; 2]> = instance.constants().iter().map(|values| operand(words, values)).collect();
         let first_operand = words.len() as u32;
         words.extend(operands.as_flattened());
-        let first_quantum = words.len() as u32;
-        words.extend(tables.quantum[p].iter().map(|&q| (q as f32).to_bits()));
+        let first_sum = words.len() as u32;
+        for (port, &quantum) in tables.quantum[p].iter().enumerate() {
+            let digits = tables.exact.digits(p, port).unwrap_or_default();
+            words.extend([(quantum as f32).to_bits(), digits.first, digits.count, digits.bits, digits.lowest as u32]);
+        }
         let first_drive = (layout.drive_words.len() / 14) as u32;
         let poisson = drives(net, tables, p, &mut layout.drive_words, words)?;
         let end_drive = (layout.drive_words.len() / 14) as u32;
@@ -148,16 +152,19 @@ fn model_layout(
             first_accumulator,
             first_state,
             first_operand,
-            first_quantum,
+            first_sum,
             first_drive,
             end_drive,
             p as u32,
             instance.substeps,
         ]);
         layout.populations.push((p, first_state));
-        // Loops over ports and drives, ten rounds and a bisection for each Poisson drive, ten rounds for noise.
+        // Loops over ports, digits and drives, ten rounds and a bisection for each Poisson drive, ten rounds for noise.
         let all = u64::from(end_drive - first_drive);
-        let iterations = 2 + u64::from(instance.substeps) + all * (layout.model.ports.len() as u64 + 11) + poisson;
+        let ports = layout.model.ports.len();
+        let planes = u64::from(tables.exact.planes(p, ports));
+        let digits = 3 * (planes - ports as u64);
+        let iterations = 2 + u64::from(instance.substeps) + digits + all * (planes + 11) + poisson;
         layout.iterations = layout.iterations.max(iterations);
     }
     Ok(layout)
@@ -168,17 +175,26 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
     let mut iterations = 0;
     for (owner, drive) in net.drives.iter().enumerate().filter(|(_, d)| d.population == p) {
         let active = active_steps(drive.start, drive.stop, net.dt);
-        let head = match &drive.kind {
+        let heads: Vec<[u32; 8]> = match &drive.kind {
             DriveKind::Poisson { weight, port, .. } => {
                 let poisson = PoissonDrive::new(drive, net.populations[p].n, net.dt, net.stimulus_seed, owner as u32)?;
                 let [first, width, rows] = thresholds(words, &poisson.table);
                 iterations += 2 + u64::from(width.max(1).ilog2());
-                [0, *port as u32, units(*weight, tables.quantum[p][*port]) as u32, first, width, rows, 0, 0]
+                let onto = |plane: u32, units: i32| [0, plane, units as u32, first, width, rows, 0, 0];
+                match (tables.exact.drive(owner), tables.exact.digits(p, *port)) {
+                    (Kept::Plain, _) | (_, None) => vec![onto(*port as u32, units(*weight, tables.quantum[p][*port]))],
+                    // One for each digit: they count the same events.
+                    (kept, Some(digits)) => {
+                        let mut heads = Vec::new();
+                        digits.split(*weight, kept, |digit, units| heads.push(onto(digits.first + digit, units)));
+                        heads
+                    }
+                }
             }
             DriveKind::Dc { amplitude: Values::Each(each) } => {
                 let table = words.len() as u32;
                 words.extend(each.iter().map(|&x| word(x, Ty::F32)));
-                [1, 0, 0, table, 0, 0, 0, 0]
+                vec![[1, 0, 0, table, 0, 0, 0, 0]]
             }
             DriveKind::Noise { mean, std, interval } => {
                 let steps = (interval / net.dt).round().max(1.0);
@@ -188,14 +204,16 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
                     return Err(Error::input(message, "shorten the interval, or use --engine cpu"));
                 }
                 let steps = steps as u32;
-                [2, 0, 0, 0, steps, 0, word(*std, Ty::F32), word(*mean, Ty::F32)]
+                vec![[2, 0, 0, 0, steps, 0, word(*std, Ty::F32), word(*mean, Ty::F32)]]
             }
             DriveKind::Dc { .. } | DriveKind::Ac { .. } | DriveKind::Step { .. } => continue,
         };
-        out.extend(head);
-        out.extend(crate::rng::key(net.stimulus_seed, owner as u32));
-        out.extend(halves(active.start));
-        out.extend(halves(active.end));
+        for head in heads {
+            out.extend(head);
+            out.extend(crate::rng::key(net.stimulus_seed, owner as u32));
+            out.extend(halves(active.start));
+            out.extend(halves(active.end));
+        }
     }
     Ok(iterations)
 }
@@ -327,13 +345,22 @@ pub fn row<'a>(tables: &'a Tables, source: usize, found: &mut Vec<Found>) -> &'a
     &stream[start..]
 }
 
-/// Synapses of each source.
+/// Entries of each source's row: one a synapse, and more where a weight has several digits.
 pub fn out_degrees(tables: &Tables, sources: u32) -> Vec<u32> {
     let degree = |found: &mut Vec<Found>, source: u32| {
         row(tables, source as usize, found);
         found.iter().map(|(_, stretch)| stretch[1] & 0x7fff_ffff).sum()
     };
     (0..sources).into_par_iter().map_init(Vec::new, degree).collect()
+}
+
+/// Synapses of each source, of whose row that many are the entries.
+pub fn synapses(tables: &Tables, entries: &[u32]) -> Vec<u32> {
+    if !tables.exact.has_synapses() {
+        return entries.to_vec();
+    }
+    let further = |source: u32| tables.iter_row(0, source).filter(|synapse| synapse.further).count() as u32;
+    (0..).zip(entries).map(|(source, entries)| entries - further(source)).collect()
 }
 
 /// Distributes the rows of the table over shards of at most `limit` bytes (the stream, and the directory that belongs to it).

@@ -18,14 +18,17 @@ pub use measure::{Latency, copy_bandwidth, latency};
 pub use owned::Accumulators;
 pub use shader::{deliver_shader, source_shader, update_shader};
 
+use crate::engine::faults::{beyond_bound, broken_neuron, within_bound};
+use crate::engine::homeostasis::Balance;
 use crate::engine::phases::{Phases, Stopwatch};
-use crate::engine::{Counters, Engine, NEVER, Sink, Snapshot, Spike, beyond_bound, since_last};
+use crate::engine::probes::{StateProbe, state_probes};
+use crate::engine::{Counters, Engine, NEVER, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
 use crate::error::{Error, Result};
-use crate::model::{Recorder, Ty};
+use crate::model::Recorder;
 use crate::network::quantum::multiplicity;
 use crate::network::rules::Rows;
 use crate::network::table::{Block, Tables};
-use crate::network::{Cell, Network, Probe, Values, memory};
+use crate::network::{Cell, Network, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
@@ -33,7 +36,7 @@ use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
 use device::{Binding, Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
 use layout::{Directory, ModelLayout, Teams};
 use owned::{Demand, Owned};
-use plastic::{Clock, Frame, PLASTIC, Part, Room, Rule, Signals, rule};
+use plastic::{Clock, Frame, Part, Room, Rule, Signals};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -140,6 +143,9 @@ pub struct GpuEngine {
     clock: Clock,
     /// Rates that were told, by population.
     rates: BTreeMap<usize, Vec<f64>>,
+    /// Plastic projections that do not learn, and since which step.
+    stopped: BTreeMap<usize, u64>,
+    balance: Balance,
     probes: Vec<ProbePart>,
     emitters: Vec<(u32, SourceEmitter)>,
     currents: Vec<Currents>,
@@ -196,6 +202,7 @@ impl GpuEngine {
         device: Device,
     ) -> Result<GpuEngine> {
         let net = &*shared_net;
+        let balance = Balance::new(net)?;
         let (block, table) = (&tables.blocks[0], &tables.tables[0]);
         let real = device.info.real;
         let teams = Teams::new(real);
@@ -226,6 +233,7 @@ impl GpuEngine {
             has_sources,
         };
         let out_degree = layout::out_degrees(&tables, all);
+        let synapses_of = layout::synapses(&tables, &out_degree);
         let owned = Owned::plan(&tables, &model_layouts, &out_degree, &demand);
         let shards = match &owned {
             Some(_) => Vec::new(),
@@ -237,6 +245,9 @@ impl GpuEngine {
         let (depth, history_bytes) = plastic::needs(net, tables.max_delay, &room)?;
         // A search backwards and a run forwards through the spikes of a target.
         let work = if depth > 0 && device.info.loop_limit.is_some() { 2 * u64::from(depth) + 1 } else { 1 };
+        // Digits of a number that is transmitted.
+        let digits = table.dynamics.iter().map(|d| 2 + 24 / u64::from(d.digits.bits.max(1))).max().unwrap_or(0);
+        let work = if device.info.loop_limit.is_some() { work + digits } else { work };
         let parts = if owned.is_some() { 0 } else { teams.parts(longest.unwrap_or(0), work, real) };
 
         // A window: as many steps as need no delivery between them and loop seldom enough.
@@ -430,12 +441,14 @@ impl GpuEngine {
         bytes += dynamics.iter().map(|d| d.words.size()).sum::<u64>();
 
         // Probes.
-        let sizes: Vec<SampleSize> = sample_sizes(net);
+        let probed = state_probes(net)?;
+        let size = |p: &StateProbe| SampleSize { every: p.every, words: (states_of(net, p.population) * p.neurons.len()) as u32 };
+        let sizes: Vec<SampleSize> = probed.iter().map(size).collect();
         let sample_words = sizes.iter().map(|s| u64::from(s.words)).sum::<u64>().max(1);
         let samples = device.buffer("samples", (sample_words * 4).max((4 << 20).min(device.info.max_binding)), usage)?;
         let mut probes = Vec::new();
-        for size in &sizes {
-            probes.push(probe_part(net, &device, size, &models, &windows, &samples)?);
+        for probe in probed {
+            probes.push(probe_part(net, &device, probe, &models, &windows, &samples)?);
         }
         device.wait()?;
         let planner = Planner {
@@ -465,6 +478,8 @@ impl GpuEngine {
             signals,
             clock: Clock::new(depth, tables.max_delay),
             rates: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            balance,
             probes,
             emitters,
             currents,
@@ -481,7 +496,7 @@ impl GpuEngine {
             samples,
             capacity,
             expected: 1024,
-            out_degree,
+            out_degree: synapses_of,
             recent: VecDeque::new(),
             last_spike,
             counters,
@@ -576,35 +591,24 @@ fn uniform_currents(net: &Network, p: usize) -> Result<Currents> {
     Currents::from_drives(own, net.populations[p].n as usize, net.dt, net.stimulus_seed)
 }
 
-/// The state probes of a network and the words one sample of each takes.
-fn sample_sizes(net: &Network) -> Vec<SampleSize> {
-    let size = |(probe, p): (usize, &Probe)| match p {
-        Probe::State { population, neurons, interval, .. } => {
-            let Cell::Neuron(instance) = &net.populations[*population].cell else { return None };
-            let every = (interval / net.dt).round().max(1.0) as u64;
-            Some(SampleSize { probe, every, words: (instance.model.states.len() * neurons.len()) as u32 })
-        }
-        _ => None,
-    };
-    net.probes.iter().enumerate().filter_map(size).collect()
-}
-
+/// What samples one state probe: all states of its neurons.
 fn probe_part(
     net: &Network,
     device: &Device,
-    size: &SampleSize,
+    probe: StateProbe,
     models: &[ModelPart],
     windows: &wgpu::Buffer,
     samples: &wgpu::Buffer,
 ) -> Result<ProbePart> {
-    let refused = || Error::input("a probe of states needs a population of neurons", "name another population");
-    let Probe::State { population, variables, neurons, .. } = &net.probes[size.probe] else { return Err(refused()) };
-    let Cell::Neuron(instance) = &net.populations[*population].cell else { return Err(refused()) };
-    let find = |m: &ModelPart| m.populations.iter().find(|p| p.0 == *population).map(|p| p.1);
-    let (part, first) = models.iter().find_map(|m| find(m).map(|first| (m, first))).ok_or_else(refused)?;
-    let n = net.populations[*population].n;
+    let StateProbe { probe, population, neurons, variables, .. } = probe;
+    let find = |m: &ModelPart| m.populations.iter().find(|p| p.0 == population).map(|p| p.1);
+    let (part, first) = models
+        .iter()
+        .find_map(|m| find(m).map(|first| (m, first)))
+        .ok_or_else(|| Error::input("a probe of states needs a population of neurons", "name another population"))?;
+    let (n, states) = (net.populations[population].n, states_of(net, population));
     let state = |k: u32| neurons.iter().map(move |&i| first + k * n + i);
-    let addresses: Vec<u32> = (0..instance.model.states.len() as u32).flat_map(state).collect();
+    let addresses: Vec<u32> = (0..states as u32).flat_map(state).collect();
     let kernel = device.kernel(
         "probe",
         shader::PROBE,
@@ -615,15 +619,15 @@ fn probe_part(
     let groups = (addresses.len() as u32).div_ceil(layout::WORKGROUP);
     let addresses = device.storage("probed words", &addresses)?;
     let group = device.bind(&kernel, &[windows, &part.states, &addresses, samples])?;
-    Ok(ProbePart {
-        probe: size.probe,
-        kernel,
-        group,
-        groups,
-        neurons: neurons.clone(),
-        states: instance.model.states.len(),
-        variables: variables.iter().map(|v| instance.recorder(v)).collect::<Result<_>>()?,
-    })
+    Ok(ProbePart { probe, kernel, group, groups, neurons, states, variables })
+}
+
+/// States of each neuron of a population, a word each.
+fn states_of(net: &Network, population: usize) -> usize {
+    match &net.populations[population].cell {
+        Cell::Neuron(instance) => instance.model.states.len(),
+        Cell::Source(_) => 0,
+    }
 }
 
 impl ProbePart {
@@ -636,6 +640,14 @@ impl ProbePart {
 }
 
 impl GpuEngine {
+    fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.step + steps;
+        while self.step < end {
+            self.batch(end, sink)?;
+        }
+        Ok(())
+    }
+
     /// Uploads, runs and reads back one batch; returns nothing lost: windows that did not fit are left for the next.
     fn batch(&mut self, end: u64, sink: &mut dyn Sink) -> Result<()> {
         if self.clock.is_full(self.step, end - self.step) {
@@ -657,12 +669,11 @@ impl GpuEngine {
         let expected = self.expected.min(u64::from(self.capacity));
         let mut wanted =
             vec![(&self.marks, 0, marks_words), (&self.list, 0, 2 * expected), (&self.samples, 0, batch.sample_words), faults];
-        let plastic = || self.dynamics.iter().filter(|d| d.part.rule.is_some());
-        wanted.extend(plastic().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
+        wanted.extend(self.dynamics.iter().map(|d| (&d.words, d.words.size() / 4 - 1, 1)));
         wanted.extend(self.pass_clock.iter().map(PassClock::words));
         let mut read = self.device.read(&wanted)?;
         let times = self.pass_clock.as_ref().and_then(|_| read.pop());
-        let failed = plastic().zip(read.split_off(4)).any(|(_, word)| word[0] != 0);
+        let failed = read.split_off(4).iter().any(|word| word[0] != 0);
         let took = begin.elapsed();
         self.patience = match took {
             t if t > LONG_BATCH => (self.patience / 2).max(1),
@@ -687,22 +698,22 @@ impl GpuEngine {
         match faults[0] {
             _ if failed => Err(self.beyond_bound()?),
             0 => Ok(()),
-            word => Err(self.not_a_number(u32::MAX - word)?),
+            word => Err(self.broken(u32::MAX - word)?),
         }
     }
 
-    /// The error that a plastic synapse deserves that transmits more than it may.
+    /// The error that a synapse deserves that transmits more than it may.
     fn beyond_bound(&mut self) -> Result<Error> {
         self.read_dynamics()?;
         for own in &self.dynamics {
-            let Some(rule) = &own.part.rule else { continue };
             if self.device.read(&[(&own.words, own.words.size() / 4 - 1, 1)])?[0] == [0] {
                 continue;
             }
-            let weights = self.tables.weights(&self.net, &self.rows, rule.projection)?;
-            return Ok(beyond_bound(&self.net, rule.projection, &weights, rule.limit, self.step));
+            let Part { projection, limit, .. } = own.part;
+            let weights = self.tables.weights(&self.net, &self.rows, projection)?;
+            return Ok(beyond_bound(&self.net, projection, &weights, limit, self.step as f64 * self.net.dt));
         }
-        Ok(device_error("a plastic synapse failed, and none is found", "run with --engine cpu"))
+        Ok(device_error("a synapse with dynamics failed, and none is found", "run with --engine cpu"))
     }
 
     /// Brings all plastic synapses up to what every engine knows by now (see `Clock::flush_to`).
@@ -744,29 +755,12 @@ impl GpuEngine {
         })
     }
 
-    /// The error that a neuron with a state that is not a number deserves.
-    fn not_a_number(&self, id: u32) -> Result<Error> {
+    /// The error that a neuron with a state that is no number within its limit deserves.
+    fn broken(&self, id: u32) -> Result<Error> {
         let p = self.net.population_of(id);
-        let population = &self.net.populations[p];
-        let local = (id - population.first) as usize;
-        let states = self.read_states()?;
-        let bad = |k: usize| f32::from_bits(states[p][k][local]).is_nan();
-        let name = match &population.cell {
-            Cell::Neuron(instance) => {
-                let model = &instance.model;
-                let found = (0..model.states.len()).find(|&k| model.states[k].ty == Ty::F32 && bad(k));
-                found.map_or(String::new(), |k| format!(" `{}`", model.states[k].name))
-            }
-            Cell::Source(_) => String::new(),
-        };
-        Ok(Error::Run {
-            message: format!(
-                "state{name} of neuron {local} in population `{}` is not a number at {:.3} ms",
-                population.name,
-                self.step as f64 * self.net.dt
-            ),
-            remedy: "take a shorter step (simulation.dt), or check the parameters and weights of this population".into(),
-        })
+        let local = (id - self.net.populations[p].first) as usize;
+        let states: Vec<u32> = self.read_states()?[p].iter().map(|words| words[local]).collect();
+        Ok(broken_neuron(&self.net, id, &states, self.step, false))
     }
 
     /// All states as the snapshot holds them.
@@ -943,15 +937,10 @@ impl GpuEngine {
     }
 }
 
-/// What a snapshot of this engine holds beyond the common part where synapses have dynamics. Here a synapse acts when its source
-/// emits, on the cpu engine when the spike arrives: the synapses' states are ahead of the spikes on their way, and what those
-/// will bring is kept (slots, words of a slot, then pairs: steps ahead << 32 | accumulator, units). Snapshots of the cpu engine are
-/// taken up here, by letting the spikes on their way act at once; the other way round is refused. Without dynamics both ways
-/// are open: the spikes on their way are delivered anew.
-pub const RING: &str = "gpu_ring";
-/// Rates of source populations that were told while running, as the cpu engine stores them.
-const RATES: &str = "rates";
-
+// A snapshot of this engine: here a synapse acts when its source emits, on the cpu engine when the spike arrives; the synapses' states
+// are ahead of the spikes on their way, and what those will bring is kept (slots, words of a slot, then pairs: steps ahead << 32 |
+// accumulator, units). Snapshots of the cpu engine are taken up here where no synapse is plastic, by letting the spikes on their way act
+// at once; the other way round is refused. Without dynamics both ways are open: the spikes on their way are delivered anew.
 impl GpuEngine {
     fn read_dynamics(&mut self) -> Result<()> {
         for (own, table) in self.dynamics.iter().zip(&mut self.tables.tables[0].dynamics) {
@@ -1066,47 +1055,47 @@ impl Engine for GpuEngine {
     }
 
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
-        let end = self.step + steps;
-        while self.step < end {
-            self.batch(end, sink)?;
-        }
-        Ok(())
+        Balance::advance(self, |engine| &mut engine.balance, [self.step, steps], sink, GpuEngine::go)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.flush()?;
         self.read_dynamics()?;
-        let mut extra = vec![("elapsed".to_string(), self.recent.iter().map(|r| u64::from(r.2)).collect())];
-        if !self.dynamics.is_empty() {
-            extra.push((RING.to_string(), self.read_ring()?));
-        }
-        if self.clock.depth > 0 {
-            let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
-            extra.push((PLASTIC.to_string(), plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?));
-        }
-        if !self.rates.is_empty() {
-            let words =
-                |(p, rates): (&usize, &Vec<f64>)| [*p as u64].into_iter().chain(rates.iter().map(|x| x.to_bits())).collect();
-            extra.push((RATES.to_string(), self.rates.iter().map(words).collect::<Vec<Vec<u64>>>().concat()));
-        }
+        let own = match self.dynamics.is_empty() {
+            true => Own::Nothing,
+            false => {
+                let parts: Vec<&Part> = self.dynamics.iter().map(|d| &d.part).collect();
+                let plastic = match self.clock.depth {
+                    0 => Vec::new(),
+                    _ => plastic::store(&parts, &self.signals, &self.device, &self.clock, self.step)?,
+                };
+                Own::Gpu { ring: self.read_ring()?, plastic }
+            }
+        };
         Ok(Snapshot {
             step: self.step,
             states: self.read_states()?,
             recent: self.recent.iter().map(|r| (r.0, r.1)).collect(),
+            elapsed: self.recent.iter().map(|r| r.2).collect(),
             last_spike: self.last_spike.clone(),
             synapses: self.tables.gather_dynamics(&self.net, &self.rows)?,
-            extra,
+            rates: self.rates.clone(),
+            stopped: self.stopped.clone(),
+            counts: self.balance.counts(),
+            own,
+            notes: Vec::new(),
         })
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         snapshot.check(&self.net)?;
+        self.balance.restore(snapshot)?;
         for part in &self.models {
             for &(p, first) in &part.populations {
                 self.device.write(&part.states, u64::from(first), &snapshot.states[p].concat())?;
             }
         }
-        self.step = snapshot.step;
+        (self.step, self.stopped) = (snapshot.step, snapshot.stopped.clone());
         self.tables.scatter_dynamics(&self.net, &self.rows, &snapshot.synapses)?;
         for (own, table) in self.dynamics.iter().zip(&self.tables.tables[0].dynamics) {
             self.device.write(&own.words, 0, bytemuck::cast_slice(&table.weight))?;
@@ -1114,26 +1103,15 @@ impl Engine for GpuEngine {
         }
         if self.clock.depth > 0 {
             let mut parts: Vec<&mut Part> = self.dynamics.iter_mut().map(|d| &mut d.part).collect();
-            let flat = snapshot.extra(PLASTIC).ok_or_else(|| {
-                Error::input(
+            let Own::Gpu { plastic: flat, .. } = &snapshot.own else {
+                return Err(Error::input(
                     "the checkpoint was written by another engine, whose plastic synapses act when a spike arrives",
                     "resume on the engine that wrote it",
-                )
-            })?;
-            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
-        }
-        let mut rates = snapshot.extra(RATES).unwrap_or_default();
-        while let Some((&population, rest)) = rates.split_first() {
-            let n = self.net.populations.get(population as usize).map_or(usize::MAX, |p| p.n as usize);
-            let Some((own, rest)) = rest.split_at_checked(n) else {
-                return Err(Error::input(
-                    "the checkpoint holds rates of other sources",
-                    "resume with the scenario that wrote it",
                 ));
             };
-            self.set_rates(population as usize, &own.iter().map(|x| f64::from_bits(*x)).collect::<Vec<_>>())?;
-            rates = rest;
+            plastic::restore(&mut parts, &mut self.signals, &self.device, &mut self.clock, self.step, flat)?;
         }
+        snapshot.rates.iter().try_for_each(|(population, rates)| self.set_rates(*population, rates))?;
         if !self.last_spike.is_empty() {
             self.last_spike.fill(u64::MAX);
             if snapshot.last_spike.len() == self.last_spike.len() {
@@ -1141,8 +1119,8 @@ impl Engine for GpuEngine {
             }
         }
         self.recent = snapshot.in_flight().collect();
-        match snapshot.extra(RING) {
-            Some(ring) if !self.dynamics.is_empty() => self.write_ring(ring)?,
+        match &snapshot.own {
+            Own::Gpu { ring, .. } if !self.dynamics.is_empty() => self.write_ring(ring)?,
             _ => self.redeliver()?,
         }
         if !self.last_spike.is_empty() {
@@ -1153,11 +1131,21 @@ impl Engine for GpuEngine {
     }
 
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>> {
-        if self.net.projections.get(projection).is_some_and(|p| rule(p).is_some()) {
-            self.flush()?;
-            self.read_dynamics()?;
+        if !is_plastic(&self.net, projection)? {
+            return self.tables.weights(&self.net, &self.rows, projection);
         }
-        self.tables.weights(&self.net, &self.rows, projection)
+        let (d, _) = self.rule(projection)?;
+        let limit = self.dynamics[d].part.limit;
+        let to = self.stopped.get(&projection).copied().unwrap_or(self.step);
+        let batch = self.standing_batch();
+        self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
+        let own = &mut self.dynamics[d];
+        let (x, y) = grid(own.part.sources(), self.dispatch_width);
+        let read = own.part.read(&self.device, (&own.words, own.count), [to, self.step], [x, y, self.parts])?;
+        let stored = std::mem::replace(&mut self.tables.tables[0].dynamics[d].weight, read);
+        let weights = self.tables.weights(&self.net, &self.rows, projection);
+        self.tables.tables[0].dynamics[d].weight = stored;
+        within_bound(&self.net, projection, weights?, limit, self.step as f64 * self.net.dt)
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {
@@ -1174,7 +1162,9 @@ impl Engine for GpuEngine {
 
     fn scale_weights(&mut self, projection: usize, factor: &dyn Fn(u32, f64) -> f64) -> Result<()> {
         self.rule(projection)?;
-        let weights = self.weights(projection)?;
+        self.flush()?;
+        self.read_dynamics()?;
+        let weights = self.tables.weights(&self.net, &self.rows, projection)?;
         let slots = self.tables.dynamic_canonical(&self.net, &self.rows, projection)?;
         let name = &self.net.projections[projection].name;
         let first = self.net.populations[self.net.projections[projection].target].first;
@@ -1221,6 +1211,7 @@ impl Engine for GpuEngine {
     fn set_learning(&mut self, projection: usize, on: bool) -> Result<()> {
         let (d, _) = self.rule(projection)?;
         self.dynamics[d].part.set_learning(&self.device, on, self.step, &self.last_spike)?;
+        note_learning(&mut self.stopped, projection, on, self.step);
         // Before a long pause ends, what was left to do is done.
         if on { self.flush() } else { Ok(()) }
     }

@@ -206,7 +206,7 @@ impl Sorting<'_> {
 }
 
 impl Owned {
-    /// None where the accumulators are better shared, or have to be. `out_degree`: synapses of each source.
+    /// None where the accumulators are better shared, or have to be. `out_degree`: entries of each source's row.
     pub fn plan(tables: &Tables, layouts: &[ModelLayout], out_degree: &[u32], demand: &Demand) -> Option<Owned> {
         let table = &tables.tables[0];
         if !table.dynamics.is_empty() || layouts.is_empty() || demand.wanted == Accumulators::Shared {
@@ -227,7 +227,8 @@ impl Owned {
         }
         let (ids, blocks) = (out_degree.len(), first_block[layouts.len()] as usize);
         let one = alone && blocks == 1;
-        let pays = one || demand.wanted != Accumulators::Chosen || table.synapses >= LEAST_MEAN_ROW * (ids * blocks) as u64;
+        let synapses: u64 = out_degree.iter().map(|&n| u64::from(n)).sum();
+        let pays = one || demand.wanted != Accumulators::Chosen || synapses >= LEAST_MEAN_ROW * (ids * blocks) as u64;
         let fits = |words: u64| words * 4 <= demand.bytes && words <= u64::from(u32::MAX);
         if !pays || address_bits(size) > 31 || !fits(2 * (ids * blocks) as u64) {
             return None;
@@ -243,7 +244,7 @@ impl Owned {
         let seat_of = seats(tables, layouts, &first_block, size);
         let seat_bits = bits(size - 1);
         let sorting = Sorting { tables, seat_of, blocks, seat_bits, delay_bits, wide };
-        if !fits(sorting.words_each() as u64 * table.synapses) {
+        if !fits(sorting.words_each() as u64 * synapses) {
             return None;
         }
         let (rows, words, longest) = sorting.write(out_degree);
@@ -255,7 +256,7 @@ impl Owned {
             (false, _) => 64,
         };
         let lanes = 1 << demand.lanes.min(usual).min(size.next_power_of_two()).max(1).ilog2();
-        let mean = (table.synapses / (ids * blocks).max(1) as u64).min(32) as u32;
+        let mean = (synapses / (ids * blocks).max(1) as u64).min(32) as u32;
         let gang = mean.next_power_of_two().clamp(4, 32).min(lanes);
         let updates = layouts.iter().map(|l| l.iterations).max()? * u64::from(size.div_ceil(lanes));
         let spikes = (ids as u64).div_ceil(u64::from(lanes / gang)) * (1 + u64::from(longest.div_ceil(gang)));

@@ -3,13 +3,12 @@
 //! nothing is lost, and that what is seen from outside (weights, snapshots) does not depend on how steps fall into batches.
 
 use super::device::{Binding, Device, Kernel};
-use super::shader::Reads;
 use super::{MOST_STEPS, ModelPart, WINDOW_WORDS, layout, shader};
 use crate::engine::NEVER;
-use crate::engine::cpu::plastic::traces;
+use crate::engine::plasticity::{PlasticRule, column};
 use crate::error::{Error, Result};
 use crate::model::{Plasticity, Ty, number};
-use crate::network::quantum::reachable;
+use crate::network::quantum::limit;
 use crate::network::table::{Block, Dynamic};
 use crate::network::{Cell, Modulator, Network, Projection};
 use std::ops::Range;
@@ -31,9 +30,6 @@ const SPARE_BYTES: u64 = 64 << 20;
 const LONGEST_REST: u64 = 1 << 30;
 const NONE: u32 = u32::MAX;
 
-/// What a snapshot holds of plastic synapses beyond their states.
-pub const PLASTIC: &str = "gpu_plastic";
-
 pub fn rule(projection: &Projection) -> Option<&Plasticity> {
     projection.synapse.model.plasticity.as_ref()
 }
@@ -49,7 +45,10 @@ pub struct Part {
     pub kernel: Arc<Kernel>,
     pub constants: wgpu::Buffer,
     pub uniform: wgpu::Buffer,
-    head: [u32; 20],
+    head: [u32; 28],
+    pub projection: usize,
+    /// Nothing larger is transmitted.
+    pub limit: f32,
     pub rule: Option<Rule>,
 }
 
@@ -60,6 +59,7 @@ mod place {
     pub const LEARNS_FROM: usize = 17;
     pub const FLUSHED: usize = 18;
     pub const FLUSH_TO: usize = 19;
+    pub const READING: usize = 20;
     /// The same in `Memory` of shaders/remember.wgsl.
     pub const MEMORY_LEARNS: usize = 6;
     pub const MEMORY_FLUSHED: usize = 7;
@@ -68,8 +68,7 @@ mod place {
 /// What plastic synapses of one projection know.
 pub struct Rule {
     pub projection: usize,
-    /// Nothing larger is transmitted; the bound that weights keep to.
-    pub limit: f32,
+    /// The bound that weights keep to.
     bound: f32,
     sources: Range<u32>,
     first_source_word: u32,
@@ -147,35 +146,11 @@ fn depth(max_delay: u32, rows: &[(u64, u64)], room: &Room) -> u32 {
     depth
 }
 
-/// Columns of a target's row and the states kept of every step.
-fn columns(projection: &Projection, dt: f64) -> Result<(Vec<f64>, Reads)> {
-    let mut taus: Vec<f64> = Vec::new();
-    for tau in traces(&projection.synapse, dt)?.into_iter().filter_map(|t| t.0) {
-        if !taus.contains(&tau) {
-            taus.push(tau);
-        }
-    }
-    let reads = rule(projection).map_or(Reads { states: vec![], event: None, signal: false, on_modulator: false }, Reads::of);
-    Ok((taus, reads))
-}
-
-/// Refuses what the code of a rule must not ask for.
-fn check(projection: &Projection) -> Result<()> {
-    let (Some(rule), model) = (rule(projection), &projection.synapse.model) else { return Ok(()) };
-    let before = || [&rule.on_post, &rule.on_modulator].into_iter().flatten();
-    if before().any(|p| p.reads(Plasticity::ELAPSED)) {
-        return Err(Error::input(
-            format!("{} reads `elapsed` before the source spikes again, when it is not known yet", model.name),
-            "read since_pre or since_event there, or elapsed in on_pre",
-        ));
-    }
-    if let (Some(signal), None) = (&rule.modulator, projection.modulator) {
-        return Err(Error::input(
-            format!("projection `{}`: {} reads a modulator (`{signal}`), and none is named", projection.name, model.name),
-            "set Projection::modulator to one of the network's",
-        ));
-    }
-    if rule.on_modulator.is_none() && before().chain(&model.program).any(|p| p.reads(Plasticity::MODULATOR_START)) {
+/// Refuses what this engine does not keep.
+fn check(projection: &Projection, rule: &PlasticRule) -> Result<()> {
+    let model = &projection.synapse.model;
+    let without = model.plasticity.as_ref().is_some_and(|p| p.on_modulator.is_none());
+    if without && [rule.on_pre, rule.on_post, rule.on_read].iter().any(|code| code.modulator_start) {
         return Err(Error::input(
             format!(
                 "{} reads `modulator_start` and has no `on_modulator`: the gpu engine does not keep signals that long",
@@ -187,12 +162,17 @@ fn check(projection: &Projection) -> Result<()> {
     Ok(())
 }
 
+/// States of the target that the code of a projection reads, and which of them makes the events.
+fn post_states(projection: &Projection) -> (usize, Option<usize>) {
+    rule(projection).map_or((0, None), |rule| (rule.post_states.len(), rule.post_event))
+}
+
 /// What is to be allocated: events kept of a row (0: no synapse is plastic), and bytes of each history.
 pub fn needs(net: &Network, max_delay: u32, room: &Room) -> Result<(u32, Vec<u64>)> {
     let mut rows = Vec::new();
     for projection in net.projections.iter().filter(|p| rule(p).is_some()) {
-        let (taus, reads) = columns(projection, net.dt)?;
-        rows.push((u64::from(net.populations[projection.target].n), (taus.len() + 2 * reads.states.len()) as u64));
+        let taus = PlasticRule::of(net, projection)?.map_or(0, |rule| rule.taus().len());
+        rows.push((u64::from(net.populations[projection.target].n), (taus + 2 * post_states(projection).0) as u64));
     }
     if rows.is_empty() {
         return Ok((0, Vec::new()));
@@ -223,25 +203,26 @@ impl Part {
         let projection = &net.projections[d.projection as usize];
         let synapse = &projection.synapse;
         shader::check_synapse(&synapse.model)?;
-        let (taus, reads) = columns(projection, net.dt)?;
-        check(projection)?;
+        let resolved = PlasticRule::of(net, projection)?;
+        resolved.iter().try_for_each(|rule| check(projection, rule))?;
+        let kept = resolved.as_ref().map_or(Vec::new(), PlasticRule::taus);
+        let (states, _) = post_states(projection);
         let mut constants: Vec<u32> = synapse.constants().iter().map(|c| c.get(0)).collect();
-        let column = |tau: f64| taus.iter().position(|t| *t == tau).map_or(NONE, |c| c as u32);
-        let words = traces(synapse, net.dt)?.into_iter().map(|(tau, rate)| [tau.map_or(NONE, column), rate.to_bits()]);
-        constants.extend(words.flatten());
+        let traces = resolved.iter().flat_map(|rule| &rule.traces);
+        constants.extend(traces.flat_map(|t| [column(&kept, *t).map_or(NONE, |c| c as u32), t.rate().to_bits()]));
         let first_source_word = constants.len() as u32;
         constants.extend(sources.clone().map(|_| NEVER).chain([0]));
         let (n, depth) = (net.populations[projection.target].n, frame.depth);
         let row = |columns: usize| HEAD + depth as usize * (1 + columns);
-        let signal_row = n as usize * row(taus.len() + reads.states.len());
+        let signal_row = n as usize * row(kept.len() + states);
         let dense = signal_row + row(SIGNAL_COLUMNS);
-        let signal = projection.modulator.filter(|_| reads.signal);
+        let signal = resolved.as_ref().and_then(|rule| rule.signal);
         let rate = signal.map_or(0.0, |m| (net.dt / net.modulators[m].tau) as f32);
-        let limit = if rule(projection).is_some() { reachable(projection)?.0.bound() as f32 } else { f32::MAX };
+        let limit = limit(projection)?.unwrap_or(0.0) as f32;
         let head = [
             f32::INFINITY.to_bits(),
             (net.dt as f32).to_bits(),
-            (1.0 / d.quantum).to_bits(),
+            d.digits.lowest as u32,
             sources.start,
             sources.len() as u32,
             d.weight.len() as u32,
@@ -249,7 +230,7 @@ impl Part {
             d.port * frame.block.stride + frame.block.offset[projection.target],
             n,
             depth,
-            (taus.len() + reads.states.len()) as u32,
+            (kept.len() + states) as u32,
             dense as u32,
             signal_row as u32,
             rate.to_bits(),
@@ -259,10 +240,18 @@ impl Part {
             0,
             0,
             0,
+            0,
+            d.digits.first.saturating_sub(d.port) * frame.block.stride,
+            frame.block.stride,
+            d.digits.bits.max(1),
+            d.digits.count,
+            0,
+            0,
+            0,
         ];
         let uniform = device.buffer("a projection", head.len() as u64 * 4, Usage::UNIFORM | Usage::COPY_DST)?;
         device.write(&uniform, 0, &head)?;
-        let learns = rule(projection).is_some();
+        let learns = resolved.is_some();
         let mut bindings = vec![Binding::Read; 11];
         bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
         bindings[3] = Binding::ReadWrite;
@@ -274,21 +263,21 @@ impl Part {
             let kernel = device.kernel(&synapse.model.name, &text, entry, &bindings, frame.overrides);
             kernel.map(Arc::new).map_err(|error| super::in_model(&synapse.model.name, error))
         };
-        let rule = match learns {
-            false => None,
-            true => {
+        let rule = match &resolved {
+            None => None,
+            Some(resolved) => {
+                let taus: Vec<f64> = kept.iter().map(|tau| tau / net.dt).collect();
                 let (history, memory, memory_head, remember, group) =
-                    memory(frame, projection, &taus, &reads, [signal_row, dense], rate)?;
-                let words = dense + reads.states.len() * n as usize * depth as usize;
+                    memory(frame, projection, &taus, resolved.signal, [signal_row, dense], rate)?;
+                let words = dense + states * n as usize * depth as usize;
                 Some(Rule {
                     projection: d.projection as usize,
-                    limit,
-                    bound: synapse.bound()?.unwrap_or(0.0) as f32,
+                    bound: resolved.bound as f32,
                     sources: sources.clone(),
                     first_source_word,
                     n,
                     traces: taus.len(),
-                    states: reads.states.len(),
+                    states,
                     dense,
                     signal_row,
                     words,
@@ -312,6 +301,8 @@ impl Part {
             constants: device.storage("constants of synapses", &constants)?,
             uniform,
             head,
+            projection: d.projection as usize,
+            limit,
             rule,
         })
     }
@@ -346,14 +337,49 @@ impl Part {
             _ => return Ok(()),
         }
         self.tell(device, to)?;
-        let Some(rule) = &self.rule else { return Ok(()) };
+        self.encode_flush(encoder, grid);
+        Ok(())
+    }
+
+    fn encode_flush(&self, encoder: &mut wgpu::CommandEncoder, grid: [u32; 3]) {
+        let Some(rule) = &self.rule else { return };
         let mut pass = encoder.begin_compute_pass(&Default::default());
         for flush in &rule.flushes {
             pass.set_pipeline(&flush.kernel.pipeline);
             pass.set_bind_group(0, &flush.group, &[0]);
             pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
         }
-        Ok(())
+    }
+
+    /// The weights as they are at stamp `to` (`step` unless learning has stopped), in order of the table. `words` holds the
+    /// synapses, `count` of them, and holds them again afterwards.
+    pub fn read(
+        &mut self,
+        device: &Device,
+        (words, count): (&wgpu::Buffer, u64),
+        [to, step]: [u64; 2],
+        grid: [u32; 3],
+    ) -> Result<Vec<f32>> {
+        let kept = device.buffer("a copy of synapses", words.size(), Usage::COPY_SRC | Usage::COPY_DST)?;
+        let mut head = self.head;
+        if let Some(rule) = self.rule.as_ref().filter(|rule| !rule.learns) {
+            // As if learning went on now: of the last spikes of sources those count that counted when it stopped.
+            (head[place::LEARNS], head[place::PAUSED], head[place::LEARNS_FROM]) = (1, 1, step as u32);
+            head[place::FLUSHED] = rule.flushed as u32;
+        }
+        (head[place::FLUSH_TO], head[place::READING]) = (to as u32, 1);
+        device.write(&self.uniform, 0, &head)?;
+        let mut encoder = device.raw.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(words, 0, &kept, 0, words.size());
+        self.encode_flush(&mut encoder, grid);
+        device.queue.submit([encoder.finish()]);
+        let read = device.read(&[(words, 0, count)])?.remove(0);
+        let mut encoder = device.raw.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&kept, 0, words, 0, words.size());
+        device.queue.submit([encoder.finish()]);
+        self.tell(device, 0)?;
+        device.wait()?;
+        Ok(bytemuck::cast_slice(&read).to_vec())
     }
 
     /// The pass to stamp `to` has been carried out.
@@ -398,14 +424,15 @@ fn memory(
     frame: &Frame,
     projection: &Projection,
     taus: &[f64],
-    reads: &Reads,
+    signal: Option<usize>,
     [signal_row, dense]: [usize; 2],
     rate: f32,
 ) -> Result<Memory> {
     let (net, device, depth) = (frame.net, frame.device, frame.depth as usize);
     let target = &net.populations[projection.target];
     let n = target.n as usize;
-    let mut words = vec![0u32; dense + reads.states.len() * n * depth];
+    let (read, event) = post_states(projection);
+    let mut words = vec![0u32; dense + read * n * depth];
     let mut column_words: Vec<u32> = taus.iter().map(|tau| ((1.0 / tau) as f32).to_bits()).collect();
     let part = frame.models.iter().find_map(|m| m.populations.iter().find(|p| p.0 == projection.target).map(|p| (m, p.1)));
     if let (Cell::Neuron(instance), Some((_, first_state))) = (&target.cell, part) {
@@ -426,7 +453,6 @@ fn memory(
         }
     }
     column_words.push(0);
-    let signal = projection.modulator.filter(|_| reads.signal);
     if let Some(m) = signal {
         // The signal starts as if it had jumped by nothing at 0.
         (words[signal_row], words[signal_row + 1]) = (1, 1);
@@ -439,8 +465,8 @@ fn memory(
         target.first,
         frame.depth,
         taus.len() as u32,
-        reads.states.len() as u32,
-        reads.event.map_or(NONE, |e| e as u32),
+        read as u32,
+        event.map_or(NONE, |e| e as u32),
         1,
         0,
         dense as u32,

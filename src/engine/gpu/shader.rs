@@ -2,7 +2,7 @@
 //! prints is what runs; needs no device.
 
 use crate::error::{Error, Result};
-use crate::model::{Constant, NeuronModel, Plasticity, Sign, State, SynapseModel, Ty};
+use crate::model::{Constant, NeuronModel, PostState, Sign, State, SynapseModel, Ty};
 use std::fmt::Write;
 
 const WINDOW: &str = include_str!("../../../shaders/window.wgsl");
@@ -28,10 +28,10 @@ pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
 
 /// The kernel that advances all neurons of a model; `owned`: and gathers what arrives at them, as their workgroup owns them.
 pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
-    let mut access = loads(&model.constants, &model.states);
+    let mut access = loads(&model.constants, &model.states, |state| format!(", {:#x}u", state.limit().to_bits()));
     access.push_str("\nfn load_inputs() {\n");
     for (p, port) in model.ports.iter().enumerate() {
-        let sum = format!("f32(port_units({p}u)) * port_quantum({p}u)");
+        let sum = format!("port_sum({p}u)");
         let sum = if matches!(port.sign, Sign::Negative { absolute: true }) { format!("abs({sum})") } else { sum };
         let _ = writeln!(access, "    {} = {sum};", port.name);
     }
@@ -48,9 +48,8 @@ pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
 /// it has a second entry point, `flush`.
 pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
     let Some(model) = model.filter(|m| m.program.is_some()) else { return [DELIVER, TABLE, WINDOW].join("\n") };
-    let mut access = loads(&model.constants, &model.states);
+    let mut access = loads(&model.constants, &model.states, |_| String::new());
     let Some(plasticity) = &model.plasticity else { return dynamic(model, &access, &[PLAIN]) };
-    let reads = Reads::of(plasticity);
     access = access.replace("fn store_states() {\n", "fn store_states() {\n    synapse_words[own_synapse] = bitcast<u32>(w);\n");
     let mut function = |head: &str, lines: &mut dyn Iterator<Item = String>| {
         access.push_str(&format!("\nfn {head} {{\n"));
@@ -58,44 +57,28 @@ pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
         access.push_str("}\n");
     };
     let traces = || plasticity.traces.iter().enumerate();
-    let states = || reads.states.iter().enumerate();
+    let states = || plasticity.post_states.iter().enumerate();
     let first = model.constants.len();
     function(
         "load_traces(before: u32)",
         &mut traces().map(|(k, t)| format!("{} = event_trace({}u, before);", t.name, first + 2 * k)),
     );
     function("clear_traces()", &mut traces().map(|(_, t)| format!("{} = 0.0;", t.name)));
-    let column =
-        |(k, name): (usize, &String)| format!("{name} = event_column(projection.columns - {}u, event);", reads.states.len() - k);
+    let column = |(k, s): (usize, &PostState)| {
+        format!("{} = event_column(projection.columns - {}u, event);", s.name, plasticity.post_states.len() - k)
+    };
     function("load_states_of_event(event: u32)", &mut states().map(column));
-    function("recall_states(age: u32)", &mut states().map(|(k, name)| format!("{name} = state_at({k}u, age);")));
-    for head in ["on_post()", "on_modulator()"].into_iter().filter(|head| !model.wgsl.contains(&format!("fn {head}"))) {
+    function("recall_states(age: u32)", &mut states().map(|(k, s)| format!("{} = state_at({k}u, age);", s.name)));
+    for head in
+        ["on_post()", "on_modulator()", "on_read()"].into_iter().filter(|head| !model.wgsl.contains(&format!("fn {head}")))
+    {
         function(head, &mut std::iter::empty());
     }
-    let _ = writeln!(access, "const READS_SIGNAL: bool = {};", reads.signal);
+    let _ = writeln!(access, "const READS_SIGNAL: bool = {};", plasticity.modulator.is_some());
     let _ = writeln!(access, "const HAS_ON_POST: bool = {};", plasticity.on_post.is_some());
-    let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", reads.on_modulator);
+    let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", plasticity.on_modulator.is_some());
+    let _ = writeln!(access, "const HAS_ON_READ: bool = {};", plasticity.on_read.is_some());
     dynamic(model, &access, &[PLASTIC, HISTORY, EXP])
-}
-
-/// What the code of a plastic synapse asks for beside spikes.
-pub struct Reads {
-    /// States of the target, and which of them makes the events.
-    pub states: Vec<String>,
-    pub event: Option<usize>,
-    pub signal: bool,
-    pub on_modulator: bool,
-}
-
-impl Reads {
-    pub fn of(rule: &Plasticity) -> Reads {
-        Reads {
-            states: rule.post_states.iter().map(|s| s.name.clone()).collect(),
-            event: rule.post_event,
-            signal: rule.modulator.is_some(),
-            on_modulator: rule.on_modulator.is_some(),
-        }
-    }
 }
 
 fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
@@ -118,8 +101,8 @@ pub fn source_shader() -> String {
     [SOURCES, WINDOW, RECORD, TELL, PHILOX, POISSON].join("\n")
 }
 
-/// `load_constants`, `load_states` and `store_states` of a model.
-fn loads(constants: &[Constant], states: &[State]) -> String {
+/// `load_constants`, `load_states` and `store_states` of a model; `limit` is what the frame wants to know of an f32 state besides.
+fn loads(constants: &[Constant], states: &[State], limit: impl Fn(&State) -> String) -> String {
     let mut text = String::from("fn load_constants() {\n");
     for (k, constant) in constants.iter().enumerate() {
         let _ = writeln!(text, "    {} = {};", constant.name, from_word(constant.ty, &format!("constant_word({k}u)")));
@@ -131,7 +114,7 @@ fn loads(constants: &[Constant], states: &[State]) -> String {
     text.push_str("}\n\nfn store_states() {\n");
     for (k, state) in states.iter().enumerate() {
         let _ = match state.ty {
-            Ty::F32 => writeln!(text, "    set_state_float({k}u, {});", state.name),
+            Ty::F32 => writeln!(text, "    set_state_float({k}u, {}{});", state.name, limit(state)),
             ty => writeln!(text, "    set_state_word({k}u, {});", to_word(ty, &state.name)),
         };
     }

@@ -2,7 +2,7 @@
 //! what each neuron stands for) and to the test set, in chunks that any thread may take. Knows files; no drawing.
 
 use super::{EXCITATORY, INPUT, PLASTIC, Readout, Settings, Tally};
-use crate::engine::{Engine, Sink, Snapshot, Spike};
+use crate::engine::{self, Engine, Kind, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
 use crate::learning::state::State;
 use crate::network::Network;
@@ -11,7 +11,7 @@ use crate::protocol::data::{Data, Set};
 use crate::protocol::results::Source;
 use crate::record::{RunInfo, checkpoint};
 use crate::rng::{key, philox4x32};
-use crate::run::{self, Silent, cpu_seconds};
+use crate::system::{cores, cpu_seconds};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -197,7 +197,7 @@ struct Viewer<'a> {
 
 impl<'a> Viewer<'a> {
     fn new(settings: &'a Settings, net: &Arc<Network>) -> Result<Self> {
-        let engine = run::engine(net, "cpu", 1, &run::Options::default(), &Silent)?;
+        let engine = engine::open(Kind::Cpu, net, &engine::Options::threads(1))?;
         let counts = Counts { first: net.populations[EXCITATORY].first, spikes: vec![0; settings.sizes[1]] };
         Ok(Viewer { settings, engine, counts })
     }
@@ -355,7 +355,7 @@ impl<'a> Learner<'a> {
         let words = numbers.into_iter().chain(cpu).chain([self.curve.len() as u64, tallies.len() as u64]);
         let curve = self.curve.iter().flat_map(|(done, right)| [*done, right.to_bits()]);
         let sums = tallies.iter().flat_map(|t| t.digits.iter().chain(&t.spikes).copied());
-        snapshot.extra.push((OWN.into(), words.chain(curve).chain(sums).collect()));
+        snapshot.notes.push((OWN.into(), words.chain(curve).chain(sums).collect()));
         checkpoint::write(file, &self.net, &self.info(), &snapshot)
     }
 
@@ -371,8 +371,8 @@ impl<'a> Learner<'a> {
         if (&info.scenario_text, &info.overrides, info.seed) != (&own.scenario_text, &own.overrides, own.seed) {
             return Err(refuse("is of another protocol file, other settings or another seed"));
         }
-        let at = snapshot.extra.iter().position(|e| e.0 == OWN).ok_or_else(|| refuse("is no checkpoint of this protocol"))?;
-        let words = snapshot.extra.remove(at).1;
+        let at = snapshot.notes.iter().position(|e| e.0 == OWN).ok_or_else(|| refuse("is no checkpoint of this protocol"))?;
+        let words = snapshot.notes.remove(at).1;
         self.viewer.engine.restore(&snapshot)?;
         self.viewer.engine.set_learning(PLASTIC, self.settings.learning)?;
         self.take(&words).ok_or_else(|| refuse("holds an unfinished state"))
@@ -408,8 +408,6 @@ impl<'a> Learner<'a> {
     fn results(&mut self, data: &Data) -> Result<Results> {
         let s = self.settings;
         let [inputs, neurons, _] = s.sizes;
-        // What the spikes so far have taught, also at synapses that none of their source has come to since.
-        self.viewer.engine.scale_weights(PLASTIC, &|_, _| 1.0)?;
         let mut weights = vec![0.0; inputs * neurons];
         let first = self.net.populations[EXCITATORY].first;
         for (source, target, w) in self.viewer.engine.weights(PLASTIC)? {
@@ -454,7 +452,7 @@ fn test(
     stop: &AtomicBool,
 ) -> Result<Option<Outcome>> {
     let clock = Instant::now();
-    let threads = crate::run::cores();
+    let threads = cores();
     let count = data.train.labels.len() as u64;
     // The last ones learned, each once.
     let labelled: Vec<usize> =

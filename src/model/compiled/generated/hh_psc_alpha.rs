@@ -3,7 +3,7 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: f32, s8: f32, s9: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, i32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, c18: f32, c19: f32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: f32, s8: f32, s9: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, i32, bool) {
     let v10 = f_add(x2, c6);
     let v11 = f_add(v10, s5);
     let v12 = f_add(v11, s7);
@@ -365,26 +365,51 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
 }
 
 #[inline(always)]
-fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: f32, s8: f32, s9: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, i32, bool) {
-    let v7 = f_mul(x0, c15);
-    let v8 = f_add(s4, v7);
-    let v11 = f_mul(x1, c16);
-    let v12 = f_add(s6, v11);
-    let v14 = i_lt(0_i32, s9);
-    let v16 = i_sub(s9, 1_i32);
-    let v18 = f_le(0.0_f32, s0);
-    let v19 = f_lt(s0, s8);
-    let v20 = b_and(v18, v19);
-    let v22 = i_select(v20, c17, s9);
-    let v23 = i_select(v14, v16, v22);
-    let v24 = b_not(v14);
-    let v25 = b_and(v24, v20);
-    (s0, s1, s2, s3, v8, s5, v12, s7, s0, v23, v25)
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, c18: f32, c19: f32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: f32, s8: f32, s9: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, i32, bool) {
+    let v10 = f_mul(x0, c15);
+    let v11 = f_add(s4, v10);
+    let v14 = f_mul(x1, c16);
+    let v15 = f_add(s6, v14);
+    let v17 = i_lt(0_i32, s9);
+    let v19 = i_sub(s9, 1_i32);
+    let v21 = f_le(0.0_f32, s0);
+    let v22 = f_lt(s0, s8);
+    let v23 = b_and(v21, v22);
+    let v25 = i_select(v23, c17, s9);
+    let v26 = i_select(v17, v19, v25);
+    let v27 = b_not(v17);
+    let v28 = b_and(v27, v23);
+    let v30 = f_lt(c18, s0);
+    let v32 = f_lt(s0, c19);
+    let v33 = b_and(v30, v32);
+    let v37 = f_mul(c1, s1);
+    let v38 = f_mul(v37, s1);
+    let v39 = f_mul(v38, s1);
+    let v40 = f_mul(v39, s2);
+    let v41 = f_add(c3, v40);
+    let v43 = f_mul(c2, s3);
+    let v44 = f_mul(v43, s3);
+    let v45 = f_mul(v44, s3);
+    let v46 = f_mul(v45, s3);
+    let v47 = f_add(v41, v46);
+    let v48 = f_mul(c8, v47);
+    let v50 = f_mul(v48, c7);
+    let v52 = f_lt(v50, 2.78_f32);
+    let v53 = b_and(v33, v52);
+    let v54 = b_not(v53);
+    let v57 = u_select(v53, 0_u32, 2143289344_u32);
+    let v58 = u_as_f(v57);
+    let v59 = b_or(v28, v54);
+    let v60 = f_select(v53, s0, v58);
+    let v61 = f_select(v53, s1, v58);
+    let v62 = f_select(v53, s2, v58);
+    let v63 = f_select(v53, s3, v58);
+    (v60, v61, v62, v63, v11, s5, v15, s7, s0, v26, v59)
 }
 
 crate::model::compiled::kernel! {
-    "hh_psc_alpha", 0x63a94ecac8b42bbc, integrate: true,
-    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32),
+    "hh_psc_alpha", 0x0bdae49dc262d268, integrate: true,
+    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, c18: f32, c19: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: f32 = 5, s6: f32 = 6, s7: f32 = 7, s8: f32 = 8, s9: i32 = 9),
     inputs: (x0, x1, x2),

@@ -3,7 +3,7 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, i32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32, c17: f32, c18: f32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, i32, bool) {
     let v7 = f_mul(c8, s1);
     let v8 = f_add(s2, v7);
     let v10 = f_mul(v8, c12);
@@ -73,23 +73,43 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
 }
 
 #[inline(always)]
-fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, i32, bool) {
-    let v5 = i_lt(0_i32, s5);
-    let v7 = i_sub(s5, 1_i32);
-    let v8 = i_select(v5, v7, s5);
-    let v11 = f_mul(x0, c14);
-    let v12 = f_add(s1, v11);
-    let v15 = f_mul(x1, c15);
-    let v16 = f_add(s3, v15);
-    let v18 = f_le(c2, s0);
-    let v21 = f_select(v18, c3, s0);
-    let v22 = i_select(v18, c16, v8);
-    (v21, v12, s2, v16, s4, v22, v18)
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32, c17: f32, c18: f32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, i32, bool) {
+    let v7 = i_lt(0_i32, s5);
+    let v9 = i_sub(s5, 1_i32);
+    let v10 = i_select(v7, v9, s5);
+    let v13 = f_mul(x0, c14);
+    let v14 = f_add(s1, v13);
+    let v17 = f_mul(x1, c15);
+    let v18 = f_add(s3, v17);
+    let v20 = f_le(c2, s0);
+    let v23 = f_select(v20, c3, s0);
+    let v24 = i_select(v20, c16, v10);
+    let v25 = i_lt(0_i32, v24);
+    let v28 = f_add(c0, s2);
+    let v29 = f_add(v28, s4);
+    let v31 = f_mul(v14, c17);
+    let v32 = f_add(v29, v31);
+    let v34 = f_mul(v18, c18);
+    let v35 = f_add(v32, v34);
+    let v36 = f_mul(c7, v35);
+    let v38 = f_mul(v36, c6);
+    let v40 = f_lt(v38, 2.78_f32);
+    let v41 = b_or(v25, v40);
+    let v42 = b_not(v41);
+    let v45 = u_select(v41, 0_u32, 2143289344_u32);
+    let v46 = u_as_f(v45);
+    let v47 = b_or(v20, v42);
+    let v48 = f_select(v41, v23, v46);
+    let v49 = f_select(v41, v14, v46);
+    let v50 = f_select(v41, s2, v46);
+    let v51 = f_select(v41, v18, v46);
+    let v52 = f_select(v41, s4, v46);
+    (v48, v49, v50, v51, v52, v24, v47)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_cond_alpha", 0xc7b54c376adc19c1, integrate: true,
-    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32),
+    "iaf_cond_alpha", 0xe20d4f9c1fa54990, integrate: true,
+    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32, c17: f32, c18: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: i32 = 5),
     inputs: (x0, x1, x2),

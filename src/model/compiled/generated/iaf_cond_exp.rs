@@ -72,11 +72,25 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v14 = f_le(c2, s0);
     let v17 = f_select(v14, c3, s0);
     let v18 = i_select(v14, c14, v8);
-    (v17, v10, v12, v18, v14)
+    let v19 = i_lt(0_i32, v18);
+    let v22 = f_add(c0, v10);
+    let v23 = f_add(v22, v12);
+    let v24 = f_mul(c7, v23);
+    let v26 = f_mul(v24, c6);
+    let v28 = f_lt(v26, 2.78_f32);
+    let v29 = b_or(v19, v28);
+    let v30 = b_not(v29);
+    let v33 = u_select(v29, 0_u32, 2143289344_u32);
+    let v34 = u_as_f(v33);
+    let v35 = b_or(v14, v30);
+    let v36 = f_select(v29, v17, v34);
+    let v37 = f_select(v29, v10, v34);
+    let v38 = f_select(v29, v12, v34);
+    (v36, v37, v38, v18, v35)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_cond_exp", 0xf6519232e35b76e2, integrate: true,
+    "iaf_cond_exp", 0x6878327f60f877e5, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),

@@ -3,12 +3,12 @@
 use crate::model::ops::*;
 
 #[inline(always)]
-fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
+fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
     (s0, s1, out)
 }
 
 #[inline(always)]
-fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
+fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, s0: f32, s1: f32, x0: f32, x1: f32, out: bool) -> (f32, f32, bool) {
     let v4 = f_add(x1, c3);
     let v5 = f_sub(v4, s1);
     let v8 = f_lt(0.5_f32, c2);
@@ -42,12 +42,18 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v46 = f_add(v39, c1);
     let v47 = f_select(v43, c6, v41);
     let v48 = f_select(v43, v46, v39);
-    (v47, v48, v43)
+    let v50 = f_lt(c10, v47);
+    let v51 = b_not(v50);
+    let v54 = u_select(v50, 0_u32, 2143289344_u32);
+    let v55 = u_as_f(v54);
+    let v56 = b_or(v43, v51);
+    let v57 = f_select(v50, v47, v55);
+    (v57, v48, v56)
 }
 
 crate::model::compiled::kernel! {
-    "izhikevich", 0x145876a7d59beb3d, integrate: false,
-    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32),
+    "izhikevich", 0x8d6b6d45cdd27321, integrate: false,
+    constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),
     inputs: (x0, x1),
