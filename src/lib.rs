@@ -36,6 +36,7 @@
 //! - [`plot`]: figures of recordings, evaluations and protocols.
 //! - [`bench`]: what the engines cost on this machine.
 //! - [`units`]: quantities with their units.
+//! - [`system`]: what this process and machine use and have: memory, time, cores.
 //! - [`rng`]: counter-based random numbers.
 //! - [`io`]: files from the network.
 //! - [`error`]: the one error type, with a remedy for the user in every refusal.

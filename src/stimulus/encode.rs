@@ -12,9 +12,15 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Coding {
     /// A Poisson train of `max_rate` * p / 255 Hz while the sample is shown.
-    Rate { max_rate: f64 },
+    Rate {
+        /// Hz of a pixel of 255.
+        max_rate: f64,
+    },
     /// One spike a presentation, `window` * (256 - p) / 256 ms after its onset: the brightest first, all within (0, window].
-    Latency { window: f64 },
+    Latency {
+        /// ms; at most as long as the presentation.
+        window: f64,
+    },
 }
 
 /// In what order samples are shown.
@@ -23,14 +29,19 @@ pub enum Order {
     /// As in the file, from the start again when more are asked for than there are.
     Sequential,
     /// Every pass through the samples in a new random order (Fisher & Yates) of this seed.
-    Shuffled { seed: u64 },
+    Shuffled {
+        /// Of the orders.
+        seed: u64,
+    },
 }
 
 /// Samples presented one after another to a source population of one source a pixel. Presentation `i` shows sample
 /// `order[i]` from `start + i * (present + rest)` on for `present` ms, then `rest` ms of nothing; after the last comes silence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Presentation {
+    /// All samples, of one size.
     pub images: Arc<Images>,
+    /// How pixels become spikes.
     pub coding: Coding,
     /// Sample of each presentation.
     pub order: Vec<u32>,
@@ -47,7 +58,9 @@ pub struct Presentation {
 pub struct Shown {
     /// ms
     pub onset: f64,
+    /// Index of the image.
     pub sample: u32,
+    /// Its class; None where the images have no labels.
     pub label: Option<u8>,
 }
 

@@ -18,40 +18,58 @@ use std::sync::Arc;
 /// Input applied directly to the neurons of a population, without synapses.
 #[derive(Clone, Debug)]
 pub struct Drive {
+    /// Unique in a network, for messages.
     pub name: String,
+    /// Index into [`crate::network::Network::populations`]: whom it drives.
     pub population: usize,
+    /// What it gives.
     pub kind: DriveKind,
     /// Active for start < t <= stop, ms.
     pub start: f64,
+    /// Last time at which it is active, ms; may be infinite.
     pub stop: f64,
 }
 
+/// What a drive gives. Currents are in pA and go to the input that the model calls its current.
 #[derive(Clone, Debug)]
 pub enum DriveKind {
     /// NEST's poisson_generator: an independent train for every target.
     Poisson {
+        /// Events of each target, Hz.
         rate: Values,
+        /// What an event adds, in the unit of the port.
         weight: f64,
+        /// Index into the target model's ports.
         port: usize,
     },
+    /// A constant current.
     Dc {
+        /// pA, for each target.
         amplitude: Values,
     },
     /// amplitude * sin(2 pi frequency t + phase) + offset; Hz, radians.
     Ac {
+        /// pA.
         amplitude: f64,
+        /// Hz.
         frequency: f64,
+        /// Radians.
         phase: f64,
+        /// pA.
         offset: f64,
     },
     /// (time ms, amplitude) pairs: amplitude holds from that time on.
     Step {
+        /// ms and pA; strictly ascending in time. The current is 0 before the first.
         changes: Vec<(f64, f64)>,
     },
     /// Gaussian current, constant over `interval` ms, independent for each target (NEST's noise_generator).
     Noise {
+        /// pA.
         mean: f64,
+        /// Standard deviation, pA.
         std: f64,
+        /// ms between two draws.
         interval: f64,
     },
 }
@@ -60,7 +78,14 @@ pub enum DriveKind {
 #[derive(Clone, Debug)]
 pub enum SpikeSource {
     /// Each source fires its own Poisson train at `rate` Hz between start and stop (ms).
-    Poisson { rate: Values, start: f64, stop: f64 },
+    Poisson {
+        /// Hz, for each source.
+        rate: Values,
+        /// ms; active for start < t <= stop.
+        start: f64,
+        /// ms; may be infinite.
+        stop: f64,
+    },
     /// Given trains.
     Trains(Arc<Trains>),
     /// Samples presented one after another.

@@ -53,6 +53,7 @@ impl Thresholds {
         Thresholds(words.take_while(|&w| w > 1).map(|w| ((1u64 << 32) - w) as u32).collect())
     }
 
+    /// Ascending; a word at or above the k-th stands for a count of k + 1 at least.
     pub fn as_slice(&self) -> &[u32] {
         &self.0
     }
@@ -79,6 +80,7 @@ pub fn count(row: &[u32], word: u32) -> u32 {
 pub struct Table {
     /// `width` thresholds a row, ascending, padded with [`PADDING`].
     pub rows: Vec<u32>,
+    /// Thresholds a row.
     pub width: usize,
     /// Row of each element; None: all elements use row 0.
     pub row_of_element: Option<Vec<u32>>,
@@ -117,6 +119,7 @@ impl Table {
         Table { rows: each.into_iter().flat_map(padded).collect(), width, row_of_element: None }
     }
 
+    /// The thresholds of a row.
     #[inline]
     pub fn row(&self, row: usize) -> &[u32] {
         &self.rows[row * self.width..][..self.width]
@@ -272,14 +275,18 @@ fn for_counts(words: Words, table: &Table, first: usize, n: usize, mut each: imp
 /// The widest instructions of this machine that the compiled variants know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Simd {
+    /// What every machine has.
     Portable,
+    /// Eight words at a time.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// Sixteen words at a time.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
 impl Simd {
+    /// What this machine has, looked up once.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -351,6 +358,7 @@ mod wide {
 /// An independent Poisson train for every element of a population (NEST's poisson_generator).
 #[derive(Clone, Debug)]
 pub struct PoissonDrive {
+    /// Thresholds of the events a step.
     pub table: Table,
     /// Steps in which it is active.
     pub active: Range<u64>,
