@@ -545,7 +545,7 @@ impl Memory {
     /// Writes the one adapter as another program loads it; see [`export::export`]. `source` is the memory's model.
     ///
     /// # Errors
-    /// Nothing to export, and what the export refuses.
+    /// Nothing to export, nothing that stays within the damage allowed, and what the export refuses.
     pub fn export(&mut self, source: &Source, options: &export::Options, out: &Path) -> Result<Exported> {
         let (adapter, left_out) = self.adapter()?;
         let damage = self.learner.damage_through(&adapter, 1)?;
@@ -556,7 +556,13 @@ impl Memory {
             .map(|e| export::Fact { name: &e.experience, site: e.site, key: &e.key })
             .collect();
         if facts.is_empty() {
-            return Err(Error::input("this memory is empty: there is nothing to export", "learn something first"));
+            return Err(match left_out.is_empty() {
+                true => Error::input("this memory is empty: there is nothing to export", "learn something first"),
+                false => Error::input(
+                    format!("one adapter of this memory would hold nothing: beyond its damage are {}", left_out.join(", ")),
+                    format!("allow more than {} nats of damage, or learn what does less", self.learner.settings.damage),
+                ),
+            });
         }
         let host = &self.learner.host;
         let inside = self.entries.iter().filter(|e| facts.iter().any(|f| f.name == e.experience.id)).take(4);

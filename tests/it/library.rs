@@ -16,7 +16,12 @@ fn a_memory_learns_sleeps_and_exports_on_a_thread_of_its_own() {
         let fact = Experience::new("name", "The name of the dog was", "Max", Outcome::Success).with_subject("the dog");
         assert!(matches!(memory.observe(&fact)?, Observed::Learned(_)));
         let moved = memory.sleep(None, &AtomicBool::new(false), &mut |_, _| ())?;
-        memory.export(&model.source, &sharpwave::export::Options::new(Format::Peft), &night)?;
+        let options = sharpwave::export::Options::new(Format::Peft);
+        // What sleep wrote in so small a model damages more than is allowed unasked; it is refused by name.
+        let refused = memory.export(&model.source, &options, &night).unwrap_err().to_string();
+        assert!(refused.contains("would hold nothing") && refused.contains("name"), "{refused}");
+        memory.set_damage(5.0)?;
+        memory.export(&model.source, &options, &night)?;
         Ok((moved, memory))
     });
     let (moved, memory) = worker.join().unwrap().unwrap();
