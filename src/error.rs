@@ -1,8 +1,6 @@
 //! What can go wrong, said once. Every error a user can meet names the place (file, line, column) where there is one and a
 //! remedy; nothing here knows how errors are printed (the command line does that, through miette).
 
-#![warn(missing_docs)]
-
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

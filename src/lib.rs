@@ -110,6 +110,8 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+#![warn(missing_docs)]
+
 pub mod bench;
 pub mod dataset;
 pub mod engine;

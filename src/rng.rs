@@ -2,8 +2,6 @@
 //! A number is a pure function of who asks and when, so results do not depend on threads, order or engine.
 //! Counter = (element, time, stream, purpose), key = (seed low ^ population or projection, seed high).
 
-#![warn(missing_docs)]
-
 /// What a random number is for; keeps the streams of one element apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -3,8 +3,6 @@
 //!
 //! The units of the whole program are ms, mV, pA, mm, and with them pF, nS, Hz; a unit is a product of powers of these.
 
-#![warn(missing_docs)]
-
 use crate::error::{Error, Place};
 use crate::model::expr::Expr;
 use std::ops::Range;

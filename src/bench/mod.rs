@@ -6,8 +6,6 @@
 //! suite (which rows there are) -> network, parts (build, check, time) -> Row -> report (tables, JSON, comparison)
 //! ```
 
-#![warn(missing_docs)]
-
 mod machine;
 mod network;
 pub mod parts;

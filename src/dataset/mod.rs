@@ -1,6 +1,4 @@
 //! Data sets: where they are found or fetched from, and the files that they come as. Knows no network.
 
-#![warn(missing_docs)]
-
 pub mod fetch;
 pub mod idx;

@@ -1,8 +1,6 @@
 //! How well facts were learned: published metrics of knowledge editing, method by method, with what it cost. Knows cases, host and
 //! memory; no file of a memory.
 
-#![warn(missing_docs)]
-
 pub mod cases;
 pub mod metrics;
 pub mod report;

@@ -6,8 +6,6 @@
 //! PATH -> Loaded (terms as stored) -> Adapter that fits a base model
 //! ```
 
-#![warn(missing_docs)]
-
 mod budget;
 mod gguf;
 mod mlx;

@@ -5,8 +5,6 @@
 //! steps dW = -rate * sum over the batch of d x', with x the presynaptic factor (an eligibility trace) and d the postsynaptic one
 //! (learning signal times pseudo-derivative). A [`Protection`] may change x before the product, and the step after it.
 
-#![warn(missing_docs)]
-
 use crate::error::{Error, Result};
 use state::State;
 

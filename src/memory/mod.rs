@@ -8,8 +8,6 @@
 //! facade::Memory = store (what is kept) + learner (what is at work) + standing (what holds)
 //! ```
 
-#![warn(missing_docs)]
-
 mod canaries;
 mod cells;
 mod codec;

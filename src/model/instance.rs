@@ -13,11 +13,14 @@ use std::sync::Arc;
 /// A constant or initial state as the code sees it: 32-bit words, the same for all or one an element.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Words {
+    /// The same for all.
     Uniform(u32),
+    /// In the order of the elements.
     Each(Arc<[u32]>),
 }
 
 impl Words {
+    /// The word of element `i`.
     pub fn get(&self, i: usize) -> u32 {
         match self {
             Words::Uniform(word) => *word,

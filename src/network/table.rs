@@ -751,6 +751,7 @@ impl Table {
         Ok(())
     }
 
+    /// Bytes of the table, dynamic synapses included.
     pub fn bytes(&self) -> u64 {
         let words: usize = self.shards.iter().map(Vec::len).sum();
         let dynamic: usize = self.dynamics.iter().map(|d| d.weight.len() * (1 + d.states.len())).sum();
@@ -845,6 +846,7 @@ impl Tables {
         self.tables.iter().map(Table::bytes).sum()
     }
 
+    /// Synapses of all tables.
     pub fn synapses(&self) -> u64 {
         self.tables.iter().map(|t| t.synapses).sum()
     }

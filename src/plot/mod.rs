@@ -2,8 +2,6 @@
 //! nothing else. Promises files that stay small whatever the length of the recording (what is left out is said in the figure)
 //! and that nothing is overwritten unasked. Knows recordings only through `record::read`, protocols only as their results.
 
-#![warn(missing_docs)]
-
 mod collect;
 mod digits;
 mod eval;

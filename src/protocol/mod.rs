@@ -9,8 +9,6 @@
 //! What a protection is made of and how it is tested is in guard.rs. Other kinds of protocol (`kind` in the file) are modules of
 //! their own, chosen where the kind is read.
 
-#![warn(missing_docs)]
-
 pub(crate) mod data;
 pub mod diehl_cook;
 pub mod file;

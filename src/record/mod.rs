@@ -1,8 +1,6 @@
 //! What a run leaves behind: an HDF5 file in SONATA's layout, checkpoints, a summary. Promises bounded memory, files that stay
 //! readable when a run is cut off, and that nothing already on disk is overwritten unasked. Only hdf5.rs knows HDF5.
 
-#![warn(missing_docs)]
-
 pub mod checkpoint;
 pub(crate) mod hdf5;
 pub mod read;

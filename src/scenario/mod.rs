@@ -7,8 +7,6 @@
 //!      -> populations, projections, drives at full scale -> scale.rs (down-scaling) -> Network
 //! ```
 
-#![warn(missing_docs)]
-
 mod drives;
 mod plasticity;
 mod populations;

@@ -5,8 +5,6 @@
 //! path -> Source (config, tensors, tokenizer) -> Host (Decoder, Tokenizer) -> tokens, logits, what hooks saw
 //! ```
 
-#![warn(missing_docs)]
-
 pub mod chat;
 pub mod config;
 pub mod decoder;
