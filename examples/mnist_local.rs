@@ -26,10 +26,8 @@ fn samples(images: &Images) -> Samples<'_> {
 
 fn learn(folder: &Path, epochs: u32, seed: u64) -> Result<()> {
     let (train, test) = (read(folder, "train")?, read(folder, "t10k")?);
-    let settings = Settings {
-        optimiser: Optimiser::Sgd { rate: RATE, momentum: 0.9 },
-        ..Settings::new(vec![train.size(), 800, 800, 10], seed)
-    };
+    let mut settings = Settings::new(vec![train.size(), 800, 800, 10], seed);
+    settings.optimiser = Optimiser::Sgd { rate: RATE, momentum: 0.9 };
     println!("{settings:?}, batches of {BATCH}, rate falling linearly to 0");
     let mut network = Network::new(settings)?;
     let batches = train.count.div_ceil(BATCH) * epochs as usize;

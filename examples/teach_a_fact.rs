@@ -28,10 +28,7 @@ fn main() -> Result<()> {
     let statistics = Statistics::collect(&host, &settings, &built_in_prompts(), &mut |_| (), &AtomicBool::new(false))?;
     let mut memory = Memory::in_memory(host, &settings, &statistics)?;
 
-    let fact = Experience {
-        subject: Some("the dog".into()),
-        ..Experience::new("name", "The name of the dog was", "Max", Outcome::Success)
-    };
+    let fact = Experience::new("name", "The name of the dog was", "Max", Outcome::Success).with_subject("the dog");
     println!("before:");
     say(&memory, &fact.prompt)?;
     let before = OTHERS.iter().map(|prompt| say(&memory, prompt)).collect::<Result<Vec<_>>>()?;

@@ -34,7 +34,7 @@ fn main() -> Result<()> {
         memory.observe(&Experience::new("dog", PROMPT, name, Outcome::Success))?;
         let (adapter, _) = memory.adapter()?;
         let path = folder.join(user);
-        let options = Options { force: true, ..Options::new(Format::Peft) };
+        let options = Options::new(Format::Peft).with_force(true);
         let report = export::export(&adapter, &[], &host.decoder, &base, &options, &path)?;
         println!("{} written, rank {}, logits within {:.0e}", report.path.display(), report.rank, report.difference);
     }

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
+/// What fallible functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A stretch of a text file that the user wrote.
@@ -33,7 +34,9 @@ impl Place {
 /// Something wrong with what the user gave us: a scenario, a model file, a data file, an option.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
+    /// What is wrong, without the place.
     pub message: String,
+    /// Where in a text file; None where the input is no file.
     pub place: Option<Place>,
     /// What to change.
     pub remedy: Option<String>,
@@ -53,6 +56,8 @@ impl std::fmt::Display for Fault {
     }
 }
 
+/// Everything that can go wrong, by what has to be mended and which code the program exits with. Every error says what is wrong
+/// and, where that is known, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Refused input; exit code 2.
@@ -60,16 +65,38 @@ pub enum Error {
     Input(Box<Fault>),
     /// A file could not be read or written; exit code 1.
     #[error("{}: {message}", path.display())]
-    File { path: PathBuf, message: String, remedy: Option<String> },
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, to stand after its path.
+        message: String,
+        /// What to do; None where the message says it all.
+        remedy: Option<String>,
+    },
     /// More memory would be needed than there is; exit code 2.
     #[error("{message}")]
-    Memory { message: String, remedy: String },
+    Memory {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
     /// No usable device, a lost device, or a driver that cannot be trusted; exit code 1.
     #[error("{message}")]
-    Device { message: String, remedy: String },
+    Device {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The simulation itself failed (a state became NaN, a limit was passed); exit code 1.
     #[error("{message}")]
-    Run { message: String, remedy: String },
+    Run {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
 }
 
 impl Error {

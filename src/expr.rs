@@ -11,6 +11,7 @@ use std::ops::Range;
 /// A parsed expression. Names are resolved to slots when it is bound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expr {
+    /// As it was written.
     pub text: String,
     root: Node,
     names: Vec<(String, Range<usize>)>,
@@ -31,7 +32,7 @@ enum Node {
 
 /// Functions of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fn1 {
+pub(crate) enum Fn1 {
     Neg,
     Not,
     Exp,
@@ -59,7 +60,7 @@ pub enum Fn1 {
 
 /// Functions of two arguments, operators among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fn2 {
+pub(crate) enum Fn2 {
     Add,
     Sub,
     Mul,
@@ -446,7 +447,7 @@ impl Expr {
 }
 
 /// Another meaning for expressions than their value, for instance code: [`Expr::fold`] visits operands before operations.
-pub trait Algebra {
+pub(crate) trait Algebra {
     type Value;
     fn number(&mut self, x: f64) -> Self::Value;
     /// None for an unknown name.
@@ -460,7 +461,7 @@ pub trait Algebra {
 
 impl Expr {
     /// The expression in another algebra; the first unknown name otherwise.
-    pub fn fold<A: Algebra>(&self, algebra: &mut A) -> Result<A::Value, String> {
+    pub(crate) fn fold<A: Algebra>(&self, algebra: &mut A) -> Result<A::Value, String> {
         self.fold_node(&self.root, algebra)
     }
 

@@ -6,18 +6,31 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
+    /// Which pairs of neurons are connected.
     Connect = 1,
+    /// Initial weights of synapses and matrices.
     Weight = 2,
+    /// Delays.
     Delay = 3,
+    /// Parameters of neurons and of drives.
     Parameter = 4,
+    /// Initial states of neurons, and starting values of iterative algorithms.
     Initial = 5,
+    /// Positions in space.
     Position = 6,
+    /// Events of the Poisson input that belongs to a neuron.
     PoissonDrive = 7,
+    /// Spikes of Poisson populations.
     PoissonSource = 8,
+    /// Fluctuating currents.
     NoiseCurrent = 9,
+    /// Spikes that numbers are encoded as, and choices among samples, cases and texts.
     Encoder = 10,
+    /// Parameters of synapses.
     SynapseParameter = 11,
+    /// Samples of weights from a posterior.
     Posterior = 12,
+    /// Which token a transformer says next.
     Token = 13,
 }
 
@@ -68,6 +81,7 @@ impl Stream {
         Stream { key, element, purpose: purpose as u32, sub, next: 0, block: [0; 4] }
     }
 
+    /// The next 32 bits.
     #[inline]
     pub fn u32(&mut self) -> u32 {
         let lane = (self.next & 3) as usize;

@@ -18,20 +18,26 @@ use std::time::{Duration, Instant};
 /// Wall time of one slice of simulation between looks at the clock, the progress bar and Ctrl-C.
 const SLICE: Duration = Duration::from_millis(150);
 
+/// What a run takes beside its plan; everything may be left out.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Overrides the scenario's choice.
     pub engine: Option<Kind>,
+    /// Threads of the cpu engine; None: the scenario's choice, else as many as pay.
     pub threads: Option<usize>,
+    /// GPU by index or part of its name; None: the best there is.
     pub device: Option<String>,
     /// Who owns the accumulators on a GPU, as [`open::Options`] takes it.
     pub accumulators: Option<String>,
+    /// HDF5 file of the recording; None: nothing is recorded.
     pub out: Option<PathBuf>,
+    /// Whether to replace a recording and a checkpoint that are there.
     pub force: bool,
     /// ms of model time between checkpoints.
     pub checkpoint_every: Option<f64>,
     /// Where checkpoints go; beside the output when absent.
     pub checkpoint: Option<PathBuf>,
+    /// Checkpoint to go on from.
     pub resume: Option<PathBuf>,
 }
 
@@ -50,13 +56,18 @@ impl Progress for Silent {
     fn simulated(&self, _: f64, _: f64, _: f64) {}
 }
 
+/// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// Engine and device in words.
     pub engine: String,
+    /// Rates, irregularity, correlation and synchrony of every population.
     pub statistics: Statistics,
+    /// What the engine did.
     pub counters: Counters,
     /// Wall seconds of construction and of simulation.
     pub build_s: f64,
+    /// Wall seconds of simulation.
     pub simulate_s: f64,
     /// Processor seconds of simulation, all threads together (None where the system does not tell).
     pub cpu_s: Option<f64>,
@@ -64,7 +75,9 @@ pub struct Outcome {
     pub cpu_counted_s: Option<f64>,
     /// ms simulated in this call.
     pub simulated: f64,
+    /// The recording, where one was asked for.
     pub out: Option<PathBuf>,
+    /// The checkpoint that was written last, if any was.
     pub checkpoint: Option<PathBuf>,
     /// The run was stopped before its end.
     pub interrupted: bool,

@@ -10,7 +10,9 @@ use std::ops::Range;
 /// A unit: factor to the base units (ms, mV, pA, mm) and exponents of time, voltage, current, length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Unit {
+    /// What one of this unit is in base units.
     pub factor: f64,
+    /// Exponents of time, voltage, current and length.
     pub powers: [i8; 4],
 }
 
@@ -54,6 +56,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 impl Unit {
+    /// Plain numbers.
     pub const NONE: Unit = Unit { factor: 1.0, powers: [0; 4] };
 
     /// A unit by name: an atom such as `ms`, `1` or the empty string for plain numbers, or a product such as `mV/ms`, `1/ms`,
@@ -94,6 +97,7 @@ impl Unit {
         }
     }
 
+    /// Whether quantities of both may be added.
     pub fn same_dimension(self, other: Unit) -> bool {
         self.powers == other.powers
     }
@@ -141,8 +145,11 @@ impl Unit {
 /// A refusal: message, remedy, and the range within the text that it is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
+    /// What is wrong.
     pub message: String,
+    /// What to change.
     pub remedy: String,
+    /// Bytes of the text that it is about.
     pub span: Range<usize>,
 }
 

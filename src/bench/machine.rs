@@ -11,29 +11,41 @@ use std::time::Instant;
 const COPY: usize = 256 << 20;
 const TRIES: usize = 5;
 
+/// What a report was measured on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
+    /// The processor's name, as the system gives it.
     pub processor: String,
+    /// Threads that the system lets run at once.
     pub cores: usize,
     /// Vector instructions that the cpu engine uses.
     pub vector: String,
+    /// Memory of the machine, bytes; None where the system does not tell.
     pub memory_bytes: Option<u64>,
+    /// Operating system and architecture.
     pub system: String,
     /// Bytes read and written a second when all cores copy, and one.
     pub copy_bandwidth: f64,
+    /// The same when one core copies.
     pub copy_bandwidth_one: f64,
+    /// None where no row runs on a GPU.
     pub gpu: Option<Gpu>,
     /// Processes that wanted to run in the last minute, before the suite began.
     pub load: Option<f64>,
     /// UTC, RFC 3339.
     pub date: String,
+    /// Of sharpwave.
     pub version: String,
 }
 
+/// The GPU that rows run on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
+    /// As the driver names it.
     pub name: String,
+    /// Name and version of the driver.
     pub driver: String,
+    /// Vulkan, Metal or DX12.
     pub backend: String,
     /// None where it could not be measured.
     pub copy_bandwidth: Option<f64>,

@@ -6,7 +6,7 @@
 //! suite (which rows there are) -> network, parts (build, check, time) -> Row -> report (tables, JSON, comparison)
 //! ```
 
-pub mod machine;
+mod machine;
 mod network;
 pub mod parts;
 pub mod report;
@@ -15,12 +15,13 @@ mod suite;
 use crate::engine::Kind;
 use crate::engine::open::real_gpu;
 use crate::error::{Error, Result};
-use machine::Machine;
+pub use machine::{Gpu, Machine};
 use report::{Report, Row};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How to run the suite.
-#[derive(Clone, Debug, Default)]
+/// How to run the suite: three timed stretches a row where [`Options::default`] is left as it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// Fewer rows and shorter stretches: two minutes in all.
     pub quick: bool,
@@ -38,20 +39,42 @@ pub struct Options {
     pub accumulators: Option<String>,
     /// Time the phases of a step.
     pub profile: bool,
+    /// Of the networks' construction and input.
     pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            quick: false,
+            runs: 3,
+            only: Vec::new(),
+            engines: Vec::new(),
+            threads: None,
+            device: None,
+            accumulators: None,
+            profile: false,
+            seed: 1,
+        }
+    }
 }
 
 /// Told what goes on: the row that begins, its number among all, and a row that is done.
 pub trait Progress {
+    /// Row `number` (from 1) of `of` begins.
     fn begins(&self, name: &str, number: usize, of: usize);
+    /// A row is done, or has failed with its reason.
     fn ended(&self, row: &Row);
 }
 
 /// Where a row runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
+    /// The cpu engine with so many threads.
     Cpu(usize),
+    /// The event engine.
     Event,
+    /// The GPU engine on the device of this index or partial name; None: the best there is.
     Gpu(Option<String>),
 }
 

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 /// Something to time alone.
 #[derive(Clone, Debug)]
-pub enum Single {
+pub(super) enum Single {
     /// One update of a neuron of this model by its compiled kernel.
     Update(Arc<NeuronModel>),
     /// A meeting of so many threads, or a dispatch.
@@ -35,7 +35,7 @@ pub enum Single {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Learning {
+pub(super) enum Learning {
     /// x - H'(Hx), 100 rows, 784 inputs.
     Projection,
     /// Metaplasticity from uncertainty, 784 x 800 weights.
@@ -49,7 +49,7 @@ pub enum Learning {
 
 /// What stands between a rule and the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Guard {
+pub(super) enum Guard {
     Nothing,
     /// Of rank 100 at most in every layer.
     Projection,

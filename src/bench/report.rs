@@ -11,8 +11,11 @@ use std::path::Path;
 /// Of several runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
+    /// The fastest run.
     pub least: f64,
+    /// The middle run; of an even number the mean of the middle two.
     pub median: f64,
+    /// The slowest run.
     pub greatest: f64,
 }
 
@@ -36,6 +39,7 @@ impl Spread {
 pub struct Row {
     /// latency, update, delivery, network, learning
     pub part: String,
+    /// What was timed.
     pub name: String,
     /// Engine and threads, or device.
     pub engine: String,
@@ -43,13 +47,15 @@ pub struct Row {
     pub unit: String,
     /// None where the row failed or was left out.
     pub time: Option<Spread>,
+    /// Timed stretches.
     pub runs: usize,
     /// Why there is no time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
-    /// The row was left out as it does not fit this machine, which is no failure.
+    /// The row was left out because it does not fit this machine, which is not a failure.
     #[serde(default)]
     pub left_out: bool,
+    /// What else was measured.
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -58,8 +64,10 @@ pub struct Row {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
+    /// Neurons of the network, sources included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neurons: Option<u64>,
+    /// Synapses of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synapses: Option<u64>,
     /// Seconds of construction.
@@ -74,6 +82,7 @@ pub struct Figures {
     /// Synaptic events a second of wall time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_per_s: Option<f64>,
+    /// Memory of the synapse tables over the number of synapses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_synapse: Option<f64>,
     /// Largest memory of the process during the row.
@@ -85,6 +94,7 @@ pub struct Figures {
     /// The same over what the device copies a second: 1 is the floor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of_copy: Option<f64>,
+    /// Dispatches that one step of the GPU engine records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dispatches_per_step: Option<f64>,
     /// Wall time of a step.
@@ -102,6 +112,7 @@ pub struct Figures {
 }
 
 impl Row {
+    /// Whether there should be a time and is none.
     pub fn failed(&self) -> bool {
         self.time.is_none() && !self.left_out
     }
@@ -122,17 +133,23 @@ impl Row {
 /// A whole run of the suite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// What it was measured on.
     pub machine: Machine,
+    /// Whether the suite was the short one.
     pub quick: bool,
+    /// Seed of the networks.
     pub seed: u64,
+    /// Whether somebody stopped the suite before its last row.
     #[serde(default)]
     pub interrupted: bool,
+    /// In the order they ran.
     pub rows: Vec<Row>,
 }
 
 /// A row of two reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
+    /// Part, name and engine of the row.
     pub row: String,
     /// Median now over median then.
     pub ratio: f64,
@@ -141,6 +158,7 @@ pub struct Change {
 }
 
 impl Report {
+    /// A report with no row yet.
     pub fn new(machine: Machine, options: &Options) -> Report {
         Report { machine, quick: options.quick, seed: options.seed, interrupted: false, rows: Vec::new() }
     }
@@ -157,10 +175,12 @@ impl Report {
         serde_json::from_str(&text).map_err(|e| refused(format!("is no report of the benchmark suite: {e}")))
     }
 
+    /// As indented JSON with a final newline; [`Report::read`] reads it.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
+    /// Rows that failed.
     pub fn failures(&self) -> usize {
         self.rows.iter().filter(|r| r.failed()).count()
     }
@@ -270,6 +290,7 @@ impl Report {
         text
     }
 
+    /// As Markdown tables.
     pub fn markdown(&self) -> String {
         let mut text = self.heading().join("  \n") + "\n\n";
         for (i, row) in self.cells().iter().enumerate() {

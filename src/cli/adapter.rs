@@ -64,7 +64,7 @@ impl Target {
     /// Checked before anything is read.
     pub fn options(&self) -> Result<Options> {
         let budget = Budget::from_words(&self.rank)?;
-        Ok(Options { budget, force: self.force, ..Options::new(Format::named(&self.format)?) })
+        Ok(Options::new(Format::named(&self.format)?).with_budget(budget).with_force(self.force))
     }
 }
 

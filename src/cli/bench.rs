@@ -76,17 +76,16 @@ pub fn bench(a: &BenchArguments) -> Result<ExitCode> {
             return Err(Error::input(message, "name another file, or pass --force to replace it"));
         }
     }
-    let options = Options {
-        quick: a.quick,
-        runs: a.runs,
-        only: a.only.clone(),
-        engines: a.engine.iter().map(|name| name.parse()).collect::<Result<_>>()?,
-        threads: a.threads,
-        device: a.device.clone(),
-        accumulators: a.accumulators.clone(),
-        profile: a.profile,
-        seed: a.seed,
-    };
+    let mut options = Options::default();
+    options.quick = a.quick;
+    options.runs = a.runs;
+    options.only = a.only.clone();
+    options.engines = a.engine.iter().map(|name| name.parse()).collect::<Result<_>>()?;
+    options.threads = a.threads;
+    options.device = a.device.clone();
+    options.accumulators = a.accumulators.clone();
+    options.profile = a.profile;
+    options.seed = a.seed;
     let stop = Arc::new(AtomicBool::new(false));
     watch(&stop, "stopping after this row")?;
     let report = bench::run(&options, &Lines, &stop)?;

@@ -101,7 +101,7 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
     let bar = Bar::new(a.json);
     let statistics = statistics(&source, &host, &settings, &prompts, &bar, &stop)?;
     let mut report = Report::new(&source, &settings, &a.data, prompts.len())?;
-    let bench = Bench { host, settings, statistics: &statistics, stop: &stop };
+    let bench = Bench::new(host, settings, &statistics, &stop);
     let say = |line: String| {
         if !a.json {
             bar.line(&line)
@@ -111,7 +111,7 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
         if what == "experiences" {
             let mut settings = bench.settings.clone();
             settings.seed = seed;
-            let bench = Bench { settings, host: bench.host.clone(), ..bench };
+            let bench = Bench::new(bench.host.clone(), settings, &statistics, &stop);
             let n = experiences.len() as f64;
             report.told.push(bench.told(&experiences, seed, &mut |i| bar.phase("learning", i as f64 / n))?);
         }

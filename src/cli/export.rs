@@ -4,7 +4,6 @@ use super::adapter::{Target, written};
 use super::learn::open;
 use clap::Args;
 use sharpwave::error::Result;
-use sharpwave::export::Options;
 use sharpwave::memory::store::Store;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +27,7 @@ pub struct ExportArguments {
 }
 
 pub fn export(a: &ExportArguments) -> Result<ExitCode> {
-    let options = Options { lossy: a.lossy, ..a.target.options()? };
+    let options = a.target.options()?.with_lossy(a.lossy);
     let (source, mut memory) = open(Store::read(&a.memory)?, a.model.as_deref())?;
     if let Some(budget) = a.damage {
         memory.set_damage(budget)?;

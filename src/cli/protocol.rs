@@ -102,14 +102,13 @@ pub fn folder(arguments: &ProtocolArguments) -> PathBuf {
 }
 
 fn options(arguments: &ProtocolArguments) -> Options {
-    Options {
-        out: folder(arguments),
-        force: arguments.force,
-        resume: arguments.resume,
-        seeds: arguments.seeds.clone(),
-        methods: arguments.methods.clone(),
-        data: http::folders(arguments.data.as_deref()),
-    }
+    let mut options = Options::new(folder(arguments));
+    options.force = arguments.force;
+    options.resume = arguments.resume;
+    options.seeds = arguments.seeds.clone();
+    options.methods = arguments.methods.clone();
+    options.data = http::folders(arguments.data.as_deref());
+    options
 }
 
 fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {

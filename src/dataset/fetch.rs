@@ -24,8 +24,11 @@ pub struct Member {
 pub struct Package {
     /// Name of the data set, and of its folder.
     pub set: String,
+    /// The package's name in the registry.
     pub package: String,
+    /// The package's version.
     pub version: String,
+    /// The files of the set.
     pub members: Vec<Member>,
 }
 
@@ -55,9 +58,11 @@ pub fn find(folder: &Path, set: &str, name: &str) -> Option<PathBuf> {
 /// What a file of a set is found to be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
+    /// The file is there and its checksum agrees.
     Whole(PathBuf),
     /// With what is wrong.
     Damaged(PathBuf, String),
+    /// There is no such file.
     Missing,
 }
 

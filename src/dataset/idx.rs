@@ -10,15 +10,20 @@ use std::path::Path;
 /// Unsigned bytes with up to 8 dimensions, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Idx {
+    /// Lengths of the dimensions, the slowest first.
     pub dims: Vec<usize>,
+    /// All bytes, row-major.
     pub data: Vec<u8>,
 }
 
 /// Grey images of one size, and their labels where there are any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Images {
+    /// Number of images.
     pub count: usize,
+    /// Pixels from top to bottom.
     pub rows: usize,
+    /// Pixels from left to right.
     pub columns: usize,
     /// `count` x `rows` x `columns`, 0 to 255.
     pub pixels: Vec<u8>,

@@ -42,13 +42,16 @@ use std::collections::BTreeMap;
 /// A spike of neuron `id` (global) at `time` ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spike {
+    /// ms; on a grid, the end of the step in which the neuron crossed its threshold.
     pub time: f64,
+    /// Global id: neurons count through the populations in order.
     pub id: u32,
 }
 
 /// Receives what the engine produces: spikes in order of time (of one time, in order of id), samples in order of time. A batch of
 /// spikes may be handed over before the samples of the same stretch of time.
 pub trait Sink {
+    /// Spikes of a stretch of time. An error ends the run.
     fn spikes(&mut self, spikes: &[Spike]) -> Result<()>;
     /// One sample of probe `probe` (index into `Network::probes`, a `Probe::State`) at `time`: for each variable in order, one
     /// value for each probed neuron.
@@ -87,24 +90,37 @@ pub(crate) fn is_plastic(net: &Network, projection: usize) -> Result<bool> {
     }
 }
 
+/// What an engine did and holds, counted since it was made.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
+    /// Spikes of neurons and sources.
     pub spikes: u64,
+    /// Spikes times the synapses that they reached.
     pub synaptic_events: u64,
+    /// Neurons times steps; on the event engine, advances of a neuron to a time.
     pub neuron_updates: u64,
+    /// Synapses of the network.
     pub synapses: u64,
+    /// Memory of the synapse tables.
     pub synapse_bytes: u64,
     /// Kernels started on a device, and command buffers handed to it.
     pub dispatches: u64,
+    /// Command buffers handed to a device.
     pub submissions: u64,
 }
 
+/// A network in motion: every engine keeps the schedule at the head of this module.
 pub trait Engine: Send {
     /// Engine and device in words, for the summary.
     fn describe(&self) -> String;
     /// Advance by whole steps (the event engine: by that much time), with all the rules of the network, its homeostasis included.
     fn advance(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()>;
+    /// The state between two steps, from which any engine of the same kind of time goes on.
     fn snapshot(&mut self) -> Result<Snapshot>;
+    /// Goes on from a snapshot.
+    /// 
+    /// # Errors
+    /// A snapshot of another network.
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()>;
     /// Weights of a projection in canonical edge order: (source global id, target global id, weight). Plastic ones are those of now,
     /// though synapses are brought up to date only when something needs it: everything until now on the clock of each synapse is
@@ -115,6 +131,7 @@ pub trait Engine: Send {
     /// # Errors
     /// There is no such projection; a weight has left its rule's bound.
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
+    /// What was done so far.
     fn counters(&self) -> Counters;
 
     /// Start to time phases, or stop.

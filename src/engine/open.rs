@@ -25,8 +25,11 @@ pub enum Kind {
     /// The cpu engine, or for a large network the gpu engine where this machine has a real GPU.
     #[default]
     Auto,
+    /// Threads of this machine, on a grid of time.
     Cpu,
+    /// A GPU, on a grid of time.
     Gpu,
+    /// Threads of this machine, without a grid: exact spike times.
     Event,
 }
 
@@ -34,6 +37,7 @@ impl Kind {
     /// In the order in which they are told.
     pub const ALL: [Kind; 4] = [Kind::Auto, Kind::Cpu, Kind::Gpu, Kind::Event];
 
+    /// As scenarios and command lines spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Auto => "auto",
@@ -89,6 +93,7 @@ pub struct Options<'a> {
     pub device: Option<String>,
     /// Who owns the accumulators on a GPU: "chosen" (what should pay), "shared", or the number of neurons that a workgroup owns.
     pub accumulators: Option<String>,
+    /// Who hears of construction; None: nobody.
     pub progress: Option<Phase<'a>>,
 }
 

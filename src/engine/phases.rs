@@ -29,6 +29,7 @@ impl Stopwatch {
         }
     }
 
+    /// Whether laps are timed.
     pub fn is_on(&self) -> bool {
         self.last.is_some()
     }

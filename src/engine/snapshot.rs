@@ -29,6 +29,7 @@ pub struct Snapshot {
     pub stopped: BTreeMap<usize, u64>,
     /// Spikes of targets that homeostasis has counted.
     pub counts: Vec<u64>,
+    /// The rest, which only the same kind of engine can take up.
     pub own: Own,
     /// What the host keeps beside it, by name.
     pub notes: Vec<(String, Vec<u64>)>,
@@ -37,20 +38,24 @@ pub struct Snapshot {
 /// What only one kind of engine understands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Own {
+    /// The shared parts are all.
     #[default]
     Nothing,
+    /// Of the cpu engine.
     Cpu {
         /// Spikes of the targets of plastic synapses, and since when these do not learn.
         post_spikes: Vec<u64>,
         /// Signals, and their jumps to come.
         signals: Vec<u64>,
     },
+    /// Of the gpu engine.
     Gpu {
         /// What spikes on their way will bring, where synapses have dynamics.
         ring: Vec<u64>,
         /// What plastic synapses know beyond their states.
         plastic: Vec<u64>,
     },
+    /// Of the event engine.
     Event(Exact),
 }
 
@@ -61,15 +66,19 @@ pub struct Exact {
     pub fingerprints: Vec<u64>,
     /// By population.
     pub cells: BTreeMap<usize, Vec<u64>>,
+    /// By population: where its trains stand.
     pub sources: BTreeMap<usize, Vec<u64>>,
-    /// By Poisson drive, by signal, by plastic projection.
+    /// By Poisson drive.
     pub drives: Vec<Vec<u64>>,
+    /// By signal.
     pub signals: Vec<Vec<u64>>,
+    /// By plastic projection.
     pub post_spikes: Vec<Vec<u64>>,
     /// Jumps of signals (which, bits of ms) that spikes have caused and that are still to come.
     pub jumps: Vec<[u64; 2]>,
     /// Spikes on their way: source, synapses served, bits of the ms since its spike before (f32), bits of the stamp (ms).
     pub flight: Vec<[u64; 4]>,
+    /// What is kept of the sources of plastic synapses, as the spikes on their way need it.
     pub senders: Vec<u64>,
     /// Bits of ms, by global id.
     pub last_spike: Vec<u64>,

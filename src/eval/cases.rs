@@ -8,18 +8,24 @@ use serde::Deserialize;
 use std::io::BufRead;
 use std::path::Path;
 
+/// One fact to teach, with the fields of CounterFact's flat form.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Case {
+    /// Number in the data set.
     pub case_id: u64,
+    /// The question, as the start of a sentence.
     pub prompt: String,
+    /// Whom or what the question is about: a part of `prompt`.
     pub subject: String,
-    /// The answer to teach, and the one that the world holds true.
+    /// The answer to teach.
     pub target_new: String,
+    /// The answer that the world holds true.
     pub ground_truth: String,
     /// The same question in other words.
     pub rephrase_prompt: String,
-    /// A question about another subject, and its answer, which should stay.
+    /// A question about another subject; its answer should stay.
     pub locality_prompt: String,
+    /// The answer to `locality_prompt`.
     pub locality_ground_truth: String,
 }
 

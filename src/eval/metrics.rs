@@ -116,15 +116,25 @@ pub(crate) fn says(host: &Host, adapter: &Adapter, request: &Request, exchange: 
 /// Percentages, and KL in nats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Scores {
+    /// Efficacy score: the new answer is likelier than the old one on the prompt, %.
     pub es: f64,
+    /// Efficacy accuracy: the new answer's first token is the likeliest of all on the prompt, %.
     pub ea: f64,
+    /// Paraphrase score: as `es`, on the paraphrase, %.
     pub ps: f64,
+    /// Paraphrase accuracy: as `ea`, on the paraphrase, %.
     pub pa: f64,
+    /// Neighbourhood score: the neighbour's old answer stays likelier than the new one, %.
     pub ns: f64,
+    /// Neighbours kept: the likeliest answer to the neighbour's prompt is unchanged, %.
     pub nk: f64,
+    /// Mean divergence of the unedited model's answers to neighbours from the edited one's, nats.
     pub kl: f64,
+    /// Harmonic mean of `es`, `ps` and `ns`, %.
     pub s: f64,
+    /// Greedy decoding says the whole new answer and ends, on the prompt, %.
     pub w: f64,
+    /// As `w`, on the paraphrase, %.
     pub wp: f64,
     /// Mean log-probability of the new answer on the prompt, nats.
     pub log_p: f64,

@@ -5,7 +5,8 @@ pub mod cases;
 pub mod metrics;
 pub mod report;
 pub mod run;
-pub mod text;
+mod text;
 
 pub use cases::Case;
 pub use metrics::{Answers, Scores, With};
+pub use text::TextDamage;

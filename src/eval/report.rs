@@ -10,7 +10,9 @@ use std::path::Path;
 /// Mean over seeds, and half the width of its 95 % confidence interval (Student's t), where there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
+    /// Mean of all values; 0 of none.
     pub mean: f64,
+    /// None for fewer than two values.
     pub half: Option<f64>,
 }
 
@@ -18,6 +20,7 @@ pub struct Spread {
 const T: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
 
 impl Spread {
+    /// From one value a seed.
     pub fn of(values: impl Iterator<Item = f64>) -> Spread {
         let values: Vec<f64> = values.collect();
         let n = values.len();
@@ -29,6 +32,7 @@ impl Spread {
         Spread { mean, half }
     }
 
+    /// As text with so many digits after the point: `12.3±0.4`, or the mean alone.
     pub fn text(self, digits: usize) -> String {
         match self.half {
             Some(half) => format!("{:.digits$}±{half:.digits$}", self.mean),
@@ -40,23 +44,34 @@ impl Spread {
 /// Everything that was measured in one run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// [`Source::name`] of the model.
     pub model: String,
+    /// [`Source::fingerprint`] of the model.
     pub fingerprint: String,
+    /// File name of the cases, without its folder.
     pub data: String,
     /// Prompts that were protected.
     pub protected: usize,
+    /// Of sharpwave.
     pub version: &'static str,
+    /// How the memories learned.
     pub settings: Settings,
+    /// Methods against each other, a row a method and seed.
     pub edits: Vec<Row>,
+    /// Many facts in one memory, a row a coding and seed.
     pub sequences: Vec<Sequence>,
+    /// One fact forgotten among many, a row a seed.
     pub forgets: Vec<Forget>,
+    /// Actions that failed, a row a seed.
     pub failures: Vec<Failure>,
+    /// Experiences as an agent has them, a row a seed.
     pub told: Vec<Told>,
     /// Largest memory of the process, all of it; None where the system does not tell.
     pub peak_bytes: Option<u64>,
 }
 
 impl Report {
+    /// A report with no row yet. Reads the model's weights once, for the fingerprint.
     pub fn new(source: &Source, settings: &Settings, data: &Path, protected: usize) -> Result<Report> {
         Ok(Report {
             model: source.name.clone(),
@@ -89,6 +104,7 @@ impl Report {
         Method::ALL.into_iter().map(of).filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
+    /// As indented JSON with a final newline.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }

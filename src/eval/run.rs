@@ -27,10 +27,13 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
+    /// The model as it is.
     Unedited,
     /// The fact stands before the question.
     InPrompt,
+    /// Learned awake, keys and values written as they are.
     ExactWake,
+    /// Learned awake, keys and values written through spikes.
     SpikingWake,
     /// Spiking wake, all that fits together as one adapter for every question, as it is exported.
     OneAdapter,
@@ -45,6 +48,7 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method, in the order of tables.
     pub const ALL: [Method; 9] = [
         Method::Unedited,
         Method::InPrompt,
@@ -57,6 +61,7 @@ impl Method {
         Method::RandomKeys,
     ];
 
+    /// As tables and the command line spell it.
     pub fn name(self) -> &'static str {
         match self {
             Method::Unedited => "unedited",
@@ -75,8 +80,11 @@ impl Method {
 /// One method on one choice of cases.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
+    /// [`Method::name`].
     pub method: &'static str,
+    /// Chooses the cases.
     pub seed: u64,
+    /// What the model answered then.
     pub scores: Scores,
     /// Wall seconds a fact, all of it.
     pub seconds: f64,
@@ -95,8 +103,11 @@ pub struct Row {
 /// Many facts, one at a time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sequence {
+    /// Whether keys and values pass through spikes.
     pub coding: Coding,
+    /// Chooses the cases.
     pub seed: u64,
+    /// Facts that were told.
     pub facts: usize,
     /// Each question with the experiences that it asks for.
     pub all: Scores,
@@ -106,9 +117,11 @@ pub struct Sequence {
     pub unedited_ns: f64,
     /// Facts learned, and EA of the first 50 of them then.
     pub curve: Vec<(usize, f64)>,
+    /// Facts that the memory did not learn.
     pub refused: usize,
     /// Facts in the one adapter, and the scores of those with it.
     pub included: usize,
+    /// Scores of the facts in the one adapter, with it.
     pub one: Scores,
     /// Of those the part (%) whose whole answer it says; it holds no ends.
     pub kept: f64,
@@ -116,24 +129,30 @@ pub struct Sequence {
     pub text: TextDamage,
     /// Directions of the layer that it takes, of how many.
     pub taken: (usize, usize),
+    /// Wall seconds of all.
     pub seconds: f64,
 }
 
 /// Experiences as an agent has them: whole answers, and what becomes of everything else.
 #[derive(Clone, Debug, Serialize)]
 pub struct Told {
+    /// Of what is drawn.
     pub seed: u64,
+    /// Experiences that were told.
     pub experiences: usize,
     /// Experiences that the memory said it learned, and those that it refused, with its reasons.
     pub learned: usize,
+    /// `id` and reason of each that it refused.
     pub refused: Vec<(String, String)>,
     /// Successes whose whole answer greedy decoding says, its end included.
     pub whole: usize,
+    /// Successes among the experiences.
     pub successes: usize,
     /// Successes about which the memory told the truth: learned where the answer comes, refused where it does not.
     pub truly: usize,
     /// Texts that nobody taught, with what each asks for, and with one adapter of all.
     pub composed: TextDamage,
+    /// Texts that nobody taught, with the one adapter.
     pub one: TextDamage,
     /// Experiences in the one adapter.
     pub included: usize,
@@ -144,7 +163,9 @@ pub struct Told {
 /// One fact forgotten among others.
 #[derive(Clone, Debug, Serialize)]
 pub struct Forget {
+    /// Chooses the facts.
     pub seed: u64,
+    /// Facts in the memory.
     pub facts: usize,
     /// Facts that were forgotten, one at a time, each from the full memory.
     pub forgotten: usize,
@@ -159,23 +180,32 @@ pub struct Forget {
 /// Actions that failed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
+    /// Chooses the actions.
     pub seed: u64,
+    /// Failures that were told.
     pub actions: usize,
     /// How many times less likely each action became: the least, and the median.
     pub least: f64,
+    /// Median over the actions of how many times less likely each became.
     pub median: f64,
     /// Part of the actions (%) that are at least 10 times less likely.
     pub tenfold: f64,
     /// NS before and after.
     pub ns: [f64; 2],
+    /// Mean divergence at neighbours' prompts, nats.
     pub kl: f64,
 }
 
 /// What the evaluations share.
+#[non_exhaustive]
 pub struct Bench<'a> {
+    /// The model that all methods start from.
     pub host: std::sync::Arc<Host>,
+    /// How memories learn, where the method does not say it.
     pub settings: Settings,
+    /// What is protected; collected once, for these settings.
     pub statistics: &'a Statistics,
+    /// When true, the evaluation ends with an error at the next opportunity.
     pub stop: &'a AtomicBool,
 }
 
@@ -194,6 +224,13 @@ enum Model {
     Told,
     Memory(Box<Memory>),
     Adapter(Adapter),
+}
+
+impl<'a> Bench<'a> {
+    /// Of a model; `statistics` were collected for these settings.
+    pub fn new(host: std::sync::Arc<Host>, settings: Settings, statistics: &'a Statistics, stop: &'a AtomicBool) -> Bench<'a> {
+        Bench { host, settings, statistics, stop }
+    }
 }
 
 impl Bench<'_> {

@@ -21,7 +21,9 @@ pub enum Rank {
 /// The rank of every layer: one for all, and others for those named.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Budget {
+    /// For every layer that `own` does not name.
     pub general: Rank,
+    /// For single layers, in the place of `general`.
     pub own: BTreeMap<Site, Rank>,
 }
 

@@ -53,6 +53,7 @@ pub enum Format {
 }
 
 impl Format {
+    /// Every format, in the order in which help texts list them.
     pub const ALL: [Format; 4] = [Format::Peft, Format::Gguf, Format::Mlx, Format::VllmDir];
 
     /// As the command line spells it.
@@ -104,6 +105,7 @@ pub struct Base {
     pub name: String,
     /// See `Source::fingerprint`.
     pub fingerprint: String,
+    /// Sizes and architecture, which terms must fit.
     pub config: Config,
 }
 
@@ -130,14 +132,17 @@ const LLAMA: &str = "llama";
 pub struct Fact<'a> {
     /// Of the fact; for messages.
     pub name: &'a str,
+    /// The linear layer.
     pub site: Site,
     /// Input of the layer: inputs.
     pub key: &'a [f32],
 }
 
-/// How to write.
+/// How to write; [`Options::new`] makes one, the functions that begin with `with_` change it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
+    /// What to write.
     pub format: Format,
     /// How many terms each layer keeps.
     pub budget: Budget,
@@ -153,6 +158,26 @@ impl Options {
     /// All terms, nothing replaced, nothing lost.
     pub fn new(format: Format) -> Options {
         Options { format, budget: Budget::default(), force: false, lossy: false, prompts: Vec::new() }
+    }
+
+    /// So many terms a layer.
+    pub fn with_budget(self, budget: Budget) -> Options {
+        Options { budget, ..self }
+    }
+
+    /// Whether to replace what is at the path.
+    pub fn with_force(self, force: bool) -> Options {
+        Options { force, ..self }
+    }
+
+    /// Whether to write although facts are lost at this rank.
+    pub fn with_lossy(self, lossy: bool) -> Options {
+        Options { lossy, ..self }
+    }
+
+    /// Token ids of texts on which to compare what was written.
+    pub fn with_prompts(self, prompts: Vec<Vec<u32>>) -> Options {
+        Options { prompts, ..self }
     }
 }
 
@@ -174,6 +199,7 @@ pub struct Fitted {
 /// A fact of which some output is off by more than `LOST`, and where it is off most.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Lost {
+    /// Of the fact, as [`Fact::name`].
     pub name: String,
     /// As `layers.3.down_proj`.
     pub site: String,
@@ -184,7 +210,9 @@ pub struct Lost {
 /// An adapter of a bounded rank, and what that cost.
 #[derive(Clone, Debug)]
 pub struct Fit {
+    /// As many terms a layer as the budget allows.
     pub adapter: Adapter,
+    /// A line a layer that the adapter changes.
     pub sites: Vec<Fitted>,
     /// Facts that came in, each counted once.
     pub facts: usize,
@@ -197,12 +225,15 @@ pub struct Fit {
 /// What was written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// What was written.
     pub format: Format,
+    /// The folder or file, as asked for.
     pub path: PathBuf,
     /// The rank of the file, zero terms included.
     pub rank: usize,
     /// What vLLM must be started with, `--max-lora-rank`, to load the folder; None for other readers.
     pub max_lora_rank: Option<usize>,
+    /// A line a layer that the adapter changes.
     pub sites: Vec<Fitted>,
     /// Facts that the adapter should know, each counted once.
     pub facts: usize,
@@ -348,7 +379,9 @@ fn verify(path: &Path, format: Format, adapter: &Adapter, decoder: &Decoder, bas
 /// An adapter as it lies in a file, its model not yet known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
+    /// The folder or file that was read.
     pub path: PathBuf,
+    /// How it is stored.
     pub format: Format,
     /// The base model as the file names it.
     pub base: Option<String>,
@@ -363,9 +396,13 @@ pub struct Loaded {
 /// What `Loaded::info` tells.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info {
+    /// How it is stored.
     pub format: Format,
+    /// The base model as the file names it; null where it names none.
     pub base: Option<String>,
+    /// The base model's fingerprint; null in files of other programs.
     pub fingerprint: Option<String>,
+    /// GGUF's `general.architecture`; null in other formats.
     pub architecture: Option<String>,
     /// Linear layers by kind, with the layers that have a term.
     pub sites: BTreeMap<&'static str, Vec<usize>>,

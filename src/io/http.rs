@@ -41,8 +41,10 @@ pub enum Trouble {
     /// No connection, or no answer.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
+    /// The server answered, with a status other than success.
     #[error("cannot be fetched: the server answers with HTTP status {0}")]
     Status(u16),
+    /// The connection broke, or gave something else than was asked for.
     #[error("the download was cut off: {0}")]
     Cut(String),
 }
@@ -123,9 +125,11 @@ pub(crate) fn text(url: &str, headers: &[(&str, &str)]) -> Result<String, Troubl
 /// A file on a server, and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
+    /// Where it is.
     pub url: String,
     /// Sent as `Authorization: Bearer`, to this host alone.
     pub token: Option<String>,
+    /// Bytes.
     pub size: u64,
     /// Hexadecimal, lower case.
     pub sha256: Option<String>,

@@ -39,7 +39,7 @@ impl Prior {
     /// From a second moment C (inputs x inputs); `floor` in units of its mean diagonal, above 0. The scale of C does not matter.
     ///
     /// # Errors
-    /// C is not positive, or holds what is no number.
+    /// C is not positive, or holds what is not a number.
     pub fn new(moment: &DMatrix<f64>, floor: f64) -> Result<Prior> {
         let inputs = moment.nrows();
         let mean = moment.trace() / inputs.max(1) as f64;
@@ -65,6 +65,7 @@ impl Prior {
         Ok(Prior { inputs, whitener })
     }
 
+    /// Inputs of the layer.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
@@ -170,6 +171,7 @@ pub struct LinearMemory {
 }
 
 impl LinearMemory {
+    /// A layer that nothing was written to.
     pub fn new(inputs: usize, outputs: usize) -> LinearMemory {
         LinearMemory { inputs, outputs, traces: Vec::new(), lower: Vec::new(), values: Vec::new(), steps: Vec::new() }
     }
@@ -182,10 +184,6 @@ impl LinearMemory {
     /// Facts and guards held.
     pub fn len(&self) -> usize {
         self.traces.len() / self.inputs.max(1)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.traces.is_empty()
     }
 
     fn row(&self, i: usize) -> &[f64] {
@@ -213,6 +211,7 @@ impl LinearMemory {
     }
 
     /// The part of a whitened key's energy that the facts so far leave, 0 to 1: the posterior variance at this key over the prior's.
+    #[cfg(test)]
     pub fn novelty(&self, z: &[f32]) -> f32 {
         let energy = f64::from(dot(z, z));
         let known: f64 = self.read(z).iter().map(|y| y * y).sum();

@@ -15,7 +15,12 @@ pub enum Fisher {
     /// Every class, weighed by the model's probability.
     Exact,
     /// Labels drawn from the model's probabilities.
-    Sampled { draws: u32, seed: u64 },
+    Sampled {
+        /// Labels drawn a sample, above 0.
+        draws: u32,
+        /// Of the draws.
+        seed: u64,
+    },
     /// The data's labels.
     Empirical,
 }
@@ -49,6 +54,7 @@ impl Fisher {
 pub struct Predictions<'a> {
     /// Class probabilities, samples x classes, row-major.
     pub probabilities: &'a [f32],
+    /// Columns of `probabilities`.
     pub classes: usize,
     /// One label a sample; needed by the empirical Fisher only.
     pub labels: &'a [usize],
@@ -163,13 +169,23 @@ pub enum Form {
     Limit,
 }
 
+/// How strongly importance acts, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Options {
     /// lambda.
     pub strength: f32,
     /// The learning rate inside the steps the rule hands over (gradient = -step / rate).
     pub rate: f32,
+    /// Held or slowed.
     pub form: Form,
+}
+
+impl Options {
+    /// `strength` is lambda, `rate` the learning rate of the base rule; both above 0.
+    pub fn new(strength: f32, rate: f32, form: Form) -> Options {
+        Options { strength, rate, form }
+    }
 }
 
 /// Where importance comes from and how tasks add up.
@@ -179,9 +195,15 @@ pub enum Kind {
     /// One quadratic a task around its own end (Kirkpatrick et al. 2017, eq. 3): kept as their sum, which is again a quadratic.
     Ewc,
     /// F = decay F + F_task around the latest end (Schwarz et al. 2018, eq. 9).
-    OnlineEwc { decay: f32 },
+    OnlineEwc {
+        /// Part of the importance so far that is left after a task, 0 to 1.
+        decay: f32,
+    },
     /// Synaptic intelligence (Zenke et al. 2017, eqs. 3-5): Omega += path integral / (change² + damping), where positive.
-    Si { damping: f32 },
+    Si {
+        /// Added to the squared change, so that a weight that did not move has a finite importance; above 0.
+        damping: f32,
+    },
     /// Memory aware synapses: importances add up around the latest end.
     Mas,
     /// The same importance, 1, for every weight, around the latest end.
@@ -191,7 +213,9 @@ pub enum Kind {
 /// Importance of every weight of every layer, plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
+    /// Where importance comes from.
     pub kind: Kind,
+    /// How it acts.
     pub options: Options,
     layers: Vec<State>,
 }

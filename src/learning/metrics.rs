@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// R[i][j]: test accuracy on task j after learning tasks 0..=i (fraction; Lopez-Paz & Ranzato 2017, "Gradient episodic memory").
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskMatrix {
+    /// Row i has tasks 0..=i at least, parts of 1; rows have one length.
     pub accuracy: Vec<Vec<f64>>,
 }
 

@@ -8,7 +8,7 @@
 use crate::error::{Error, Result};
 use state::State;
 
-pub mod associative;
+pub(crate) mod associative;
 pub mod importance;
 pub mod local;
 pub mod metaplastic;
@@ -24,8 +24,11 @@ const PIECE: usize = 1 << 14;
 /// Weights of one layer, row-major: `weight[o * inputs + i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
+    /// Columns.
     pub inputs: usize,
+    /// Rows.
     pub outputs: usize,
+    /// outputs x inputs.
     pub weight: Vec<f32>,
 }
 
@@ -36,7 +39,7 @@ impl Layer {
         self.weight.iter_mut().zip(step).for_each(|(w, s)| *w += s);
     }
 
-    /// Refuse a weight that is no number any more, naming the synapse (`name` is the projection's).
+    /// Refuse a weight that is not a number any more, naming the synapse (`name` is the projection's).
     pub fn check_finite(&self, name: &str) -> Result<()> {
         match self.weight.iter().position(|w| !w.is_finite()) {
             None => Ok(()),
@@ -110,7 +113,14 @@ pub enum Link<'a> {
     /// Steps times [`metaplastic::passes`] at this m.
     Metaplastic(f32),
     /// Penalty or limit by importance (outputs x inputs) around an anchor of the same shape.
-    Hold { options: importance::Options, importance: &'a [f32], anchor: &'a [f32] },
+    Hold {
+        /// Strength, rate and form.
+        options: importance::Options,
+        /// outputs x inputs.
+        importance: &'a [f32],
+        /// outputs x inputs.
+        anchor: &'a [f32],
+    },
     /// The posterior learns from the step and leaves its next sample in the layer. Stands last; what it learned is written here.
     Posterior(&'a mut posterior::Posterior),
 }

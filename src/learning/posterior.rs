@@ -4,7 +4,6 @@
 use super::{Layer, Link, Protection, state};
 use crate::error::{Error, Result};
 use crate::model::math;
-use crate::model::vector::{for_every_level, level};
 use crate::rng::{self, Purpose};
 use crate::simd::{for_every_level, level};
 use rayon::prelude::*;
@@ -16,15 +15,21 @@ use serde::{Deserialize, Serialize};
 pub enum Rule {
     /// Bayesian gradient descent (Zeno et al. 2018, eqs. 11, 12): mean -= rate v g;
     /// deviation = deviation sqrt(1 + (deviation s / 2)²) - v s / 2, v the variance.
-    Bgd { rate: f64 },
+    Bgd {
+        /// Step of the means, in units of the variance.
+        rate: f64,
+    },
     /// Metaplasticity from synaptic uncertainty (Bonnet et al. 2025): with p = 1 / (window prior variance),
     /// mean -= rate_mean v (g + p (mean - prior mean)) / q, deviation -= rate_deviation (v s + deviation p (v - prior variance)) / q;
     /// q = 1 + deviation |s| in the second-order form, else 1.
     Mesu {
         /// Memory window N, presentations.
         window: f64,
+        /// Step of the means.
         rate_mean: f64,
+        /// Step of the deviations.
         rate_deviation: f64,
+        /// Whether the curvature along the deviation divides the steps.
         second_order: bool,
     },
 }
@@ -36,8 +41,11 @@ impl Rule {
     }
 }
 
+/// How a posterior learns; [`Options::new`] gives what is usual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Options {
+    /// How mean and deviation move.
     pub rule: Rule,
     /// The learning rate inside the steps the base rule hands over: gradient = -step / rate.
     pub rate: f64,
@@ -47,10 +55,12 @@ pub struct Options {
     pub samples: u32,
     /// Changes of mean and deviation are clipped to this part of the deviation (none: not at all).
     pub clip: Option<f64>,
+    /// Of the weight samples.
     pub seed: u64,
 }
 
 impl Options {
+    /// One observation a step and one sample an update, nothing clipped, seed 0. `rate` is the base rule's learning rate.
     pub fn new(rule: Rule, rate: f64) -> Self {
         Options { rule, rate, observations: 1.0, samples: 1, clip: None, seed: 0 }
     }
@@ -74,11 +84,17 @@ impl Options {
 /// Gaussian weights of one layer: means and deviations are outputs x inputs, row-major; the prior is one Gaussian for all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gaussian {
+    /// Columns.
     pub inputs: usize,
+    /// Rows.
     pub outputs: usize,
+    /// outputs x inputs.
     pub mean: Vec<f32>,
+    /// outputs x inputs, above 0.
     pub deviation: Vec<f32>,
+    /// Mean of the prior.
     pub prior_mean: f64,
+    /// Standard deviation of the prior, above 0.
     pub prior_deviation: f64,
 }
 
@@ -92,7 +108,7 @@ impl Gaussian {
         Ok(gaussian)
     }
 
-    /// Refuse sizes that do not fit, means that are no numbers, deviations not above 0.
+    /// Refuse sizes that do not fit, means that are not numbers, deviations not above 0.
     pub fn check(&self) -> Result<()> {
         let n = self.inputs * self.outputs;
         if self.mean.len() != n || self.deviation.len() != n {
@@ -250,7 +266,9 @@ pub(crate) fn turn(u: f32) -> (f32, f32) {
 /// Plain data: save and restore it whole (serde), and call [`Posterior::check`] on what was restored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Posterior {
+    /// How it learns.
     pub options: Options,
+    /// In the order of the network's layers.
     pub layers: Vec<Gaussian>,
     /// Presentations drawn so far, per layer.
     pub presentation: Vec<u64>,
@@ -278,6 +296,7 @@ struct Pending {
 }
 
 impl Posterior {
+    /// A posterior that learned nothing yet. Refuses what [`Posterior::check`] refuses.
     pub fn new(layers: Vec<Gaussian>, options: Options) -> Result<Self> {
         let count = layers.len();
         let (presentation, pending) = (vec![0; count], vec![Pending::default(); count]);
@@ -473,7 +492,7 @@ fn entropy(p: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 /// Area under the receiver operating curve: the chance that an outside score exceeds an inside one, ties half; None where one
-/// side is empty or a score is no number.
+/// side is empty or a score is not a number.
 pub fn auc(inside: &[f64], outside: &[f64]) -> Option<f64> {
     if inside.is_empty() || outside.is_empty() || inside.iter().chain(outside).any(|v| v.is_nan()) {
         return None;

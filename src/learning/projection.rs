@@ -27,7 +27,7 @@ pub fn second_moment(x: &[f32], inputs: usize) -> Result<DMatrix<f64>> {
     Ok(&samples * samples.transpose() / samples.ncols() as f64)
 }
 
-/// Samples as columns in double precision; refused where they are none, do not fit, or are no numbers.
+/// Samples as columns in double precision; refused where they are none, do not fit, or are not numbers.
 fn columns(x: &[f32], inputs: usize) -> Result<DMatrix<f64>> {
     if inputs == 0 || x.is_empty() || !x.len().is_multiple_of(inputs) {
         let message = format!("projection: {} numbers are no samples of {inputs} inputs", x.len());
@@ -86,10 +86,12 @@ impl Basis {
         Ok(basis)
     }
 
+    /// Length of a row: inputs of the layer.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
+    /// Number of rows.
     pub fn rank(&self) -> usize {
         self.rows.len() / self.inputs.max(1)
     }
@@ -365,6 +367,7 @@ impl Recursive {
         Ok(Recursive { covariance, mu, single: Vec::new() })
     }
 
+    /// Inputs of the layer.
     pub fn inputs(&self) -> usize {
         self.covariance.nrows()
     }
@@ -476,16 +479,22 @@ impl TryFrom<Saved> for Recursive {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
+    /// Local: rows learn from the inputs by a Hebbian rule.
     Hebbian(Hebbian),
     /// mu in units of the task's mean energy an input: a direction with s times that energy keeps mu / (mu + s) of a step.
     Recursive {
+        /// Above 0; smaller protects more.
         mu: f64,
     },
+    /// Exact: singular vectors of all inputs of the task.
     Svd,
 }
 
+/// How projections are made; [`Options::hebbian`], [`Options::svd`] and [`Options::recursive`] give what is usual of each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Options {
+    /// How the protected directions are found.
     pub method: Method,
     /// Energy to keep, per layer; the last one serves the layers above (0.95 for a wide input layer, 0.99 above).
     pub energy: Vec<f64>,
@@ -493,23 +502,27 @@ pub struct Options {
     pub budget: Vec<usize>,
     /// Warn when less than this part of the dimension is free.
     pub low: f64,
-    /// Project steps as well: for rules whose steps are no sum of d x' (momentum and adaptive rates of single weights, decay).
+    /// Project steps as well: for rules whose steps are not a sum of d x' (momentum and adaptive rates of single weights, decay).
     pub steps: bool,
 }
 
 impl Options {
+    /// Rows without a budget, energies as given, steps left alone.
     pub fn new(method: Method, energy: Vec<f64>) -> Self {
         Options { method, energy, budget: Vec::new(), low: 0.05, steps: false }
     }
 
+    /// Rows that learn by [`Hebbian::default`]; `energy` to keep, per layer.
     pub fn hebbian(energy: Vec<f64>) -> Self {
         Self::new(Method::Hebbian(Hebbian::default()), energy)
     }
 
+    /// Rows by singular value decomposition; `energy` to keep, per layer.
     pub fn svd(energy: Vec<f64>) -> Self {
         Self::new(Method::Svd, energy)
     }
 
+    /// Recursive least squares with this `mu` (see [`Method::Recursive`]); the budget of rows is without effect.
     pub fn recursive(mu: f64) -> Self {
         Self::new(Method::Recursive { mu }, vec![1.0])
     }
@@ -518,6 +531,7 @@ impl Options {
 /// What a layer has left after a task.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// Index of the layer, from the input on.
     pub layer: usize,
     /// Tasks protected so far, this one included.
     pub tasks: usize,
@@ -527,6 +541,7 @@ pub struct Report {
     pub energy: f64,
     /// Dimensions left.
     pub free: f64,
+    /// What the user should hear; None where all is well.
     pub warning: Option<Warning>,
 }
 
@@ -535,9 +550,19 @@ pub struct Report {
 #[serde(rename_all = "snake_case")]
 pub enum Warning {
     /// The budget of rows ended before the energy was kept: old tasks are protected in part only.
-    Budget { wanted: f64, kept: f64 },
+    Budget {
+        /// Part of the energy that was asked for.
+        wanted: f64,
+        /// Part of the energy that the rows keep.
+        kept: f64,
+    },
     /// Hardly a direction is left for later tasks.
-    Free { free: f64, inputs: usize },
+    Free {
+        /// Dimensions left.
+        free: f64,
+        /// Dimensions in all.
+        inputs: usize,
+    },
 }
 
 impl std::fmt::Display for Warning {

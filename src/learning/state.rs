@@ -12,12 +12,16 @@ const GROUP: &str = "learner";
 /// Numbers of one array, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
+    /// 32-bit floating point.
     F32(Vec<f32>),
+    /// 64-bit floating point.
     F64(Vec<f64>),
+    /// Unsigned integers: counts, seeds, bits.
     U64(Vec<u64>),
 }
 
 impl Values {
+    /// Numbers in the array.
     pub fn len(&self) -> usize {
         match self {
             Values::F32(v) => v.len(),
@@ -26,6 +30,7 @@ impl Values {
         }
     }
 
+    /// Whether there is no number in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -33,8 +38,11 @@ impl Values {
 
 /// One number of [`Values`].
 pub trait Number: Copy {
+    /// A copy, with its kind.
     fn values(from: &[Self]) -> Values;
+    /// The numbers, where they are of this kind.
     fn of(values: &Values) -> Option<&[Self]>;
+    /// Whether it may be restored: a floating-point number must be finite.
     fn is_sound(self) -> bool;
 }
 
@@ -61,7 +69,9 @@ number!(u64, U64, |_| true);
 /// An array of any shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
+    /// Lengths of the dimensions, the slowest first; their product is the number of values.
     pub shape: Vec<usize>,
+    /// Row-major.
     pub values: Values,
 }
 
@@ -89,6 +99,7 @@ impl State {
         State(self.0.iter().filter_map(own).collect())
     }
 
+    /// Whether there is an array of this name.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

@@ -23,7 +23,7 @@ pub struct Damage {
 pub struct Canaries {
     layer: usize,
     texts: Vec<Vec<u32>>,
-    /// Digest of each text: a place that is taught itself is no canary.
+    /// Digest of each text: a place that is taught itself is not a canary.
     places: Vec<u64>,
     /// Whitened keys of the layer at all positions of all texts: positions x inputs.
     pub whitened: Vec<f32>,
@@ -64,12 +64,9 @@ impl Canaries {
         Ok(all)
     }
 
+    /// Texts that are asked.
     pub fn len(&self) -> usize {
         self.texts.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
     }
 
     /// What changes of the residual after the layer (positions x width) do, to all texts but those taught themselves.

@@ -16,6 +16,7 @@ use crate::transformer::site::{Linear, Site};
 /// What an experience says about one token of its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
+    /// Index in the vocabulary.
     pub token: u32,
     /// Digest of the tokens before it.
     pub place: u64,

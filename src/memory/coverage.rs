@@ -90,6 +90,7 @@ fn is_unspaced(c: char) -> bool {
 }
 
 impl Topic {
+    /// The words of a text; of scripts without spaces, each pair of neighbouring characters.
     pub fn of(text: &str) -> Topic {
         let mut words = Vec::new();
         let mut word = String::new();

@@ -12,8 +12,9 @@ use std::ops::Range;
 /// Tokens of an answer at most.
 pub const LONGEST: usize = 512;
 
-/// An experience as the model reads and writes it.
+/// An experience as the model reads and writes it: [`Exchange::of`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Exchange {
     /// Tokens before the answer, as the start of a text.
     pub prompt: Vec<u32>,
@@ -27,8 +28,9 @@ pub struct Exchange {
     pub topic: String,
 }
 
-/// What a model is asked.
+/// What a model is asked: [`Request::of_text`] or [`Request::of_messages`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Request {
     /// As the start of a text.
     pub tokens: Vec<u32>,

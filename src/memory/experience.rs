@@ -10,11 +10,14 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What was asked, what was answered, how it went.
+/// What was asked, what was answered, how it went. [`Experience::new`] and [`Experience::of_messages`] make one, the functions that
+/// begin with `with_` say more about it; [`super::jsonl::Lines`] reads them from files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Experience {
     /// Unique in a memory.
     pub id: String,
+    /// Whose experience it is; None where nobody says. A memory belongs to the first user that it meets and refuses others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The context that was acted in, as a text; empty where there are messages.
@@ -31,6 +34,7 @@ pub struct Experience {
     /// How prompt and answer are put together.
     #[serde(default, skip_serializing_if = "Join::is_auto")]
     pub join: Join,
+    /// Whether the answer was right, and how much that matters.
     pub outcome: Outcome,
     /// What the fact is about: a part of the prompt, or of what a message says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +42,7 @@ pub struct Experience {
     /// When it happened, as written (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// Words of the program that keeps it: stored and exported, without effect on what is learned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The `id` of an experience whose place this one takes.
@@ -66,7 +71,9 @@ impl Join {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
+    /// The answer was right: reward 1.
     Success,
+    /// The answer was wrong: reward -1.
     Failure,
     /// From -1 to 1.
     #[serde(untagged)]
@@ -89,7 +96,9 @@ impl Outcome {
 pub struct Flaw {
     /// The JSONL key that holds it.
     pub key: &'static str,
+    /// What is wrong, without the experience's id.
     pub message: String,
+    /// What to change.
     pub remedy: String,
 }
 
@@ -108,7 +117,8 @@ impl Flaw {
 pub const LONGEST_ID: usize = 200;
 
 impl Experience {
-    /// What can be said in any case; the rest is left out.
+    /// A text that `answer` followed. An empty `id` is to be replaced, by one of the program's own or by
+    /// [`Experience::derived_id`]. Whether all rules are kept is told by [`Experience::flaw`].
     pub fn new(id: &str, prompt: &str, answer: &str, outcome: Outcome) -> Experience {
         Experience {
             id: id.into(),
@@ -124,6 +134,46 @@ impl Experience {
             tags: Vec::new(),
             supersedes: None,
         }
+    }
+
+    /// A conversation that `answer` followed, as the assistant's turn.
+    pub fn of_messages(id: &str, messages: Vec<Message>, answer: &str, outcome: Outcome) -> Experience {
+        Experience { messages, ..Experience::new(id, "", answer, outcome) }
+    }
+
+    /// The tools that the conversation could use; see [`Experience::tools`].
+    pub fn with_tools(self, tools: Value) -> Experience {
+        Experience { tools: Some(tools), ..self }
+    }
+
+    /// Whose experience it is.
+    pub fn with_user(self, user: impl Into<String>) -> Experience {
+        Experience { user: Some(user.into()), ..self }
+    }
+
+    /// What it is about, copied from prompt or message letter by letter. Sleep needs it.
+    pub fn with_subject(self, subject: impl Into<String>) -> Experience {
+        Experience { subject: Some(subject.into()), ..self }
+    }
+
+    /// When it happened, RFC 3339: of several answers to one question the latest counts.
+    pub fn with_time(self, time: impl Into<String>) -> Experience {
+        Experience { time: Some(time.into()), ..self }
+    }
+
+    /// How the answer follows the prompt, where [`Join::Auto`] is not right.
+    pub fn with_join(self, join: Join) -> Experience {
+        Experience { join, ..self }
+    }
+
+    /// Words to find it by.
+    pub fn with_tags(self, tags: impl IntoIterator<Item = impl Into<String>>) -> Experience {
+        Experience { tags: tags.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The `id` of an experience whose place it takes, whatever that one asked.
+    pub fn with_supersedes(self, id: impl Into<String>) -> Experience {
+        Experience { supersedes: Some(id.into()), ..self }
     }
 
     /// The id of an experience that came without one, which stands for an occurrence: 12 hex digits of the MD5 of user, prompt or

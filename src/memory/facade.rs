@@ -59,6 +59,7 @@ pub enum Observed {
 }
 
 impl Observed {
+    /// The experience with its stage and note, whatever came of it.
     pub fn entry(&self) -> &Entry {
         match self {
             Observed::Learned(entry) | Observed::Before(entry) | Observed::Refused(entry) => entry,
@@ -69,16 +70,20 @@ impl Observed {
 /// What sleep did with one experience.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slept {
+    /// The experience with its stage afterwards: asleep where it moved, with a note where it did not.
     pub entry: Entry,
     /// Probability of a token of the answer by what the early layer was taught (mean of the mean and the worst, as a logarithm).
     pub probability: f32,
+    /// Wall time of its replay, s.
     pub seconds: f64,
 }
 
 /// What a memory said to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// Everything that was said, without the token that ended it.
     pub text: String,
+    /// Why it ended.
     pub ending: Ending,
     /// The experiences that spoke.
     pub composition: Composition,
@@ -87,6 +92,7 @@ pub struct Answer {
 /// What was exported.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exported {
+    /// What was written where, and how far what is read back differs.
     #[serde(flatten)]
     pub report: export::Report,
     /// Experiences that the one adapter leaves out.
@@ -100,6 +106,7 @@ pub struct Exported {
 pub struct Health {
     /// Experiences that stand, and those of them whose answer does not come out.
     pub standing: usize,
+    /// Ids of those that stand and whose answer does not come out.
     pub wrong: Vec<String>,
     /// Experiences that are not in the one adapter.
     pub left_out: Vec<String>,
@@ -270,10 +277,12 @@ impl Memory {
         self.prepare(|_| Err(Error::input("this memory is empty", "learn something first")))
     }
 
+    /// What is kept on disk.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
+    /// What is at work: model, settings, and what is held of each experience.
     pub fn learner(&self) -> &Learner {
         &self.learner
     }
@@ -536,7 +545,7 @@ impl Memory {
     /// Writes the one adapter as another program loads it; see [`export::export`]. `source` is the memory's model.
     ///
     /// # Errors
-    /// Nothing to export, and what the export refuses.
+    /// Nothing to export, nothing that stays within the damage allowed, and what the export refuses.
     pub fn export(&mut self, source: &Source, options: &export::Options, out: &Path) -> Result<Exported> {
         let (adapter, left_out) = self.adapter()?;
         let damage = self.learner.damage_through(&adapter, 1)?;
@@ -547,7 +556,13 @@ impl Memory {
             .map(|e| export::Fact { name: &e.experience, site: e.site, key: &e.key })
             .collect();
         if facts.is_empty() {
-            return Err(Error::input("this memory is empty: there is nothing to export", "learn something first"));
+            return Err(match left_out.is_empty() {
+                true => Error::input("this memory is empty: there is nothing to export", "learn something first"),
+                false => Error::input(
+                    format!("one adapter of this memory would hold nothing: beyond its damage are {}", left_out.join(", ")),
+                    format!("allow more than {} nats of damage, or learn what does less", self.learner.settings.damage),
+                ),
+            });
         }
         let host = &self.learner.host;
         let inside = self.entries.iter().filter(|e| facts.iter().any(|f| f.name == e.experience.id)).take(4);

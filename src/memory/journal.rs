@@ -23,7 +23,10 @@ pub enum Stage {
         by: String,
     },
     /// It was not learned.
-    Refused { reason: String },
+    Refused {
+        /// Why, in words for the user.
+        reason: String,
+    },
 }
 
 impl Stage {
@@ -57,7 +60,9 @@ impl Stage {
 /// An experience in a memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
+    /// As it arrived; of a forgotten one id, time and tags alone.
     pub experience: Experience,
+    /// What became of it.
     pub stage: Stage,
     /// −log p(answer | prompt) when it arrived, nats.
     pub surprise: f32,

@@ -40,10 +40,25 @@ const TOGETHER: usize = 32;
 
 /// A prompt to protect: its end, and its subject where it has one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Prompt {
+    /// A text that the model may be asked to continue.
     pub prompt: String,
+    /// The part of the prompt that it is about, letter by letter; None where nothing is known of it.
     #[serde(default)]
     pub subject: Option<String>,
+}
+
+impl Prompt {
+    /// A prompt of which nothing more is known.
+    pub fn new(prompt: impl Into<String>) -> Prompt {
+        Prompt { prompt: prompt.into(), subject: None }
+    }
+
+    /// The part of the prompt that it is about, letter by letter.
+    pub fn with_subject(self, subject: impl Into<String>) -> Prompt {
+        Prompt { subject: Some(subject.into()), ..self }
+    }
 }
 
 /// Prompts of a file: JSON lines with `prompt` and, if known, `subject`, or plain text, a prompt a line.

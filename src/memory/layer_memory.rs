@@ -11,6 +11,7 @@ use std::collections::HashMap;
 /// What some engrams make of a layer.
 #[derive(Clone, Debug)]
 pub struct LayerMemory {
+    /// The linear layer that all of them were written in.
     pub site: Site,
     memory: LinearMemory,
     /// Rows W'z of what is held: as many x inputs.
@@ -83,10 +84,6 @@ impl LayerMemory {
     /// Directions of the layer's input that facts and guards take.
     pub fn len(&self) -> usize {
         self.memory.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.memory.is_empty()
     }
 
     /// A fact or guard stands at this place.

@@ -26,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 /// What is held of one experience.
 #[derive(Clone, Debug)]
 pub struct Held {
+    /// `id` of the experience.
     pub id: String,
     /// What its prompt is about.
     pub topic: Topic,
@@ -33,6 +34,7 @@ pub struct Held {
     pub stands: bool,
     /// The place where its answer ends.
     pub end: u64,
+    /// What it left, in the order it was written; empty where there was nothing to learn.
     pub engrams: Vec<Engram>,
 }
 
@@ -46,13 +48,16 @@ impl Held {
 /// An adapter that was composed for a request, and of what.
 #[derive(Clone, Debug, Default)]
 pub struct Composition {
+    /// The change of the model: a rank a fact. Empty where nothing was asked for.
     pub adapter: Adapter,
+    /// The experiences that it is of, in order of arrival.
     pub parts: Vec<Part>,
 }
 
 /// An experience that a request asks for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Part {
+    /// `id` of the experience.
     pub id: String,
     /// The part of its prompt that the request covers, 0 to 1.
     pub coverage: f64,
@@ -62,20 +67,24 @@ pub struct Part {
 /// three times the length of other values, and every value reaches other texts by the part of the layer's directions that it takes.)
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
+    /// `id` of the experience.
     pub id: String,
     /// Of its engrams: a decision about others does not count.
     digest: u64,
+    /// Whether the adapter holds it; otherwise it would exceed the budget or the room.
     pub included: bool,
 }
 
 /// What sleep found for an experience.
 #[derive(Clone, Debug)]
 pub struct Dream {
+    /// The value at the subject, and how likely it makes the answer.
     pub found: Found,
     /// What it writes: into the early layer, and into the late one what the early one leaves open, such as the answer's end.
     pub engrams: Vec<Engram>,
     /// How the answer comes out with the early layer alone, and with all that it writes.
     pub early: Check,
+    /// How the answer comes out with all that it writes.
     pub check: Check,
 }
 
@@ -84,12 +93,15 @@ pub struct Dream {
 pub struct Capacity {
     /// Experiences that stand, and those of them in the one adapter.
     pub standing: usize,
+    /// Experiences in the one adapter.
     pub included: usize,
     /// Directions of the late layer's input that the one adapter takes, and that it may take.
     pub taken: usize,
+    /// Directions that it may take: half of the layer's inputs.
     pub most: usize,
     /// Damage of the one adapter at the canaries, and the budget.
     pub damage: Damage,
+    /// Divergence that the one adapter may cause there at most, nats.
     pub budget: f32,
 }
 
@@ -103,7 +115,9 @@ struct Studied {
 
 /// What learns.
 pub struct Learner {
+    /// The model; learning never changes it.
     pub host: Arc<Host>,
+    /// How this memory learns.
     pub settings: Settings,
     studied: Option<Studied>,
     spikes: Option<SpikingCode>,
@@ -152,6 +166,7 @@ impl Learner {
         Ok(())
     }
 
+    /// Whether statistics of the model's keys were taken up.
     pub fn has_studied(&self) -> bool {
         self.studied.is_some()
     }
@@ -196,7 +211,7 @@ impl Learner {
     ///
     /// # Errors
     /// An empty answer, a text beyond the context.
-    pub fn learn(&mut self, id: &str, exchange: &Exchange, reward: f32) -> Result<Lesson> {
+    pub(crate) fn learn(&mut self, id: &str, exchange: &Exchange, reward: f32) -> Result<Lesson> {
         self.learn_upon(id, exchange, reward, &Adapter::default())
     }
 
@@ -231,7 +246,7 @@ impl Learner {
 
     /// How an answer, with its end, comes out through `hooks`: every token under those before it, which is what greedy decoding meets as
     /// long as it says the answer.
-    pub fn check(&self, hooks: impl Hooks, exchange: &Exchange, least: f32) -> Result<Check> {
+    pub(crate) fn check(&self, hooks: impl Hooks, exchange: &Exchange, least: f32) -> Result<Check> {
         let mut hooks = hooks;
         let all = [&exchange.prompt[..], &exchange.answer[..]].concat();
         let (n, decoder) = (exchange.answer.len() + 1, &self.host.decoder);
@@ -242,7 +257,7 @@ impl Learner {
     }
 
     /// Holds what an experience left, in the place of what is held of it already, or after all others.
-    pub fn hold(&mut self, held: Held) {
+    pub(crate) fn hold(&mut self, held: Held) {
         match self.held.iter().position(|h| h.id == held.id) {
             Some(at) => self.held[at] = held,
             None => self.held.push(held),
@@ -250,14 +265,14 @@ impl Learner {
     }
 
     /// Lets go of an experience; whether it was held.
-    pub fn release(&mut self, id: &str) -> bool {
+    pub(crate) fn release(&mut self, id: &str) -> bool {
         let before = self.held.len();
         self.held.retain(|h| h.id != id);
         self.held.len() < before
     }
 
     /// Lets an experience take effect, or rest.
-    pub fn set_standing(&mut self, id: &str, stands: bool) {
+    pub(crate) fn set_standing(&mut self, id: &str, stands: bool) {
         self.held.iter_mut().filter(|h| h.id == id).for_each(|h| h.stands = stands);
     }
 
@@ -300,7 +315,7 @@ impl Learner {
 
     /// One adapter of all experiences that fit together: each in its order of arrival, as long as the canaries stay within the budget
     /// and there is room. What was decided before is kept for as long as what it was decided upon is.
-    pub fn consolidate(&mut self) -> Result<&[Counted]> {
+    pub(crate) fn consolidate(&mut self) -> Result<&[Counted]> {
         let standing: Vec<usize> =
             (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
         let now: Vec<Counted> = standing
@@ -384,7 +399,7 @@ impl Learner {
     }
 
     /// Takes up what was decided about the one adapter before.
-    pub fn set_counted(&mut self, counted: Vec<Counted>) {
+    pub(crate) fn set_counted(&mut self, counted: Vec<Counted>) {
         (self.counted, self.whole) = (counted, None);
     }
 
@@ -395,12 +410,12 @@ impl Learner {
     }
 
     /// Engrams of the one adapter.
-    pub fn whole_engrams(&self) -> Vec<&Engram> {
+    pub(crate) fn whole_engrams(&self) -> Vec<&Engram> {
         self.included().collect()
     }
 
     /// What an adapter does to the canaries, all layers computed; every `step`th of them.
-    pub fn damage_through(&mut self, adapter: &Adapter, step: usize) -> Result<Damage> {
+    pub(crate) fn damage_through(&mut self, adapter: &Adapter, step: usize) -> Result<Damage> {
         self.prepare_canaries()?;
         let all = self.layer_of(self.held.iter().flat_map(|h| &h.engrams))?;
         let host = self.host.clone();
@@ -410,6 +425,7 @@ impl Learner {
         }
     }
 
+    /// How full the one adapter is, as last consolidated.
     pub fn capacity(&self) -> Capacity {
         Capacity {
             standing: self.held.iter().filter(|h| h.stands && !h.engrams.is_empty()).count(),
@@ -452,7 +468,7 @@ impl Learner {
     }
 
     /// A value at a key of one of the two layers, as the spike layer codes it.
-    pub fn engram(&mut self, id: &str, site: Site, place: u64, key: Vec<f32>, value: &[f32]) -> Result<Engram> {
+    pub(crate) fn engram(&mut self, id: &str, site: Site, place: u64, key: Vec<f32>, value: &[f32]) -> Result<Engram> {
         self.prepare_spikes()?;
         let prior = self.prior(usize::from(site == self.early()))?;
         let z = prior.whiten(&key);
@@ -469,6 +485,7 @@ impl Learner {
         site(self.settings.sleep_layer)
     }
 
+    /// The layer that is written awake.
     pub fn late(&self) -> Site {
         site(self.settings.wake_layer)
     }

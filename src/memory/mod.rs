@@ -8,28 +8,32 @@
 //! facade::Memory = store (what is kept) + learner (what is at work) + standing (what holds)
 //! ```
 
-pub mod canaries;
+mod canaries;
 mod cells;
 mod codec;
 pub mod context_target;
-pub mod coverage;
+mod coverage;
 pub mod exchange;
 pub mod experience;
 pub mod facade;
 pub mod journal;
 pub mod jsonl;
 pub mod key_statistics;
-pub mod layer_memory;
+mod layer_memory;
 pub mod learner;
-pub mod replay;
+mod replay;
 pub mod settings;
 pub mod spiking_code;
-pub mod standing;
+mod standing;
 pub mod store;
-pub mod value_search;
-pub mod wake;
+mod value_search;
+mod wake;
 
+pub use canaries::Damage;
+pub use coverage::Topic;
 pub use facade::Memory;
+pub use value_search::Found;
+pub use wake::Check;
 
 use crate::transformer::site::Site;
 
@@ -39,6 +43,7 @@ use crate::transformer::site::Site;
 pub struct Engram {
     /// `id` of the experience.
     pub experience: String,
+    /// The linear layer.
     pub site: Site,
     /// Digest of the tokens before the position written: engrams of the same place have the same key, whoever wrote them.
     pub place: u64,

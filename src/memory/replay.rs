@@ -40,6 +40,7 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// A cell for each experience, the strongest of them driven alike in every population.
     pub fn new(cues: &[Cue]) -> Result<Replay> {
         let (cell, slope) = cells::integrator()?;
         let mut engine = cells::engine(Kind::Cpu, 0, vec![("replay", cues.len().max(1), cell)])?;

@@ -15,9 +15,13 @@ pub enum Coding {
     Exact,
 }
 
+/// Everything that may be chosen about how a memory learns. [`Settings::new`] gives a model's defaults, whose fields may be changed;
+/// [`Settings::with`] takes changes as words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
+    /// Whether keys and values pass through spikes.
     pub coding: Coding,
     /// Engine of the spike layer: cpu or gpu.
     pub engine: Kind,
@@ -49,13 +53,16 @@ pub struct Settings {
     pub floor: f64,
     /// Tokens of the model's own to protect.
     pub samples: usize,
+    /// Of all that is drawn: the model's own texts, the noise of sleep.
     pub seed: u64,
+    /// How sleep searches.
     pub sleep: Exploration,
 }
 
 /// How sleep looks for a value: reward-modulated exploration at the subject's last token. Lengths are in units of the residual's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Exploration {
     /// Pairs of noise and its opposite a step.
     pub pairs: usize,
@@ -63,6 +70,7 @@ pub struct Exploration {
     pub noise: f32,
     /// Length of a step.
     pub step: f32,
+    /// Part of the last step that the next one adds, 0 to below 1.
     pub momentum: f32,
     /// Longest value.
     pub bound: f32,

@@ -17,11 +17,20 @@ pub enum Standing {
     /// It takes effect.
     Stands,
     /// It says what this experience says, which takes effect for both.
-    Double { of: String },
+    Double {
+        /// `id` of the one that is written.
+        of: String,
+    },
     /// A failure whose question this experience answers: what is right leaves no room for it.
-    Answered { by: String },
+    Answered {
+        /// `id` of the success.
+        by: String,
+    },
     /// Another one took its place.
-    Replaced { by: String },
+    Replaced {
+        /// `id` of that one.
+        by: String,
+    },
     /// It was not learned, or it was forgotten.
     Apart,
 }

@@ -149,6 +149,7 @@ pub struct Found {
     pub value: Vec<f32>,
     /// Probability of a token of the answer with it, as [`Stage::rewards`] means it.
     pub probability: f32,
+    /// Steps that were taken, at most [`Exploration::steps`].
     pub steps: usize,
 }
 

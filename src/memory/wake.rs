@@ -54,6 +54,7 @@ impl Check {
 /// What came of an experience.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lesson {
+    /// What gated it.
     pub signals: Signals,
     /// What is to be written; empty where everything was known.
     pub engrams: Vec<Engram>,
@@ -88,11 +89,15 @@ pub fn least(settings: &Settings, reward: f32) -> f32 {
 
 /// What a lesson needs.
 pub struct Teacher<'a> {
+    /// The model.
     pub host: &'a Host,
     /// Layer that is written.
     pub layer: usize,
+    /// Statistics of that layer's keys, which whiten them.
     pub prior: &'a Prior,
+    /// Codes keys and values as spikes; None writes them as they are.
     pub spikes: Option<&'a mut SpikingCode>,
+    /// Margins and bounds.
     pub settings: &'a Settings,
 }
 

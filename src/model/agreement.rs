@@ -501,7 +501,7 @@ fn functions_of_the_shaders_are_those_of_math() {
             let constants = model.constants.iter().map(|_| none.clone()).collect();
             let inputs = vec![a.to_vec(), vec![0.0; a.len()]];
             let bench = Bench { n: a.len(), constants, uniform: 0, states: vec![none.clone(); 4], inputs, output: none };
-            let got = bench.run(&Interpreter::at_level(&model.program, vector::Level::Portable), 1);
+            let got = bench.run(&Interpreter::at_level(&model.program, simd::Level::Portable), 1);
             for (x, found) in a.iter().zip(&got.states[2]) {
                 assert_eq!(*found, host(*x).to_bits(), "{name}({x:e})");
             }

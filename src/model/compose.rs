@@ -10,7 +10,9 @@ use toml_edit::{DocumentMut, Item, Table, Value};
 /// A composed model, and for each modifier what its parameters are called in it: `prefix` + their name.
 #[derive(Debug)]
 pub struct Composed {
+    /// Rule and modifiers as one model.
     pub model: SynapseModel,
+    /// In the order of the modifiers.
     pub prefixes: Vec<String>,
 }
 

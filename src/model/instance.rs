@@ -12,11 +12,14 @@ use std::sync::Arc;
 /// One value for all, or one an element.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
+    /// The same for all.
     Uniform(f64),
+    /// In the order of the elements.
     Each(Arc<[f64]>),
 }
 
 impl Values {
+    /// The value of element `i`.
     #[inline]
     pub fn get(&self, i: usize) -> f64 {
         match self {
@@ -24,6 +27,7 @@ impl Values {
             Values::Each(v) => v[i],
         }
     }
+    /// Whether one value serves all elements.
     pub fn is_uniform(&self) -> bool {
         matches!(self, Values::Uniform(_))
     }
@@ -32,6 +36,7 @@ impl Values {
 /// A model with its parameters for one population.
 #[derive(Clone, Debug)]
 pub struct NeuronInstance {
+    /// The equations.
     pub model: Arc<NeuronModel>,
     /// In the order of `model.params`.
     pub params: Vec<Values>,
@@ -39,27 +44,34 @@ pub struct NeuronInstance {
     pub derived: Vec<Values>,
     /// Initial state in the order of `model.states`.
     pub initial: Vec<Values>,
+    /// Steps of the model's own within one step of the network, at least 1.
     pub substeps: u32,
 }
 
-/// A model with its parameters for one projection.
+/// A synapse model with its parameters for one projection.
 #[derive(Clone, Debug)]
 pub struct SynapseInstance {
+    /// The equations; those of a static synapse are empty.
     pub model: Arc<SynapseModel>,
     /// In the order of `model.params` and `model.derived`; uniform in a projection.
     pub params: Vec<f64>,
+    /// In the order of `model.derived`.
     pub derived: Vec<f64>,
+    /// Initial state in the order of `model.states`.
     pub initial: Vec<f64>,
 }
 
 /// A constant or initial state as the code sees it: 32-bit words, the same for all or one an element.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Words {
+    /// The same for all.
     Uniform(u32),
+    /// In the order of the elements.
     Each(Arc<[u32]>),
 }
 
 impl Words {
+    /// The word of element `i`.
     pub fn get(&self, i: usize) -> u32 {
         match self {
             Words::Uniform(word) => *word,

@@ -11,6 +11,7 @@ mod built_in {
     include!(concat!(env!("OUT_DIR"), "/models.rs"));
 }
 
+/// All models that a scenario may name: those built in, and those of the user's folders.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
     neurons: BTreeMap<String, Arc<NeuronModel>>,
@@ -76,14 +77,17 @@ impl Library {
         }
     }
 
+    /// The neuron model of this name; the refusal of an unknown one names the nearest.
     pub fn neuron(&self, name: &str) -> Result<Arc<NeuronModel>> {
         self.neurons.get(name).cloned().ok_or_else(|| unknown("neuron", name, self.neurons.keys()))
     }
 
+    /// The synapse model of this name; the refusal of an unknown one names the nearest.
     pub fn synapse(&self, name: &str) -> Result<Arc<SynapseModel>> {
         self.synapses.get(name).cloned().ok_or_else(|| unknown("synapse", name, self.synapses.keys()))
     }
 
+    /// The modifier of this name; the refusal of an unknown one names the nearest.
     pub fn modifier(&self, name: &str) -> Result<Arc<Modifier>> {
         self.modifiers.get(name).cloned().ok_or_else(|| unknown("modifier", name, self.modifiers.keys()))
     }

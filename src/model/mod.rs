@@ -12,9 +12,9 @@ mod interpret;
 pub mod kernel;
 pub mod library;
 mod lower;
-pub mod math;
-pub mod ops;
-pub mod program;
+pub(crate) mod math;
+pub(crate) mod ops;
+pub(crate) mod program;
 
 use crate::error::Place;
 use crate::expr::Expr;
@@ -25,14 +25,19 @@ use std::sync::Arc;
 /// A quantity of a model that the user may set, NEST's name and unit.
 #[derive(Clone, Debug)]
 pub struct Param {
+    /// As scenarios call it.
     pub name: String,
+    /// As the file writes it; empty for a plain number.
     pub unit: String,
+    /// What it is, from the file, in one sentence.
     pub doc: String,
     /// Default, an expression over the parameters listed before it (most are plain numbers).
     pub default: Expr,
     /// Checked bounds: `(Some(0.0), false)` as `above` means strictly greater than zero.
     pub above: Option<f64>,
+    /// The least value; None: no bound.
     pub at_least: Option<f64>,
+    /// The greatest value; None: no bound.
     pub at_most: Option<f64>,
 }
 
@@ -48,9 +53,13 @@ pub struct Requirement {
 /// Scalar type of a constant or state variable inside the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ty {
+    /// 32-bit floating point.
     F32,
+    /// 32-bit signed integer; wraps.
     I32,
+    /// 32-bit unsigned integer; wraps.
     U32,
+    /// Truth value; stored as 0 or 1.
     Bool,
 }
 
@@ -69,17 +78,24 @@ impl Ty {
 /// A constant computed on the host in f64 from parameters, `dt` (ms) and `h = dt/substeps` (ms), then rounded to `ty`.
 #[derive(Clone, Debug)]
 pub struct Derived {
+    /// As the code calls it.
     pub name: String,
+    /// Its type in the code.
     pub ty: Ty,
+    /// Over parameters and the constants before it.
     pub value: Expr,
 }
 
 /// A state variable, one 32-bit word a neuron (or synapse).
 #[derive(Clone, Debug)]
 pub struct State {
+    /// As the code and scenarios call it.
     pub name: String,
+    /// Its type in the code.
     pub ty: Ty,
+    /// As the file writes it; empty for a plain number.
     pub unit: String,
+    /// What it is, from the file, in one sentence.
     pub doc: String,
     /// Initial value, an expression over parameters; of a synapse's u32 state also the name `random`.
     pub init: Expr,
@@ -112,8 +128,11 @@ pub struct Port {
     pub name: String,
     /// Receptor name that a projection uses, for instance "excitatory".
     pub receptor: String,
+    /// Of the weights that arrive there: pA, nS or mV.
     pub unit: String,
+    /// What it is, from the file, in one sentence.
     pub doc: String,
+    /// Which weights arrive there unasked.
     pub sign: Sign,
     /// Integral of the post-synaptic current (pA ms) caused by weight 1, over parameters; None where it has no fixed value.
     /// Used by the mean-input compensation of down-scaled networks.
@@ -123,10 +142,13 @@ pub struct Port {
 /// Which weights a port takes when the projection names no receptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
+    /// All of them.
     Any,
+    /// Those of zero or more.
     Positive,
     /// Takes negative weights; the code receives the (negative) sum unless `absolute` is set in the file.
     Negative {
+        /// Whether the code receives the sum without its sign.
         absolute: bool,
     },
 }
@@ -134,34 +156,49 @@ pub enum Sign {
 /// A variable a probe can record: a host expression over states, parameters and derived constants.
 #[derive(Clone, Debug)]
 pub struct Recordable {
+    /// As probes call it.
     pub name: String,
+    /// As the file writes it; empty for a plain number.
     pub unit: String,
+    /// What it is, from the file, in one sentence.
     pub doc: String,
+    /// What is recorded.
     pub value: Expr,
 }
 
 /// A constant that the code reads: a parameter or derived value, as the 32-bit type the code sees.
 #[derive(Clone, Debug)]
 pub struct Constant {
+    /// As the code calls it.
     pub name: String,
+    /// Its type in the code.
     pub ty: Ty,
 }
 
 /// A checked neuron model.
 #[derive(Debug)]
 pub struct NeuronModel {
+    /// As scenarios call it.
     pub name: String,
+    /// What it models, from the file.
     pub doc: String,
+    /// The publication that the equations are from.
     pub source: String,
     /// Path and text of the file, for messages.
     pub place: Place,
+    /// What a scenario may set, in the order of the file.
     pub params: Vec<Param>,
+    /// Relations that parameters must satisfy.
     pub requires: Vec<Requirement>,
+    /// In the order in which they are computed.
     pub derived: Vec<Derived>,
+    /// In the order of the kernels' `states` argument.
     pub states: Vec<State>,
+    /// In the order of the kernels' `inputs` argument.
     pub ports: Vec<Port>,
     /// Identifier of the injected current in the code (`I`), and its unit; None when the model takes none.
     pub current: Option<(String, String)>,
+    /// What probes may record; the states are among them.
     pub recordables: Vec<Recordable>,
     /// Number of `integrate` calls in a step, an expression over parameters and `dt`; 1 when absent.
     pub substeps: Option<Expr>,
@@ -177,6 +214,7 @@ pub struct NeuronModel {
     /// The WGSL module text spliced into shaders/update.wgsl: `var<private>` for constants, states, ports, current, `spike`;
     /// helper functions; `fn integrate()` and `fn update()`.
     pub wgsl: String,
+    /// For the event engine; None where the model has no closed forms.
     pub event: Option<EventForm>,
 }
 
@@ -190,9 +228,11 @@ pub struct EventForm {
     pub hold: Vec<Expr>,
     /// For each port: the (state index, new value) pairs when weight `w` arrives, free and while refractory.
     pub receive: Vec<Vec<(usize, Expr)>>,
+    /// The same while refractory.
     pub receive_held: Vec<Vec<(usize, Expr)>>,
     /// True (non-zero) when the state is at or above threshold.
     pub crossed: Expr,
+    /// When it will be.
     pub crossing: Crossing,
     /// (state index, value) pairs at a spike.
     pub reset: Vec<(usize, Expr)>,
@@ -206,32 +246,50 @@ pub enum Crossing {
     /// ms until threshold, infinity for never.
     Closed(Expr),
     /// threshold function f(s) = constant + sum of amplitude * s^power * exp(-s/tau); the crossing is its first root from below.
-    Exponentials { constant: Expr, terms: Vec<ExpTerm> },
+    Exponentials {
+        /// f at infinity.
+        constant: Expr,
+        /// What decays.
+        terms: Vec<ExpTerm>,
+    },
 }
 
+/// amplitude * s^power * exp(-s/tau), s in ms.
 #[derive(Clone, Debug)]
 pub struct ExpTerm {
+    /// In the unit of the threshold over ms^power.
     pub amplitude: Expr,
+    /// ms, above 0.
     pub tau: Expr,
+    /// 0 to 8: 1 for alpha functions, 0 for plain exponentials.
     pub power: u32,
 }
 
 /// A checked synapse model. `on_pre` runs when a spike of the source reaches the synapse.
 #[derive(Debug)]
 pub struct SynapseModel {
+    /// As scenarios call it.
     pub name: String,
+    /// What it models, from the file.
     pub doc: String,
+    /// The publication that the rule is from.
     pub source: String,
+    /// Path and text of the file, for messages.
     pub place: Place,
+    /// What a scenario may set, in the order of the file.
     pub params: Vec<Param>,
+    /// Relations that parameters must satisfy.
     pub requires: Vec<Requirement>,
+    /// In the order in which they are computed.
     pub derived: Vec<Derived>,
     /// State per synapse beside its weight; empty and no program for static_synapse.
     pub states: Vec<State>,
+    /// Constants read by the code, in the order of the kernels' `constants` argument.
     pub constants: Vec<Constant>,
     /// Unless plastic, inputs in the code: `w` (f32, the stored weight), `elapsed` (f32, ms since the source's previous spike, infinity at the
     /// first). The code sets `psc` (f32): the weight transmitted.
     pub program: Option<Arc<program::Program>>,
+    /// The WGSL text that is spliced into the engine's shaders.
     pub wgsl: String,
     /// Of a synapse whose weight changes. Its programs count `w` as their first state and take the inputs of [`Plasticity`].
     pub plasticity: Option<Plasticity>,
@@ -243,6 +301,7 @@ pub struct SynapseModel {
 pub struct Plasticity {
     /// Largest weight that the code lets a weight reach, over parameters; its sign is that of all weights.
     pub bound: Expr,
+    /// What it remembers of the target's spikes.
     pub traces: Vec<PostTrace>,
     /// States of the target that the code reads.
     pub post_states: Vec<PostState>,
@@ -265,23 +324,30 @@ impl Plasticity {
     /// Then the signal at this event (`on_modulator`: before the jump; the others: after one that coincides), the signal just after
     /// the synapse's previous event, and the amount of the jump (`on_modulator` only).
     pub const INPUTS: [&str; 7] = ["elapsed", "since_pre", "since_post", "since_event", "modulator", "modulator_start", "jump"];
-    /// Positions among [`Plasticity::INPUTS`].
+    /// Position of `elapsed` among [`Plasticity::INPUTS`].
     pub const ELAPSED: usize = 0;
+    /// Position of `since_pre`.
     pub const SINCE_PRE: usize = 1;
+    /// Position of `since_post`.
     pub const SINCE_POST: usize = 2;
+    /// Position of `since_event`.
     pub const SINCE_EVENT: usize = 3;
+    /// Position of `modulator`.
     pub const MODULATOR: usize = 4;
+    /// Position of `modulator_start`.
     pub const MODULATOR_START: usize = 5;
+    /// Position of `jump`.
     pub const JUMP: usize = 6;
 
     /// Number of inputs of each program.
     pub fn inputs(&self) -> usize {
         Plasticity::INPUTS.len() + self.traces.len() + self.post_states.len()
     }
-    /// Input of a trace, and of a state of the target.
+    /// Input of a trace.
     pub fn trace_input(&self, trace: usize) -> usize {
         Plasticity::INPUTS.len() + trace
     }
+    /// Input of a state of the target.
     pub fn state_input(&self, state: usize) -> usize {
         Plasticity::INPUTS.len() + self.traces.len() + state
     }
@@ -299,20 +365,30 @@ impl Plasticity {
 /// A state of a synapse's target that its code reads, as it is after the step that ends at the event (on the target's clock).
 #[derive(Clone, Debug)]
 pub struct PostState {
+    /// Name of the state in the target's model.
     pub name: String,
+    /// What it is, from the file, in one sentence.
     pub doc: String,
 }
 
 /// A checked modifier: code that changes the steps of any plastic rule (models/modifiers). [`compose`] makes a synapse model of both.
 #[derive(Debug)]
 pub struct Modifier {
+    /// As scenarios call it.
     pub name: String,
+    /// What it changes, from the file.
     pub doc: String,
+    /// The publication that it is from.
     pub source: String,
+    /// Path and text of the file, for messages.
     pub place: Place,
+    /// What a scenario may set, in the order of the file.
     pub params: Vec<Param>,
+    /// In the order in which they are computed.
     pub derived: Vec<Derived>,
+    /// What it adds to the state of each synapse.
     pub states: Vec<State>,
+    /// What it adds to the traces of the target.
     pub traces: Vec<PostTrace>,
     /// What the file calls the signal that it reads.
     pub modulator: Option<String>,
@@ -324,10 +400,13 @@ pub struct Modifier {
 /// The code sees it just before the event.
 #[derive(Clone, Debug)]
 pub struct PostTrace {
+    /// As the code calls it.
     pub name: String,
+    /// What it is, from the file, in one sentence.
     pub doc: String,
     /// ms, over parameters.
     pub tau: Expr,
+    /// Whether a spike sets it to 1 instead of adding 1.
     pub nearest: bool,
 }
 
@@ -338,9 +417,11 @@ pub const MAX_TRACES: usize = 5;
 pub const MAX_POST_STATES: usize = 4;
 
 impl NeuronModel {
+    /// Index of a parameter by its name.
     pub fn param(&self, name: &str) -> Option<usize> {
         self.params.iter().position(|p| p.name == name)
     }
+    /// What probes may record under this name.
     pub fn recordable(&self, name: &str) -> Option<&Recordable> {
         self.recordables.iter().find(|r| r.name == name)
     }
@@ -348,6 +429,7 @@ impl NeuronModel {
     pub(crate) fn stability_mark(&self) -> Option<usize> {
         self.stable.as_ref().and_then(|_| self.states.iter().position(|s| s.ty == Ty::F32))
     }
+    /// Index of a state by its name.
     pub fn state(&self, name: &str) -> Option<usize> {
         self.states.iter().position(|s| s.name == name)
     }

@@ -24,7 +24,9 @@ pub struct Digits {
     pub first: u32,
     /// Number of digits (0: nothing but zeros is ever added).
     pub count: u32,
+    /// Bits of a digit.
     pub bits: u32,
+    /// Exponent of two of digit 0.
     pub lowest: i32,
 }
 

@@ -18,8 +18,11 @@ const NEAR: f64 = 5.0;
 /// What a [`Draw`] gives: expectation, and the range that it does not leave in practice (mass beyond: at most 1e-15).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
+    /// Expectation.
     pub mean: f64,
+    /// No value is below it.
     pub min: f64,
+    /// No value is above it.
     pub max: f64,
 }
 

@@ -16,6 +16,7 @@ const BUSY: f64 = 50.0;
 /// Expected sizes; bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
+    /// Neurons and sources.
     pub neurons: u64,
     /// Expected number of synapses.
     pub synapses: u64,

@@ -27,9 +27,13 @@ pub struct Network {
     pub seed: u64,
     /// Seed of stimuli; another one than `seed` makes a branch of a run: the same network under other input.
     pub stimulus_seed: u64,
+    /// In the order in which global ids count through them.
     pub populations: Vec<Population>,
+    /// Their indices are the owners of what is drawn for their synapses.
     pub projections: Vec<Projection>,
+    /// Inputs without synapses.
     pub drives: Vec<Drive>,
+    /// What is recorded beside spikes.
     pub probes: Vec<Probe>,
     /// Global signals that gate plasticity.
     pub modulators: Vec<Modulator>,
@@ -37,41 +41,56 @@ pub struct Network {
     pub homeostasis: Vec<Homeostasis>,
 }
 
+/// Neurons of one model, or sources.
 #[derive(Clone, Debug)]
 pub struct Population {
+    /// Unique in a network.
     pub name: String,
     /// Global id of its first neuron.
     pub first: u32,
+    /// Neurons in it.
     pub n: u32,
+    /// What they are.
     pub cell: Cell,
     /// 2-D positions in mm where a projection needs them, and the extent (width, height) of the sheet.
     pub positions: Option<Arc<[[f32; 2]]>>,
+    /// Width and height of the sheet, mm; 0 without positions.
     pub extent: [f64; 2],
     /// Spikes are recorded (all neurons, or the first k).
     pub record_spikes: Option<u32>,
 }
 
+/// What a population consists of.
 #[derive(Clone, Debug)]
 pub enum Cell {
+    /// Neurons of a model.
     Neuron(NeuronInstance),
     /// Emits spikes without dynamics (Poisson sources, spike trains, encoded images).
     Source(SpikeSource),
 }
 
+/// Synapses from one population to another, made by one rule.
 #[derive(Clone, Debug)]
 pub struct Projection {
+    /// For messages and recordings; unique in a network.
     pub name: String,
     /// Indices into `Network::populations`.
     pub source: usize,
+    /// Whom the synapses reach.
     pub target: usize,
+    /// Who is connected to whom.
     pub rule: Rule,
     /// Index into the target model's ports; None: by the sign of each weight.
     pub port: Option<usize>,
+    /// Of each synapse, in the unit of the port.
     pub weight: Draw,
     /// ms, rounded to whole steps (at least one) on a grid, exact in the event engine.
     pub delay: Draw,
+    /// Static, or with a rule of plasticity.
     pub synapse: SynapseInstance,
+    /// Whether a neuron may project to itself.
     pub autapses: bool,
+    /// Whether two neurons may have several synapses.
     pub multapses: bool,
     /// Index into `Network::modulators`: the signal that the synapse's code reads.
     pub modulator: Option<usize>,
@@ -80,78 +99,129 @@ pub struct Projection {
 /// A named global signal, for instance dopamine: it jumps at events and decays to 0 with `tau` between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Modulator {
+    /// Unique in a network.
     pub name: String,
     /// ms; infinite for a level that stays until the next jump.
     pub tau: f64,
+    /// Level at 0 ms.
     pub initial: f64,
     /// (ms, amount): given in the scenario, sorted by time. More may come while running, by [`crate::engine::Engine::jump`].
     pub jumps: Vec<(f64, f64)>,
+    /// The population whose spikes make it jump, if any.
     pub spikes: Option<ModulatorSpikes>,
 }
 
 /// Each spike of a population makes a signal jump by `amount`, `delay` ms (whole steps, at least one) later.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModulatorSpikes {
+    /// Index into [`Network::populations`].
     pub population: usize,
+    /// ms from a spike to its effect.
     pub delay: f64,
+    /// What each spike adds to the level.
     pub amount: f64,
 }
 
 /// At every whole multiple of `every` ms the weights of a plastic projection onto each target are multiplied by a common factor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Homeostasis {
+    /// Index into [`Network::projections`]; it must be plastic.
     pub projection: usize,
+    /// ms between two times.
     pub every: f64,
+    /// The common factor of a target.
     pub kind: HomeostasisKind,
 }
 
+/// Where the factor of a target comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HomeostasisKind {
     /// To this sum of weights onto each target (Diehl & Cook 2015); targets whose weights are all 0 are left alone.
-    Normalise { sum: f64 },
+    Normalise {
+        /// In the unit of the weights.
+        sum: f64,
+    },
     /// Synaptic scaling: factor 1 + gain * (target - rate), rate in Hz over the last interval (van Rossum, Bi & Turrigiano 2000).
-    Scaling { target: f64, gain: f64 },
+    Scaling {
+        /// Rate to reach, Hz.
+        target: f64,
+        /// Change of the factor for each Hz that is missing.
+        gain: f64,
+    },
 }
 
 /// Connectivity, NEST's names.
 #[derive(Clone, Debug)]
 pub enum Rule {
+    /// Each source to the target of the same number; both populations have one size.
     OneToOne,
+    /// Each source to each target.
     AllToAll,
+    /// Each pair on its own.
     PairwiseBernoulli {
+        /// Probability of a synapse, 0 to 1.
         p: f64,
     },
+    /// Each target draws its sources.
     FixedIndegree {
+        /// Synapses onto each target.
         indegree: u32,
     },
+    /// Each source draws its targets.
     FixedOutdegree {
+        /// Synapses of each source.
         outdegree: u32,
     },
+    /// Pairs are drawn.
     FixedTotalNumber {
+        /// Synapses of the projection.
         n: u64,
     },
     /// Probability `p(distance)` within `radius` mm on the sheet.
     Distance {
+        /// Probability by distance.
         profile: Profile,
+        /// mm; there is no synapse beyond it.
         radius: f64,
+        /// Whether the sheet's opposite edges are neighbours.
         periodic: bool,
     },
     /// Explicit edges, sorted by source; local ids. Weights and delays given here replace the projection's draws.
     Explicit(Arc<Edges>),
 }
 
+/// Probability of a synapse by the distance of its neurons.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Profile {
-    Constant { p: f64 },
-    Gaussian { p0: f64, sigma: f64 },
-    Exponential { p0: f64, lambda: f64 },
+    /// The same everywhere within the radius.
+    Constant {
+        /// 0 to 1.
+        p: f64,
+    },
+    /// p0 exp(-distance² / (2 sigma²)).
+    Gaussian {
+        /// Probability at distance 0.
+        p0: f64,
+        /// mm.
+        sigma: f64,
+    },
+    /// p0 exp(-distance / lambda).
+    Exponential {
+        /// Probability at distance 0.
+        p0: f64,
+        /// mm.
+        lambda: f64,
+    },
 }
 
+/// Edges that are given, as rows by source.
 #[derive(Clone, Debug, Default)]
 pub struct Edges {
     /// First edge of each source, length n_sources + 1.
     pub start: Vec<u64>,
+    /// Local id within the target population, an edge each.
     pub target: Vec<u32>,
+    /// In the unit of the port, an edge each; None: the projection draws them.
     pub weight: Option<Vec<f32>>,
     /// ms, in f64: what lies halfway between two steps must be rounded as a constant delay is.
     pub delay: Option<Vec<f64>>,
@@ -168,32 +238,66 @@ impl Edges {
 /// A value for every synapse.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Draw {
+    /// The same for all.
     Constant(f64),
-    Normal { mean: f64, std: f64, limits: Limits },
-    Lognormal { mu: f64, sigma: f64, limits: Limits },
-    Uniform { low: f64, high: f64 },
-    Exponential { mean: f64, limits: Limits },
+    /// Gaussian.
+    Normal {
+        /// Before limits.
+        mean: f64,
+        /// Standard deviation before limits.
+        std: f64,
+        /// Where it ends.
+        limits: Limits,
+    },
+    /// exp of a Gaussian.
+    Lognormal {
+        /// Mean of the logarithm.
+        mu: f64,
+        /// Standard deviation of the logarithm.
+        sigma: f64,
+        /// Where it ends.
+        limits: Limits,
+    },
+    /// All values between two alike.
+    Uniform {
+        /// The smallest.
+        low: f64,
+        /// The largest.
+        high: f64,
+    },
+    /// Density exp(-x / mean) / mean, x from 0.
+    Exponential {
+        /// Before limits.
+        mean: f64,
+        /// Where it ends.
+        limits: Limits,
+    },
 }
 
 /// What happens to a draw outside [low, high].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
+    /// The smallest value; may be -infinity.
     pub low: f64,
+    /// The largest value; may be infinity.
     pub high: f64,
     /// Draw again (a truncated distribution) instead of clipping to the limit.
     pub redraw: bool,
 }
 
 impl Limits {
+    /// No limits.
     pub const NONE: Limits = Limits { low: f64::NEG_INFINITY, high: f64::INFINITY, redraw: false };
 }
 
 /// One synapse as the rules produce it, before any table format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edge {
+    /// Index into [`Network::projections`].
     pub projection: u32,
     /// Local id within the target population.
     pub target: u32,
+    /// As drawn, in the unit of the port.
     pub weight: f64,
     /// ms, as drawn.
     pub delay: f64,
@@ -202,12 +306,31 @@ pub struct Edge {
 /// A recorder other than spikes.
 #[derive(Clone, Debug)]
 pub enum Probe {
-    /// State variables of the first `n` neurons (or listed ids) of a population, every `interval` ms.
-    State { population: usize, variables: Vec<String>, neurons: Vec<u32>, interval: f64 },
+    /// State variables of some neurons of a population, every `interval` ms.
+    State {
+        /// Index into [`Network::populations`].
+        population: usize,
+        /// Names of states in the population's model.
+        variables: Vec<String>,
+        /// Local ids.
+        neurons: Vec<u32>,
+        /// ms, a whole number of steps on a grid.
+        interval: f64,
+    },
     /// Population rate in bins of `bin` ms.
-    Rate { population: usize, bin: f64 },
+    Rate {
+        /// Index into [`Network::populations`].
+        population: usize,
+        /// ms.
+        bin: f64,
+    },
     /// Weights of a projection, at the start, at the end and every `interval` ms when given.
-    Weights { projection: usize, interval: Option<f64> },
+    Weights {
+        /// Index into [`Network::projections`].
+        projection: usize,
+        /// ms.
+        interval: Option<f64>,
+    },
 }
 
 impl Projection {
@@ -235,6 +358,7 @@ impl Projection {
 }
 
 impl Network {
+    /// Neurons and sources of all populations.
     pub fn neurons(&self) -> u32 {
         self.populations.last().map_or(0, |p| p.first + p.n)
     }

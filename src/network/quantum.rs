@@ -206,6 +206,7 @@ pub struct Exact {
 }
 
 impl Exact {
+    /// The digits of a port; None where static synapses onto it need none.
     pub fn digits(&self, population: usize, port: usize) -> Option<Digits> {
         *self.digits.get(population)?.get(port)?
     }
@@ -215,6 +216,7 @@ impl Exact {
         self.projections.get(projection).map_or(Kept::Plain, |kept| kept[sign])
     }
 
+    /// How the weight of a drive is kept.
     pub fn drive(&self, drive: usize) -> Kept {
         self.drives.get(drive).copied().unwrap_or_default()
     }

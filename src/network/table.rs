@@ -28,12 +28,18 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Bits of a segment's count in its header.
 pub const COUNT_BITS: u32 = 12;
+/// Bits of a segment's group in its header.
 pub const GROUP_BITS: u32 = 10;
+/// Bits of the delay between a segment and the one before it.
 pub const STEP_BITS: u32 = 10;
+/// Synapses of a segment at most.
 pub const MAX_COUNT: u32 = (1 << COUNT_BITS) - 1;
+/// Steps of delay between two segments at most.
 pub const MAX_STEP: u32 = (1 << STEP_BITS) - 1;
 
+/// The header word of a segment; [`split`] takes it apart.
 #[inline(always)]
 pub fn header(count: u32, group: u32, step: u32) -> u32 {
     count | group << COUNT_BITS | step << (COUNT_BITS + GROUP_BITS)
@@ -58,14 +64,18 @@ pub struct Block {
 }
 
 impl Block {
+    /// Accumulators of all ports and neurons of the block.
     pub fn accumulators(&self) -> usize {
         (self.stride * self.ports) as usize
     }
 }
 
+/// How the synapses of a segment are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
+    /// One word: target within a group of 65,536 accumulators, weight of 16 bits.
     Narrow,
+    /// Two words: accumulator, weight of 32 bits.
     Wide,
     /// Index into `Table::dynamics`.
     Dynamic(u32),
@@ -83,10 +93,12 @@ impl Form {
     }
 }
 
+/// What the segments of one group of a table have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// First accumulator address of the 65,536 that a narrow segment can name.
     pub base: u32,
+    /// How their synapses are stored.
     pub form: Form,
     /// Further digits of synapses that are counted elsewhere.
     pub further: bool,
@@ -96,6 +108,7 @@ pub struct Group {
 /// their port by sign has one of these for each port it reaches.)
 #[derive(Clone, Debug, Default)]
 pub struct Dynamic {
+    /// Index into [`super::Network::projections`].
     pub projection: u32,
     /// Stored weight (the code's `w`) of each synapse, in the unit of the port's weights.
     pub weight: Vec<f32>,
@@ -103,6 +116,7 @@ pub struct Dynamic {
     pub states: Vec<Vec<u32>>,
     /// The digits of the target's port, to which is added what a synapse transmits.
     pub digits: Digits,
+    /// Index into the target model's ports.
     pub port: u32,
 }
 
@@ -113,20 +127,27 @@ pub struct Table {
     pub shards: Vec<Vec<u32>>,
     /// Position of each global source's row: shard << 32 | word; `NO_ROW` when it has none here.
     pub row: Vec<u64>,
+    /// By the group number in a segment's header.
     pub groups: Vec<Group>,
+    /// By the entry that [`Form::Dynamic`] names.
     pub dynamics: Vec<Dynamic>,
+    /// How many there are.
     pub synapses: u64,
 }
 
 /// A table without its dynamic synapses.
 #[derive(Clone, Copy)]
 pub struct Streams<'a> {
+    /// As [`Table::shards`].
     pub shards: &'a [Vec<u32>],
+    /// As [`Table::row`].
     pub row: &'a [u64],
+    /// As [`Table::groups`].
     pub groups: &'a [Group],
 }
 
 impl Table {
+    /// The table without its dynamic synapses.
     pub fn streams(&self) -> Streams<'_> {
         Streams { shards: &self.shards, row: &self.row, groups: &self.groups }
     }
@@ -137,12 +158,15 @@ impl Table {
     }
 }
 
+/// Stands in [`Table::row`] for a source without synapses.
 pub const NO_ROW: u64 = u64::MAX;
 
 /// The tables of a network for a given number of blocks.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
+    /// Who owns which targets.
     pub blocks: Vec<Block>,
+    /// The synapses onto each block.
     pub tables: Vec<Table>,
     /// Weight of one integer unit, per population and port (empty for sources).
     pub quantum: Vec<Vec<f64>>,
@@ -150,6 +174,7 @@ pub struct Tables {
     pub exact: Exact,
     /// Shortest and longest delay in steps (1, 1 without synapses).
     pub min_delay: u32,
+    /// Longest delay in steps (1 without synapses).
     pub max_delay: u32,
 }
 
@@ -722,6 +747,7 @@ impl Table {
         Ok(())
     }
 
+    /// Bytes of the table, dynamic synapses included.
     pub fn bytes(&self) -> u64 {
         let words: usize = self.shards.iter().map(Vec::len).sum();
         let dynamic: usize = self.dynamics.iter().map(|d| d.weight.len() * (1 + d.states.len())).sum();
@@ -735,7 +761,12 @@ pub enum Stored {
     /// Weight in units of its accumulator.
     Units(i32),
     /// Entry in `Table::dynamics`, and the synapse's index in it.
-    Dynamic { entry: u32, index: u32 },
+    Dynamic {
+        /// Index into [`Table::dynamics`].
+        entry: u32,
+        /// Index in that entry.
+        index: u32,
+    },
 }
 
 /// One synapse as a row holds it.
@@ -745,6 +776,7 @@ pub struct Synapse {
     pub delay: u32,
     /// Accumulator.
     pub address: u32,
+    /// Weight, or where it is kept.
     pub stored: Stored,
     /// A further digit of a synapse that comes elsewhere in the row too.
     pub further: bool,
@@ -796,9 +828,11 @@ impl Iterator for Walk<'_> {
 /// Where a dynamic synapse is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
+    /// Index into [`Tables::tables`].
     pub block: u16,
     /// Entry in the block's `Table::dynamics`.
     pub entry: u16,
+    /// Index in that entry.
     pub index: u32,
 }
 
@@ -808,6 +842,7 @@ impl Tables {
         self.tables.iter().map(Table::bytes).sum()
     }
 
+    /// Synapses of all tables.
     pub fn synapses(&self) -> u64 {
         self.tables.iter().map(|t| t.synapses).sum()
     }

@@ -25,6 +25,7 @@ static FONT_FILE: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
 pub struct Figure {
     /// Ends the file name: "raster", "rates", "traces", "isi" or "weights".
     pub name: &'static str,
+    /// Heading of the drawing.
     pub title: String,
     /// What is shown and what was left out.
     pub note: String,

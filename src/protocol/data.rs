@@ -16,15 +16,19 @@ pub struct Wanted {
     pub set: String,
     /// The first so many images for training and test; all where none.
     pub train: Option<usize>,
+    /// The first so many images for the test; all where none.
     pub test: Option<usize>,
     /// Test on the last so many training images, which are not learned then, and leave the test set alone: to choose settings by.
     pub validation: Option<usize>,
     /// A pixel p becomes the current scale * (p / 255 - offset).
     pub offset: f32,
+    /// Factor of that current.
     pub scale: f32,
     /// Part of noise in `patterns`, 0 to 1.
     pub noise: f64,
+    /// Pixels an image: the network's inputs.
     pub inputs: usize,
+    /// Classes that labels tell apart: the network's outputs.
     pub classes: usize,
 }
 
@@ -33,13 +37,16 @@ pub struct Wanted {
 pub struct Set {
     /// count x size, 0 to 255.
     pub pixels: Vec<u8>,
+    /// Class of each image, from 0.
     pub labels: Vec<u8>,
 }
 
 /// All that a protocol reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Data {
+    /// Images to learn.
     pub train: Set,
+    /// Images to test on, which are never learned.
     pub test: Set,
     /// Images of other sets, for the uncertainty; none where the set was not found.
     pub outside: Vec<(String, Option<Set>)>,

@@ -14,24 +14,36 @@ use crate::learning::{self, Chain, Layer, Protection};
 /// A protection as the file describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Guard {
+    /// Steps are kept off the inputs of old tasks.
     Projection(projection::Options),
     /// With `binarised`, the network is shown signs of hidden weights (their start and scale, see [`Binarised`]).
     Metaplasticity {
+        /// Strength of consolidation, a number a layer (the last serves the layers above).
         m: Vec<f32>,
+        /// Start and scale of the hidden weights; None leaves the weights real.
         binarised: Option<(f32, Vec<f32>)>,
     },
+    /// Important weights are held or slowed.
     Importance {
+        /// Where importance comes from.
         kind: Kind,
+        /// Factor on importance (lambda).
         strength: f32,
+        /// Held by a penalty, or limited in their steps.
         form: Form,
+        /// How a Fisher information is taken, for kinds that use one.
         fisher: Fisher,
     },
     /// `deviation` and `prior` per layer (the last serves the layers above); `observations`: those a step stands for, by default
     /// the batch. The rate and seed of `options` are set when it is made.
     Posterior {
+        /// Initial deviation of the weights.
         deviation: Vec<f64>,
+        /// Deviation of the prior.
         prior: Vec<f64>,
+        /// Observations that a step stands for; None: the batch.
         observations: Option<f64>,
+        /// Rule, samples and clipping.
         options: posterior::Options,
     },
 }

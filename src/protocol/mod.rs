@@ -9,7 +9,7 @@
 //! What a protection is made of and how it is tested is in guard.rs. Other kinds of protocol (`kind` in the file) are modules of
 //! their own, chosen where the kind is read.
 
-pub mod data;
+pub(crate) mod data;
 pub mod diehl_cook;
 pub mod file;
 mod gpu;
@@ -30,43 +30,63 @@ use std::sync::Arc;
 /// What a file of kind "supervised" or "permuted" asks for, checked.
 #[derive(Clone, Debug)]
 pub struct Protocol {
+    /// What the file calls itself.
     pub title: String,
+    /// The paper that it follows; empty where there is none.
     pub citation: String,
+    /// What it shows, in a few sentences.
     pub description: String,
     /// The file as named, its text, and the settings given beside it.
     pub name: String,
+    /// The file's text.
     pub text: Arc<str>,
+    /// `KEY=VALUE` settings given beside the file, in order.
     pub settings: Vec<String>,
+    /// A run a method and seed.
     pub seeds: Vec<u64>,
-    pub data: data::Wanted,
+    /// The images.
+    pub(crate) data: data::Wanted,
+    /// What is learned in turn.
     pub tasks: Tasks,
     /// With seed 0: every run has its own.
     pub network: Settings,
     /// Where the network's sizes are written.
     pub(crate) sizes: Spot,
+    /// What is compared, in the order of the file.
     pub methods: Vec<Method>,
+    /// How uncertainty is measured; None where it is not.
     pub uncertainty: Option<Uncertain>,
+    /// Where the methods train and are tested.
     pub engine: Engine,
 }
 
 /// What learns and is tested. A posterior's uncertainty is measured on the cpu always.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Engine {
+    /// On the threads of rayon's global pool.
     #[default]
     Cpu,
-    /// On the device of this index or partial name (none: the best there is).
-    Gpu { device: Option<String> },
+    /// On a GPU.
+    Gpu {
+        /// Index or part of the name, as `sharpwave devices` lists it; None: the best there is.
+        device: Option<String>,
+    },
 }
 
+/// The sequence of tasks that every method learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tasks {
     /// One task.
     Supervised,
     /// The same images under one permutation of the pixels a task, the first the identity (Goodfellow et al. 2013).
-    Permuted { count: usize },
+    Permuted {
+        /// How many tasks, at least 1.
+        count: usize,
+    },
 }
 
 impl Tasks {
+    /// How many tasks there are: 1 for `Supervised`.
     pub fn count(self) -> usize {
         match self {
             Tasks::Supervised => 1,
@@ -78,9 +98,11 @@ impl Tasks {
 /// How a method trains.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Training {
+    /// What turns local steps into changes.
     pub optimiser: Optimiser,
     /// The rate falls linearly over each task to a hundredth.
     pub falling: bool,
+    /// Images a step.
     pub batch: usize,
     /// Over each task's images.
     pub passes: usize,
@@ -88,12 +110,16 @@ pub struct Training {
     pub samples: usize,
 }
 
+/// A way to learn the tasks: training, and what protects old tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Method {
+    /// As `--methods` and result files call it.
     pub name: String,
+    /// As tables and drawings call it.
     pub title: String,
     /// All tasks at once, mixed: the upper yardstick.
     pub joint: bool,
+    /// How each step is made.
     pub training: Training,
     /// In the order in which they act.
     pub guards: Vec<Guard>,
@@ -115,10 +141,40 @@ pub struct Uncertain {
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// Training goes on: which run (counted from 0) of how many, part of this run that is done, accuracy while learning.
-    Trained { run: usize, runs: usize, method: &'a str, seed: u64, task: usize, tasks: usize, done: f64, accuracy: f64 },
-    /// A task has been learned: accuracy on every task, and what the protections say.
-    Task { method: &'a str, seed: u64, task: usize, tasks: usize, row: &'a [f64], reports: &'a [String] },
+    /// Training goes on.
+    Trained {
+        /// The run, counted from 0.
+        run: usize,
+        /// Runs of the protocol.
+        runs: usize,
+        /// Name of the run's method.
+        method: &'a str,
+        /// Seed of the run.
+        seed: u64,
+        /// The task that is being learned, from 0.
+        task: usize,
+        /// Tasks of the run; 1 where all are learned at once.
+        tasks: usize,
+        /// Part of this run that is done, 0 to 1.
+        done: f64,
+        /// Accuracy while learning, 0 to 1.
+        accuracy: f64,
+    },
+    /// A task has been learned.
+    Task {
+        /// Name of the run's method.
+        method: &'a str,
+        /// Seed of the run.
+        seed: u64,
+        /// The task that was learned, from 0.
+        task: usize,
+        /// Tasks of the run; 1 where all are learned at once.
+        tasks: usize,
+        /// Accuracy on every task, 0 to 1.
+        row: &'a [f64],
+        /// What the protections say, a line each.
+        reports: &'a [String],
+    },
     /// Something that the user should hear.
     Note(&'a str),
 }

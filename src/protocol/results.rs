@@ -8,22 +8,31 @@ use std::path::Path;
 /// All runs of a protocol so far, and what they were made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
+    /// What the protocol's file calls itself.
     pub title: String,
+    /// The paper that it follows; empty where there is none.
     pub citation: String,
     /// "supervised" or "permuted".
     pub kind: String,
+    /// Tasks that are learned in turn.
     pub tasks: usize,
     /// Inputs, hidden layers, classes.
     pub sizes: Vec<usize>,
+    /// The images that were used.
     pub data: Source,
     /// Methods asked for, in order: name and title.
     pub methods: Vec<(String, String)>,
+    /// Seeds asked for, in order, each once.
     pub seeds: Vec<u64>,
     /// Every run asked for is there.
     pub complete: bool,
+    /// Finished runs, in the order they ended.
     pub runs: Vec<Run>,
+    /// Of sharpwave.
     pub version: String,
+    /// Threads of the process.
     pub threads: usize,
+    /// The protocol's file as named.
     pub file: String,
     /// `--quick` and `--set`s.
     pub settings: Vec<String>,
@@ -31,10 +40,14 @@ pub struct Results {
     pub protocol: String,
 }
 
+/// The images that a protocol used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
+    /// Name of the data set.
     pub set: String,
+    /// Training images.
     pub train: usize,
+    /// Test images.
     pub test: usize,
     /// Over pixels and labels.
     pub checksum: u64,
@@ -43,13 +56,17 @@ pub struct Source {
 /// One method with one seed. Accuracies are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
+    /// The method's name.
     pub method: String,
+    /// The run's seed.
     pub seed: u64,
+    /// Whether all tasks were learned at once.
     pub joint: bool,
     /// Mean accuracy over all tasks at the end.
     pub acc: f64,
     /// None for one task, and for joint training.
     pub bwt: Option<f64>,
+    /// Mean drop from the best accuracy that each task had (Chaudhry et al. 2018); None where `bwt` is.
     pub forgetting: Option<f64>,
     /// Row i: accuracy on every task after task i was learned (joint training: one row).
     pub matrix: Vec<Vec<f64>>,
@@ -57,42 +74,58 @@ pub struct Run {
     pub learning: Vec<f64>,
     /// Hidden spikes an image while learning.
     pub spikes_per_image: f64,
+    /// Wall seconds of training.
     pub train_s: f64,
+    /// Wall seconds of all tests.
     pub test_s: f64,
     /// Rank and free dimension of every layer after every task, under a projection.
     pub layers: Vec<Report>,
     /// What the protections said at the end; warnings start with "warning:".
     pub reports: Vec<String>,
+    /// None for methods without a posterior, and where the protocol measures none.
     pub uncertainty: Option<Doubt>,
 }
 
 /// Uncertainty under samples of a posterior, nats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Doubt {
+    /// Weight samples.
     pub draws: u32,
+    /// Test images that it was measured on.
     pub images: usize,
     /// Of the mean prediction.
     pub accuracy: f64,
+    /// Expected calibration error, 0 to 1; None where it is not defined.
     pub calibration_error: Option<f64>,
+    /// Mean over the images of what the samples disagree about.
     pub epistemic: f64,
+    /// Mean over the images of what every sample is unsure about.
     pub aleatoric: f64,
+    /// The same on images of other sets.
     pub outside: Vec<Outside>,
 }
 
 /// Uncertainty on images of another distribution, and how well it tells them from the test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outside {
+    /// Name of the set.
     pub set: String,
+    /// Mean epistemic uncertainty there.
     pub epistemic: f64,
+    /// Mean aleatoric uncertainty there.
     pub aleatoric: f64,
+    /// Area under the ROC curve of telling these images from the test images by epistemic uncertainty; None without images.
     pub auc_epistemic: Option<f64>,
+    /// The same by aleatoric uncertainty.
     pub auc_aleatoric: Option<f64>,
+    /// The same by the sum of both.
     pub auc_total: Option<f64>,
 }
 
 /// Mean and standard deviation over seeds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
+    /// Over the seeds.
     pub mean: f64,
     /// None for one value.
     pub deviation: Option<f64>,
@@ -142,6 +175,7 @@ impl Results {
         self.seeds.iter().flat_map(|seed| self.methods.iter().map(|m| (*seed, m.0.clone()))).collect()
     }
 
+    /// Whether this run is finished.
     pub fn has(&self, seed: u64, method: &str) -> bool {
         self.runs.iter().any(|run| run.seed == seed && run.method == method)
     }

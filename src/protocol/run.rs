@@ -18,7 +18,9 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Between two tellings of progress.
 const TELL: Duration = Duration::from_millis(100);
 
+/// Where a protocol's data are, where its results go, and what of it is run. [`Options::new`] makes one; its fields may be changed.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Folder for the output; made if absent.
     pub out: PathBuf,
@@ -34,12 +36,19 @@ pub struct Options {
     pub data: Vec<PathBuf>,
 }
 
+impl Options {
+    /// The whole protocol, into a folder that holds no results yet; no data set but those that are computed.
+    pub fn new(out: impl Into<PathBuf>) -> Options {
+        Options { out: out.into(), ..Options::default() }
+    }
+}
+
 /// Run a protocol. `tell` hears progress; when `stop` becomes true the run ends after the batch under way, saved.
 /// The results are complete unless it was stopped.
 ///
 /// # Errors
 /// Data that are absent or do not fit, unknown methods, an output that exists (without `force` or `resume`) or is of another
-/// protocol; a weight that is no number any more: the last checkpoint then stands.
+/// protocol; a weight that is not a number any more: the last checkpoint then stands.
 pub fn run(protocol: &Protocol, options: &Options, tell: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<Results> {
     let methods = chosen(protocol, options)?;
     let against = protocol.uncertainty.as_ref().map_or(&[][..], |u| &u.against);

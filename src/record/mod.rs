@@ -3,7 +3,7 @@
 
 pub mod checkpoint;
 pub mod read;
-pub mod recorder;
+pub(crate) mod recorder;
 pub mod summary;
 
 pub use recorder::Recorder;
@@ -11,19 +11,27 @@ pub use recorder::Recorder;
 /// What is stored about the run beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunInfo {
+    /// The scenario's title.
     pub title: String,
+    /// Path of the scenario as given.
     pub scenario_path: String,
     /// The scenario text as run, and the `--set` overrides applied to it.
     pub scenario_text: String,
+    /// `--set` settings, in order.
     pub overrides: Vec<String>,
+    /// Of the network, and of the stimuli of all runs but branches.
     pub seed: u64,
     /// Seed of the stimuli: differs from `seed` in a branch.
     pub stimulus_seed: u64,
+    /// The engine, with what it ran on: "cpu, " and its vector instructions, or the GPU's name.
     pub engine: String,
+    /// Threads that it ran on.
     pub threads: usize,
     /// ms
     pub duration: f64,
+    /// ms at the start that statistics leave out.
     pub warmup: f64,
+    /// Of sharpwave.
     pub version: String,
 }
 

@@ -14,8 +14,11 @@ const BLOCK: usize = 1 << 18;
 /// An opened recording.
 pub struct Recording {
     store: Store,
+    /// What the run was made from.
     pub info: RunInfo,
+    /// How far it came.
     pub ending: Ending,
+    /// In the order of the scenario.
     pub populations: Vec<PopulationInfo>,
     /// False for a file that another simulator wrote: then `info` and `ending` hold nothing.
     pub own: bool,
@@ -28,7 +31,9 @@ pub struct Ending {
     pub complete: bool,
     /// ms; data begin at `start` and reach to `until`.
     pub start: f64,
+    /// ms; the last time that data may have.
     pub until: f64,
+    /// Time step of the network, ms.
     pub dt: f64,
     /// Present when the run ended in order.
     pub counters: Option<Counters>,
@@ -38,9 +43,12 @@ pub struct Ending {
     pub resumed: Vec<f64>,
 }
 
+/// A population, and what is recorded of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PopulationInfo {
+    /// As in the scenario.
     pub name: String,
+    /// Its neurons.
     pub n: u64,
     /// Neurons whose spikes are recorded: the first so many; None when spikes are not recorded.
     pub recorded: Option<u64>,
@@ -60,23 +68,31 @@ pub struct SpikeTrain {
 /// One recorded variable of one population.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
+    /// Name of the population.
     pub population: String,
+    /// Name of the state variable in its model.
     pub variable: String,
+    /// Unit of the values.
     pub unit: String,
     /// Local ids, one a column.
     pub ids: Vec<u64>,
     /// ms of the first row and between rows.
     pub start: f64,
+    /// ms between rows.
     pub interval: f64,
+    /// Rows that are stored.
     pub rows: usize,
     group: String,
 }
 
+/// Mean rate of a population over time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateSeries {
+    /// Name of the population.
     pub population: String,
     /// ms; bin k covers (start + k * bin, start + (k + 1) * bin].
     pub start: f64,
+    /// Width of a bin, ms.
     pub bin: f64,
     /// Hz
     pub rate: Vec<f64>,
@@ -85,12 +101,17 @@ pub struct RateSeries {
 /// Weights of a projection; `edges` synapses at each of `times`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightSeries {
+    /// Name of the projection.
     pub projection: String,
+    /// Name of its source population.
     pub source_population: String,
+    /// Name of its target population.
     pub target_population: String,
+    /// Unit of the weights: pA, nS, or mV.
     pub unit: String,
     /// ms
     pub times: Vec<f64>,
+    /// Synapses whose weights are stored.
     pub edges: usize,
     group: String,
 }
@@ -117,10 +138,12 @@ impl Recording {
         Ok(recording)
     }
 
+    /// The file.
     pub fn path(&self) -> &Path {
         self.store.path()
     }
 
+    /// The population of this name; None where there is none.
     pub fn population(&self, name: &str) -> Option<&PopulationInfo> {
         self.populations.iter().find(|p| p.name == name)
     }
@@ -195,6 +218,7 @@ impl Recording {
         self.store.open_table::<f32>(&format!("{}/data", report.group))?.read(rows)
     }
 
+    /// All recorded rates, a series a population.
     pub fn rates(&self) -> Result<Vec<RateSeries>> {
         let mut series = Vec::new();
         for name in self.store.members("/rates") {
@@ -209,6 +233,7 @@ impl Recording {
         Ok(series)
     }
 
+    /// All recorded weights, a series a projection.
     pub fn weights(&self) -> Result<Vec<WeightSeries>> {
         let mut series = Vec::new();
         for name in self.store.members("/weights") {

@@ -13,9 +13,13 @@ use crate::network::{Cell, Network};
 use crate::scenario::Published;
 use serde::Serialize;
 
+/// Spikes that a neuron needs to count in the mean CV of inter-spike intervals.
 pub const MIN_SPIKES_CV: u32 = 5;
+/// Bin of the counts that are correlated, ms.
 pub const CORRELATION_BIN: f64 = 2.0;
+/// Neurons of a population at most that are correlated in pairs.
 pub const CORRELATION_SAMPLE: usize = 200;
+/// Bin of the counts that synchrony is taken from, ms.
 pub const SYNCHRONY_BIN: f64 = 3.0;
 /// Slack in comparisons of times, ms.
 const EPS: f64 = 1e-9;
@@ -38,25 +42,34 @@ impl Sink for Tee<'_, '_> {
 pub struct Statistics {
     /// ms; spikes in (start, stop] count.
     pub start: f64,
+    /// ms; the last time that counts.
     pub stop: f64,
+    /// In the order of the network.
     pub populations: Vec<PopulationStatistics>,
 }
 
+/// What a population did between `start` and `stop` of [`Statistics`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PopulationStatistics {
+    /// As in the scenario.
     pub name: String,
+    /// Its neurons.
     pub n: u32,
     /// A source without dynamics.
     pub source: bool,
+    /// Spikes that counted.
     pub spikes: u64,
     /// Mean and standard deviation over neurons, Hz.
     pub rate: f64,
+    /// Standard deviation of the rate over neurons, Hz.
     pub rate_sd: f64,
     /// Mean over `cv_neurons` neurons; None when no neuron spiked often enough.
     pub cv_isi: Option<f64>,
+    /// Neurons that spiked at least [`MIN_SPIKES_CV`] times.
     pub cv_neurons: u32,
     /// Mean over `correlation_pairs` pairs.
     pub correlation: Option<f64>,
+    /// Pairs of neurons whose counts vary.
     pub correlation_pairs: u64,
     /// Variance over mean of the population's count; 1 for independent Poisson trains.
     pub synchrony: Option<f64>,

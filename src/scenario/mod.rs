@@ -31,32 +31,44 @@ use tree::{Kind, Node};
 /// What a scenario asks for, resolved: plain data for the run loop.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What the scenario calls itself; empty where it does not.
     pub title: String,
+    /// The paper that the network is from; empty where there is none.
     pub citation: String,
+    /// What it shows, in a few sentences.
     pub description: String,
     /// Path as given, and the text.
     pub path: String,
+    /// The scenario's text.
     pub text: Arc<str>,
+    /// `--set` settings that were applied, in order.
     pub overrides: Vec<String>,
     /// Named settings that were applied, chosen or by default.
     pub variant: Option<String>,
+    /// Populations, projections, inputs and probes.
     pub network: Network,
     /// ms of simulation that count, after `warmup` ms that are simulated and not counted in the statistics.
     pub duration: f64,
+    /// ms that are simulated first and not counted.
     pub warmup: f64,
+    /// What it runs on, where a run does not say otherwise.
     pub engine: Engine,
+    /// Threads of the cpu engine; None: as many as pay.
     pub threads: Option<usize>,
     /// Published figures to print beside ours.
     pub published: Vec<Published>,
 }
 
+/// A figure that a paper gives for a population, to stand beside ours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
     /// Where the figures are from.
     pub source: String,
+    /// Name of the population.
     pub population: String,
     /// "rate" (Hz) or "cv_isi".
     pub quantity: String,
+    /// In the quantity's unit.
     pub value: f64,
 }
 

@@ -9,7 +9,7 @@ use crate::model::{Modifier, NeuronModel, SynapseModel, compose};
 use crate::network::{Homeostasis, HomeostasisKind, Modulator, ModulatorSpikes, SynapseInstance};
 use std::sync::Arc;
 
-/// Keys of a synapse that are no parameters of its model.
+/// Keys of a synapse that are not parameters of its model.
 const SYNAPSE_KEYS: [&str; 4] = ["model", "modulator", "gate", "metaplasticity"];
 
 /// Values given to parameters, by name.

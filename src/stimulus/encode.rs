@@ -15,7 +15,10 @@ pub enum Order {
     /// As in the file, from the start again when more are asked for than there are.
     Sequential,
     /// Every pass through the samples in a new random order (Fisher & Yates) of this seed.
-    Shuffled { seed: u64 },
+    Shuffled {
+        /// Of the orders.
+        seed: u64,
+    },
 }
 
 /// One presentation, for the record.
@@ -23,7 +26,9 @@ pub enum Order {
 pub struct Shown {
     /// ms
     pub onset: f64,
+    /// Index of the image.
     pub sample: u32,
+    /// Its class; None where the images have no labels.
     pub label: Option<u8>,
 }
 

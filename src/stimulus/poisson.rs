@@ -11,7 +11,7 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::model::vector::{Level, for_every_level, level};
+use crate::simd::{Level, for_every_level, level};
 use crate::network::Values;
 use crate::rng::{self, Purpose, philox4x32};
 use crate::stimulus::{Drive, DriveKind, active_steps};
@@ -54,6 +54,7 @@ impl Thresholds {
         Thresholds(words.take_while(|&w| w > 1).map(|w| ((1u64 << 32) - w) as u32).collect())
     }
 
+    /// Ascending; a word at or above the k-th stands for a count of k + 1 at least.
     pub fn as_slice(&self) -> &[u32] {
         &self.0
     }
@@ -80,6 +81,7 @@ pub fn count(row: &[u32], word: u32) -> u32 {
 pub struct Table {
     /// `width` thresholds a row, ascending, padded with [`PADDING`].
     pub rows: Vec<u32>,
+    /// Thresholds a row.
     pub width: usize,
     /// Row of each element; None: all elements use row 0.
     pub row_of_element: Option<Vec<u32>>,
@@ -118,6 +120,7 @@ impl Table {
         Table { rows: each.into_iter().flat_map(padded).collect(), width, row_of_element: None }
     }
 
+    /// The thresholds of a row.
     #[inline]
     pub fn row(&self, row: usize) -> &[u32] {
         &self.rows[row * self.width..][..self.width]
@@ -283,6 +286,7 @@ for_every_level! {
 /// An independent Poisson train for every element of a population (NEST's poisson_generator).
 #[derive(Clone, Debug)]
 pub struct PoissonDrive {
+    /// Thresholds of the events a step.
     pub table: Table,
     /// Steps in which it is active.
     pub active: Range<u64>,
@@ -350,7 +354,7 @@ pub(crate) fn fire(key: [u32; 2], step: u64, table: &Table, range: Range<u32>, o
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::vector::levels;
+    use crate::simd::levels;
     use proptest::prelude::*;
 
     /// Poisson mass by the recursion from zero, independent of how the thresholds are made.

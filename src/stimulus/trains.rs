@@ -70,10 +70,12 @@ impl Trains {
         Self::from_pairs(spikes)
     }
 
+    /// Number of trains: one a source.
     pub fn len(&self) -> usize {
         self.time.len()
     }
 
+    /// Whether there is no source.
     pub fn is_empty(&self) -> bool {
         self.time.is_empty()
     }

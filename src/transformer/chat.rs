@@ -12,16 +12,20 @@ use std::path::Path;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Message {
     /// `system`, `user`, `assistant`, `tool`, or what else the template knows.
     pub role: String,
     /// Null beside tool calls.
     #[serde(default)]
     pub content: Option<Content>,
+    /// Name of the speaker, or of the tool that a result is from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What the assistant called, as the template expects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<Vec<Value>>,
+    /// The call that a `tool` message answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
     /// Whatever else stands in the message; the template sees it too.
@@ -33,12 +37,14 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Content {
+    /// The whole text.
     Text(String),
+    /// Parts in order, each an object whose `type` says what it holds.
     Parts(Vec<Map<String, Value>>),
 }
 
 impl Message {
-    /// A message that is a text.
+    /// A message that is a text. Names, tool calls and what else there is are set in its fields.
     pub fn new(role: &str, content: &str) -> Message {
         Message {
             role: role.into(),

@@ -11,6 +11,7 @@ use serde_json::Value;
 pub enum Architecture {
     /// Llama, SmolLM, TinyStories and other models that call themselves llama.
     Llama,
+    /// Mistral: Llama with a sliding window in some versions; GGUF files call it llama.
     Mistral,
     /// Biases on q, k and v.
     Qwen2,
@@ -45,24 +46,34 @@ impl Architecture {
 /// How the rotary frequencies are stretched beyond the context of training.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RopeScaling {
+    /// Frequencies as they are.
     None,
     /// Every frequency divided by `factor`.
     Linear {
+        /// Context over that of training.
         factor: f64,
     },
     /// Llama 3.1: long waves divided by `factor`, short ones kept, a ramp between.
     Llama3 {
+        /// Context over that of training.
         factor: f64,
+        /// Waves that turn fewer times than this in the original context are long.
         low: f64,
+        /// Waves that turn more times than this are short.
         high: f64,
+        /// Positions in training.
         original_context: f64,
     },
     /// YaRN (Peng et al. 2023, arXiv 2309.00071): waves that turn at most `slow` times in the original context divided by `factor`,
     /// those that turn at least `fast` times kept, a ramp over the pairs between.
     Yarn {
+        /// Context over that of training.
         factor: f64,
+        /// Positions in training.
         original_context: f64,
+        /// Turns in the original context from which on a wave is kept.
         fast: f64,
+        /// Turns up to which a wave is divided.
         slow: f64,
         /// The ramp starts and ends at whole pairs.
         whole: bool,
@@ -76,7 +87,9 @@ pub enum RopeScaling {
 /// Sizes and conventions of one model. Every number was checked: none is zero, and the heads divide.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Which decoder computes it.
     pub architecture: Architecture,
+    /// Decoder layers.
     pub layers: usize,
     /// Width of the residual stream (`hidden_size`).
     pub width: usize,
@@ -86,13 +99,17 @@ pub struct Config {
     pub heads: usize,
     /// Key and value heads; `heads` is a multiple.
     pub kv_heads: usize,
+    /// Numbers of a head's query, key or value.
     pub head_dim: usize,
     /// Rows of the embedding.
     pub vocabulary: usize,
     /// Positions (`max_position_embeddings`).
     pub context: usize,
+    /// Added to the mean square before RMSNorm divides by its root.
     pub norm_eps: f32,
+    /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// How these frequencies are stretched.
     pub rope_scaling: RopeScaling,
     /// Positions that a query sees, itself included, where this is limited in every layer.
     pub window: Option<usize>,
@@ -104,6 +121,7 @@ pub struct Config {
     pub o_bias: bool,
     /// Biases on gate, up and down.
     pub mlp_bias: bool,
+    /// Token that begins a text; None where the model has none.
     pub bos: Option<u32>,
     /// Tokens that end a text; may be empty.
     pub eos: Vec<u32>,

@@ -16,7 +16,9 @@ const BLOCK: usize = 256;
 /// A linear layer: `weight` outputs x inputs.
 #[derive(Clone, Debug)]
 pub struct Matrix {
+    /// outputs x inputs, row-major; shared where the embedding is also the output layer.
     pub weight: Arc<Vec<f32>>,
+    /// outputs; None for a layer without one.
     pub bias: Option<Vec<f32>>,
 }
 
@@ -25,6 +27,7 @@ pub struct Matrix {
 pub struct Layer {
     /// RMSNorm before attention, and before the feed-forward.
     pub input_norm: Vec<f32>,
+    /// RMSNorm before the feed-forward: width.
     pub post_norm: Vec<f32>,
     /// RMSNorm of each head of q and of k, where the architecture has them.
     pub head_norms: Option<(Vec<f32>, Vec<f32>)>,
@@ -35,11 +38,15 @@ pub struct Layer {
 /// A model ready to compute. The weights may be changed in place; their lengths must stay.
 #[derive(Clone, Debug)]
 pub struct Decoder {
+    /// Sizes that all weights below keep to.
     pub config: Config,
     /// vocabulary x width; shared with `head` where the model ties them.
     pub embedding: Arc<Vec<f32>>,
+    /// From the first to the last.
     pub layers: Vec<Layer>,
+    /// RMSNorm after the last layer: width.
     pub norm: Vec<f32>,
+    /// Output layer: vocabulary x width.
     pub head: Matrix,
     pub(super) frequencies: Vec<f32>,
 }
@@ -161,10 +168,12 @@ pub enum Logits {
 pub struct Output {
     /// rows x vocabulary.
     pub logits: Vec<f32>,
+    /// Logits of a row.
     pub vocabulary: usize,
 }
 
 impl Output {
+    /// The logits of one row.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.logits[index * self.vocabulary..(index + 1) * self.vocabulary]
     }

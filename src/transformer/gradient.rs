@@ -277,7 +277,7 @@ impl<'a> Objective<'a> {
     }
 }
 
-/// `y = x Wᵀ` for a weight that is no variable. candle's own product would copy the weight, and compute its gradient.
+/// `y = x Wᵀ` for a weight that is not a variable. candle's own product would copy the weight, and compute its gradient.
 struct Product {
     weight: Arc<Vec<f32>>,
     outputs: usize,

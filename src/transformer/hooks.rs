@@ -53,11 +53,13 @@ impl<A: Hooks, B: Hooks> Hooks for (A, B) {
 /// `out += scale * B (A x)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LowRank {
+    /// Terms: rows of `a`, columns of `b`.
     pub rank: usize,
     /// rank x inputs.
     pub a: Vec<f32>,
     /// outputs x rank.
     pub b: Vec<f32>,
+    /// Factor on the whole term, PEFT's `lora_alpha / r`.
     pub scale: f32,
 }
 
@@ -108,9 +110,11 @@ impl Hooks for &Adapter {
 /// Adds `delta` to the residual entering `layer` at one position of one sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Perturbation {
+    /// From 0 to the number of layers, which means after the last one.
     pub layer: usize,
     /// Index of the sequence in the call.
     pub sequence: usize,
+    /// Position in the sequence, from 0.
     pub position: usize,
     /// One number for each unit of the residual; missing ones count as zero.
     pub delta: Vec<f32>,
@@ -143,7 +147,9 @@ pub struct Recorder {
 /// One call of one linear layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearRecord {
+    /// Which layer was called.
     pub site: Site,
+    /// The tokens it was called with, as the decoder orders them.
     pub rows: Vec<Row>,
     /// rows x inputs.
     pub input: Vec<f32>,

@@ -19,7 +19,7 @@ pub mod sample;
 pub mod site;
 mod tensors;
 pub mod tokenizer;
-pub mod weights;
+pub(crate) mod weights;
 
 use crate::error::{Error, Result, nearest};
 use chat::Template;
@@ -55,7 +55,9 @@ macro_rules! built_in {
 pub struct Source {
     /// What it can be opened by from everywhere: an absolute path, or the short name of a model that is built in or was pulled.
     pub name: String,
+    /// How its files store it.
     pub format: Format,
+    /// Its sizes and conventions, all checked.
     pub config: Config,
     tensors: Tensors,
     vocabulary: Vocabulary,
@@ -67,7 +69,9 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
+    /// A folder with `config.json`, `tokenizer.json` and one or several safetensors files, as on the Hugging Face hub.
     Safetensors,
+    /// One GGUF file (or the parts of one), as llama.cpp reads it.
     Gguf,
 }
 
@@ -80,21 +84,35 @@ enum Vocabulary {
 /// What `Source::summary` tells.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    /// The same as [`Source::name`].
     pub name: String,
+    /// How its files store it.
     pub format: Format,
+    /// The name that GGUF files give it: `llama`, `qwen2` and so on.
     pub architecture: &'static str,
+    /// Decoder layers.
     pub layers: usize,
+    /// Width of the residual stream.
     pub width: usize,
+    /// Width of the feed-forward.
     pub feed_forward: usize,
+    /// Query heads a layer.
     pub heads: usize,
+    /// Key and value heads a layer; `heads` is a multiple of it.
     pub kv_heads: usize,
+    /// Numbers of a head's query, key or value.
     pub head_dim: usize,
+    /// Rows of the embedding; at least `tokens`, since some models pad it.
     pub vocabulary: usize,
+    /// Positions that a text may have, prompt and answer together.
     pub context: usize,
+    /// Base of the rotary frequencies.
     pub rope_theta: f64,
     /// As text; null where frequencies are not scaled.
     pub rope_scaling: Option<String>,
+    /// Positions that a query sees, itself included; null where it sees all before it.
     pub window: Option<usize>,
+    /// Whether the output layer is the embedding itself.
     pub tied_embedding: bool,
     /// Numbers in the model, each weight counted once.
     pub parameters: u64,
@@ -102,6 +120,7 @@ pub struct Summary {
     pub tensors: BTreeMap<String, usize>,
     /// Where the tokenizer is read from, and its number of tokens.
     pub tokenizer: String,
+    /// Tokens of the tokenizer.
     pub tokens: usize,
     /// Tokens that end a text.
     pub eos: Vec<u32>,
@@ -365,7 +384,9 @@ fn end_tokens(config: &mut Config, text: &str) {
 /// A model in memory.
 #[derive(Debug)]
 pub struct Host {
+    /// Weights and forward pass.
     pub decoder: Decoder,
+    /// Text to tokens and back.
     pub tokenizer: Tokenizer,
     /// What writes messages as a text; None where the model brings none.
     pub template: Option<Template>,

@@ -3,13 +3,21 @@
 /// A linear layer, by what it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Linear {
+    /// Queries: heads * head_dim x width.
     Q,
+    /// Keys: kv_heads * head_dim x width.
     K,
+    /// Values: kv_heads * head_dim x width.
     V,
+    /// What attention mixed, back into the residual: width x heads * head_dim.
     O,
+    /// Feed-forward, the half that goes through SiLU: feed_forward x width.
     Gate,
+    /// Feed-forward, the half that it is multiplied with: feed_forward x width.
     Up,
+    /// Feed-forward, back into the residual: width x feed_forward.
     Down,
+    /// Logits, after all layers: vocabulary x width.
     Head,
 }
 
@@ -60,11 +68,14 @@ impl Linear {
 /// One linear layer of the model. `layer` is 0 for `Linear::Head`, which stands after all layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site {
+    /// Decoder layer, from 0.
     pub layer: usize,
+    /// Which of its linear layers.
     pub linear: Linear,
 }
 
 impl Site {
+    /// The one output layer.
     pub const HEAD: Site = Site { layer: 0, linear: Linear::Head };
 }
 

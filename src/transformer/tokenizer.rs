@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use tokenizers::{Decoder as _, Model as _};
 
-/// Texts that a tokenizer must be able to take before it is used: scripts, white space, marks, nothing, and what is no text.
+/// Texts that a tokenizer must be able to take before it is used: scripts, white space, marks, nothing, and what is not text.
 const TRIED: [&str; 12] = [
     "",
     " ",
@@ -86,7 +86,7 @@ impl Tokenizer {
     /// From the bytes of a tokenizer.json, which `file` names in messages. `vocabulary` is the number of embeddings.
     ///
     /// # Errors
-    /// Bytes that are no tokenizer, tokens without an embedding, and a tokenizer that cannot take some text or token.
+    /// Bytes that are not a tokenizer, tokens without an embedding, and a tokenizer that cannot take some text or token.
     pub fn from_json(bytes: &[u8], file: &str, vocabulary: usize) -> Result<Tokenizer> {
         let byte_tokens = description(bytes, file)?.get("decoder").is_some_and(joins_bytes);
         let inner = guarded(file, || {
@@ -109,7 +109,7 @@ impl Tokenizer {
     }
 
     /// Refuses tokens beyond the embeddings, and what the library gives up over. A text that a small vocabulary has no token for
-    /// is no flaw of the tokenizer.
+    /// is not a flaw of the tokenizer.
     fn tried(&self, vocabulary: usize) -> Result<()> {
         let beyond = |token: &str, id: u32| {
             Err(Error::input(
@@ -216,7 +216,7 @@ impl Tokenizer {
         })
     }
 
-    /// The text of tokens; control tokens are left out. Bytes that are no character become replacement characters, one for each
+    /// The text of tokens; control tokens are left out. Bytes that are not a character become replacement characters, one for each
     /// byte where tokens are bytes, and take nothing with them.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.text(ids, true)

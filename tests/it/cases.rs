@@ -83,7 +83,8 @@ fn of_doubles_each_holds_the_fact_alone() {
 fn the_last_told_is_answered_however_often_it_changes() {
     let prompt = "The dog lived in";
     let at = |answer: &str, time: Option<&str>| {
-        let mut e = Experience { time: time.map(String::from), ..success("", prompt, answer) };
+        let mut e = success("", prompt, answer);
+        e.time = time.map(String::from);
         e.id = e.derived_id();
         e
     };
@@ -121,10 +122,8 @@ fn sleep_over_a_contradiction_keeps_the_newer_one() {
     for (old, new) in [("Tim", "Max"), ("Max", "red, but she said it was blue")] {
         let folder = tempfile::tempdir().unwrap();
         let mut memory = model.memory_in(folder.path(), &model.settings);
-        let fact = |id: &str, answer: &str, time: &str| Experience {
-            subject: Some("the dog".into()),
-            time: Some(time.into()),
-            ..success(id, "The name of the dog was", answer)
+        let fact = |id: &str, answer: &str, time: &str| {
+            success(id, "The name of the dog was", answer).with_subject("the dog").with_time(time)
         };
         learned(&mut memory, &fact("old", old, "2025-01-01T00:00:00Z"));
         learned(&mut memory, &fact("new", new, "2026-01-01T00:00:00Z"));
@@ -244,12 +243,12 @@ fn the_real_model_says_what_an_agent_learned_and_nothing_else_changes() {
     let untaught = ["Water boils at", "Once upon a time", "2+2=", "The Wi-Fi password of the hotel is"];
     let before = untaught.map(|prompt| say(&memory, prompt, 8));
     for (id, prompt, answer, subject) in day {
-        learned(&mut memory, &Experience { subject: Some(subject.into()), ..success(id, prompt, answer) });
+        learned(&mut memory, &success(id, prompt, answer).with_subject(subject));
     }
     day.iter().for_each(|(_, prompt, answer, _)| says(&memory, prompt, answer));
     assert_eq!(untaught.map(|prompt| say(&memory, prompt, 8)), before);
     // A correction of one of them, told in its own words.
-    learned(&mut memory, &Experience { subject: Some("Halden Robotics".into()), ..success("new", day[2].1, "Jonas Keller") });
+    learned(&mut memory, &success("new", day[2].1, "Jonas Keller").with_subject("Halden Robotics"));
     says(&memory, day[2].1, "Jonas Keller");
     memory.forget(&["boss"]).unwrap();
     says(&memory, day[2].1, "Jonas Keller");

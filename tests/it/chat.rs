@@ -48,7 +48,7 @@ fn experience(prompt: &str, answer: &str) -> Experience {
 
 fn talk(messages: &[(&str, &str)], answer: &str) -> Experience {
     let messages = messages.iter().map(|(role, content)| Message::new(role, content)).collect();
-    Experience { messages, ..experience("", answer) }
+    Experience::of_messages("e", messages, answer, Outcome::Success)
 }
 
 /// The text of prompt and answer as the tokens spell it.
@@ -179,7 +179,7 @@ fn prompt_and_answer_meet_as_the_tokenizer_joins_them() {
         assert_eq!(host.tokenizer.decode(&tokens).unwrap(), whole);
         assert_eq!((exchange.prompt[0], exchange.end), (1, host.decoder.config.eos[0]));
         assert_eq!(exchange.prompt, host.begin(prompt).unwrap());
-        let given = Exchange::of(&host, &Experience { join: Join::None, ..experience(prompt, answer) }).unwrap();
+        let given = Exchange::of(&host, &experience(prompt, answer).with_join(Join::None)).unwrap();
         let tokens = [&given.prompt[..], &given.answer].concat();
         assert_eq!(host.tokenizer.decode(&tokens).unwrap(), format!("{prompt}{answer}"));
     }
@@ -197,7 +197,7 @@ fn an_answer_ends_once_and_has_bounds() {
         assert!(error.to_string().contains("an empty answer"), "{error}");
     }
     // Tokens of one letter each: as many as are asked for, to the token.
-    let of = |n: usize| Exchange::of(&host, &Experience { join: Join::None, ..experience("", &"\u{1}".repeat(n)) });
+    let of = |n: usize| Exchange::of(&host, &experience("", &"\u{1}".repeat(n)).with_join(Join::None));
     let context = host.decoder.config.context;
     assert_eq!(context, LONGEST);
     assert_eq!(of(context - 3).unwrap().answer.len(), context - 2, "a space and the bytes");
@@ -321,8 +321,9 @@ fn every_second_prompt_is_protected_as_a_chat() {
     let (_folder, host) = chatting();
     let mut plain = stories();
     plain.template = None;
-    let settings = Settings { samples: 64, ..Settings::new(&host.decoder.config) };
-    let prompt = |text: &str| Prompt { prompt: text.into(), subject: Some("the cat".into()) };
+    let mut settings = Settings::new(&host.decoder.config);
+    settings.samples = 64;
+    let prompt = |text: &str| Prompt::new(text).with_subject("the cat");
     let prompts = [prompt("Once there was the cat"), prompt("One day the cat said")];
     let moment = |host: &Host, prompts: &[Prompt]| {
         let statistics = Statistics::collect(host, &settings, prompts, &mut |_| (), &AtomicBool::new(false)).unwrap();

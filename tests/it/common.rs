@@ -123,7 +123,8 @@ impl Model {
     fn new(name: &str, samples: usize, prompts: usize) -> Model {
         let source = Source::open(name).unwrap();
         let host = Arc::new(source.load().unwrap());
-        let settings = Settings { samples, ..Settings::new(&source.config) };
+        let mut settings = Settings::new(&source.config);
+        settings.samples = samples;
         let (prompts, stop) = (&built_in_prompts()[..prompts], AtomicBool::new(false));
         let statistics = Statistics::collect(&host, &settings, prompts, &mut |_| (), &stop).unwrap();
         Model { source, host, settings, statistics }

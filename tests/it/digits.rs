@@ -214,7 +214,8 @@ fn agree(relay: bool) {
 }
 
 fn learn(s: &Settings, out: &Path, data: Option<&Path>, resume: bool, digits: Option<u64>) -> Results {
-    let options = Options { out: out.into(), resume, data: data.iter().map(|d| d.to_path_buf()).collect(), ..Options::default() };
+    let mut options = Options::new(out);
+    (options.resume, options.data) = (resume, data.iter().map(|d| d.to_path_buf()).collect());
     let (stop, left) = (AtomicBool::new(false), AtomicU64::new(digits.unwrap_or(u64::MAX)));
     let tell = &mut |told: Told| {
         if let Told::Phase(..) = told
@@ -247,10 +248,11 @@ fn a_stopped_run_goes_on_bit_for_bit() {
     assert!(drawn.iter().any(|f| f.ends_with("fields.png")) && drawn.iter().any(|f| f.ends_with("index.html")));
     // Neither overwritten unasked, nor mixed with another rule.
     let none = AtomicBool::new(false);
-    let options = Options { out: parts.clone(), ..Options::default() };
+    let mut options = Options::new(parts.clone());
     assert!(run(&s, &options, &mut |_| (), &none).unwrap_err().to_string().contains("holds results already"));
     let other = settings(&["training.digits=60", "network.inhibit=3"], true).unwrap();
-    let refused = run(&other, &Options { resume: true, ..options }, &mut |_| (), &none).unwrap_err().to_string();
+    options.resume = true;
+    let refused = run(&other, &options, &mut |_| (), &none).unwrap_err().to_string();
     assert!(refused.contains("other settings"), "{refused}");
 }
 
@@ -308,7 +310,8 @@ fn what_cannot_be_run_is_refused() {
     }
     for (sizes, message) in [("[784, 10, 4]", "12 x 12 pixels"), ("[144, 10, 2]", "outside the network's 2 classes")] {
         let s = settings(&["data.set=bars", &format!("network.sizes={sizes}")], false).unwrap();
-        let options = Options { out: folder.path().join("out"), data: vec![folder.path().into()], ..Options::default() };
+        let mut options = Options::new(folder.path().join("out"));
+        options.data = vec![folder.path().into()];
         let error = run(&s, &options, &mut |_| (), &AtomicBool::new(false)).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }

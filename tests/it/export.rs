@@ -90,7 +90,7 @@ fn every_format_gives_the_adapter_back() {
     let folder = tempfile::tempdir().unwrap();
     for format in Format::ALL {
         let out = folder.path().join(format!("{}.gguf", format.name()));
-        let options = Options { prompts: vec![tokens.clone()], ..Options::new(format) };
+        let options = Options::new(format).with_prompts(vec![tokens.clone()]);
         let report = write(&host, &adapter, &options, &out).unwrap();
         assert_eq!(report.rank, if format == Format::VllmDir { 8 } else { 4 });
         assert!(report.difference < 1e-5 && report.sites.len() == 14 && report.lost.is_empty(), "{report:?}");
@@ -104,7 +104,7 @@ fn every_format_gives_the_adapter_back() {
         assert!(worst < 1e-4, "{}: {worst}", format.name());
         // The same adapter is the same bytes.
         let first = std::fs::read(weights(&out)).unwrap();
-        write(&host, &adapter, &Options { force: true, ..options }, &out).unwrap();
+        write(&host, &adapter, &options.with_force(true), &out).unwrap();
         assert!(first == std::fs::read(weights(&out)).unwrap(), "{}", format.name());
     }
     assert_eq!(entries(folder.path()), ["gguf.gguf", "mlx.gguf", "peft.gguf", "vllm-dir.gguf"]);
@@ -342,7 +342,7 @@ fn layers_have_ranks_of_their_own() {
 
     let folder = tempfile::tempdir().unwrap();
     for (format, name) in [(Format::Gguf, "a.gguf"), (Format::Peft, "b")] {
-        let options = |words: &[&str]| Options { budget: Budget::from_words(words).unwrap(), ..Options::new(format) };
+        let options = |words: &[&str]| Options::new(format).with_budget(Budget::from_words(words).unwrap());
         let export =
             |words| export::export(&adapter, &facts, &host.decoder, &base(&host), &options(words), &folder.path().join(name));
         refused(export(&["all", "layers.3.down_proj=1"]), &["would lose", &format!("layers.3.down_proj needs {late_needs}")]);
@@ -398,7 +398,7 @@ fn facts_that_a_rank_would_lose_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("memory");
     let export = |rank: usize, lossy: bool, facts: &[Fact]| {
-        let options = Options { budget: most(rank), lossy, ..Options::new(Format::Peft) };
+        let options = Options::new(Format::Peft).with_budget(most(rank)).with_lossy(lossy);
         export::export(&adapter, facts, &host.decoder, &base(&host), &options, &out)
     };
     let words =
@@ -439,7 +439,7 @@ fn ranks_that_vllm_allows() {
     }
     let large = one(&host, Linear::V, 513, 7);
     refused(write(&host, &large, &Options::new(Format::VllmDir), &folder.path().join("no")), &["513", "at most 512"]);
-    let cut = Options { budget: most(32), ..Options::new(Format::VllmDir) };
+    let cut = Options::new(Format::VllmDir).with_budget(most(32));
     assert_eq!(write(&host, &large, &cut, &folder.path().join("cut")).unwrap().rank, 32);
     refused(Format::named("pefd"), &["pefd", "did you mean `peft`"]);
     refused(Format::named("onnx"), &["peft, gguf, mlx, vllm-dir"]);
@@ -453,7 +453,7 @@ fn nothing_is_replaced_unasked_or_left_half_written() {
     for format in Format::ALL {
         let out = folder.path().join("adapter");
         let options = Options::new(format);
-        let force = Options { force: true, ..Options::new(format) };
+        let force = Options::new(format).with_force(true);
         write(&host, &old, &options, &out).unwrap();
         let before = std::fs::read(weights(&out)).unwrap();
         refused(write(&host, &new, &options, &out), &["adapter exists", "--force"]);

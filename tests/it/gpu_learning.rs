@@ -34,7 +34,10 @@ fn patterns(owner: u32, count: usize, size: usize, classes: usize) -> (Vec<u8>, 
 const SIZES: [usize; 4] = [37, 70, 41, 3];
 
 fn settings(signal: Signal, eligibility: Eligibility, optimiser: Optimiser) -> Settings {
-    Settings { signal, eligibility, optimiser, leak: 0.5, steps: 8, ..Settings::new(SIZES.to_vec(), 5) }
+    let mut settings = Settings::new(SIZES.to_vec(), 5);
+    (settings.signal, settings.eligibility, settings.optimiser) = (signal, eligibility, optimiser);
+    (settings.leak, settings.steps) = (0.5, 8);
+    settings
 }
 
 fn plain() -> Settings {
@@ -204,7 +207,9 @@ fn training_goes_the_same_way() {
     let samples =
         Samples { permutation: Some(&permutation), offset: 0.3, scale: 1.7, ..Samples::new(&pixels, SIZES[0], &labels) };
     for eligibility in [Eligibility::Presentation, Eligibility::Step] {
-        let network = Network::new(Settings { eligibility, leak: 0.9, ..plain() }).unwrap();
+        let mut settings = plain();
+        (settings.eligibility, settings.leak) = (eligibility, 0.9);
+        let network = Network::new(settings).unwrap();
         let (cpu, gpu, losses, theirs) = trained(network, &samples, 5, || None);
         for (a, b) in losses.iter().zip(&theirs) {
             assert!((a - b).abs() < 1e-3 * losses[0], "{losses:?} {theirs:?}");
@@ -218,8 +223,8 @@ fn training_goes_the_same_way() {
 /// A posterior of every layer, already drawn into the network.
 fn posterior(network: &mut Network, rule: Rule, samples: u32) -> Posterior {
     let layers = network.layers().iter().map(|l| Gaussian::new(l, 0.05, 0.2).unwrap()).collect();
-    let options =
-        posterior::Options { samples, observations: 20.0, clip: Some(0.3), seed: 3, ..posterior::Options::new(rule, 0.05) };
+    let mut options = posterior::Options::new(rule, 0.05);
+    (options.samples, options.observations, options.clip, options.seed) = (samples, 20.0, Some(0.3), 3);
     let posterior = Posterior::new(layers, options).unwrap();
     network.layers_mut().iter_mut().enumerate().for_each(|(l, layer)| posterior.draw(l, layer));
     posterior
@@ -240,7 +245,7 @@ fn protections_act_as_on_the_cpu() {
         Box::new(projection)
     };
     let held = |network: &Network, kind, form| {
-        let mut held = Importance::new(kind, importance::Options { strength: 3.0, rate: 0.05, form }).unwrap();
+        let mut held = Importance::new(kind, importance::Options::new(3.0, 0.05, form)).unwrap();
         let moved: Vec<Layer> =
             network.layers().iter().map(|l| Layer { weight: l.weight.iter().map(|w| w + 0.1).collect(), ..*l }).collect();
         for (l, layer) in moved.iter().enumerate() {
@@ -252,10 +257,14 @@ fn protections_act_as_on_the_cpu() {
     for eligibility in [Eligibility::Presentation, Eligibility::Step] {
         let network = dyadic(settings(Signal::Symmetric, eligibility, SGD));
         let svd = || projection::Options::svd(vec![0.95, 0.99]);
+        let steps = |mut options: projection::Options| {
+            options.steps = true;
+            options
+        };
         let protections: [(&str, &dyn Fn() -> Box<dyn Protection>); 6] = [
             ("svd", &|| spanned(&network, svd())),
-            ("steps", &|| spanned(&network, projection::Options { steps: true, ..svd() })),
-            ("recursive", &|| spanned(&network, projection::Options { steps: true, ..projection::Options::recursive(0.1) })),
+            ("steps", &|| spanned(&network, steps(svd()))),
+            ("recursive", &|| spanned(&network, steps(projection::Options::recursive(0.1)))),
             ("metaplastic", &|| Box::new(Metaplastic::new(vec![3.0, 5.0]).unwrap())),
             ("penalty", &|| held(&network, Kind::Ewc, Form::Penalty)),
             ("chain", &|| {
@@ -413,7 +422,7 @@ fn bad_input_is_refused_before_anything_is_learnt() {
     said(train(&Samples { labels: &[0, 1, 2, 3], ..samples }, &[0, 3], None), "label 3");
     said(train(&Samples { size: 36, ..samples }, &[0], None), "36 pixels");
     said(train(&samples, &[0], Some(&mut Unknown)), "Unknown does not learn on the gpu");
-    let options = importance::Options { strength: 1.0, rate: 1.0, form: Form::Limit };
+    let options = importance::Options::new(1.0, 1.0, Form::Limit);
     let mut si = Importance::new(Kind::Si { damping: 0.1 }, options).unwrap();
     said(train(&samples, &[0], Some(&mut si)), "synaptic intelligence");
     let mut narrow = Projection::new(&[5, 5, 5], projection::Options::svd(vec![0.9])).unwrap();
@@ -421,7 +430,9 @@ fn bad_input_is_refused_before_anything_is_learnt() {
     said(train(&samples, &[0], Some(&mut narrow)), "for layer 0, which has 37");
     assert_eq!(gpu.network().unwrap().layers(), network.layers());
     assert!(GpuNetwork::new(network.clone(), Some("no such device")).is_err());
-    let long = Network::new(Settings { steps: 40_000, ..plain() }).unwrap();
+    let mut long = plain();
+    long.steps = 40_000;
+    let long = Network::new(long).unwrap();
     said(GpuNetwork::new(long, None).err().unwrap(), "40000 steps");
 }
 
@@ -494,10 +505,10 @@ fn protocols_learn_on_the_gpu() {
     let read = |engine: &str| file::read(&file::source("small.toml", PROTOCOL, &[format!("engine={engine}")], false)?);
     let (cpu, gpu) = (read("\"cpu\"").unwrap(), read("\"gpu\"").unwrap());
     let methods = ["joint", "sequential", "svd", "ewc", "mesu"].map(str::to_string).to_vec();
-    let options = |out: &str, methods: &[String]| Options {
-        out: folder.path().join(out),
-        methods: Some(methods.to_vec()),
-        ..Options::default()
+    let options = |out: &str, methods: &[String]| {
+        let mut options = Options::new(folder.path().join(out));
+        options.methods = Some(methods.to_vec());
+        options
     };
     let never = AtomicBool::new(false);
     let here = run(&cpu, &options("cpu", &methods), &mut |_| (), &never).unwrap();

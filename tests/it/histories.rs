@@ -126,13 +126,11 @@ impl World<'_> {
         match step {
             Step::Learn { prompt, answer, outcome, time, named, about, bare, supersedes } => {
                 let (prompt, subject) = PROMPTS[*prompt];
-                let mut e = Experience {
-                    time: time.map(|t| TIMES[t].to_string()),
-                    subject: about.then(|| subject.to_string()),
-                    join: if *bare { Join::None } else { Join::Auto },
-                    supersedes: supersedes.and_then(|n| self.id(n)),
-                    ..Experience::new("", prompt, ANSWERS[*answer], Outcome::Reward(*outcome))
-                };
+                let mut e = Experience::new("", prompt, ANSWERS[*answer], Outcome::Reward(*outcome));
+                e.time = time.map(|t| TIMES[t].to_string());
+                e.subject = about.then(|| subject.to_string());
+                e.join = if *bare { Join::None } else { Join::Auto };
+                e.supersedes = supersedes.and_then(|n| self.id(n));
                 e.id = if *named { format!("e{number}") } else { e.derived_id() };
                 if e.supersedes.as_ref() == Some(&e.id) {
                     e.supersedes = None;
@@ -295,7 +293,8 @@ fn told_anew(world: &mut World) -> Result<Memory, String> {
 /// Runs a history; says which promise is broken.
 fn run(steps: &[Step], coding: Coding) -> Outcomes {
     let model = stories();
-    let settings = Settings { coding, steps: 16, presentations: 1, ..model.settings.clone() };
+    let mut settings = model.settings.clone();
+    (settings.coding, settings.steps, settings.presentations) = (coding, 16, 1);
     let folder = tempfile::tempdir().unwrap();
     let memory = Some(model.memory_in(folder.path(), &settings));
     let mut world = World { model, settings, folder, memory, told: Vec::new() };

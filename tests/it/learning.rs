@@ -13,7 +13,7 @@ use sharpwave::memory::experience::{Experience, Outcome};
 use sharpwave::memory::facade::Observed;
 use sharpwave::memory::key_statistics::{built_in_prompts, prompts, subject_end};
 use sharpwave::memory::learner::Learner;
-use sharpwave::memory::settings::{Coding, Settings};
+use sharpwave::memory::settings::Coding;
 use sharpwave::memory::spiking_code::SpikingCode;
 use sharpwave::model::library::Library;
 use sharpwave::network::{Cell, Draw, Modulator, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
@@ -109,11 +109,13 @@ fn factors_are_what_the_synapses_of_the_engine_learn() {
 }
 
 fn memory(coding: Coding) -> Memory {
-    stories().memory(&Settings { coding, ..stories().settings.clone() })
+    let mut settings = stories().settings.clone();
+    settings.coding = coding;
+    stories().memory(&settings)
 }
 
 fn experience(id: &str, prompt: &str, answer: &str, subject: &str, outcome: Outcome) -> Experience {
-    Experience { subject: Some(subject.into()), ..Experience::new(id, prompt, answer, outcome) }
+    Experience::new(id, prompt, answer, outcome).with_subject(subject)
 }
 
 fn facts() -> Vec<Experience> {
@@ -209,19 +211,24 @@ fn a_failure_makes_its_action_unlikely() {
     learned(&mut memory, &action);
     let after = surprise_in(&memory, &action);
     assert!(after > before + 10f32.ln(), "{before} -> {after}");
-    let nothing = Experience { id: "none".into(), outcome: Outcome::Reward(0.0), ..action.clone() };
+    let mut nothing = action.clone();
+    (nothing.id, nothing.outcome) = ("none".into(), Outcome::Reward(0.0));
     learned(&mut memory, &nothing);
     assert!(memory.store().engrams_of("none").unwrap().is_empty());
-    let empty = Experience { id: "empty".into(), answer: " ".into(), ..action.clone() };
+    let mut empty = action.clone();
+    (empty.id, empty.answer) = ("empty".into(), " ".into());
     assert!(memory.observe(&empty).unwrap_err().to_string().contains("`answer` is empty"));
     // Half a failure lowers less, half a success leads by less; both come out as they should.
     for (reward, times) in [(-0.25, 1.5f32), (-1.0, 15.0)] {
         let mut other = self::memory(Coding::Exact);
-        learned(&mut other, &Experience { outcome: Outcome::Reward(reward), ..action.clone() });
+        let mut part = action.clone();
+        part.outcome = Outcome::Reward(reward);
+        learned(&mut other, &part);
         let risen = surprise_in(&other, &action) - before;
         assert!(risen > times.ln() && (reward == -1.0 || risen < 15f32.ln()), "{reward}: {risen}");
     }
-    let half = Experience { outcome: Outcome::Reward(0.5), ..facts()[0].clone() };
+    let mut half = facts()[0].clone();
+    half.outcome = Outcome::Reward(0.5);
     let mut other = self::memory(Coding::Spiking);
     learned(&mut other, &half);
     assert_eq!(say(&other, &half.prompt, 16), (" Max".into(), Ending::Token));
@@ -336,7 +343,7 @@ fn the_real_model_learns_facts_it_did_not_know() {
     let stop = AtomicBool::new(false);
     let host = &model.host;
     let all = cases::read(&data.join("val.jsonl")).unwrap();
-    let bench = Bench { host: host.clone(), settings: model.settings.clone(), statistics: &model.statistics, stop: &stop };
+    let bench = Bench::new(host.clone(), model.settings.clone(), &model.statistics, &stop);
     let methods = [Method::Unedited, Method::SpikingWake, Method::RandomKeys];
     let rows = bench.edits(&all, 4, 3, &methods, &mut |_| ()).unwrap();
     let [unedited, wake, random] = [&rows[0].scores, &rows[1].scores, &rows[2].scores];

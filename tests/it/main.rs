@@ -21,6 +21,7 @@ mod gpu_plasticity;
 mod gradient;
 mod histories;
 mod learning;
+mod library;
 mod memory;
 mod nest_engine;
 mod neurons;

@@ -36,13 +36,10 @@ impl Call<'_> {
         let (name, text) = file::find(Path::new(self.name))?;
         let set: Vec<String> = self.set.iter().map(|s| s.to_string()).collect();
         let protocol = file::read(&file::source(&name, &text, &set, self.quick)?)?;
-        let options = Options {
-            out: self.out.to_path_buf(),
-            resume: self.resume,
-            methods: (!self.methods.is_empty()).then(|| self.methods.iter().map(|m| m.to_string()).collect()),
-            data: self.data.clone().into_iter().collect(),
-            ..Options::default()
-        };
+        let mut options = Options::new(self.out);
+        options.resume = self.resume;
+        options.methods = (!self.methods.is_empty()).then(|| self.methods.iter().map(|m| m.to_string()).collect());
+        options.data = self.data.clone().into_iter().collect();
         let (stop, mut told) = (AtomicBool::new(false), 0);
         let mut tell = |event: Event| {
             told += matches!(event, Event::Trained { .. } | Event::Task { .. }) as usize;

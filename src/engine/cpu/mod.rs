@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use worker::{EXCHANGE, Outbox, PHASES, RECORD, WAIT, Worker};
 
+/// The engine on threads, each of which owns its targets and their synapses.
 pub struct CpuEngine {
     net: Arc<Network>,
     rows: Arc<Rows>,

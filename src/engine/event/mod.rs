@@ -60,6 +60,7 @@ struct Shower {
     trains: Poisson,
 }
 
+/// The engine without a time grid: every neuron is advanced in closed form from one input to the next.
 pub struct EventEngine {
     net: Network,
     rows: Box<RowFn>,

@@ -20,14 +20,17 @@ const UPLOAD: usize = 32 << 20;
 pub struct DeviceInfo {
     /// What `--device` takes; also a part of the name is taken.
     pub index: usize,
+    /// As the driver gives it.
     pub name: String,
     /// "discrete", "integrated", "virtual", "software" or "other".
     pub kind: &'static str,
     /// "vulkan", "metal" or "dx12".
     pub backend: String,
+    /// Name and version of the driver.
     pub driver: String,
     /// Largest buffer and largest part of one that a kernel can see, bytes.
     pub max_buffer: u64,
+    /// Largest part of a buffer that a kernel can see, bytes.
     pub max_binding: u64,
     /// Iterations after which loops silently end, where the start-up probe found such a limit.
     pub loop_limit: Option<u32>,

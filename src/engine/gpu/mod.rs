@@ -129,6 +129,7 @@ struct ProbePart {
     variables: Vec<Recorder>,
 }
 
+/// The engine on a GPU: state and spikes stay on the device, and many steps are recorded ahead.
 pub struct GpuEngine {
     net: Arc<Network>,
     rows: Arc<Rows>,

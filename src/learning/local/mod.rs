@@ -36,7 +36,10 @@ pub enum Signal {
     Symmetric,
     /// Every layer has a readout and an error of its own: random and fixed (DECOLLE, Kaiser 2020) or learning by the same delta
     /// rule (Nøkland & Eidnes 2019). The last hidden layer's is the network's readout, which always learns.
-    LocalReadouts { trained: bool },
+    LocalReadouts {
+        /// Whether the readouts of the layers below the last learn.
+        trained: bool,
+    },
 }
 
 /// What a synapse remembers of a presentation.
@@ -54,9 +57,17 @@ pub enum Eligibility {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimiser {
     /// Gradient steps with momentum. Steps stay within the span of the presynaptic factors, as projection needs.
-    Sgd { rate: f32, momentum: f32 },
+    Sgd {
+        /// Learning rate, above 0.
+        rate: f32,
+        /// Part of the last change that is added to the next, 0 to below 1.
+        momentum: f32,
+    },
     /// Adam (Kingma & Ba 2015; 0.9, 0.999, 1e-8). Its division weight by weight leaves the span of the factors: not for projection.
-    Adam { rate: f32 },
+    Adam {
+        /// Learning rate, above 0.
+        rate: f32,
+    },
 }
 
 impl Optimiser {
@@ -67,7 +78,9 @@ impl Optimiser {
     }
 }
 
+/// Sizes, dynamics and rule of a network. [`Settings::new`] gives all that but the sizes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Inputs, hidden layers, classes: at least one hidden layer.
     pub sizes: Vec<usize>,
@@ -79,9 +92,13 @@ pub struct Settings {
     pub threshold: f32,
     /// Initial weights have deviation gain * sqrt(2 / inputs).
     pub gain: f32,
+    /// Which error every layer learns from.
     pub signal: Signal,
+    /// Which trace of a presentation a step multiplies it with.
     pub eligibility: Eligibility,
+    /// What turns steps into changes.
     pub optimiser: Optimiser,
+    /// Of initial weights, feedback and local readouts.
     pub seed: u64,
 }
 
@@ -138,6 +155,7 @@ impl Settings {
 /// What a batch showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
+    /// Presentations in it.
     pub presentations: usize,
     /// Presentations whose highest score was their label's (before the step).
     pub correct: usize,
@@ -148,6 +166,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Counts another batch too.
     pub fn add(&mut self, other: &Outcome) {
         self.presentations += other.presentations;
         self.correct += other.correct;
@@ -175,12 +194,15 @@ pub struct Factors {
 pub struct Samples<'a> {
     /// count x size, 0 to 255.
     pub pixels: &'a [u8],
+    /// Pixels an image.
     pub size: usize,
+    /// Class of each image, from 0: count.
     pub labels: &'a [u8],
     /// Input i sees pixel `permutation[i]`.
     pub permutation: Option<&'a [u32]>,
     /// A pixel p becomes the current scale * (p / 255 - offset).
     pub offset: f32,
+    /// Factor of that current.
     pub scale: f32,
 }
 
@@ -251,6 +273,7 @@ pub(crate) struct Moments {
     steps: i32,
 }
 
+/// A network of spiking layers that learns by a local three-factor rule, with batches computed on the CPU.
 #[derive(Clone, Debug)]
 pub struct Network {
     settings: Settings,
@@ -286,6 +309,7 @@ impl Network {
         })
     }
 
+    /// What it was made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -40,7 +40,7 @@ impl Network {
         spikes::kernel(self.settings.steps, self.settings.leak)
     }
 
-    /// Refuse samples that do not fit, labels that are no classes.
+    /// Refuse samples that do not fit, labels that are not classes.
     pub(crate) fn check_samples(&self, samples: &Samples) -> Result<()> {
         samples.check(self)?;
         self.check_labels(samples.labels, samples.labels.len())

@@ -4,7 +4,6 @@
 use super::super::Layer;
 use crate::simd::{for_every_level, level};
 use crate::model::math::flush;
-use crate::model::vector::{for_every_level, level};
 use rayon::prelude::*;
 
 /// Neurons side by side: their weights from one source are contiguous, their spikes of one step a word.
@@ -15,14 +14,18 @@ const SAMPLES: usize = 16;
 /// Dynamics: v = leak v + I; a spike where v >= threshold, which then takes `threshold` off v.
 #[derive(Clone, Copy, Debug)]
 pub struct Neuron {
+    /// Part of v that is left a step later, above 0 to 1.
     pub leak: f32,
+    /// Above 0, in the unit of the input current.
     pub threshold: f32,
 }
 
 /// Spikes of a batch, one bit a neuron: presentations x steps x tiles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spikes {
+    /// Time steps.
     pub steps: usize,
+    /// Neurons of the layer.
     pub neurons: usize,
     words: Vec<u64>,
 }
@@ -89,6 +92,7 @@ impl Packed {
 /// What a layer did.
 #[derive(Clone, Debug)]
 pub struct Activity {
+    /// presentations x steps x neurons.
     pub spikes: Spikes,
     /// Mean of the spikes with the kernel leak^(steps - 1 - t), 0 to 1: presentations x neurons.
     pub rate: Vec<f32>,

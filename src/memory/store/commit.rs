@@ -16,6 +16,7 @@ use std::path::Path;
 /// What went when an experience was forgotten.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Left {
+    /// `id` of the experience.
     pub id: String,
     /// The stage it had.
     pub was: Stage,

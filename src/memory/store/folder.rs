@@ -47,7 +47,9 @@ pub fn user_folder(root: &Path, user: &str) -> PathBuf {
 /// Size of a memory's file before and after it was compacted, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Compaction {
+    /// Size before.
     pub before: u64,
+    /// Size after.
     pub after: u64,
 }
 

@@ -62,10 +62,13 @@ pub struct Meta {
     pub model: String,
     /// Of its configuration and weights.
     pub fingerprint: String,
+    /// The name of the architecture, such as `llama`.
     pub architecture: String,
+    /// Decoder layers of the model.
     pub layers: usize,
     /// Of the residual stream.
     pub width: usize,
+    /// Width of the feed-forward.
     pub feed_forward: usize,
     /// When the folder was made, RFC 3339; `experience::now` tells the present.
     pub created: String,

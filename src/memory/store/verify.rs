@@ -18,9 +18,11 @@ use std::path::Path;
 pub struct Report {
     /// Size of the file.
     pub bytes: u64,
+    /// Experiences, forgotten ones included.
     pub entries: usize,
     /// Entries by the name of their stage.
     pub stages: BTreeMap<&'static str, usize>,
+    /// Engrams of all experiences and layers.
     pub engrams: usize,
     /// Layers and names under which statistics are kept.
     pub statistics: usize,

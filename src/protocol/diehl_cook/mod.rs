@@ -17,34 +17,46 @@ use std::sync::Arc;
 
 /// Indices of the populations and of the plastic projection in the networks that are built here.
 pub const INPUT: usize = 0;
+/// Index of the excitatory population, which learns.
 pub const EXCITATORY: usize = 1;
+/// Index of the projection from the input to the excitatory population.
 pub const PLASTIC: usize = 0;
 
 /// What a file of kind "diehl_cook" asks for, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What the file calls itself.
     pub title: String,
+    /// The paper that the network is from.
     pub citation: String,
+    /// The file as named.
     pub name: String,
+    /// The file's text.
     pub text: Arc<str>,
     /// `--quick` and `--set`s.
     pub overrides: Vec<String>,
-    pub data: Wanted,
+    /// The digits to learn and to test on.
+    pub(crate) data: Wanted,
     /// Inputs, excitatory neurons, classes.
     pub sizes: [usize; 3],
     pub(crate) sizes_spot: Spot,
+    /// Of everything that is drawn.
     pub seed: u64,
     /// The network that learns, and the same with thresholds that stay.
     pub network: Network,
+    /// The network of the test: its thresholds and weights stay.
     pub frozen: Network,
     /// Steps that a digit is shown, and of rest after it.
     pub shown: u64,
+    /// Steps of rest after each digit, without input.
     pub rest: u64,
     /// Hz of a white pixel, and how much more at each repetition.
     pub max_rate: f64,
+    /// Hz that each repetition adds to `max_rate`.
     pub more: f64,
     /// A digit that fewer spikes answer is shown again, so often at most.
     pub least_spikes: u64,
+    /// Repetitions of a digit at most.
     pub repeats: u64,
     /// Sum of the weights onto each neuron before each digit.
     pub normalise: f64,
@@ -156,6 +168,7 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Nothing counted yet.
     pub fn new(classes: usize, neurons: usize) -> Tally {
         Tally { spikes: vec![0; classes * neurons], digits: vec![0; classes], neurons }
     }
@@ -172,6 +185,7 @@ impl Tally {
         self.spikes[class * self.neurons + neuron] as f64 / self.digits[class].max(1) as f64
     }
 
+    /// Gives every neuron the class that it answered most, and the share of its answer that this class has.
     pub fn readout(&self) -> Readout {
         let classes = self.digits.len();
         let mut readout = Readout { class: vec![None; self.neurons], share: vec![0.0; self.spikes.len()], classes };

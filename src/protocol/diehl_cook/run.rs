@@ -28,21 +28,29 @@ const OWN: &str = "diehl_cook";
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
+    /// What the protocol's file calls itself.
     pub title: String,
+    /// The paper that the network is from.
     pub citation: String,
+    /// The protocol's file as named.
     pub file: String,
     /// `--quick` and `--set`s.
     pub settings: Vec<String>,
+    /// The text of the protocol's file.
     pub protocol: String,
+    /// Of sharpwave.
     pub version: String,
+    /// Of everything that is drawn.
     pub seed: u64,
     /// Inputs, excitatory neurons, classes.
     pub sizes: [usize; 3],
+    /// The digits that were used.
     pub data: Source,
     /// Learned to the end and tested.
     pub complete: bool,
     /// Digits learned, and passes over the training set that this is.
     pub digits: u64,
+    /// Passes over the training set, parts included.
     pub passes: f64,
     /// Presentations of them: more, where too few spikes answered.
     pub presentations: u64,
@@ -52,7 +60,9 @@ pub struct Results {
     pub curve: Vec<(u64, f64)>,
     /// Wall and processor seconds of learning.
     pub train_s: f64,
+    /// Processor seconds of learning, all threads together; None where the system does not tell.
     pub train_cpu_s: Option<f64>,
+    /// What the test gave; None until learning is complete.
     pub outcome: Option<Outcome>,
     /// neurons x inputs
     #[serde(skip)]
@@ -72,8 +82,11 @@ pub struct Outcome {
     pub class: Vec<Option<usize>>,
     /// Labelled digits that say so, test digits.
     pub labelled: usize,
+    /// Test digits.
     pub tested: usize,
+    /// Wall seconds of labelling and testing.
     pub test_s: f64,
+    /// Threads that tested.
     pub threads: usize,
 }
 
@@ -82,10 +95,12 @@ pub struct Outcome {
 pub enum Told<'a> {
     /// What is done, and the part of it that is.
     Phase(&'a str, f64),
+    /// A line for the user to read.
     Line(&'a str),
 }
 
 impl Results {
+    /// As indented JSON with a final newline; the weights are left out.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }

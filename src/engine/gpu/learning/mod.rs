@@ -97,6 +97,7 @@ impl GpuNetwork {
         Ok(GpuNetwork { network, device, kernels, matrices, feedback, host_is_newer: true, device_is_newer: false })
     }
 
+    /// What the network was made with.
     pub fn settings(&self) -> &Settings {
         self.network.settings()
     }
@@ -115,6 +116,7 @@ impl GpuNetwork {
         Ok(&mut self.network)
     }
 
+    /// The network as it is now, read back; the device is let go.
     pub fn into_network(mut self) -> Result<Network> {
         self.network()?;
         Ok(self.network)
