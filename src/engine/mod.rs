@@ -118,7 +118,7 @@ pub trait Engine: Send {
     /// The state between two steps, from which any engine of the same kind of time goes on.
     fn snapshot(&mut self) -> Result<Snapshot>;
     /// Goes on from a snapshot.
-    /// 
+    ///
     /// # Errors
     /// A snapshot of another network.
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()>;

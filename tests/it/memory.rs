@@ -30,12 +30,11 @@ fn meta() -> Meta {
 
 /// An experience with a text that occurs nowhere else, and an engram.
 fn learned(id: &str, text: &str) -> Change {
-    let experience =
-        Experience::new(id, &format!("The password of {text} is"), &format!(" open {text}"), Outcome::Success)
-            .with_user("ada")
-            .with_subject(text)
-            .with_time("2026-03-09T17:05:00Z")
-            .with_tags(["secret", id]);
+    let experience = Experience::new(id, &format!("The password of {text} is"), &format!(" open {text}"), Outcome::Success)
+        .with_user("ada")
+        .with_subject(text)
+        .with_time("2026-03-09T17:05:00Z")
+        .with_tags(["secret", id]);
     let entry = Entry { stage: Stage::Awake, surprise: 4.25, note: Some(format!("about {text}")), ..Entry::new(experience) };
     let numbers = |n: usize| (0..n).map(|i| (i as f32 + text.len() as f32).cos()).collect();
     let site = Site { layer: 2, linear: Linear::Down };
