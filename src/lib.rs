@@ -162,11 +162,11 @@ pub mod prelude {
     #[cfg(feature = "llm")]
     pub use crate::{
         export::Format,
+        memory::Memory,
         memory::exchange::Request,
         memory::experience::{Experience, Outcome},
         memory::facade::Observed,
         memory::settings::Settings,
-        memory::Memory,
         transformer::sample::Sampler,
         transformer::{Host, Source},
     };

@@ -11,9 +11,9 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::simd::{Level, for_every_level, level};
 use crate::network::Values;
 use crate::rng::{self, Purpose, philox4x32};
+use crate::simd::{Level, for_every_level, level};
 use crate::stimulus::{Drive, DriveKind, active_steps};
 use std::collections::HashMap;
 use std::ops::Range;

@@ -2,11 +2,13 @@
 //! that whatever goes wrong on a device (lost, out of memory, refused by validation) comes back as an error with a remedy.
 //! Knows no neuron and no network.
 
-use super::reflect;
+use super::reflect::{self, Binding};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, OnceLock};
 use wgpu::util::DeviceExt;
 
+/// The kernel that counts how long a driver lets a loop run.
+pub const LOOPS: &str = include_str!("../../../shaders/loops.wgsl");
 /// Loop iterations that one invocation of our kernels may need in all: far below the 65,535 after which Mesa 22's software
 /// driver silently ends every loop.
 pub const MOST_ITERATIONS: u64 = 32_768;
@@ -415,7 +417,7 @@ impl Device {
     /// Counts a loop of 100,000 iterations on the device: Some(count) when the driver ended it early.
     fn probe_loops(&self) -> Result<Option<u32>> {
         const ASKED: u32 = 100_000;
-        let kernel = self.kernel("loop probe", super::shader::LOOPS, "count_iterations", &[])?;
+        let kernel = self.kernel("loop probe", LOOPS, "count_iterations", &[])?;
         let buffer = self.raw.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: Some("loop probe"),
             contents: bytemuck::cast_slice(&[ASKED, 0u32]),
@@ -522,16 +524,6 @@ impl Kernel {
         let seen = self.bindings.iter().zip(all).filter(|(binding, _)| matches!(binding, Some(Binding::Window(_))));
         seen.map(|(_, offset)| *offset).collect()
     }
-}
-
-/// How a kernel sees a buffer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Binding {
-    /// Uniform of that many bytes at an offset chosen at each dispatch.
-    Window(u64),
-    Uniform,
-    Read,
-    ReadWrite,
 }
 
 impl Binding {

@@ -4,6 +4,7 @@
 //! computes them, and an error with a remedy where the device fails. Nothing outside this folder knows wgpu.
 
 mod batch;
+mod catalogue;
 mod device;
 mod layout;
 mod learning;
@@ -15,12 +16,13 @@ mod shader;
 #[cfg(test)]
 mod twins;
 
+pub use catalogue::kernels;
 pub use device::{DeviceInfo, devices};
 pub use learning::{GpuNetwork, Projections};
 pub use measure::{Latency, copy_bandwidth, latency};
 pub use owned::Accumulators;
 use shader::source_shader;
-pub use shader::{deliver_shader, kernels, update_shader};
+pub use shader::{deliver_shader, update_shader};
 
 use crate::engine::faults::{beyond_bound, broken_neuron, within_bound};
 use crate::engine::homeostasis::Balance;

@@ -1,9 +1,18 @@
 //! What a kernel's text says of itself, as naga reads it: which buffers it binds and how. And structs of shaders/ as the host writes them,
 //! field by field: a test compares each with its text. Promises that nothing is laid out twice by position. Needs no device.
 
-use super::device::Binding;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess};
+
+/// How a kernel sees a buffer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Binding {
+    /// Uniform of that many bytes at an offset chosen at each dispatch.
+    Window(u64),
+    Uniform,
+    Read,
+    ReadWrite,
+}
 
 /// How an entry point of a text sees the buffers of group 0, by number; None: not at all. Uniforms at 0 and 1 are the numbers of a window,
 /// a batch or a pass, found at an offset that is chosen at each dispatch.

@@ -2,7 +2,6 @@
 //! prints is what runs; needs no device.
 
 use crate::error::{Error, Result};
-use crate::model::library::Library;
 use crate::model::{Constant, NeuronModel, PostState, Sign, State, SynapseModel, Ty};
 use std::fmt::Write;
 
@@ -29,8 +28,6 @@ const COUNT: &str = include_str!("../../../shaders/count.wgsl");
 const REMEMBER: &str = include_str!("../../../shaders/remember.wgsl");
 /// The kernel that samples states.
 pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
-/// The kernel that counts how long a driver lets a loop run.
-pub const LOOPS: &str = include_str!("../../../shaders/loops.wgsl");
 /// The kernel that does next to nothing, for what a dispatch costs.
 pub const TOUCH: &str = "@group(0) @binding(0) var<storage, read_write> word: array<u32>;
 @compute @workgroup_size(64) fn touch(@builtin(global_invocation_id) id: vec3u) { word[id.x] += 1u; }";
@@ -108,31 +105,6 @@ pub fn count_shader() -> String {
 /// The kernel that enters the spikes of source populations.
 pub fn source_shader() -> String {
     [SOURCES, WINDOW, RECORD, TELL, PHILOX, POISSON].join("\n")
-}
-
-/// Name, text and entry point of every kernel: those of the library's models, and the others.
-pub fn kernels(library: &Library) -> Vec<(String, String, &'static str)> {
-    let own = [
-        (source_shader(), "emit"),
-        (deliver_shader(None), "deliver"),
-        (remember_shader(), "remember"),
-        (count_shader(), "count_spikes"),
-        (PROBE.to_string(), "probe"),
-        (LOOPS.to_string(), "count_iterations"),
-        (TOUCH.to_string(), "touch"),
-    ];
-    let learning = super::learning::kernels().map(|(entry, text)| (text, entry));
-    let mut all: Vec<_> = own.into_iter().chain(learning).map(|(text, entry)| (entry.to_string(), text, entry)).collect();
-    for model in library.neurons() {
-        for owned in [false, true] {
-            all.push((format!("{}, owned: {owned}", model.name), update_shader(model, owned), "step_neurons"));
-        }
-    }
-    for model in library.synapses().filter(|m| m.program.is_some()) {
-        let entries = ["deliver_dynamic", "flush"].into_iter().take(1 + model.plasticity.is_some() as usize);
-        all.extend(entries.map(|entry| (model.name.clone(), deliver_shader(Some(model)), entry)));
-    }
-    all
 }
 
 /// `load_constants`, `load_states` and `store_states` of a model; `limit` is what the frame wants to know of an f32 state besides.

@@ -2,8 +2,8 @@
 //! Promises the same spikes at any vector level and thread count (sums run over the sources in ascending order). Knows no learning.
 
 use super::super::Layer;
-use crate::simd::{for_every_level, level};
 use crate::model::math::flush;
+use crate::simd::{for_every_level, level};
 use rayon::prelude::*;
 
 /// Neurons side by side: their weights from one source are contiguous, their spikes of one step a word.
