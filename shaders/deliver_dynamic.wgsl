@@ -31,9 +31,6 @@ struct Projection {
     digit_stride: u32,
     digit_bits: u32,
     digit_count: u32,
-    unused_0: u32,
-    unused_1: u32,
-    unused_2: u32,
 }
 
 @group(0) @binding(7) var<storage, read> latest: array<vec2<u32>>;

@@ -55,12 +55,12 @@ fn run(
             spikes[at] = spike;
         }
         if (op.keep & 8u) != 0u {
-            trace = op.leak * trace + spike * (1.0 - op.leak);
+            trace = flushed(op.leak * trace) + spike * (1.0 - op.leak);
             traces[at] = trace;
         }
     }
-    rates[own] = counted / op.total;
-    drives[own] = (v / op.threshold + counted) / op.total;
+    rates[own] = flushed(counted / op.total);
+    drives[own] = flushed((v / op.threshold + counted) / op.total);
     if fired > 0u {
         atomicAdd(&counts[batch.slot], fired);
     }

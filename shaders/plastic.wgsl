@@ -52,7 +52,7 @@ fn event_trace(which: u32, before: u32) -> f32 {
     if slot != 0xffffffffu {
         after = event_column(slot, before - 1u);
     }
-    return after * exp(-since_post * bitcast<f32>(synapse_constants[which + 1u]));
+    return flushed(after * exp(-since_post * bitcast<f32>(synapse_constants[which + 1u])));
 }
 
 // `since_post` and the traces where `before` events have been, the age of the present one given (on the target's clock).
@@ -78,7 +78,7 @@ fn jump_counts(event: u32) -> bool {
 // The signal after the first `count` jumps, `age` steps ago.
 fn signal_at(count: u32, age: u32) -> f32 {
     let after = bitcast<f32>(history[column_address(projection.signal_row, count - 1u, 0u, projection.depth)]);
-    return after * exp(-f32(jump_age(count - 1u) - age) * projection.signal_rate);
+    return flushed(after * exp(-f32(jump_age(count - 1u) - age) * projection.signal_rate));
 }
 
 // The inputs that all events have, at one `present` steps ago, when the source's last spike is `since` steps before it.

@@ -1,5 +1,5 @@
 // The posterior of src/learning/posterior.rs learns from a step and leaves its next sample in the weights: one invocation four
-// weights, which share a block of random numbers. Promises the same bits of Philox, and its formulas in f32.
+// weights, which share a block of random numbers. Promises the same noise, and its formulas in f32.
 
 struct Posterior {
     count: u32,                 // blocks of four weights
@@ -25,31 +25,10 @@ struct Posterior {
 @group(0) @binding(7) var<storage, read_write> sum_deviation: array<f32>;  // gradients times noise
 @group(0) @binding(8) var<storage, read_write> status: array<atomic<u32>>; // 1 where a weight is no number
 
-fn unit(bits: u32) -> f32 {
-    return (f32(bits >> 8u) + 0.5) * (1.0 / 16777216.0);
-}
-
-// (cos, sin) of 2 pi u, u in 0..1: drivers' own may be wrong by 2^-11.
-fn turn(u: f32) -> vec2<f32> {
-    let quarter = floor(4.0 * u + 0.5);
-    let x = (4.0 * u - quarter) * 1.5707963267948966;
-    let s = x * x;
-    let sine = x + x * s * (-1.6666654611e-1 + s * (8.3321608736e-3 - s * 1.9515295891e-4));
-    let cosine = 1.0 - 0.5 * s + s * s * (4.166664568298827e-2 + s * (-1.388731625493765e-3 + s * 2.443315711809948e-5));
-    switch u32(quarter) & 3u {
-        case 0u: { return vec2<f32>(cosine, sine); }
-        case 1u: { return vec2<f32>(-sine, cosine); }
-        case 2u: { return vec2<f32>(-cosine, -sine); }
-        default: { return vec2<f32>(sine, -cosine); }
-    }
-}
-
 fn noise(block: u32, time_low: u32, time_high: u32) -> vec4<f32> {
     let purpose = 12u | (time_high << 8u);
     let bits = philox(vec4<u32>(block, time_low, 0u, purpose), vec2<u32>(op.key_low, op.key_high));
-    let one = sqrt(-2.0 * log(unit(bits.x))) * turn(unit(bits.y));
-    let two = sqrt(-2.0 * log(unit(bits.z))) * turn(unit(bits.w));
-    return vec4<f32>(one, two);
+    return vec4<f32>(normal_pair(open_unit(bits.x), open_unit(bits.y)), normal_pair(open_unit(bits.z), open_unit(bits.w)));
 }
 
 fn move_posterior(own: u32, g: f32, s: f32) {

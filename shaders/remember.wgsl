@@ -98,7 +98,8 @@ fn remember_jump(stamp: u32) {
     let row = memory.signal_row;
     let last = history[row] - 1u;
     let since = stamp - history[stamp_address(row, last, memory.depth)];
-    let value = bitcast<f32>(history[column_address(row, last, 0u, memory.depth)]) * exp(-f32(since) * memory.signal_rate) + amount;
+    let before = bitcast<f32>(history[column_address(row, last, 0u, memory.depth)]);
+    let value = flushed(before * exp(-f32(since) * memory.signal_rate) + amount);
     var event = last;
     if last == 0u || memory.learns == 1u || history[column_address(row, last, 2u, memory.depth)] == 1u {
         event = enter(row);

@@ -24,12 +24,12 @@ fn optimise(
     }
     let g = change[own];
     if op.mode == 0u {
-        let m = op.x * first[own] + g;
+        let m = flushed(op.x * first[own] + g);
         first[own] = m;
         change[own] = -batch.rate * m;
     } else {
-        let m = first[own] + 0.1 * (g - first[own]);
-        let v = second[own] + 0.001 * (g * g - second[own]);
+        let m = flushed(first[own] + 0.1 * (g - first[own]));
+        let v = flushed(second[own] + 0.001 * (g * g - second[own]));
         first[own] = m;
         second[own] = v;
         change[own] = -batch.rate * (m / batch.first_part) / (sqrt(v / batch.second_part) + 1e-8);
@@ -45,8 +45,7 @@ fn metaplastic(
 ) {
     let own = own_element(group, groups, lane);
     if own < op.count && old[own] * change[own] < 0.0 {
-        // Beyond 9 tanh is 1 in f32; its argument is kept where no driver's tanh overflows.
-        let held = tanh(min(abs(op.x * old[own]), 9.0));
+        let held = tanh(op.x * old[own]);
         change[own] *= 1.0 - held * held;
     }
 }

@@ -182,9 +182,8 @@ fn noise_current(drive: Drive) -> f32 {
     let interval = step_quotient(since, drive.width);
     let block = philox(vec4<u32>(own_neuron >> 2u, interval.x, interval.y, 9u), drive.key);
     let j = own_neuron & 2u;
-    let radius = sqrt(-2.0 * log((f32(block[j]) + 0.5) * 0x1p-32f));
-    let angle = 6.283185307179586 * (f32(block[j + 1u]) * 0x1p-32f);
-    return drive.offset + drive.scale * radius * select(cos(angle), sin(angle), (own_neuron & 1u) == 1u);
+    let pair = normal_pair((f32(block[j]) + 0.5) * 0x1p-32f, f32(block[j + 1u]) * 0x1p-32f);
+    return drive.offset + drive.scale * pair[own_neuron & 1u];
 }
 
 fn current_sum() -> f32 {

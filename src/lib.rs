@@ -38,7 +38,8 @@
 //! - [`units`]: quantities with their units.
 //! - [`system`]: what this process and machine use and have: memory, time, cores.
 //! - [`rng`]: counter-based random numbers.
-//! - [`io`]: files from the network.
+//! - [`expr`]: expressions in scenarios and models.
+//! - [`io`]: tables, HDF5 and the network.
 //! - [`error`]: the one error type, with a remedy for the user in every refusal.
 //!
 //! # A simulation
@@ -112,29 +113,41 @@
 
 #![warn(missing_docs)]
 
+#[cfg(feature = "llm")]
 pub mod bench;
 pub mod dataset;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "llm")]
 pub mod eval;
+#[cfg(feature = "llm")]
 pub mod export;
+pub mod expr;
 pub mod io;
 pub mod learning;
+#[cfg(feature = "llm")]
 pub mod memory;
 pub mod model;
 pub mod network;
+#[cfg(feature = "plot")]
 pub mod plot;
+#[cfg(feature = "hdf5")]
 pub mod protocol;
+#[cfg(feature = "hdf5")]
 pub mod record;
 pub mod rng;
+#[cfg(feature = "hdf5")]
 pub mod run;
 pub mod scenario;
+mod simd;
 pub mod stimulus;
 pub mod system;
+#[cfg(feature = "llm")]
 pub mod transformer;
 pub mod units;
 
 pub use error::{Error, Result};
+#[cfg(feature = "llm")]
 pub use memory::Memory;
 
 /// The types that most programs name, to be imported at once: `use sharpwave::prelude::*;`. `Result` is left out, so that the
@@ -142,15 +155,19 @@ pub use memory::Memory;
 pub mod prelude {
     pub use crate::engine::{Engine, Sink, Spike};
     pub use crate::error::Error;
-    pub use crate::export::Format;
-    pub use crate::memory::Memory;
-    pub use crate::memory::exchange::Request;
-    pub use crate::memory::experience::{Experience, Outcome};
-    pub use crate::memory::facade::Observed;
-    pub use crate::memory::settings::Settings;
     pub use crate::model::library::Library;
+    #[cfg(feature = "hdf5")]
     pub use crate::run::Silent;
     pub use crate::scenario::{Plan, Scenario};
-    pub use crate::transformer::sample::Sampler;
-    pub use crate::transformer::{Host, Source};
+    #[cfg(feature = "llm")]
+    pub use crate::{
+        export::Format,
+        memory::exchange::Request,
+        memory::experience::{Experience, Outcome},
+        memory::facade::Observed,
+        memory::settings::Settings,
+        memory::Memory,
+        transformer::sample::Sampler,
+        transformer::{Host, Source},
+    };
 }

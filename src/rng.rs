@@ -34,21 +34,28 @@ pub enum Purpose {
     Token = 13,
 }
 
-pub(crate) const M0: u32 = 0xD251_1F53;
-pub(crate) const M1: u32 = 0xCD9E_8D57;
-pub(crate) const W0: u32 = 0x9E37_79B9;
-pub(crate) const W1: u32 = 0xBB67_AE85;
-
 /// Ten rounds of Philox4x32.
 #[inline(always)]
-pub fn philox4x32(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
+pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    philox_lanes(counter.map(|word| [word.into()]), key).map(|[word]| word as u32)
+}
+
+/// The same for N counters side by side, word by word: 64-bit lanes that hold 32 bits each. Of the result only the low halves count.
+/// In lanes so wide each product is one multiplication, and nothing is moved between the rounds.
+#[inline(always)]
+pub fn philox_lanes<const N: usize>(counters: [[u64; N]; 4], key: [u32; 2]) -> [[u64; N]; 4] {
+    const LOW: u64 = u32::MAX as u64;
+    let ([mut c0, mut c1, mut c2, mut c3], [mut k0, mut k1]) = (counters, key);
     for _ in 0..10 {
-        let p0 = M0 as u64 * c[0] as u64;
-        let p1 = M1 as u64 * c[2] as u64;
-        c = [(p1 >> 32) as u32 ^ c[1] ^ k[0], p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k[1], p0 as u32];
-        k = [k[0].wrapping_add(W0), k[1].wrapping_add(W1)];
+        for i in 0..N {
+            let (p0, p1) = (0xD251_1F53 * c0[i], 0xCD9E_8D57 * c2[i]);
+            c0[i] = ((p1 >> 32) ^ c1[i] ^ u64::from(k0)) & LOW;
+            c2[i] = ((p0 >> 32) ^ c3[i] ^ u64::from(k1)) & LOW;
+            (c1[i], c3[i]) = (p1, p0);
+        }
+        (k0, k1) = (k0.wrapping_add(0x9E37_79B9), k1.wrapping_add(0xBB67_AE85));
     }
-    c
+    [c0, c1, c2, c3]
 }
 
 /// The key of one population, projection or stimulus under a seed. `owner` is its index in the scenario.
@@ -133,6 +140,15 @@ mod tests {
             philox4x32([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
             [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]
         );
+    }
+
+    #[test]
+    fn lanes_are_blocks() {
+        let counters: [[u64; 5]; 4] = std::array::from_fn(|w| std::array::from_fn(|l| (1 << 32) - 1 - (7 * w + l) as u64));
+        let lanes = philox_lanes(counters, [3, u32::MAX]);
+        for lane in 0..5 {
+            assert_eq!(lanes.map(|word| word[lane] as u32), philox4x32(counters.map(|word| word[lane] as u32), [3, u32::MAX]));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The units of the whole program are ms, mV, pA, mm, and with them pF, nS, Hz; a unit is a product of powers of these.
 
 use crate::error::{Error, Place};
-use crate::model::expr::Expr;
+use crate::expr::Expr;
 use std::ops::Range;
 
 /// A unit: factor to the base units (ms, mV, pA, mm) and exponents of time, voltage, current, length.

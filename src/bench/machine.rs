@@ -2,7 +2,7 @@
 //! synapses. Knows no network.
 
 use super::Place;
-use crate::model::vector;
+use crate::simd;
 use crate::system::cores;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -69,7 +69,7 @@ impl Machine {
         Machine {
             processor,
             cores: cores(),
-            vector: vector::level().name().into(),
+            vector: simd::level().name().into(),
             memory_bytes: total.map(|kib| kib * 1024),
             system: format!("{} {}", std::env::consts::OS, text("/proc/sys/kernel/osrelease").trim()).trim().into(),
             copy_bandwidth,

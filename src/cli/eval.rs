@@ -12,8 +12,8 @@ use sharpwave::memory::key_statistics::Prompt;
 use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
 use sharpwave::run::Progress;
-use sharpwave::transformer::Source;
 use sharpwave::system::peak_memory;
+use sharpwave::transformer::Source;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

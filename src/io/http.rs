@@ -77,6 +77,13 @@ pub(crate) struct Answer {
 }
 
 /// Asks for an address, from byte `from` on. `headers` are names and values.
+#[cfg(not(feature = "net"))]
+pub(crate) fn get(_url: &str, _from: u64, _headers: &[(&str, &str)]) -> Result<Answer, Trouble> {
+    Err(Trouble::Unreachable("this program was built without the feature `net`".into()))
+}
+
+/// Asks for an address, from byte `from` on. `headers` are names and values.
+#[cfg(feature = "net")]
 pub(crate) fn get(url: &str, from: u64, headers: &[(&str, &str)]) -> Result<Answer, Trouble> {
     // Once for the process; a second time is no mistake.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -12,7 +12,7 @@
 //! fact, so that one more fact costs one product with the keys before it.
 
 use crate::error::{Error, Result};
-use crate::model::vector::{for_every_level, level};
+use crate::simd::{for_every_level, level};
 use nalgebra::{Cholesky, DMatrix};
 use rayon::prelude::*;
 

@@ -3,6 +3,7 @@
 
 use super::{Layer, Link, PIECE, Protection, state};
 use crate::error::{Error, Result};
+use crate::model::math::flush;
 use crate::rng::{self, Purpose, Stream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -334,7 +335,7 @@ impl Importance {
         let weights = weights.weight.iter().zip(&new);
         for ((f, anchor), (&w, &new)) in state.importance.iter_mut().zip(&mut state.anchor).zip(weights) {
             let old = match kind {
-                Kind::OnlineEwc { decay } => *f * decay,
+                Kind::OnlineEwc { decay } => flush(*f * decay),
                 Kind::L2 => 0.0,
                 _ => *f,
             };
@@ -345,6 +346,18 @@ impl Importance {
             };
         }
         Ok(())
+    }
+}
+
+/// What is left of the step of a weight of importance `f`.
+#[inline]
+pub(crate) fn held(options: &Options, step: f32, weight: f32, f: f32, anchor: f32) -> f32 {
+    match options.form {
+        Form::Penalty => {
+            let r = options.rate * options.strength * f;
+            (step - r * (weight - anchor)) / (1.0 + r)
+        }
+        Form::Limit => step / (1.0 + options.strength * f),
     }
 }
 
@@ -360,13 +373,7 @@ impl Protection for Importance {
         let old = old.0.par_chunks(PIECE).zip(old.1.par_chunks(PIECE)).zip(old.2.par_chunks(PIECE));
         step.par_chunks_mut(PIECE).zip(old).for_each(|(step, ((w, f), anchor))| {
             for (s, ((w, f), anchor)) in step.iter_mut().zip(w.iter().zip(f).zip(anchor)) {
-                *s = match options.form {
-                    Form::Penalty => {
-                        let r = options.rate * options.strength * f;
-                        (*s - r * (w - anchor)) / (1.0 + r)
-                    }
-                    Form::Limit => *s / (1.0 + options.strength * f),
-                };
+                *s = held(&options, *s, *w, *f, *anchor);
             }
         });
     }

@@ -3,8 +3,9 @@
 
 use super::{Layer, Link, Protection, state};
 use crate::error::{Error, Result};
-use crate::model::vector::{for_every_level, level};
+use crate::model::math;
 use crate::rng::{self, Purpose};
+use crate::simd::{for_every_level, level};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -219,23 +220,14 @@ for_every_level! {
     /// [`LANES`] blocks from (element, time, purpose) on; no step of it rounds differently at another width.
     fn blocks(key: [u32; 2], from: [u32; 3], out: &mut [f32; 4 * LANES]) {
         let [element, time, purpose] = from;
-        let mut c = [[0u32; LANES], [time; LANES], [0; LANES], [purpose; LANES]];
-        (0..LANES).for_each(|l| c[0][l] = element.wrapping_add(l as u32));
-        let mut k = key;
-        for _ in 0..10 {
-            for l in 0..LANES {
-                let (p0, p1) = (rng::M0 as u64 * c[0][l] as u64, rng::M1 as u64 * c[2][l] as u64);
-                (c[0][l], c[1][l]) = ((p1 >> 32) as u32 ^ c[1][l] ^ k[0], p1 as u32);
-                (c[2][l], c[3][l]) = ((p0 >> 32) as u32 ^ c[3][l] ^ k[1], p0 as u32);
-            }
-            k = [k[0].wrapping_add(rng::W0), k[1].wrapping_add(rng::W1)];
-        }
+        let mut counters = [[0; LANES], [time.into(); LANES], [0; LANES], [purpose.into(); LANES]];
+        (0..LANES).for_each(|l| counters[0][l] = element.wrapping_add(l as u32).into());
+        let words = rng::philox_lanes(counters, key);
         for pair in [0, 2] {
             for l in 0..LANES {
-                let radius = (-2.0 * ln(unit(c[pair][l]))).sqrt();
-                let (sine, cosine) = turn(unit(c[pair + 1][l]));
-                out[4 * l + pair] = radius * cosine;
-                out[4 * l + pair + 1] = radius * sine;
+                let [a, b] = normal_pair(unit(words[pair][l] as u32), unit(words[pair + 1][l] as u32));
+                out[4 * l + pair] = a;
+                out[4 * l + pair + 1] = b;
             }
         }
     }
@@ -243,38 +235,21 @@ for_every_level! {
 
 /// Within (0, 1), exactly: 23 bits and a half.
 #[inline(always)]
-fn unit(bits: u32) -> f32 {
+pub(crate) fn unit(bits: u32) -> f32 {
     ((bits >> 9) as i32 as f32 + 0.5) * (1.0 / (1 << 23) as f32)
 }
 
-/// Natural logarithm of a normal number above 0 (Cephes' logf), in operations that any vector unit has.
+/// Two standard normals from two numbers within (0, 1) (Box & Muller).
 #[inline(always)]
-fn ln(x: f32) -> f32 {
-    let bits = x.to_bits();
-    let large = (bits & 0x007F_FFFF) > 0x0035_04F3; // mantissa above sqrt 2
-    let exponent = (bits >> 23) as i32 - 127 + large as i32;
-    let m = f32::from_bits((bits & 0x007F_FFFF) | if large { 0x3F00_0000 } else { 0x3F80_0000 }) - 1.0;
-    let z = m * m;
-    let mut y = 7.037_683_6e-2;
-    for c in [
-        -1.151_461e-1,
-        1.167_699_9e-1,
-        -1.242_014_1e-1,
-        1.424_932_3e-1,
-        -1.666_805_7e-1,
-        2.000_071_5e-1,
-        -2.499_999_4e-1,
-        3.333_333_1e-1,
-    ] {
-        y = y * m + c;
-    }
-    let e = exponent as f32;
-    m + (y * m * z - e * 2.121_944_4e-4 - 0.5 * z) + e * 0.693_359_4
+pub(crate) fn normal_pair(u: f32, v: f32) -> [f32; 2] {
+    let radius = (-2.0 * math::log_normal(u)).sqrt();
+    let (sine, cosine) = turn(v);
+    [radius * cosine, radius * sine]
 }
 
 /// Sine and cosine of 2 pi u, u in 0..=1.
 #[inline(always)]
-fn turn(u: f32) -> (f32, f32) {
+pub(crate) fn turn(u: f32) -> (f32, f32) {
     let quarter = (4.0 * u + 0.5) as i32;
     let r = (u - 0.25 * quarter as f32) * std::f32::consts::TAU;
     let z = r * r;
@@ -555,7 +530,7 @@ pub fn calibration_error(confidence: &[f64], correct: &[bool], bins: usize) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::vector::Level;
+    use crate::simd::Level;
 
     fn one(mean: f32, deviation: f64, prior: f64) -> Gaussian {
         Gaussian::new(&Layer { inputs: 1, outputs: 1, weight: vec![mean] }, deviation, prior).unwrap()

@@ -2,7 +2,7 @@
 //! missing, of another size or not finite is refused by name. Knows names and numbers; nothing of what they mean.
 
 use crate::error::{Error, Result};
-use crate::record::hdf5::Store;
+use crate::io::hdf5::Store;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! How a memory learns: every number that may be chosen, with its default and where it comes from.
 
-use crate::transformer::config::Config;
 use crate::engine::Kind;
 use crate::error::{Error, Result};
+use crate::transformer::config::Config;
 use serde::{Deserialize, Serialize};
 
 /// How keys and values are written.

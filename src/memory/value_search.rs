@@ -6,14 +6,14 @@ use super::cells::{self, Counts};
 use super::context_target::{surprise, unseen};
 use super::settings::Exploration;
 use crate::engine::{Engine, Kind};
-use crate::transformer::Host;
-use crate::transformer::decoder::{Cache, Logits};
-use crate::transformer::hooks::{Hooks, Recorder};
 use crate::error::Result;
 use crate::learning::associative::dot;
 use crate::learning::local::times;
 use crate::network::{Cell, Values};
 use crate::stimulus::SpikeSource;
+use crate::transformer::Host;
+use crate::transformer::decoder::{Cache, Logits};
+use crate::transformer::hooks::{Hooks, Recorder};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Floor of the noise, in units of the largest deviation of a code.

@@ -6,8 +6,8 @@ use super::interpret::Interpreter;
 use super::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use super::library::Library;
 use super::program::Program;
-use super::vector;
 use super::{NeuronModel, Ty, compiled, math};
+use crate::simd;
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -421,12 +421,14 @@ proptest! {
             }
             update.iter().for_each(|s| s.run(&mut env));
             for s in 0..2 {
-                expected.states[s][i] = env.floats[s].to_bits();
+                // What is written is flushed.
+                let left = if model.program.writes(s) { math::flush(env.floats[s]) } else { env.floats[s] };
+                expected.states[s][i] = left.to_bits();
                 expected.states[s + 2][i] = env.ints[s] as u32;
             }
             expected.output[i] = env.spike as u32;
         }
-        for level in vector::levels() {
+        for level in simd::levels() {
             let got = bench.run(&Interpreter::at_level(&model.program, level), 3);
             got.assert_same(&expected, &model.program, level.name());
         }
@@ -443,8 +445,8 @@ fn compiled_models_agree_with_the_interpreter() {
         for (round, n) in [1, 15, 64, 257, BLOCK].into_iter().enumerate() {
             for uniform in [u64::MAX, 0, 0xAAAA_AAAA_AAAA_AAAA] {
                 let bench = bench_for(&program, n, 1000 + round as u32, uniform);
-                let expected = bench.run(&Interpreter::at_level(&program, vector::Level::Portable), 2);
-                for level in vector::levels() {
+                let expected = bench.run(&Interpreter::at_level(&program, simd::Level::Portable), 2);
+                for level in simd::levels() {
                     bench.run(&Interpreter::at_level(&program, level), 2).assert_same(
                         &expected,
                         &program,
@@ -467,5 +469,42 @@ fn stores_happen_at_once() {
     let model = neuron(&text).unwrap_or_else(|e| panic!("{e}"));
     let bench = bench_for(&model.program, 100, 5, 0);
     let got = bench.run(&Interpreter::new(&model.program), 1);
-    assert_eq!(got.states, [1, 0, 3, 2].map(|s: usize| bench.states[s].clone()));
+    let flushed = |s: usize| bench.states[s].iter().map(|w| math::flush(f32::from_bits(*w)).to_bits()).collect::<Vec<_>>();
+    assert_eq!(got.states, [flushed(1), flushed(0), bench.states[3].clone(), bench.states[2].clone()]);
+}
+
+/// The functions that shaders/ has in place of drivers' own, carried out here as their text says: the bits of math.rs, whatever a driver
+/// would make of them.
+#[test]
+fn functions_of_the_shaders_are_those_of_math() {
+    let shaders = [
+        include_str!("../../shaders/exp.wgsl"),
+        include_str!("../../shaders/log.wgsl"),
+        include_str!("../../shaders/flush.wgsl"),
+    ];
+    let head = model_text(&[], &[]).split("[code]").next().unwrap().replace("substeps = 3\n", "");
+    type Function = (&'static str, fn(f32) -> f32, fn(f32) -> bool);
+    let cases: [Function; 4] = [
+        ("exp", math::exp, |x| x.abs() < 1e3),
+        ("log", math::log, |x| x >= f32::MIN_POSITIVE),
+        ("tanh", math::tanh, |x| !x.is_nan()),
+        ("flushed", math::flush, |x| !x.is_nan()),
+    ];
+    let bits = (0..u32::MAX).step_by(65_521).map(f32::from_bits);
+    let given: Vec<f32> = bits.chain((-900..900).map(|k| k as f32 * 0.1)).collect();
+    for (name, host, asked) in cases {
+        let code = format!("[code]\nfunctions = '''\n{}\n'''\nupdate = \"i0 = bitcast<i32>({name}(a));\"\n", shaders.join("\n"));
+        let model = neuron(&format!("{head}{code}")).unwrap_or_else(|e| panic!("{e}"));
+        let all: Vec<f32> = given.iter().copied().filter(|x| asked(*x)).collect();
+        for a in all.chunks(BLOCK) {
+            let none = vec![0; a.len()];
+            let constants = model.constants.iter().map(|_| none.clone()).collect();
+            let inputs = vec![a.to_vec(), vec![0.0; a.len()]];
+            let bench = Bench { n: a.len(), constants, uniform: 0, states: vec![none.clone(); 4], inputs, output: none };
+            let got = bench.run(&Interpreter::at_level(&model.program, simd::Level::Portable), 1);
+            for (x, found) in a.iter().zip(&got.states[2]) {
+                assert_eq!(*found, host(*x).to_bits(), "{name}({x:e})");
+            }
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! A model file: TOML text to a checked [`NeuronModel`], [`SynapseModel`] or [`Modifier`]. Promises that whatever is wrong with a file is said
 //! here, at load time, with line and column, mistakes inside its WGSL code included. Knows TOML and naga; no engine.
 
-use super::expr::{self, Expr};
 use super::lower::{self, Roles};
 use super::program::Slot;
 use super::{
@@ -9,6 +8,7 @@ use super::{
     RANDOM, Recordable, Requirement, Sign, State, SynapseModel, Ty,
 };
 use crate::error::{Error, Place, Result, nearest};
+use crate::expr::Expr;
 use crate::units::Unit;
 use std::ops::Range;
 use std::sync::Arc;
@@ -265,7 +265,7 @@ impl Head {
         if !letters || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return fault(format!("`{name}` cannot be a name in the code"), "use letters, digits and `_`, a letter first");
         }
-        if expr::is_reserved(&name) {
+        if crate::expr::is_reserved(&name) {
             return fault(format!("`{name}` is a word of the expressions"), "choose another name");
         }
         if self.declared.iter().any(|(known, _)| *known == name) {
@@ -999,7 +999,7 @@ fn neuron_code(
         ));
     }
     let inputs: Vec<&str> = ports.iter().map(|p| p.name.as_str()).chain(current.map(|c| c.0.as_str())).collect();
-    let assemble = |constants: &[(&str, Ty)]| {
+    let assemble = |constants: &[(&str, Ty)], flushes: &[String]| {
         let mut module = declarations(head, constants, &inputs, "spike", Ty::Bool);
         if let Some(text) = &functions {
             module.snippet(text);
@@ -1024,6 +1024,7 @@ fn neuron_code(
         if let Some(text) = &stable {
             leave_stability(&mut module, text, &head.states);
         }
+        module.add(&flushes[0]);
         module.add("}\n");
         module
     };
@@ -1050,13 +1051,14 @@ fn leave_stability(module: &mut Assembly, condition: &Text, states: &[State]) {
 fn synapse_code(root: &Section, head: &Head, code: &Section) -> Result<Compiled> {
     let functions = snippet(code, "functions")?;
     let on_pre = code.required("on_pre")?.text()?;
-    let assemble = |constants: &[(&str, Ty)]| {
+    let assemble = |constants: &[(&str, Ty)], flushes: &[String]| {
         let mut module = declarations(head, constants, &["w", "elapsed"], "psc", Ty::F32);
         if let Some(text) = &functions {
             module.snippet(text);
         }
         module.add("fn on_pre() {\npsc = w;\n");
         module.snippet(&on_pre);
+        module.add(&flushes[0]);
         module.add("}\n");
         module
     };
@@ -1090,37 +1092,38 @@ fn plastic_code(root: &Section, head: &Head, rule: &Plasticity, code: &Section) 
     let traces = rule.traces.iter().map(|t| t.name.as_str());
     let states = rule.post_states.iter().map(|s| s.name.as_str());
     let inputs: Vec<&str> = Plasticity::INPUTS.into_iter().chain(traces).chain(states).collect();
-    let assemble = |constants: &[(&str, Ty)]| {
+    let parts = silent.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+    let assemble = |constants: &[(&str, Ty)], flushes: &[String]| {
         let mut module = declarations(head, constants, &[&["w"], &inputs[..]].concat(), "psc", Ty::F32);
         if let Some(text) = &functions {
             module.snippet(text);
         }
-        for (name, text) in silent {
-            if let Some(text) = text {
-                module.add(&format!("fn {name}() {{\n"));
-                module.snippet(text);
-                module.add("}\n");
-            }
+        for ((name, text), flush) in parts.clone().zip(&flushes[1..]) {
+            module.add(&format!("fn {name}() {{\n"));
+            module.snippet(text);
+            module.add(flush);
+            module.add("}\n");
         }
         // What is transmitted is the new weight, unless the code says otherwise.
         module.add(if says_psc { "fn on_pre() {\npsc = w;\n" } else { "fn on_pre() {\n" });
         module.snippet(&on_pre);
+        module.add(&flushes[0]);
         module.add(if says_psc { "}\n" } else { "psc = w;\n}\n" });
         module
     };
     let states: Vec<(&str, Ty)> =
         [("w", Ty::F32)].into_iter().chain(head.states.iter().map(|s| (s.name.as_str(), s.ty))).collect();
-    let on_pre = Some(on_pre.clone());
-    let parts = [("on_pre", &on_pre)].into_iter().chain(silent).filter_map(|(name, text)| Some((name, text.as_ref()?)));
-    let entries: Vec<EntryPoint> = parts.clone().map(|(update, _)| EntryPoint { integrate: None, update }).collect();
-    let texts = [&functions, &on_post, &on_pre, &on_modulator, &on_read];
+    let parts = || [("on_pre", &on_pre)].into_iter().chain(parts.clone());
+    let entries: Vec<EntryPoint> = parts().map(|(update, _)| EntryPoint { integrate: None, update }).collect();
+    let pre = Some(on_pre.clone());
+    let texts = [&functions, &on_post, &pre, &on_modulator, &on_read];
     let mut compiled = compile(root, head, &states, &inputs, ("psc", Ty::F32), &entries, &texts, assemble)?;
     // Only `on_pre` transmits.
     for program in &mut compiled.programs[1..] {
         program.update.stores.retain(|(slot, _)| *slot != Slot::Output);
         program.update = program.update.without_dead_code();
     }
-    for ((name, text), program) in parts.zip(&compiled.programs) {
+    for ((name, text), program) in parts().zip(&compiled.programs) {
         let reads = |input: &str| inputs.iter().position(|i| *i == input).is_some_and(|i| program.reads(i));
         let fault = |message: String, remedy: &str| Err(root.source.fault(text.span.clone(), message, remedy));
         if let (Some(input), None) = (["modulator", "modulator_start"].iter().find(|i| reads(i)), &rule.modulator) {
@@ -1152,7 +1155,7 @@ fn modifier_code(root: &Section, head: &mut Head, traces: &[PostTrace], signal: 
     let names: Vec<&str> = Plasticity::INPUTS.into_iter().chain(traces.iter().map(|t| t.name.as_str())).collect();
     let inputs: Vec<&str> = ["w"].into_iter().chain(names).collect();
     let head = &*head;
-    let assemble = |constants: &[(&str, Ty)]| {
+    let assemble = |constants: &[(&str, Ty)], _: &[String]| {
         let mut module = declarations(head, constants, &inputs, "psc", Ty::F32);
         if let Some(text) = &functions {
             module.snippet(text);
@@ -1205,12 +1208,45 @@ fn compile(
     output: (&str, Ty),
     entries: &[EntryPoint],
     texts: &[&Option<Text>],
-    assemble: impl Fn(&[(&str, Ty)]) -> Assembly,
+    assemble: impl Fn(&[(&str, Ty)], &[String]) -> Assembly,
 ) -> Result<Compiled> {
     // Only names that occur in the code are declared, so that a parameter called like a word of WGSL does no harm.
     let occurs = |name: &str| texts.iter().copied().flatten().any(|t| words(&t.value).any(|w| w == name));
     let candidates: Vec<(&str, Ty)> = head.constants().into_iter().filter(|(name, _)| occurs(name)).collect();
-    let module = assemble(&candidates);
+    let lower =
+        |flushes: &[String]| lowered(root, head, &assemble(&candidates, flushes), states, &candidates, inputs, output, entries);
+    let bare = lower(&vec![String::new(); entries.len()])?;
+    let flushes: Vec<String> = bare.iter().map(|l| flush(states, &l.program)).collect();
+    let lowered = lower(&flushes)?;
+    // Which constants are read is a matter of the whole module, the same for all entry points.
+    let used: Vec<(&str, Ty)> = lowered.first().map_or(vec![], |l| l.constants.iter().map(|k| candidates[*k]).collect());
+    Ok(Compiled {
+        constants: used.iter().map(|(name, ty)| Constant { name: name.to_string(), ty: *ty }).collect(),
+        wgsl: assemble(&used, &flushes).text,
+        programs: lowered.into_iter().map(|l| l.program).collect(),
+    })
+}
+
+/// What ends the code of a program: of the states that it writes, values that [`super::math::flush`] takes for 0 are 0. The engines all
+/// run this text, so none of them keeps a denormal number.
+fn flush(states: &[(&str, Ty)], program: &super::program::Program) -> String {
+    let mask = super::math::FLUSHED;
+    let written = states.iter().enumerate().filter(|(s, (_, ty))| *ty == Ty::F32 && program.writes(*s));
+    written.map(|(_, (x, _))| format!("{x} = select({x}, 0.0, (bitcast<u32>({x}) & {mask:#x}u) == 0u);\n")).collect()
+}
+
+/// Parse and validate a module, and lower its entry points.
+#[allow(clippy::too_many_arguments)]
+fn lowered(
+    root: &Section,
+    head: &Head,
+    module: &Assembly,
+    states: &[(&str, Ty)],
+    constants: &[(&str, Ty)],
+    inputs: &[&str],
+    output: (&str, Ty),
+    entries: &[EntryPoint],
+) -> Result<Vec<lower::Lowered>> {
     let known = || head.declared.iter().map(|(n, _)| n.as_str()).chain(inputs.iter().copied()).chain([output.0]);
     let fault = |range: Range<usize>, message: String, remedy: String| root.source.fault(module.locate(range), message, remedy);
     let parsed = naga::front::wgsl::parse_str(&module.text).map_err(|e| {
@@ -1227,18 +1263,9 @@ fn compile(
         let range = ranges.min_by_key(|r| r.len()).unwrap_or(0..0);
         fault(range, reasons(e.as_inner()), "the code is WGSL: https://www.w3.org/TR/WGSL".into())
     })?;
-    let roles = Roles { states, constants: &candidates, inputs, output };
-    let lowered = entries
-        .iter()
-        .map(|e| lower::lower(&parsed, &roles, e.integrate, e.update).map_err(|r| fault(r.span, r.message, r.remedy)))
-        .collect::<Result<Vec<_>>>()?;
-    // Which constants are read is a matter of the whole module, the same for all entry points.
-    let used: Vec<(&str, Ty)> = lowered.first().map_or(vec![], |l| l.constants.iter().map(|k| candidates[*k]).collect());
-    Ok(Compiled {
-        constants: used.iter().map(|(name, ty)| Constant { name: name.to_string(), ty: *ty }).collect(),
-        wgsl: assemble(&used).text,
-        programs: lowered.into_iter().map(|l| l.program).collect(),
-    })
+    let roles = Roles { states, constants, inputs, output };
+    let lower = |e: &EntryPoint| lower::lower(&parsed, &roles, e.integrate, e.update);
+    entries.iter().map(|e| lower(e).map_err(|r| fault(r.span, r.message, r.remedy))).collect()
 }
 
 /// The causes of an error in one line, without the numbers that naga gives to functions and expressions.

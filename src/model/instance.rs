@@ -1,14 +1,65 @@
 //! A model with values: defaults, bounds, derived constants and initial states for one population or projection. Promises that
 //! what is per neuron stays so and what is uniform is computed once. Knows no engine.
 
-use super::expr::{Bound, Expr};
 use super::kernel::Operand;
 use super::{Constant, Derived, NeuronModel, Param, Requirement, State, SynapseModel, Ty};
 use crate::error::{Error, Result, nearest};
-use crate::network::{NeuronInstance, SynapseInstance, Values};
+use crate::expr::{Bound, Expr};
 use crate::rng::{Purpose, key, philox4x32};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// One value for all, or one an element.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// The same for all.
+    Uniform(f64),
+    /// In the order of the elements.
+    Each(Arc<[f64]>),
+}
+
+impl Values {
+    /// The value of element `i`.
+    #[inline]
+    pub fn get(&self, i: usize) -> f64 {
+        match self {
+            Values::Uniform(x) => *x,
+            Values::Each(v) => v[i],
+        }
+    }
+    /// Whether one value serves all elements.
+    pub fn is_uniform(&self) -> bool {
+        matches!(self, Values::Uniform(_))
+    }
+}
+
+/// A model with its parameters for one population.
+#[derive(Clone, Debug)]
+pub struct NeuronInstance {
+    /// The equations.
+    pub model: Arc<NeuronModel>,
+    /// In the order of `model.params`.
+    pub params: Vec<Values>,
+    /// In the order of `model.derived`.
+    pub derived: Vec<Values>,
+    /// Initial state in the order of `model.states`.
+    pub initial: Vec<Values>,
+    /// Steps of the model's own within one step of the network, at least 1.
+    pub substeps: u32,
+}
+
+/// A synapse model with its parameters for one projection.
+#[derive(Clone, Debug)]
+pub struct SynapseInstance {
+    /// The equations; those of a static synapse are empty.
+    pub model: Arc<SynapseModel>,
+    /// In the order of `model.params` and `model.derived`; uniform in a projection.
+    pub params: Vec<f64>,
+    /// In the order of `model.derived`.
+    pub derived: Vec<f64>,
+    /// Initial state in the order of `model.states`.
+    pub initial: Vec<f64>,
+}
 
 /// A constant or initial state as the code sees it: 32-bit words, the same for all or one an element.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +87,10 @@ impl Words {
     }
 }
 
-/// A number as a word of a type: f32 rounds to nearest, integers round towards zero and saturate.
+/// A number as a word of a type: f32 rounds to nearest, denormal ones to 0; integers round towards zero and saturate.
 pub fn word(value: f64, ty: Ty) -> u32 {
     match ty {
+        Ty::F32 if (value as f32).is_subnormal() => 0,
         Ty::F32 => (value as f32).to_bits(),
         Ty::I32 => value as i32 as u32,
         Ty::U32 => value as u32,

@@ -4,7 +4,7 @@
 use super::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use super::ops::{Un, Uniform};
 use super::program::{Op, Part, Program, Slot, Value};
-use super::vector::{self, Level};
+use crate::simd::{self, Level};
 
 /// Lanes worked on at a time. Measured on iaf_psc_exp: 256 lanes cost 1.6 times as much, since an operation then takes about as
 /// long as choosing it.
@@ -42,7 +42,7 @@ enum Place {
 
 impl Interpreter {
     pub fn new(program: &Program) -> Interpreter {
-        Interpreter::at_level(program, vector::level())
+        Interpreter::at_level(program, simd::level())
     }
 
     pub(super) fn at_level(program: &Program, level: Level) -> Interpreter {

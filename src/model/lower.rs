@@ -2,6 +2,7 @@
 //! subexpressions shared, dead code dropped. Refuses what has no such form (loops, arrays, vectors, early return), with the place.
 
 use super::Ty;
+use super::math::FLUSHED;
 use super::ops::{Bin, Tri, Un};
 use super::program::{Op, Part, Program, Slot, Value};
 use naga::{
@@ -539,6 +540,9 @@ impl<'a> Builder<'a> {
         if let Op::Un(Un::BNot, [inner]) = self.ops[condition as usize] {
             return self.select(inner, no, yes);
         }
+        if let Some(flushed) = self.flushed(condition, yes, no) {
+            return flushed;
+        }
         let op = match self.ty(yes) {
             Ty::F32 => Tri::FSelect,
             Ty::I32 => Tri::ISelect,
@@ -560,6 +564,14 @@ impl<'a> Builder<'a> {
             }
         };
         self.push(Op::Tri(op, [condition, yes, no]))
+    }
+
+    /// `select(x, 0.0, (bitcast<u32>(x) & FLUSHED) == 0u)`, which model files are given at the end of their code, is one operation.
+    fn flushed(&mut self, condition: Value, yes: Value, no: Value) -> Option<Value> {
+        let Op::Bin(Bin::UEq, [masked, zero]) = self.ops[condition as usize] else { return None };
+        let Op::Bin(Bin::UAnd, [bits, mask]) = self.ops[masked as usize] else { return None };
+        let known = [zero, mask, yes].map(|value| self.literal_of(value)) == [Some(0), Some(FLUSHED), Some(0)];
+        (known && self.ops[bits as usize] == Op::Un(Un::FAsU, [no])).then(|| self.un(Un::FFlush, no))
     }
 
     fn binary(&mut self, op: BinaryOperator, x: Value, y: Value) -> Value {

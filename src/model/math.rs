@@ -12,6 +12,23 @@ const LN2_LO: f32 = -2.121_944_4e-4;
 const ROUND: f32 = 12_582_912.0;
 const ROUND64: f64 = 6_755_399_441_055_744.0;
 
+/// Numbers below 2^-95 (2.5e-29) in magnitude have none of these bits.
+pub const FLUSHED: u32 = 0x7000_0000;
+const LEAST: f32 = f32::from_bits(1 << FLUSHED.trailing_zeros());
+
+/// What is stored of a value: 0 below 2^-95 in magnitude. So nothing that decays ends among the denormal numbers, where processors take a
+/// hundred times as long and graphics processors see 0, nor does its product with any constant down to 2^-31.
+#[inline(always)]
+pub fn flush(x: f32) -> f32 {
+    if x.abs() < LEAST { 0.0 } else { x }
+}
+
+/// The same for values kept in f64.
+#[inline(always)]
+pub fn flush64(x: f64) -> f64 {
+    if x.abs() < LEAST as f64 { 0.0 } else { x }
+}
+
 /// `a * 2^n` for n in -252..=254, one rounding.
 #[inline(always)]
 fn scale(a: f32, n: i32) -> f32 {
@@ -54,9 +71,23 @@ pub fn exp2(x: f32) -> f32 {
 #[inline(always)]
 pub fn log(x: f32) -> f32 {
     let small = x < f32::MIN_POSITIVE;
-    let y = if small { x * 8_388_608.0 } else { x };
-    let bits = y.to_bits();
-    let e = ((bits >> 23) & 0xFF) as i32 - 126 - if small { 23 } else { 0 };
+    let r = log_core(if small { x * 8_388_608.0 } else { x }, if small { -23 } else { 0 });
+    let r = if x == 0.0 { f32::NEG_INFINITY } else { r };
+    let r = if x == f32::INFINITY { f32::INFINITY } else { r };
+    if x >= 0.0 { r } else { f32::NAN }
+}
+
+/// The same for normal numbers above 0 alone.
+#[inline(always)]
+pub fn log_normal(x: f32) -> f32 {
+    log_core(x, 0)
+}
+
+/// log of `x * 2^n`, x normal and above 0 (Cephes logf).
+#[inline(always)]
+fn log_core(x: f32, n: i32) -> f32 {
+    let bits = x.to_bits();
+    let e = ((bits >> 23) & 0xFF) as i32 - 126 + n;
     let m = f32::from_bits(bits & 0x007F_FFFF | 0x3F00_0000);
     let low = m < std::f32::consts::FRAC_1_SQRT_2;
     let e = (e - low as i32) as f32;
@@ -71,11 +102,7 @@ pub fn log(x: f32) -> f32 {
     let p = p * m + 2.000_071_5e-1;
     let p = p * m - 2.499_999_4e-1;
     let p = p * m + 3.333_333e-1;
-    let r = p * m * z + e * LN2_LO - 0.5 * z;
-    let r = m + r + e * LN2_HI;
-    let r = if x == 0.0 { f32::NEG_INFINITY } else { r };
-    let r = if x == f32::INFINITY { f32::INFINITY } else { r };
-    if x >= 0.0 { r } else { f32::NAN }
+    m + (p * m * z + e * LN2_LO - 0.5 * z) + e * LN2_HI
 }
 
 #[inline(always)]
@@ -354,6 +381,20 @@ mod tests {
             let (error, x) = worst(f, exact, low, high);
             assert!(error <= limit, "{name}({x:e}): {error} ulp, {} for {}", f(x), exact(x as f64));
         }
+    }
+
+    #[test]
+    fn small_values_are_flushed() {
+        let least = 2f32.powi(-95);
+        let below = f32::from_bits(least.to_bits() - 1);
+        for x in [0.0, f32::from_bits(1), f32::MIN_POSITIVE, below] {
+            assert_eq!([flush(x), flush(-x)].map(f32::to_bits), [0; 2]);
+            assert_eq!([flush64(x as f64), flush64(-x as f64)].map(f64::to_bits), [0; 2]);
+        }
+        for x in [least, 1e-20, 1.0, f32::MAX, f32::INFINITY] {
+            assert_eq!((flush(x), flush(-x), flush64(x as f64), flush64(-x as f64)), (x, -x, x as f64, -x as f64));
+        }
+        assert!(flush(f32::NAN).is_nan() && flush(-f32::NAN).is_nan() && flush64(f64::NAN).is_nan());
     }
 
     #[test]

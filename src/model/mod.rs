@@ -6,7 +6,6 @@
 mod agreement;
 mod compiled;
 mod compose;
-pub mod expr;
 mod file;
 mod instance;
 mod interpret;
@@ -16,12 +15,11 @@ mod lower;
 pub(crate) mod math;
 pub(crate) mod ops;
 pub(crate) mod program;
-pub(crate) mod vector;
 
 use crate::error::Place;
+use crate::expr::Expr;
 pub use compose::{Composed, compose};
-use expr::Expr;
-pub use instance::{Recorder, Words, number, word};
+pub use instance::{NeuronInstance, Recorder, SynapseInstance, Values, Words, number, word};
 use std::sync::Arc;
 
 /// A quantity of a model that the user may set, NEST's name and unit.
@@ -302,7 +300,7 @@ pub struct SynapseModel {
 #[derive(Clone, Debug)]
 pub struct Plasticity {
     /// Largest weight that the code lets a weight reach, over parameters; its sign is that of all weights.
-    pub bound: expr::Expr,
+    pub bound: Expr,
     /// What it remembers of the target's spikes.
     pub traces: Vec<PostTrace>,
     /// States of the target that the code reads.
@@ -407,7 +405,7 @@ pub struct PostTrace {
     /// What it is, from the file, in one sentence.
     pub doc: String,
     /// ms, over parameters.
-    pub tau: expr::Expr,
+    pub tau: Expr,
     /// Whether a spike sets it to 1 instead of adding 1.
     pub nearest: bool,
 }

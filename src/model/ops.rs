@@ -186,6 +186,7 @@ operations! {
     FAsinh f_asinh(x: f32) -> f32 { math::asinh(x) }
     FAcosh f_acosh(x: f32) -> f32 { math::acosh(x) }
     FAtanh f_atanh(x: f32) -> f32 { math::atanh(x) }
+    FFlush f_flush(x: f32) -> f32 { math::flush(x) }
     INeg i_neg(x: i32) -> i32 { x.wrapping_neg() }
     IAbs i_abs(x: i32) -> i32 { x.wrapping_abs() }
     ISign i_sign(x: i32) -> i32 { x.signum() }

@@ -85,7 +85,9 @@ pub fn estimate(net: &Network, blocks: usize) -> Estimate {
     for (p, population) in net.populations.iter().enumerate() {
         let Cell::Neuron(instance) = &population.cell else { continue };
         let each = instance.params.iter().chain(&instance.derived).chain(&instance.initial).filter(|v| !v.is_uniform()).count();
-        let words = instance.model.states.len() + instance.model.constants.len() + 2 * exact.planes(p, instance.model.ports.len()) as usize;
+        let words = instance.model.states.len()
+            + instance.model.constants.len()
+            + 2 * exact.planes(p, instance.model.ports.len()) as usize;
         state += population.n as u64 * (8 * each as u64 + 4 * words as u64);
     }
     for projection in &net.projections {

@@ -4,6 +4,7 @@
 pub mod digits;
 pub mod draw;
 mod edges;
+pub mod inputs;
 pub mod memory;
 mod pages;
 pub mod quantum;
@@ -13,33 +14,9 @@ pub mod table;
 pub(crate) mod testing;
 
 use crate::error::Result;
-use crate::model::{NeuronModel, SynapseModel};
-use crate::stimulus::{Drive, SpikeSource};
+pub use crate::model::{NeuronInstance, SynapseInstance, Values};
+use inputs::{Drive, SpikeSource};
 use std::sync::Arc;
-
-/// One value for all, or one an element.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Values {
-    /// The same for all.
-    Uniform(f64),
-    /// In the order of the elements.
-    Each(Arc<[f64]>),
-}
-
-impl Values {
-    /// The value of element `i`.
-    #[inline]
-    pub fn get(&self, i: usize) -> f64 {
-        match self {
-            Values::Uniform(x) => *x,
-            Values::Each(v) => v[i],
-        }
-    }
-    /// Whether one value serves all elements.
-    pub fn is_uniform(&self) -> bool {
-        matches!(self, Values::Uniform(_))
-    }
-}
 
 /// A resolved network. Global neuron ids count through the populations in order.
 #[derive(Clone, Debug)]
@@ -90,21 +67,6 @@ pub enum Cell {
     Neuron(NeuronInstance),
     /// Emits spikes without dynamics (Poisson sources, spike trains, encoded images).
     Source(SpikeSource),
-}
-
-/// A model with its parameters for one population.
-#[derive(Clone, Debug)]
-pub struct NeuronInstance {
-    /// The equations.
-    pub model: Arc<NeuronModel>,
-    /// In the order of `model.params`.
-    pub params: Vec<Values>,
-    /// In the order of `model.derived`.
-    pub derived: Vec<Values>,
-    /// Initial state in the order of `model.states`.
-    pub initial: Vec<Values>,
-    /// Steps of the model's own within one step of the network, at least 1.
-    pub substeps: u32,
 }
 
 /// Synapses from one population to another, made by one rule.
@@ -186,19 +148,6 @@ pub enum HomeostasisKind {
         /// Change of the factor for each Hz that is missing.
         gain: f64,
     },
-}
-
-/// A synapse model with its parameters for one projection.
-#[derive(Clone, Debug)]
-pub struct SynapseInstance {
-    /// The equations; those of a static synapse are empty.
-    pub model: Arc<SynapseModel>,
-    /// In the order of `model.params` and `model.derived`; uniform in a projection.
-    pub params: Vec<f64>,
-    /// In the order of `model.derived`.
-    pub derived: Vec<f64>,
-    /// Initial state in the order of `model.states`.
-    pub initial: Vec<f64>,
 }
 
 /// Connectivity, NEST's names.

@@ -4,11 +4,11 @@
 //! that no sum wraps, or refuses; and that synapses fit 16 bits where they can. Knows weights, and no connectivity beyond in-degrees.
 
 use super::digits::{Digits, GIVEN_BITS, Kept, LEAST_EXPONENT, MOST_DIGITS, exponent};
+use super::inputs::{DriveKind, SpikeSource, step_of};
 use super::rules::{expected, indegree_bound};
 use super::{Cell, Network, Projection, Rule};
 use crate::error::{Error, Result};
 use crate::model::Sign;
-use crate::stimulus::{DriveKind, SpikeSource, step_of};
 use std::collections::{HashMap, HashSet};
 
 /// Largest weight of a narrow synapse, in units.
@@ -129,7 +129,8 @@ pub(crate) fn weights(projection: &Projection) -> (Weights, [bool; 2]) {
             values.sort_by(f64::total_cmp);
             return (Weights::Constants(values), signs);
         }
-        let (least, bound) = given.iter().filter(|w| **w != 0.0).fold((f32::INFINITY, 0.0f32), |(a, b), w| (a.min(w.abs()), b.max(w.abs())));
+        let (least, bound) =
+            given.iter().filter(|w| **w != 0.0).fold((f32::INFINITY, 0.0f32), |(a, b), w| (a.min(w.abs()), b.max(w.abs())));
         return (Weights::Given { least: least as f64, bound: bound as f64 }, signs);
     }
     let moments = projection.weight.moments();
@@ -373,7 +374,11 @@ fn divide(net: &Network, mut parts: Vec<Part>) -> std::result::Result<(f64, Vec<
     }
     let small = |part: &&Part| part.headroom.is_none() && part.weights.least() < f32::MIN_POSITIVE as f64;
     if let Some(part) = parts.iter().find(small) {
-        return Err(format!("{} has weights down to {:e}, which numbers of 32 bits do not hold", part.name(net), part.weights.least()));
+        return Err(format!(
+            "{} has weights down to {:e}, which numbers of 32 bits do not hold",
+            part.name(net),
+            part.weights.least()
+        ));
     }
     let (mut long, mut plain): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.headroom.is_some());
     loop {
@@ -411,7 +416,9 @@ fn choose_digits(net: &Network, parts: &[Part], first: u32) -> std::result::Resu
         // one more, the unit of which is still a number.
         let count = ((top - LEAST_EXPONENT).max(0) as u32 / bits).clamp(1, MOST_DIGITS);
         match (top - (count * bits) as i32).max(LEAST_EXPONENT) {
-            lowest if wanted < lowest && LEAST_EXPONENT + ((count * bits) as i32) <= f32::MAX_EXP - 1 => (count + 1, LEAST_EXPONENT),
+            lowest if wanted < lowest && LEAST_EXPONENT + ((count * bits) as i32) <= f32::MAX_EXP - 1 => {
+                (count + 1, LEAST_EXPONENT)
+            }
             lowest => (count, lowest),
         }
     } else {
@@ -545,8 +552,6 @@ mod tests {
     use super::super::{Draw, Limits};
     use super::*;
     use crate::stimulus::Trains;
-    use crate::stimulus::encode::{Coding, Order, Presentation};
-    use crate::dataset::idx::Images;
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -624,9 +629,11 @@ mod tests {
     #[test]
     fn digits_are_for_the_few() {
         let mut net = network(vec![(1000, one_port()), (1, source())]);
-        for (s, rule, weight) in
-            [(0, Rule::FixedIndegree { indegree: 100 }, 1.0), (1, Rule::AllToAll, 1e-9), (0, Rule::FixedIndegree { indegree: 50 }, -2.0)]
-        {
+        for (s, rule, weight) in [
+            (0, Rule::FixedIndegree { indegree: 100 }, 1.0),
+            (1, Rule::AllToAll, 1e-9),
+            (0, Rule::FixedIndegree { indegree: 50 }, -2.0),
+        ] {
             net.projections.push(projection(s, 0, rule));
             net.projections.last_mut().unwrap().weight = Draw::Constant(weight);
         }
@@ -671,13 +678,6 @@ mod tests {
         }
         net.dt = 0.1;
         assert_eq!(multiplicity(&net, 0), 3.0);
-        // Pixels that fire more than once a step.
-        let images = Arc::new(Images { count: 1, rows: 1, columns: 1, pixels: vec![255], labels: None });
-        for (max_rate, least) in [(100.0, 1.0), (1e6, 100.0 + 8.0 * 10.0)] {
-            let shown = Presentation::new(images.clone(), Coding::Rate { max_rate }, 5.0, 0.0, Order::Sequential, None).unwrap();
-            net.populations[0].cell = Cell::Source(SpikeSource::Presentation(Arc::new(shown)));
-            assert!(multiplicity(&net, 0) >= least);
-        }
     }
 
     proptest! {

@@ -703,8 +703,8 @@ pub(crate) fn check_bound(projection: &Projection) -> Result<()> {
         Err(error) => return Err(error),
     };
     let (low, high) = projection.weight_range();
-    let extreme = if bound < 0.0 { low } else { high };
-    if if bound < 0.0 { high > 0.0 } else { low < 0.0 } {
+    let (extreme, wrong) = if bound < 0.0 { (low, high > 0.0) } else { (high, low < 0.0) };
+    if wrong {
         let (sign, limit) = if bound < 0.0 { ("positive", "high = 0.0") } else { ("negative", "low = 0.0") };
         return refuse(
             format!("a weight may be {sign}, and the bound of {} is {bound}", model.name),

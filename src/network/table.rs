@@ -357,11 +357,7 @@ impl Encoder {
             let dynamic = is_dynamic(projection);
             let lane = |s: usize| {
                 let port = reached[index][s].filter(|_| signs[s])? as u32;
-                let group = if dynamic {
-                    1 + dynamics.iter().position(|d| *d == (index as u32, port))? as u32
-                } else {
-                    WIDE
-                };
+                let group = if dynamic { 1 + dynamics.iter().position(|d| *d == (index as u32, port))? as u32 } else { WIDE };
                 let digits = exact.digits(projection.target, port as usize).unwrap_or_default();
                 let inverse = 1.0 / quantum[projection.target][port as usize];
                 Some(Lane { port, inverse, kept: exact.projection(index, s), digits, group })
@@ -566,7 +562,7 @@ fn encode(net: &Network, rows: &Rows, encoder: &Encoder, sources: Range<u32>, wo
     pieces.iter_mut().for_each(|p| p.words.reserve(words / blocks));
     let mut entries: Vec<Gather> = (0..blocks).map(|_| Gather::default()).collect();
     let mut edges = Vec::new();
-        for source in sources {
+    for source in sources {
         rows.row(source, &mut edges);
         for run in edges.chunk_by(|a, b| a.projection == b.projection) {
             let route = &encoder.routes[run[0].projection as usize];

@@ -1,11 +1,11 @@
 //! Small networks for tests, made by hand: no model file is read here.
 
+use super::inputs::{SpikeSource, Trains};
 use super::{Cell, Draw, Limits, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance};
 use crate::error::Place;
-use crate::model::expr::Expr;
+use crate::expr::Expr;
 use crate::model::program::Program;
 use crate::model::{NeuronModel, Port, Sign, State, SynapseModel, Ty};
-use crate::stimulus::{SpikeSource, Trains};
 use std::sync::Arc;
 
 fn place() -> Place {

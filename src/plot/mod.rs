@@ -4,6 +4,7 @@
 
 mod collect;
 mod digits;
+#[cfg(feature = "llm")]
 mod eval;
 mod figures;
 mod html;
@@ -83,6 +84,7 @@ pub fn digits(folder: &Path, results: &crate::protocol::diehl_cook::Results) -> 
 ///
 /// # Errors
 /// A folder that cannot be written.
+#[cfg(feature = "llm")]
 pub fn eval(folder: &Path, report: &crate::eval::report::Report) -> Result<Vec<PathBuf>> {
     let figures = eval::figures(report)?;
     let page = ("index.html".to_string(), eval::page(report, &figures));

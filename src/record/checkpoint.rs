@@ -5,8 +5,8 @@
 use super::RunInfo;
 use crate::engine::Snapshot;
 use crate::error::{Error, Result};
+use crate::io::hdf5::{Element, Store, file_error};
 use crate::network::{Cell, Network};
-use crate::record::hdf5::{Element, Store, file_error};
 use std::path::Path;
 
 const FORMAT: &str = "sharpwave checkpoint";

@@ -1,14 +1,12 @@
 //! What a run leaves behind: an HDF5 file in SONATA's layout, checkpoints, a summary. Promises bounded memory, files that stay
-//! readable when a run is cut off, and that nothing already on disk is overwritten unasked. Only hdf5.rs knows HDF5.
+//! readable when a run is cut off, and that nothing already on disk is overwritten unasked. Knows no format of bytes.
 
 pub mod checkpoint;
-pub(crate) mod hdf5;
 pub mod read;
 pub(crate) mod recorder;
 pub mod summary;
 
 pub use recorder::Recorder;
-pub(crate) use recorder::storable;
 
 /// What is stored about the run beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]

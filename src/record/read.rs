@@ -4,7 +4,7 @@
 use super::RunInfo;
 use crate::engine::Counters;
 use crate::error::Result;
-use crate::record::hdf5::Store;
+use crate::io::hdf5::Store;
 use crate::record::recorder::FORMAT;
 use std::path::Path;
 

@@ -16,8 +16,9 @@
 use super::RunInfo;
 use crate::engine::{Counters, Sink, Spike};
 use crate::error::{Error, Result};
+use crate::io::hdf5::{Element, Sorting, Store, Table, file_error};
+use crate::io::storable;
 use crate::network::{Cell, Network, Probe, Projection};
-use crate::record::hdf5::{Element, Sorting, Store, Table, file_error};
 use crate::stimulus::SpikeSource;
 use crate::stimulus::encode::Shown;
 use std::path::{Path, PathBuf};
@@ -96,14 +97,6 @@ pub struct Recorder {
     buffered: usize,
     flushed: Instant,
     every: Duration,
-}
-
-/// Whether a recording can hold a population or projection of that name; else what to do.
-pub(crate) fn storable(name: &str) -> std::result::Result<(), &'static str> {
-    match name.trim().is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        true => Err("use a name without '/', other than '.' and '..'"),
-        false => Ok(()),
-    }
 }
 
 /// A name as a link in the file.

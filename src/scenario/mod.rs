@@ -329,7 +329,7 @@ fn check_name(entry: &tree::Entry) -> Result<()> {
     let key = entry.key.as_str();
     let word = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit());
     let unit = crate::units::Unit::parse(key).is_some();
-    if word && !unit && !crate::model::expr::is_reserved(key) && !["scale_n", "scale_k"].contains(&key) {
+    if word && !unit && !crate::expr::is_reserved(key) && !["scale_n", "scale_k"].contains(&key) {
         return Ok(());
     }
     let why = match (unit, word) {

@@ -6,9 +6,9 @@ use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, strin
 use super::scale::{Lost, multiply, total_of_probability};
 use super::tree::{Kind, Node, Spot};
 use crate::error::Result;
+use crate::io::storable;
 use crate::model::{NeuronModel, Sign};
 use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule};
-use crate::record::storable;
 use std::sync::Arc;
 
 const KEYS: [&str; 11] =

@@ -4,9 +4,9 @@
 use super::tree::{Kind, Node, Spot};
 use crate::error::{Error, Result, nearest};
 use crate::io::csv::Table;
+use crate::io::hdf5::is_hdf5;
 use crate::network::memory::room;
 use crate::network::{Draw, Limits, Values};
-use crate::record::hdf5::is_hdf5;
 use crate::rng::{Purpose, Stream};
 use crate::units;
 use std::path::{Path, PathBuf};
@@ -371,7 +371,7 @@ impl Scope {
         if is_hdf5(&path) {
             unused("column", "an HDF5 file has datasets, and no columns")?;
             let name = need(node, &node.spot, "an HDF5 file", "dataset", "\"name/of/the/dataset\"").and_then(text)?;
-            let values = crate::record::hdf5::read_quantity(&path, name, unit)?;
+            let values = crate::io::hdf5::read_quantity(&path, name, unit)?;
             for (i, value) in values.iter().enumerate() {
                 let fault = units::finite(*value).and_then(|value| bounds.check(value, what, unit));
                 if let Err((message, remedy)) = fault {

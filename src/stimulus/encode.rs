@@ -3,25 +3,11 @@
 
 use crate::dataset::idx::Images;
 use crate::error::{Error, Result};
+pub use crate::network::inputs::{Coding, Presentation};
 use crate::rng::{self, Purpose, Stream};
 use crate::stimulus::active_steps;
 use crate::stimulus::poisson::{self, Table};
 use std::sync::Arc;
-
-/// How a pixel p (0..=255) becomes spikes of the source with the pixel's index. Pixels of 0 are silent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Coding {
-    /// A Poisson train of `max_rate` * p / 255 Hz while the sample is shown.
-    Rate {
-        /// Hz of a pixel of 255.
-        max_rate: f64,
-    },
-    /// One spike a presentation, `window` * (256 - p) / 256 ms after its onset: the brightest first, all within (0, window].
-    Latency {
-        /// ms; at most as long as the presentation.
-        window: f64,
-    },
-}
 
 /// In what order samples are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,24 +19,6 @@ pub enum Order {
         /// Of the orders.
         seed: u64,
     },
-}
-
-/// Samples presented one after another to a source population of one source a pixel. Presentation `i` shows sample
-/// `order[i]` from `start + i * (present + rest)` on for `present` ms, then `rest` ms of nothing; after the last comes silence.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Presentation {
-    /// All samples, of one size.
-    pub images: Arc<Images>,
-    /// How pixels become spikes.
-    pub coding: Coding,
-    /// Sample of each presentation.
-    pub order: Vec<u32>,
-    /// ms
-    pub start: f64,
-    /// ms
-    pub present: f64,
-    /// ms
-    pub rest: f64,
 }
 
 /// One presentation, for the record.

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::error::{Error, Result};
+use crate::simd::{Level, for_every_level, level};
 use crate::network::Values;
 use crate::rng::{self, Purpose, philox4x32};
 use crate::stimulus::{Drive, DriveKind, active_steps};
@@ -169,28 +170,13 @@ impl Words {
         philox4x32([element >> 2, self.step as u32, (self.step >> 32) as u32, self.purpose], self.key)[(element & 3) as usize]
     }
 
-    /// The words of CHUNK elements from `4 * block` on. Philox in 64-bit lanes of which the low half counts: each product is one
-    /// widening multiplication, and nothing needs to be repacked between the rounds.
+    /// The words of CHUNK elements from `4 * block` on.
     #[inline(always)]
     fn chunk(&self, block: u32) -> [u32; CHUNK] {
         const LOW: u64 = u32::MAX as u64;
-        let mut c0: [u64; BLOCKS] = std::array::from_fn(|i| block.wrapping_add(i as u32) as u64);
-        let mut c1 = [self.step & LOW; BLOCKS];
-        let mut c2 = [self.step >> 32; BLOCKS];
-        let mut c3 = [self.purpose as u64; BLOCKS];
-        let [mut k0, mut k1] = self.key;
-        for _ in 0..10 {
-            for i in 0..BLOCKS {
-                let p0 = rng::M0 as u64 * (c0[i] & LOW);
-                let p1 = rng::M1 as u64 * (c2[i] & LOW);
-                c0[i] = (p1 >> 32) ^ c1[i] ^ k0 as u64;
-                c2[i] = (p0 >> 32) ^ c3[i] ^ k1 as u64;
-                c1[i] = p1;
-                c3[i] = p0;
-            }
-            k0 = k0.wrapping_add(rng::W0);
-            k1 = k1.wrapping_add(rng::W1);
-        }
+        let first = std::array::from_fn(|i| block.wrapping_add(i as u32).into());
+        let rest = [self.step & LOW, self.step >> 32, self.purpose.into()].map(|word| [word; BLOCKS]);
+        let [c0, c1, c2, c3] = rng::philox_lanes([first, rest[0], rest[1], rest[2]], self.key);
         let mut pairs = [0u64; 2 * BLOCKS];
         let pair = |first: u64, second: u64| {
             if cfg!(target_endian = "little") { (first & LOW) | (second << 32) } else { (first << 32) | (second & LOW) }
@@ -272,86 +258,28 @@ fn for_counts(words: Words, table: &Table, first: usize, n: usize, mut each: imp
     }
 }
 
-/// The widest instructions of this machine that the compiled variants know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Simd {
-    /// What every machine has.
-    Portable,
-    /// Eight words at a time.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// Sixteen words at a time.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Simd {
-    /// What this machine has, looked up once.
-    pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl")
-            {
-                return Simd::Avx512;
+for_every_level! {
+    /// Adds count * weight to `acc[i]` for element first + i.
+    fn add_counts(words: Words, table: &Table, first: usize, acc: &mut [i32], weight: i32) {
+        let n = acc.len();
+        for_counts(words, table, first, n, |from, counts| {
+            for (a, &k) in acc[from - first..].iter_mut().zip(counts) {
+                *a = a.wrapping_add((k as i32).wrapping_mul(weight));
             }
-            if is_x86_feature_detected!("avx2") {
-                return Simd::Avx2;
+        });
+    }
+}
+
+for_every_level! {
+    /// The elements of `range` by their counts.
+    fn list_counts(words: Words, table: &Table, range: Range<u32>, out: &mut Vec<u32>) {
+        for_counts(words, table, range.start as usize, range.len(), |from, counts| {
+            for (i, &k) in counts.iter().enumerate() {
+                for _ in 0..k {
+                    out.push((from + i) as u32);
+                }
             }
-        }
-        Simd::Portable
-    }
-
-    /// All variants that run on this machine, for tests and measurements.
-    pub fn available() -> Vec<Self> {
-        match Self::detect() {
-            Simd::Portable => vec![Simd::Portable],
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => vec![Simd::Portable, Simd::Avx2],
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => vec![Simd::Portable, Simd::Avx2, Simd::Avx512],
-        }
-    }
-}
-
-#[inline(always)]
-fn add_body(words: Words, table: &Table, first: usize, acc: &mut [i32], weight: i32) {
-    let n = acc.len();
-    for_counts(words, table, first, n, |from, counts| {
-        for (a, &k) in acc[from - first..].iter_mut().zip(counts) {
-            *a = a.wrapping_add((k as i32).wrapping_mul(weight));
-        }
-    });
-}
-
-#[inline(always)]
-fn fire_body(words: Words, table: &Table, range: Range<u32>, out: &mut Vec<u32>) {
-    for_counts(words, table, range.start as usize, range.len(), |from, counts| {
-        for (i, &k) in counts.iter().enumerate() {
-            for _ in 0..k {
-                out.push((from + i) as u32);
-            }
-        }
-    });
-}
-
-#[cfg(target_arch = "x86_64")]
-mod wide {
-    use super::*;
-    #[target_feature(enable = "avx2")]
-    pub fn add_avx2(words: Words, table: &Table, first: usize, acc: &mut [i32], weight: i32) {
-        add_body(words, table, first, acc, weight)
-    }
-    #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-    pub fn add_avx512(words: Words, table: &Table, first: usize, acc: &mut [i32], weight: i32) {
-        add_body(words, table, first, acc, weight)
-    }
-    #[target_feature(enable = "avx2")]
-    pub fn fire_avx2(words: Words, table: &Table, range: Range<u32>, out: &mut Vec<u32>) {
-        fire_body(words, table, range, out)
-    }
-    #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-    pub fn fire_avx512(words: Words, table: &Table, range: Range<u32>, out: &mut Vec<u32>) {
-        fire_body(words, table, range, out)
+        });
     }
 }
 
@@ -367,7 +295,7 @@ pub struct PoissonDrive {
     /// Index into the target model's ports.
     pub port: usize,
     key: [u32; 2],
-    simd: Simd,
+    level: Level,
 }
 
 impl PoissonDrive {
@@ -386,13 +314,7 @@ impl PoissonDrive {
 
     /// A drive that is always active, with weight 1 on port 0.
     pub fn with_table(table: Table, seed: u64, owner: u32) -> Self {
-        PoissonDrive { table, active: 0..u64::MAX, weight: 1.0, port: 0, key: rng::key(seed, owner), simd: Simd::detect() }
-    }
-
-    /// The same drive computed with other instructions (the numbers are the same).
-    pub fn with_simd(self, simd: Simd) -> Self {
-        assert!(Simd::available().contains(&simd), "{simd:?} does not run on this machine");
-        PoissonDrive { simd, ..self }
+        PoissonDrive { table, active: 0..u64::MAX, weight: 1.0, port: 0, key: rng::key(seed, owner), level: level() }
     }
 
     /// Philox key of the words.
@@ -419,36 +341,20 @@ impl PoissonDrive {
         if !self.active.contains(&step) {
             return;
         }
-        let words = self.words(step);
-        match self.simd {
-            Simd::Portable => add_body(words, &self.table, first_element, acc, weight),
-            // SAFETY: `simd` is only ever a variant that this machine was found to run.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { wide::add_avx2(words, &self.table, first_element, acc, weight) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { wide::add_avx512(words, &self.table, first_element, acc, weight) },
-        }
+        add_counts(self.level, self.words(step), &self.table, first_element, acc, weight);
     }
 }
 
 /// Poisson sources: the elements of `range` that fire in `step`, ascending, repeated for multiplicity.
 pub(crate) fn fire(key: [u32; 2], step: u64, table: &Table, range: Range<u32>, out: &mut Vec<u32>) {
     let words = Words { key, step, purpose: Purpose::PoissonSource as u32 };
-    match Simd::detect() {
-        Simd::Portable => fire_body(words, table, range, out),
-        // SAFETY: just detected.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => unsafe { wide::fire_avx2(words, table, range, out) },
-        // SAFETY: just detected.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => unsafe { wide::fire_avx512(words, table, range, out) },
-    }
+    list_counts(level(), words, table, range, out);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::levels;
     use proptest::prelude::*;
 
     /// Poisson mass by the recursion from zero, independent of how the thresholds are made.
@@ -544,10 +450,10 @@ mod tests {
             let step = step.min(u64::MAX - 1);
             let drive = PoissonDrive::with_table(table, seed, owner);
             let expected: Vec<i32> = (first..first + n).map(|e| 7 + weight * drive.count(step, e as u32) as i32).collect();
-            for simd in Simd::available() {
+            for level in levels() {
                 let mut acc = vec![7i32; n];
-                drive.clone().with_simd(simd).add(step, first, &mut acc, weight);
-                prop_assert_eq!(&acc, &expected, "{:?}", simd);
+                PoissonDrive { level, ..drive.clone() }.add(step, first, &mut acc, weight);
+                prop_assert_eq!(&acc, &expected, "{:?}", level);
             }
         }
     }

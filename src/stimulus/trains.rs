@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::io::csv::Table;
-use crate::record::hdf5::{read_column_f64, read_quantity};
+use crate::io::hdf5::{read_column_f64, read_quantity};
 use crate::stimulus::Trains;
 use std::path::Path;
 

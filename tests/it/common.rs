@@ -2,8 +2,6 @@
 //! learn with what is known of their keys, and the program itself.
 
 use sharpwave::engine::{Engine, Sink, Spike};
-use sharpwave::transformer::sample::Sampler;
-use sharpwave::transformer::{Ending, Host, Source};
 use sharpwave::error::Result;
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
@@ -12,6 +10,8 @@ use sharpwave::memory::settings::Settings;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
 use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::transformer::sample::Sampler;
+use sharpwave::transformer::{Ending, Host, Source};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,27 @@ pub fn stored(engine: &mut dyn Engine, net: &Network, projection: usize) -> Vec<
     assert_eq!(edges.len(), weights.len());
     edges.iter_mut().zip(weights).for_each(|(edge, w)| edge.2 = w);
     edges
+}
+
+/// Whether a test can have a device. Where there is none that is said among the test's results; where SHARPWAVE_REQUIRE_GPU asks for one
+/// it is a failure.
+#[cfg(feature = "gpu")]
+pub fn device_there() -> bool {
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    let usable = *USABLE.get_or_init(|| sharpwave::engine::gpu::devices().iter().any(|d| d.usable.is_ok()));
+    if !usable {
+        let required = std::env::var_os("SHARPWAVE_REQUIRE_GPU").is_some_and(|v| v != "0");
+        assert!(!required, "SHARPWAVE_REQUIRE_GPU is set, and no Vulkan, Metal or DX12 device is usable here");
+        let _ = writeln!(std::io::stderr(), "skipped: no Vulkan, Metal or DX12 device is usable here");
+    }
+    usable
+}
+
+/// Without the feature `gpu` there is none to ask for.
+#[cfg(not(feature = "gpu"))]
+pub fn device_there() -> bool {
+    let _ = writeln!(std::io::stderr(), "skipped: built without the feature `gpu`");
+    false
 }
 
 /// The folder of shared reference data, where there is one; prints why a test is skipped otherwise.

@@ -60,8 +60,7 @@ fn run(plan: &Plan, kind: &str) -> Result<Collected> {
 
 /// Engines that this machine can run on a grid.
 fn grids() -> Vec<&'static str> {
-    #[cfg(feature = "gpu")]
-    if crate::gpu::device_there() {
+    if crate::common::device_there() {
         return vec!["cpu", "gpu"];
     }
     vec!["cpu"]
@@ -176,6 +175,25 @@ fn models_of_the_users_own_state_relations_too() {
     );
     check(&OWN.replace("\"low < high\"", "7"), "", &["own.toml:4:", "a relation in quotes"]);
     check(&OWN.replace("low < high", "sqrt(low) >= 0"), "low = -1", &["own needs sqrt(low) >= 0, and has low = -1"]);
+}
+
+#[test]
+fn relations_of_synapses_and_modifiers_hold_too() {
+    let onto = |synapse: &str| pair("iaf_psc_exp", 2, &format!("rule = \"all_to_all\"\nsynapse = {synapse}"));
+    let cascade = |strong: f64| {
+        let list = format!("[\"consolidation\", {{ model = \"fusi_cascade\", weak = 1.0, strong = {strong:?} }}]");
+        onto(&format!("{{ model = \"stdp_synapse\", metaplasticity = {list} }}"))
+    };
+    refused(&cascade(1.0), &[], &["s.toml:17:11", "fusi_cascade_weak != fusi_cascade_strong", "fusi_cascade_weak = 1,"]);
+    assert!(Case::new(&cascade(2.0), &[]).plan_on(None, &[]).is_ok());
+    // The rule's own relation goes on beside those of modifiers.
+    let signal = |more: &str| {
+        let text = onto(&format!("{{ model = \"stdp_dopamine_synapse\", modulator = \"m\", {more} }}"));
+        text.replace("[populations.G]", "[modulators]\nm = { tau = 100 }\n[populations.G]")
+    };
+    refused(&signal("Wmin = 300"), &[], &["stdp_dopamine_synapse needs Wmin <= Wmax, and has Wmin = 300, Wmax = 200"]);
+    let both = "Wmin = 300, metaplasticity = { model = \"fusi_cascade\", weak = 1.0, strong = 2.0 }";
+    refused(&signal(both), &[], &["needs Wmin <= Wmax, and has Wmin = 300"]);
 }
 
 // ---- weights ---------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 //! The gpu engine against a naive host implementation of the schedule, on whatever device there is (software Vulkan will do).
 //! The test network is integer throughout, so every spike must agree.
 
+use crate::common::device_there;
 use sharpwave::engine::cpu::CpuEngine;
 use sharpwave::engine::gpu::{Accumulators, GpuEngine, GpuOptions, devices};
 use sharpwave::engine::{Engine, Sink, Spike};
@@ -13,16 +14,6 @@ use sharpwave::rng::{Purpose, Stream};
 use sharpwave::stimulus::poisson::Table as Thresholds;
 use sharpwave::stimulus::{Drive, DriveKind, SpikeSource, Trains};
 use std::sync::Arc;
-
-/// False, with the reason printed, on a machine without any device.
-pub fn device_there() -> bool {
-    let all = devices();
-    let usable = all.iter().any(|d| d.usable.is_ok());
-    if !usable {
-        println!("skipped: no Vulkan, Metal or DX12 device is usable here: {all:?}");
-    }
-    usable
-}
 
 #[derive(Default)]
 struct Collect {

@@ -1,7 +1,8 @@
 //! Local learning on the gpu against the cpu, on whatever device there is (software Vulkan will do). With dyadic weights, leak and
 //! inputs every potential is exact, so spikes must be the same ones; elsewhere sums differ in their rounding.
 
-use sharpwave::engine::gpu::{GpuNetwork, Projections, devices};
+use crate::common::device_there;
+use sharpwave::engine::gpu::{GpuNetwork, Projections};
 use sharpwave::error::{Error, Result};
 use sharpwave::learning::importance::{self, Form, Importance, Kind};
 use sharpwave::learning::local::{Eligibility, Network, Optimiser, Outcome, Samples, Settings, Signal, order};
@@ -10,14 +11,6 @@ use sharpwave::learning::posterior::{self, Gaussian, Posterior, Rule};
 use sharpwave::learning::projection::{self, Basis, Projection};
 use sharpwave::learning::{Chain, Layer, Protection};
 use sharpwave::rng::{Purpose, Stream, key};
-
-fn device_there() -> bool {
-    let usable = devices().iter().any(|d| d.usable.is_ok());
-    if !usable {
-        println!("skipped: no Vulkan, Metal or DX12 device is usable here");
-    }
-    usable
-}
 
 fn stream(owner: u32) -> Stream {
     Stream::new(key(11, owner), Purpose::Encoder, 0, 0)

@@ -1,8 +1,7 @@
 //! Plastic synapses on the gpu engine against those of the cpu engine, every rule of the library: random trains with coincident
 //! spikes, delays that differ from synapse to synapse, recurrent; spikes that change with the weights; checkpoints; bounds.
 
-use crate::common::{Collected, plan};
-use crate::gpu::device_there;
+use crate::common::{Collected, device_there, plan};
 use crate::plasticity::{lively, recurrent};
 use sharpwave::engine::cpu::CpuEngine;
 use sharpwave::engine::gpu::{GpuEngine, GpuOptions};

@@ -412,7 +412,7 @@ struct Closed<'a> {
 }
 
 impl Closed<'_> {
-    fn eval(&self, expr: &sharpwave::model::expr::Expr, states: &[f64], s: f64, w: f64) -> f64 {
+    fn eval(&self, expr: &sharpwave::expr::Expr, states: &[f64], s: f64, w: f64) -> f64 {
         let name = self.instance.model.current.as_ref().map_or("", |c| c.0.as_str());
         let bound = self.instance.bind(expr, &["s", "w", name]).unwrap_or_else(|e| panic!("{e} in {}", expr.text));
         bound.value_with(0, |i, _| states[i], &[s, w, self.current])
@@ -426,7 +426,7 @@ impl Closed<'_> {
     /// Threshold function of an exponential sum at `s`, or None where the time is closed.
     fn distance(&self, states: &[f64], s: f64) -> Option<f64> {
         let Crossing::Exponentials { constant, terms } = &self.form.crossing else { return None };
-        let value = |e: &sharpwave::model::expr::Expr| self.eval(e, states, 0.0, 0.0);
+        let value = |e: &sharpwave::expr::Expr| self.eval(e, states, 0.0, 0.0);
         let term = |t: &sharpwave::model::ExpTerm| value(&t.amplitude) * s.powi(t.power as i32) * (-s / value(&t.tau)).exp();
         Some(value(constant) + terms.iter().map(term).sum::<f64>())
     }

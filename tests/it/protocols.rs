@@ -3,9 +3,9 @@
 
 use crate::common::shared;
 use sharpwave::error::Error;
+use sharpwave::model::library::Library;
 use sharpwave::protocol::results::{Results, Run};
 use sharpwave::protocol::{Event, Options, diehl_cook, file, run};
-use sharpwave::model::library::Library;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -50,16 +50,7 @@ impl Call<'_> {
 }
 
 fn fold(out: &Path) -> Call<'_> {
-    Call {
-        name: "permuted_patterns",
-        set: &[],
-        quick: true,
-        methods: &[],
-        data: None,
-        out,
-        resume: false,
-        stop_at: usize::MAX,
-    }
+    Call { name: "permuted_patterns", set: &[], quick: true, methods: &[], data: None, out, resume: false, stop_at: usize::MAX }
 }
 
 #[test]
@@ -204,7 +195,8 @@ fn digits_are_told_by_local_rules_and_a_posterior_knows_what_is_none() {
     let Some(data) = shared("data") else { return };
     let folder = tempfile::tempdir().unwrap();
     let set = ["network.sizes=[784, 200, 200, 10]", "data.train=6000", "data.test=1000", "training.passes=2"];
-    let results = Call { name: "supervised_mnist", set: &set, quick: false, data: Some(data), ..fold(folder.path()) }.run().unwrap();
+    let results =
+        Call { name: "supervised_mnist", set: &set, quick: false, data: Some(data), ..fold(folder.path()) }.run().unwrap();
     let of = |m: &str| results.of(m).next().unwrap().clone();
     assert!(of("local").acc > 0.9, "{}", of("local").acc);
     let doubt = of("mesu").uncertainty.unwrap();

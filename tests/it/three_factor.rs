@@ -995,8 +995,7 @@ fn an_engine_keeps_homeostasis_by_itself() {
         bare.homeostasis.clear();
         let bare = Arc::new(bare);
         let mut kinds = vec!["cpu", "event"];
-        #[cfg(feature = "gpu")]
-        kinds.extend(crate::gpu::device_there().then_some("gpu"));
+        kinds.extend(crate::common::device_there().then_some("gpu"));
         for kind in kinds {
             let run = |net: &Arc<Network>, parts: &[u64]| {
                 let (mut engine, mut sink) = (open(net, kind, 2).unwrap(), Collected::default());

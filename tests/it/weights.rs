@@ -1,9 +1,7 @@
 //! What is transmitted is what is stored: the potential of a neuron that only adds up its input (iaf_psc_delta with an endless time
 //! constant) after spikes of its sources, against the recorded weights in double precision, on every engine.
 
-use crate::common::{Collected, plan};
-#[cfg(feature = "gpu")]
-use crate::gpu::device_there;
+use crate::common::{Collected, device_there, plan};
 use proptest::prelude::*;
 use sharpwave::engine::Engine;
 use sharpwave::network::{Draw, Edges, Limits, Network, Projection, Rule};
@@ -12,7 +10,6 @@ use std::sync::Arc;
 /// Engines and numbers of threads.
 fn engines() -> Vec<(&'static str, usize)> {
     let mut all = vec![("cpu", 1), ("cpu", 3), ("event", 1)];
-    #[cfg(feature = "gpu")]
     if device_there() {
         all.push(("gpu", 1));
     }
@@ -30,7 +27,9 @@ fn adding(n: usize, sources: &[(&str, &str, &str)], rest: &str) -> Network {
         text += &format!("[populations.{name}]\nmodel = \"spike_generator\"\ntimes = [[{times}]]\n");
     }
     for (name, _, projection) in sources {
-        text += &format!("[[projections]]\nname = \"{name}\"\nsource = \"{name}\"\ntarget = \"T\"\nrule = \"all_to_all\"\n{projection}\n");
+        text += &format!(
+            "[[projections]]\nname = \"{name}\"\nsource = \"{name}\"\ntarget = \"T\"\nrule = \"all_to_all\"\n{projection}\n"
+        );
     }
     plan(&(text + rest), &[]).network
 }
@@ -87,7 +86,10 @@ fn every_kind_of_weight_is_transmitted_as_it_is_recorded() {
                 for ((after, before), weight) in after.iter().zip(&before).zip(&weights) {
                     let expected = *before as f64 + share * weight;
                     let allowed = 1e-6 * (share * weight).abs() + 1.2e-7 * ((*before as f64).abs() + expected.abs());
-                    assert!(*weight != 0.0 && (*after as f64 - expected).abs() <= allowed, "{by:?} {name}: {after} for {expected}");
+                    assert!(
+                        *weight != 0.0 && (*after as f64 - expected).abs() <= allowed,
+                        "{by:?} {name}: {after} for {expected}"
+                    );
                 }
                 let given = match &net.projections[p].weight {
                     Draw::Constant(x) => *x,
@@ -171,10 +173,33 @@ fn sums_do_not_wrap_when_spikes_share_a_step() {
     }
 }
 
+/// A pixel that fires a hundred times in a step.
+#[test]
+fn sums_do_not_wrap_when_pixels_fire_many_times_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("white-images.idx3-ubyte");
+    std::fs::write(&path, [&[0, 0, 8, 3][..], &[0, 0, 0, 1].repeat(3), &[255]].concat()).unwrap();
+    let shown = format!(
+        "[populations.S]\nmodel = \"images\"\nimages = {path:?}\nencoding = \"rate\"\nmax_rate = \"1e6 Hz\"\npresent = \"1 ms\"\n\
+         rest = \"100 ms\"\n[[projections]]\nsource = \"S\"\ntarget = \"T\"\nrule = \"all_to_all\"\nweight = \"1 mV\"\ndelay = \"1 ms\"\n"
+    );
+    let mut net = adding(1, &[], &shown);
+    let small = 1.0 / 1_048_573.0;
+    let weight = std::iter::repeat_n(1.0, 50).chain([small as f32]).collect();
+    net.projections[0].rule =
+        Rule::Explicit(Arc::new(Edges { start: vec![0, 51], target: vec![0; 51], weight: Some(weight), delay: None }));
+    for by in engines().into_iter().filter(|by| by.0 != "event") {
+        let v = potentials(&mut *start(&net, by), &mut 0.0, 8.0)[0] as f64;
+        let spikes = v / (50.0 + small);
+        assert!((spikes - spikes.round()).abs() < 1e-6 * spikes && (800.0..1200.0).contains(&spikes), "{by:?} {v}");
+    }
+}
+
 /// A background drive that is small beside the synapses of its receptor adds whole events.
 #[test]
 fn small_drives_beside_large_weights_are_not_lost() {
-    let drive = "[[drives]]\nname = \"d\"\ntarget = \"T\"\ntype = \"poisson_generator\"\nrate = \"30000 Hz\"\nweight = \"1.1e-9 mV\"\n";
+    let drive =
+        "[[drives]]\nname = \"d\"\ntarget = \"T\"\ntype = \"poisson_generator\"\nrate = \"30000 Hz\"\nweight = \"1.1e-9 mV\"\n";
     let large = "weight = { distribution = \"normal\", mean = \"1000 mV\", std = \"100 mV\" }\ndelay = \"1 ms\"";
     let net = adding(200, &[("S", "90", large)], drive);
     let mut of_cpu = None;
@@ -205,8 +230,13 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         magnitude().prop_map(Kind::Constant),
         magnitude().prop_map(|w| Kind::Constant(-w)),
-        proptest::collection::vec((magnitude(), any::<bool>()).prop_map(|(w, n)| if n { -w as f32 } else { w as f32 }), 100).prop_map(Kind::Given),
-        (magnitude(), 0.0f64..3.0).prop_map(|(w, sigma)| Kind::Drawn(Draw::Lognormal { mu: w.ln(), sigma, limits: Limits::NONE })),
+        proptest::collection::vec((magnitude(), any::<bool>()).prop_map(|(w, n)| if n { -w as f32 } else { w as f32 }), 100)
+            .prop_map(Kind::Given),
+        (magnitude(), 0.0f64..3.0).prop_map(|(w, sigma)| Kind::Drawn(Draw::Lognormal {
+            mu: w.ln(),
+            sigma,
+            limits: Limits::NONE
+        })),
         (magnitude(), 0.0f64..2.0).prop_map(|(w, s)| Kind::Drawn(Draw::Normal { mean: w, std: s * w, limits: Limits::NONE })),
         magnitude().prop_map(|w| Kind::Plastic(w.min(9e3))),
         magnitude().prop_map(Kind::Short),

@@ -4,10 +4,10 @@
 
 use super::digits::Adder;
 use super::plastic::{Arrival, PlasticKernel};
+use super::segments::{MAX_CONSTANTS, MAX_STATES};
 use crate::model::Words;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::network::table::{Form, NO_ROW, Streams, Table, split};
-use std::ops::Range;
+use crate::network::table::{Form, NO_ROW, Table, split};
 use std::sync::Arc;
 
 /// A row cursor: the segment whose header stands at `at` is due.
@@ -152,35 +152,6 @@ fn word(table: &Table, at: u64) -> u32 {
     table.shards[(at >> 32) as usize][at as u32 as usize]
 }
 
-/// Every segment of the dynamic synapses `entry` from the sources `ids`, in order: the source, the delay, the index of its first
-/// synapse and the targets.
-pub fn for_segments(streams: Streams, entry: u32, ids: Range<u32>, mut each: impl FnMut(u32, u64, usize, &[u32])) {
-    for id in ids {
-        let row = streams.row[id as usize];
-        if row == NO_ROW {
-            continue;
-        }
-        let words = &streams.shards[(row >> 32) as usize];
-        let (mut at, mut delay) = (row as u32 as usize, 0);
-        loop {
-            let (count, group, step) = split(words[at]);
-            delay += step as u64;
-            if count == 0 && step == 0 {
-                break;
-            }
-            let (from, count) = (at + 2, count as usize);
-            at += 1;
-            if count > 0 {
-                let form = streams.groups[group as usize].form;
-                if form == Form::Dynamic(entry) {
-                    each(id, delay, words[at] as usize, &words[from..from + count]);
-                }
-                at += form.words(count);
-            }
-        }
-    }
-}
-
 /// Scatter-add of packed synapses. The window starts at the group's base.
 #[inline]
 fn add_narrow(synapses: &[u32], window: &mut [i32]) {
@@ -283,11 +254,6 @@ pub struct DynamicKernel {
     psc: Vec<u32>,
     pub adder: Adder,
 }
-
-/// Most state variables a synapse or neuron model may have.
-pub const MAX_STATES: usize = 24;
-/// Most constants the code of a model may read.
-pub const MAX_CONSTANTS: usize = 64;
 
 impl DynamicKernel {
     pub fn new(kernel: Arc<dyn Kernel>, constants: Vec<Words>, dt: f64, adder: Adder) -> Self {

@@ -5,11 +5,11 @@
 use super::lanes;
 use crate::error::Result;
 use crate::model::kernel::BLOCK;
-use crate::model::vector::{Level, level};
 use crate::network::Network;
 use crate::network::digits::Digits;
 use crate::network::quantum::limit;
 use crate::network::table::{Block, Dynamic};
+use crate::simd::{Level, level};
 use std::ops::Range;
 
 /// Exponent bits of a 32-bit number whose last bit stands for 1.
@@ -137,7 +137,8 @@ mod tests {
 
     /// Numbers of 32 bits: of all sizes, of one size, or 0.
     fn numbers() -> impl Strategy<Value = Vec<f32>> {
-        let wild = (1.0f32..2.0, -90i32..13, any::<bool>()).prop_map(|(m, e, neg)| m * 2f32.powi(e) * if neg { -1.0 } else { 1.0 });
+        let wild =
+            (1.0f32..2.0, -90i32..13, any::<bool>()).prop_map(|(m, e, neg)| m * 2f32.powi(e) * if neg { -1.0 } else { 1.0 });
         proptest::collection::vec(prop_oneof![2 => wild, 2 => -1f32..1.0, 1 => Just(0.0)], 1..300)
     }
 

@@ -2,7 +2,7 @@
 //! little more, and that what nearly all ask for, a neuron's latest spikes, stands side by side. Knows steps and neurons; no rule.
 
 use crate::model::kernel::BLOCK;
-use crate::model::vector::{Level, for_every_level};
+use crate::simd::{Level, for_every_level};
 use std::ops::Range;
 
 /// The spikes of one neuron that some synapse onto it may still ask for, and one before them.
@@ -398,7 +398,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::vector::levels;
+    use crate::simd::levels;
 
     fn history() -> History {
         History::new(vec![200.0], 1, 1)

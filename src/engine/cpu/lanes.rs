@@ -2,7 +2,7 @@
 //! digits. Built for every level of vector instructions; promises the same bits on all.
 
 use crate::model::math;
-use crate::model::vector::{Level, for_every_level};
+use crate::simd::{Level, for_every_level};
 
 for_every_level! {
     /// `input = sum * quantum`, and the sums start anew.
@@ -85,10 +85,10 @@ for_every_level! {
 }
 
 for_every_level! {
-    /// `trace *= exp(-since * rate)`.
+    /// `trace *= exp(-since * rate)`, flushed.
     pub fn decay(trace: &mut [f32], since: &[f32], rate: f32) {
         for (trace, since) in trace.iter_mut().zip(since) {
-            *trace *= math::exp(-since * rate);
+            *trace = math::flush(*trace * math::exp(-since * rate));
         }
     }
 }
@@ -150,7 +150,7 @@ for_every_level! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::vector::levels;
+    use crate::simd::levels;
 
     #[test]
     fn every_level_gives_the_same() {
@@ -188,7 +188,10 @@ mod tests {
                 let (mut low, mut high) = (sums.clone(), vec![5; n as usize]);
                 carry(level, &mut low, &mut high, 9);
                 let whole = |(low, high): (&i32, &i32)| *low as i64 + 512 * (*high as i64 - 5);
-                assert!(low.iter().zip(&high).map(whole).eq(sums.iter().map(|s| *s as i64)) && low.iter().all(|l| (0..512).contains(l)));
+                assert!(
+                    low.iter().zip(&high).map(whole).eq(sums.iter().map(|s| *s as i64))
+                        && low.iter().all(|l| (0..512).contains(l))
+                );
                 add_sums(level, &mut low, 0.5, &mut input);
                 assert!(low.iter().all(|l| *l == 0), "{level:?}");
             }

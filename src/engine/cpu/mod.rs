@@ -7,6 +7,7 @@ mod digits;
 mod history;
 mod lanes;
 mod plastic;
+mod segments;
 mod signals;
 mod worker;
 

@@ -2,19 +2,19 @@
 //! of its source arrives. Promises the order of the schedule (engine/mod.rs) and bits that do not depend on how targets are divided
 //! among threads.
 
-use super::deliver::{MAX_CONSTANTS, MAX_STATES, for_segments};
 use super::digits::Adder;
 use super::history::{FAR, Found, History, Stretch, Visits};
 use super::lanes;
+use super::segments::{MAX_CONSTANTS, MAX_STATES, for_segments};
 use super::signals::{Jump, Jumps, Recent};
 use crate::engine::NEVER;
 use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::vector::{Level, level};
 use crate::model::{MAX_POST_STATES, MAX_TRACES, Plasticity};
 use crate::network::Network;
 use crate::network::table::{Block, Dynamic, Table};
+use crate::simd::{Level, level};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;

@@ -92,7 +92,8 @@ impl Signals {
                 if let (Some(count), Some((_, _, each))) = (signal.noted.remove(&stamp), &signal.spikes) {
                     amount += count as f64 * each;
                 }
-                signal.value = signal.value * (-((stamp - signal.last) as f64) / signal.tau).exp() + amount;
+                let decay = (-((stamp - signal.last) as f64) / signal.tau).exp();
+                signal.value = math::flush64(signal.value * decay + amount);
                 signal.last = stamp;
                 each(index, Jump { stamp, amount: amount as f32, after: signal.value as f32, counts: true });
             }
@@ -171,7 +172,7 @@ impl Jumps {
     #[inline]
     fn after(&self, jumps: usize, stamp: u64) -> f32 {
         let last = self.list[jumps.max(1) - 1];
-        last.after * math::exp(-((stamp.saturating_sub(last.stamp)) as f64 * self.dt) as f32 * self.rate)
+        math::flush(last.after * math::exp(-((stamp.saturating_sub(last.stamp)) as f64 * self.dt) as f32 * self.rate))
     }
 
     /// The signal at a time, a jump there included.

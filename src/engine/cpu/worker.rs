@@ -1,21 +1,23 @@
 //! One thread of the CPU engine: the targets it owns and what it does to them in a step. Promises that nothing here depends on
 //! how many workers there are: neurons see integers summed over all sources, and random numbers that are functions of their id.
 
-use super::deliver::{Calendar, DynamicKernel, MAX_CONSTANTS, MAX_STATES, SynapseCode};
+use super::deliver::{Calendar, DynamicKernel, SynapseCode};
 use super::digits::{Adder, Reader};
 use super::lanes::{for_spikes, take_sums};
 use super::plastic::PlasticKernel;
+use super::segments::{MAX_CONSTANTS, MAX_STATES};
 use super::signals::Signals;
 use crate::engine::phases::Stopwatch;
 use crate::engine::probes::{StateProbe, state_probes};
 use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::model::{Recorder, Sign, Words, vector};
+use crate::model::{Recorder, Sign, Words};
 use crate::network::digits::Kept;
 use crate::network::quantum::ports;
 use crate::network::table::{Block, Table, Tables};
 use crate::network::{Cell, Network};
+use crate::simd;
 use crate::stimulus::{Currents, Drive, DriveKind, PoissonDrive, SourceEmitter};
 use std::ops::Range;
 use std::sync::Arc;
@@ -218,7 +220,15 @@ impl Worker {
         for group in &mut self.populations {
             self.updates += group.range.len() as u64;
             let before = out.spikes.len();
-            group.update(end, &mut self.acc, &self.touched, &mut self.inputs, &mut self.spiked, &mut self.scratch, &mut out.spikes);
+            group.update(
+                end,
+                &mut self.acc,
+                &self.touched,
+                &mut self.inputs,
+                &mut self.spiked,
+                &mut self.scratch,
+                &mut out.spikes,
+            );
             for kernel in self.codes.iter_mut().filter_map(SynapseCode::plastic).filter(|k| k.target == group.population) {
                 let first = group.first + group.range.start;
                 kernel.observe(end, &group.states, out.spikes[before..].iter().map(|s| (s.1 - first) as usize));
@@ -311,6 +321,7 @@ impl Worker {
 
     pub fn scatter(&mut self, states: &[Vec<Vec<u32>>]) {
         for group in &mut self.populations {
+            group.broken = None;
             for (own, whole) in group.states.iter_mut().zip(&states[group.population]) {
                 own.copy_from_slice(&whole[group.range.start as usize..group.range.end as usize]);
             }
@@ -413,7 +424,7 @@ impl Group {
     ) {
         let owned = self.range.len();
         let ports = self.ports.len();
-        let level = vector::level();
+        let level = simd::level();
         let uniform = self.current.as_ref().and_then(|c| c.uniform(end - 1));
         if let Some(value) = uniform
             && value.to_bits() != self.flowing.to_bits()

@@ -5,8 +5,9 @@ use super::roots::{HIGHEST_POWER, MOST_RATES, Sum};
 use super::tape::{Meaning, Tape};
 use crate::engine::faults::not_a_number;
 use crate::error::{Error, Result};
-use crate::model::expr::Expr;
+use crate::expr::Expr;
 use crate::model::library::Library;
+use crate::model::math::flush64;
 use crate::model::{Crossing, EventForm, NeuronModel};
 use crate::network::{Cell, NeuronInstance, Population, Values};
 
@@ -30,7 +31,7 @@ impl Update {
     fn apply(&mut self, i: usize, state: &mut [f64], elapsed: f64, weight: f64, current: f64) {
         self.tape.run(i, state, elapsed, weight, current);
         for (k, s) in self.states.iter().enumerate() {
-            state[*s] = self.tape.output(k);
+            state[*s] = flush64(self.tape.output(k));
         }
     }
 }

@@ -11,6 +11,7 @@ mod roots;
 mod signals;
 mod synapses;
 mod tape;
+mod ticks;
 
 use super::faults::beyond_bound;
 use super::homeostasis::Balance;
@@ -28,6 +29,7 @@ use plastic::Arrival;
 use queue::{Calendar, Event, Kind};
 use std::collections::BTreeMap;
 use synapses::{Fault, RowFn, SynapseCode, Synapses};
+use ticks::TICK;
 
 #[cfg(test)]
 mod tests;
@@ -273,7 +275,7 @@ impl EventEngine {
     /// Let plastic synapses (of one projection, or all) see all that counts at them by the longest delay before `now`, until when
     /// every spike of a source has arrived. What they transmit later is the same as without.
     fn bring_up_to_date(&mut self, now: f64, projection: Option<usize>) -> Result<()> {
-        let until = now - self.synapses.longest - 2.0 * plastic::TICK;
+        let until = now - self.synapses.longest - 2.0 * TICK;
         for p in 0..self.net.projections.len() {
             if projection.is_none_or(|only| only == p) {
                 if let Err((source, fault)) = self.synapses.flush(p, until, now) {
@@ -760,7 +762,7 @@ impl Engine for EventEngine {
             return Err(Error::input(format!("a jump of {amount}"), "give a finite amount"));
         }
         // A spike of this very moment does not see it, the next does.
-        signal.jump(now + plastic::TICK, amount);
+        signal.jump(now + TICK, amount);
         Ok(())
     }
 

@@ -4,23 +4,14 @@
 //! are one time. Knows neither neurons nor the queue.
 
 use super::signals::Signal;
+use super::ticks::{TICK, ticks};
 use crate::engine::plasticity::{PlasticRule, Reads, column};
 use crate::error::{Error, Result};
-use crate::model::Plasticity;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
+use crate::model::{Plasticity, math};
 use crate::network::{Network, Projection};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Times of one synapse are compared as whole multiples of this, ms: NEST's stdp_eps. Sums of times on a grid that differ in
-/// their last bits are equal this way, and being equal is transitive.
-pub const TICK: f64 = 1e-6;
-
-/// A time as a number of ticks.
-#[inline]
-pub fn ticks(ms: f64) -> i64 {
-    (ms * (1.0 / TICK)).round_ties_even() as i64
-}
 
 /// The spikes of one neuron that some synapse onto it may still ask for, and one before them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -631,7 +622,7 @@ fn look_back(reads: &[Read], inputs: &mut [Vec<f32>], history: &History, k: usiz
     head[Plasticity::SINCE_POST][k] = since as f32;
     for (trace, read) in traces.iter_mut().zip(reads) {
         let after = read.slot.map_or(1.0, |slot| past.after[last * history.taus.len() + slot]);
-        trace[k] = (after * (-since / read.tau).exp()) as f32;
+        trace[k] = math::flush((after * (-since / read.tau).exp()) as f32);
     }
 }
 

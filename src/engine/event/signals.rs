@@ -1,8 +1,9 @@
 //! Global signals in continuous time: what made them jump, and their value at any moment. Promises jumps in order of time, those of
 //! one tick as one jump of their sum. Knows neither neurons nor synapses.
 
-use super::plastic::ticks;
+use super::ticks::ticks;
 use crate::error::{Error, Result};
+use crate::model::math;
 use crate::network::Modulator;
 
 /// A signal and its jumps that some synapse may still ask for, and one before them.
@@ -37,7 +38,7 @@ impl Signal {
     /// At `t` (ms) after the first `k` jumps that are kept.
     pub fn value(&self, k: usize, t: f64) -> f64 {
         let (from, value) = k.checked_sub(1).map_or((0.0, self.initial), |last| (self.jumps[last].0, self.jumps[last].2));
-        value * (-(t - from).max(0.0) / self.tau).exp()
+        math::flush64(value * (-(t - from).max(0.0) / self.tau).exp())
     }
 
     /// `time` (ms) is at most a tick before the last jump.

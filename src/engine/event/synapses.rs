@@ -2,8 +2,9 @@
 //! can walk in order of arrival, and few bytes where values repeat (one byte instead of eight for up to 256 distinct ones).
 //! Knows no neuron model beyond the signs of its ports.
 
-use super::plastic::{self, Arrival, Lane, Plastic, Senders};
+use super::plastic::{Arrival, Lane, Plastic, Senders};
 use super::signals::Signal;
+use super::ticks::{TICK, ticks};
 use crate::error::{Error, Result};
 use crate::model::Sign;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
@@ -242,14 +243,11 @@ impl Synapses {
     fn check_delays(&mut self, net: &Network) -> Result<()> {
         for dynamic in &self.dynamics {
             let Some(Plastic { shortest, longest, .. }) = &dynamic.plastic else { continue };
-            if *shortest < 4.0 * plastic::TICK {
+            if *shortest < 4.0 * TICK {
                 let name = &net.projections[dynamic.projection as usize].name;
                 return Err(Error::input(
-                    format!(
-                        "projection `{name}`: a delay of {shortest} ms; plastic synapses tell times {} ms apart",
-                        plastic::TICK
-                    ),
-                    format!("give them delays of at least {} ms", 4.0 * plastic::TICK),
+                    format!("projection `{name}`: a delay of {shortest} ms; plastic synapses tell times {} ms apart", TICK),
+                    format!("give them delays of at least {} ms", 4.0 * TICK),
                 ));
             }
             self.longest = self.longest.max(*longest);
@@ -494,7 +492,7 @@ impl Synapses {
         let of = |d: &Dynamic| d.projection as usize == projection && d.plastic.is_some();
         let Some(d) = self.dynamics.iter().position(of) else { return Ok(()) };
         let Dynamic { weight, states, plastic: Some(plastic), .. } = &mut self.dynamics[d] else { return Ok(()) };
-        if !plastic.learns || until <= plastic.flushed as f64 * plastic::TICK || until < 0.0 {
+        if !plastic.learns || until <= plastic.flushed as f64 * TICK || until < 0.0 {
             return Ok(());
         }
         for source in 0..plastic.sources.len() {
@@ -515,7 +513,7 @@ impl Synapses {
                 plastic.put(first, weight, states).map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;
             }
         }
-        plastic.flushed = plastic::ticks(until);
+        plastic.flushed = ticks(until);
         Ok(())
     }
 

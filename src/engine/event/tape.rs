@@ -1,9 +1,9 @@
 //! Closed forms as code for one neuron in f64: a list of operations on registers, constants folded, equal subexpressions
 //! (`exp(-s/tau_m)` in several states) computed once, products with a constant zero left out. Promises the value of
-//! [`crate::model::expr`] for each expression, the sign of zero and zero times infinity aside. Knows names only through a lookup.
+//! [`crate::expr`] for each expression, the sign of zero and zero times infinity aside. Knows names only through a lookup.
 
 use crate::error::{Error, Result};
-use crate::model::expr::{Algebra, Expr, Fn1, Fn2};
+use crate::expr::{Algebra, Expr, Fn1, Fn2};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -563,8 +563,13 @@ fn what_has_no_closed_form_is_refused_by_name() {
     let mut net = network(vec![("cells", 1, lif(0.0))]);
     drive(&mut net, 0, DriveKind::Ac { amplitude: 1.0, frequency: 10.0, phase: 0.0, offset: 0.0 }, 0.0, 1e9);
     assert!(EventEngine::new(&net, &|_| {}).err().unwrap().to_string().contains("`d0`"));
-    // Firing without pause is an error, not an endless loop.
-    let net = network(vec![("cells", 1, neuron("iaf_psc_delta", &[("t_ref", 0.0), ("V_reset", -50.0), ("I_e", 500.0)]))]);
+    // Firing without pause is an error, not an endless loop, also of a model that does not refuse such a reset itself.
+    let text = Library::built_in().unwrap().neuron("iaf_psc_delta").unwrap().place.text.replace("require = ", "# ");
+    let mut library = Library::default();
+    library.add("iaf_psc_delta.toml", &text).unwrap();
+    let given = [("t_ref", 0.0), ("V_reset", -50.0), ("I_e", 500.0)].map(|(k, x)| (k.to_string(), Values::Uniform(x)));
+    let unguarded = NeuronInstance::new(&library.neuron("iaf_psc_delta").unwrap(), &given, DT).unwrap();
+    let net = network(vec![("cells", 1, Cell::Neuron(unguarded))]);
     let mut kept = Kept::default();
     let error = engine(&net).advance(1000, &mut kept).unwrap_err();
     assert!(error.to_string().contains("without pause"), "{error}");

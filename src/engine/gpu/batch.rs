@@ -1,15 +1,29 @@
 //! Planning a batch: which steps make a window, which spikes of sources are uploaded, when states are sampled. Promises windows
 //! that fit the list of spikes one by one; plain data, no device.
 
+use super::reflect::mirrored;
 use crate::stimulus::emit::SourceEmitter;
 use std::ops::Range;
 
-/// Words of `Window` in shaders/window.wgsl, padded to a multiple of 16 bytes.
-pub const WINDOW_WORDS: usize = 12;
-/// Places of `number`, `first` and `pending` among them.
-pub const NUMBER: usize = 0;
-pub const FIRST: usize = 2;
-pub const PENDING: usize = 10;
+mirrored! {
+    /// What the kernels know of a window.
+    pub struct WindowWords = "window" Window {
+        number: u32,
+        steps: u32,
+        first: u32,
+        slot: u32,
+        step_low: u32,
+        step_high: u32,
+        most_spikes: u32,
+        batch_steps: u32,
+        given_first: u32,
+        given_count: u32,
+        pending: u32,
+    }
+}
+
+#[cfg(test)]
+pub const MIRRORS: &[super::reflect::Mirror] = &[WindowWords::MIRROR];
 
 /// A state probe: steps between samples, words a sample takes.
 #[derive(Clone, Copy, Debug)]
@@ -76,23 +90,22 @@ impl Window {
         self.step + u64::from(self.steps)
     }
 
-    /// `Window` of shaders/window.wgsl.
-    pub fn words(&self, batch: &Batch) -> [u32; WINDOW_WORDS] {
+    /// As the kernels of its batch know it.
+    pub fn words(&self, batch: &Batch) -> WindowWords {
         let first = (self.step - batch.first) as u32;
-        [
-            self.number,
-            self.steps,
+        WindowWords {
+            number: self.number,
+            steps: self.steps,
             first,
-            self.slot,
-            self.step as u32,
-            (self.step >> 32) as u32,
-            self.most_spikes,
-            batch.steps,
-            self.given.start as u32,
-            self.given.len() as u32,
-            first + self.steps,
-            0,
-        ]
+            slot: self.slot,
+            step_low: self.step as u32,
+            step_high: (self.step >> 32) as u32,
+            most_spikes: self.most_spikes,
+            batch_steps: batch.steps,
+            given_first: self.given.start as u32,
+            given_count: self.given.len() as u32,
+            pending: first + self.steps,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! that whatever goes wrong on a device (lost, out of memory, refused by validation) comes back as an error with a remedy.
 //! Knows no neuron and no network.
 
+use super::reflect;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, OnceLock};
 use wgpu::util::DeviceExt;
@@ -351,14 +352,22 @@ impl Device {
         Ok(all)
     }
 
-    /// A pipeline of WGSL text with the values of its `override` constants.
-    pub fn kernel(&self, what: &str, text: &str, entry: &str, bindings: &[Binding], constants: &[(&str, f64)]) -> Result<Kernel> {
+    /// A pipeline of WGSL text with the values of its `override` constants. What it binds its text says.
+    pub fn kernel(&self, what: &str, text: &str, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel> {
+        let refused = |why: String| {
+            device_error(
+                format!("the kernel `{what}` is refused: {why}"),
+                "run with --engine cpu, and report this with the model",
+            )
+        };
+        let bindings = reflect::bindings(text, entry).map_err(refused)?;
         let module = self.raw.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(what),
             source: wgpu::ShaderSource::Wgsl(text.into()),
         });
         self.check()?;
-        let entries: Vec<wgpu::BindGroupLayoutEntry> = bindings.iter().enumerate().map(|(i, b)| b.entry(i as u32)).collect();
+        let entry_of = |(i, b): (usize, &Option<Binding>)| b.map(|b| b.entry(i as u32));
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = bindings.iter().enumerate().filter_map(entry_of).collect();
         let layout = self.raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(what), entries: &entries });
         let pipeline_layout = self.raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(what),
@@ -374,17 +383,18 @@ impl Device {
             cache: None,
         });
         self.check()?;
-        Ok(Kernel { pipeline, layout, bindings: bindings.to_vec() })
+        Ok(Kernel { pipeline, layout, bindings })
     }
 
-    /// Binds buffers to a kernel in the order of its bindings.
+    /// Binds buffers to a kernel by the numbers of its bindings; those that it does not use are left out.
     pub fn bind(&self, kernel: &Kernel, buffers: &[&wgpu::Buffer]) -> Result<wgpu::BindGroup> {
-        debug_assert_eq!(buffers.len(), kernel.bindings.len());
+        debug_assert!(buffers.len() >= kernel.bindings.len());
         let entries: Vec<wgpu::BindGroupEntry> = buffers
             .iter()
             .zip(&kernel.bindings)
             .enumerate()
-            .map(|(i, (buffer, binding))| wgpu::BindGroupEntry {
+            .filter_map(|(i, (buffer, binding))| Some((i, buffer, binding.as_ref()?)))
+            .map(|(i, buffer, binding)| wgpu::BindGroupEntry {
                 binding: i as u32,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer,
@@ -405,13 +415,7 @@ impl Device {
     /// Counts a loop of 100,000 iterations on the device: Some(count) when the driver ended it early.
     fn probe_loops(&self) -> Result<Option<u32>> {
         const ASKED: u32 = 100_000;
-        let kernel = self.kernel(
-            "loop probe",
-            include_str!("../../../shaders/loops.wgsl"),
-            "count_iterations",
-            &[Binding::ReadWrite],
-            &[],
-        )?;
+        let kernel = self.kernel("loop probe", super::shader::LOOPS, "count_iterations", &[])?;
         let buffer = self.raw.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: Some("loop probe"),
             contents: bytemuck::cast_slice(&[ASKED, 0u32]),
@@ -438,6 +442,23 @@ impl Device {
             ));
         }
         Ok((counted != ASKED).then_some(counted))
+    }
+}
+
+#[cfg(test)]
+impl Device {
+    /// The best device, for a test. None, said on standard error, where there is none; a failure where SHARPWAVE_REQUIRE_GPU asks for one.
+    pub fn for_tests() -> Option<Device> {
+        use std::io::Write;
+        let error = match Device::open(None) {
+            Ok(device) => return Some(device),
+            Err(error) => error,
+        };
+        let required = std::env::var_os("SHARPWAVE_REQUIRE_GPU").is_some_and(|v| v != "0");
+        assert!(!required, "SHARPWAVE_REQUIRE_GPU is set: {error}");
+        // Straight to standard error: what a passing test prints with eprintln! is not shown.
+        let _ = writeln!(std::io::stderr(), "skipped: {error}");
+        None
     }
 }
 
@@ -492,7 +513,15 @@ impl PassClock {
 pub struct Kernel {
     pub pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
-    bindings: Vec<Binding>,
+    bindings: Vec<Option<Binding>>,
+}
+
+impl Kernel {
+    /// Of the offsets of uniforms by their numbers, those that a dispatch of this kernel takes.
+    pub fn offsets(&self, all: &[u32]) -> Vec<u32> {
+        let seen = self.bindings.iter().zip(all).filter(|(binding, _)| matches!(binding, Some(Binding::Window(_))));
+        seen.map(|(_, offset)| *offset).collect()
+    }
 }
 
 /// How a kernel sees a buffer.

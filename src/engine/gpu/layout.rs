@@ -2,6 +2,7 @@
 //! array is larger than a kernel can see. Plain data in and out: no device is needed here.
 
 use super::device::{MOST_ITERATIONS, device_error, mib};
+use super::reflect::mirrored;
 use crate::error::{Error, Result};
 use crate::model::{NeuronModel, Ty, Words, word};
 use crate::network::digits::Kept;
@@ -16,6 +17,57 @@ use std::sync::Arc;
 /// Neurons of a workgroup of the update and source kernels.
 pub const WORKGROUP: u32 = 64;
 const ALL_USE_THE_FIRST: u32 = u32::MAX;
+
+mirrored! {
+    /// A population of neurons; the first words of what belongs to it.
+    pub struct Population = "update" Population {
+        size: u32,
+        first_id: u32,
+        first_accumulator: u32,
+        first_state: u32,
+        operands: u32,
+        sums: u32,
+        first_drive: u32,
+        end_drive: u32,
+        current_row: u32,
+        substeps: u32,
+    }
+}
+
+mirrored! {
+    /// A drive of a population: kind 0 Poisson trains, 1 a current for each neuron, 2 noise.
+    pub struct Drive = "update" Drive {
+        kind: u32,
+        port: u32,
+        amount: i32,
+        table: u32,
+        width: u32,
+        rows: u32,
+        scale: f32,
+        offset: f32,
+        key: [u32; 2],
+        start: [u32; 2],
+        stop: [u32; 2],
+    }
+}
+
+mirrored! {
+    /// A population of Poisson sources.
+    pub struct Source = "sources" Source {
+        size: u32,
+        first_id: u32,
+        first_word: u32,
+        width: u32,
+        rows: u32,
+        first_block: u32,
+        key: [u32; 2],
+        start: [u32; 2],
+        stop: [u32; 2],
+    }
+}
+
+#[cfg(test)]
+pub const MIRRORS: &[super::reflect::Mirror] = &[Population::MIRROR, Drive::MIRROR, Source::MIRROR];
 
 /// All populations of one model: one dispatch.
 pub struct ModelLayout {
@@ -142,22 +194,23 @@ fn model_layout(
             let digits = tables.exact.digits(p, port).unwrap_or_default();
             words.extend([(quantum as f32).to_bits(), digits.first, digits.count, digits.bits, digits.lowest as u32]);
         }
-        let first_drive = (layout.drive_words.len() / 14) as u32;
+        let first_drive = (layout.drive_words.len() / Drive::WORDS) as u32;
         let poisson = drives(net, tables, p, &mut layout.drive_words, words)?;
-        let end_drive = (layout.drive_words.len() / 14) as u32;
+        let end_drive = (layout.drive_words.len() / Drive::WORDS) as u32;
         let first_accumulator = tables.blocks[0].offset[p];
-        layout.population_words.extend([
-            population.n,
-            population.first,
+        let own = Population {
+            size: population.n,
+            first_id: population.first,
             first_accumulator,
             first_state,
-            first_operand,
-            first_sum,
+            operands: first_operand,
+            sums: first_sum,
             first_drive,
             end_drive,
-            p as u32,
-            instance.substeps,
-        ]);
+            current_row: p as u32,
+            substeps: instance.substeps,
+        };
+        layout.population_words.extend(own.words());
         layout.populations.push((p, first_state));
         // Loops over ports, digits and drives, ten rounds and a bisection for each Poisson drive, ten rounds for noise.
         let all = u64::from(end_drive - first_drive);
@@ -175,26 +228,26 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
     let mut iterations = 0;
     for (owner, drive) in net.drives.iter().enumerate().filter(|(_, d)| d.population == p) {
         let active = active_steps(drive.start, drive.stop, net.dt);
-        let heads: Vec<[u32; 8]> = match &drive.kind {
+        let kinds = match &drive.kind {
             DriveKind::Poisson { weight, port, .. } => {
                 let poisson = PoissonDrive::new(drive, net.populations[p].n, net.dt, net.stimulus_seed, owner as u32)?;
                 let [first, width, rows] = thresholds(words, &poisson.table);
                 iterations += 2 + u64::from(width.max(1).ilog2());
-                let onto = |plane: u32, units: i32| [0, plane, units as u32, first, width, rows, 0, 0];
+                let onto = |port: u32, amount: i32| Drive { port, amount, table: first, width, rows, ..Drive::default() };
                 match (tables.exact.drive(owner), tables.exact.digits(p, *port)) {
                     (Kept::Plain, _) | (_, None) => vec![onto(*port as u32, units(*weight, tables.quantum[p][*port]))],
                     // One for each digit: they count the same events.
                     (kept, Some(digits)) => {
-                        let mut heads = Vec::new();
-                        digits.split(*weight, kept, |digit, units| heads.push(onto(digits.first + digit, units)));
-                        heads
+                        let mut kinds = Vec::new();
+                        digits.split(*weight, kept, |digit, units| kinds.push(onto(digits.first + digit, units)));
+                        kinds
                     }
                 }
             }
             DriveKind::Dc { amplitude: Values::Each(each) } => {
                 let table = words.len() as u32;
                 words.extend(each.iter().map(|&x| word(x, Ty::F32)));
-                vec![[1, 0, 0, table, 0, 0, 0, 0]]
+                vec![Drive { kind: 1, table, ..Drive::default() }]
             }
             DriveKind::Noise { mean, std, interval } => {
                 let steps = (interval / net.dt).round().max(1.0);
@@ -203,17 +256,14 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
                         format!("the noise of drive `{}` holds for {steps} steps, the gpu engine takes 65535", drive.name);
                     return Err(Error::input(message, "shorten the interval, or use --engine cpu"));
                 }
-                let steps = steps as u32;
-                vec![[2, 0, 0, 0, steps, 0, word(*std, Ty::F32), word(*mean, Ty::F32)]]
+                let (scale, offset) = (*std as f32, *mean as f32);
+                vec![Drive { kind: 2, width: steps as u32, scale, offset, ..Drive::default() }]
             }
             DriveKind::Dc { .. } | DriveKind::Ac { .. } | DriveKind::Step { .. } => continue,
         };
-        for head in heads {
-            out.extend(head);
-            out.extend(crate::rng::key(net.stimulus_seed, owner as u32));
-            out.extend(halves(active.start));
-            out.extend(halves(active.end));
-        }
+        let key = crate::rng::key(net.stimulus_seed, owner as u32);
+        let (start, stop) = (halves(active.start), halves(active.end));
+        out.extend(kinds.iter().flat_map(|kind| *Drive { key, start, stop, ..*kind }.words()));
     }
     Ok(iterations)
 }
@@ -229,10 +279,18 @@ pub fn sources(net: &Network) -> Result<SourceLayout> {
         let table = Thresholds::new(rate, population.n as usize, net.dt)?;
         let active = active_steps(*start, *stop, net.dt);
         let [first, width, rows] = thresholds(&mut layout.table_words, &table);
-        layout.source_words.extend([population.n, population.first, first, width, rows, layout.blocks]);
-        layout.source_words.extend(crate::rng::key(net.stimulus_seed, p as u32));
-        layout.source_words.extend(halves(active.start));
-        layout.source_words.extend(halves(active.end));
+        let own = Source {
+            size: population.n,
+            first_id: population.first,
+            first_word: first,
+            width,
+            rows,
+            first_block: layout.blocks,
+            key: crate::rng::key(net.stimulus_seed, p as u32),
+            start: halves(active.start),
+            stop: halves(active.end),
+        };
+        layout.source_words.extend(own.words());
         layout.blocks += population.n.div_ceil(4);
         layout.elements += population.n;
         // Ten rounds, four elements, a bisection each; a search for the source.

@@ -1,7 +1,7 @@
 //! What a device can do at best: how fast it copies, what a dispatch and a round trip cost. The floors that the benchmark suite holds
 //! the engine's times against; no network here.
 
-use super::device::{Binding, Device};
+use super::device::Device;
 use crate::error::Result;
 use std::time::Instant;
 use wgpu::BufferUsages as Usage;
@@ -53,11 +53,9 @@ pub struct Latency {
 /// # Errors
 /// No such device.
 pub fn latency(device: Option<&str>) -> Result<Latency> {
-    const TEXT: &str = "@group(0) @binding(0) var<storage, read_write> word: array<u32>;
-@compute @workgroup_size(64) fn touch(@builtin(global_invocation_id) id: vec3u) { word[id.x] += 1u; }";
     const MANY: u32 = 1000;
     let device = Device::open(device)?;
-    let kernel = device.kernel("touch", TEXT, "touch", &[Binding::ReadWrite], &[])?;
+    let kernel = device.kernel("touch", super::shader::TOUCH, "touch", &[])?;
     let words = device.storage("touched", &[0; 64])?;
     let group = device.bind(&kernel, &[&words])?;
     let run = |dispatches: u32| -> Result<(f64, f64)> {

@@ -10,13 +10,17 @@ mod learning;
 mod measure;
 mod owned;
 mod plastic;
+mod reflect;
 mod shader;
+#[cfg(test)]
+mod twins;
 
 pub use device::{DeviceInfo, devices};
 pub use learning::{GpuNetwork, Projections};
 pub use measure::{Latency, copy_bandwidth, latency};
 pub use owned::Accumulators;
-pub use shader::{deliver_shader, source_shader, update_shader};
+use shader::source_shader;
+pub use shader::{deliver_shader, kernels, update_shader};
 
 use crate::engine::faults::{beyond_bound, broken_neuron, within_bound};
 use crate::engine::homeostasis::Balance;
@@ -32,8 +36,8 @@ use crate::network::{Cell, Network, Values, memory};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
-use batch::{Batch, Planner, SampleSize, WINDOW_WORDS, Window};
-use device::{Binding, Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
+use batch::{Batch, Planner, SampleSize, Window, WindowWords};
+use device::{Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
 use layout::{Directory, ModelLayout, Teams};
 use owned::{Demand, Owned};
 use plastic::{Clock, Frame, Part, Room, Rule, Signals};
@@ -301,8 +305,8 @@ impl GpuEngine {
         }
 
         // What all kernels share.
-        let window_stride =
-            (WINDOW_WORDS as u64 * 4).next_multiple_of(u64::from(device.limits.min_uniform_buffer_offset_alignment).max(16));
+        let window_stride = (WindowWords::WORDS as u64 * 4)
+            .next_multiple_of(u64::from(device.limits.min_uniform_buffer_offset_alignment).max(16));
         let windows = device.buffer("windows", window_stride * 2 * MOST_WINDOWS as u64, Usage::UNIFORM | Usage::COPY_DST)?;
         let list = device.buffer("the list of spikes", u64::from(capacity) * 8, usage)?;
         let marks = device.buffer("marks", ((MOST_WINDOWS + 1) * MARK_WORDS * 4) as u64, usage | Usage::INDIRECT)?;
@@ -347,23 +351,9 @@ impl GpuEngine {
             currents.push(uniform_currents(net, p)?);
         }
         let source = has_sources.then(|| {
-            let kernel = device.kernel(
-                "sources",
-                &source_shader(),
-                "emit",
-                &[
-                    Binding::Window(WINDOW_WORDS as u64 * 4),
-                    Binding::ReadWrite,
-                    Binding::ReadWrite,
-                    Binding::ReadWrite,
-                    Binding::Read,
-                    Binding::Read,
-                    Binding::Read,
-                ],
-                &[("block_count", source_layout.blocks.into())],
-            )?;
+            let kernel = device.kernel("sources", &source_shader(), "emit", &[("block_count", source_layout.blocks.into())])?;
             let padded = |words: &[u32], least: usize| if words.is_empty() { vec![0; least] } else { words.to_vec() };
-            let sources = device.storage("sources", &padded(&source_layout.source_words, 12))?;
+            let sources = device.storage("sources", &padded(&source_layout.source_words, layout::Source::WORDS))?;
             let words = device.storage("source tables", &padded(&source_layout.table_words, 1))?;
             let group = device.bind(&kernel, &[&windows, &list, &marks, &latest, &given, &sources, &words])?;
             Ok(SourcePart { kernel, sources, words, group, blocks: source_layout.blocks })
@@ -401,10 +391,7 @@ impl GpuEngine {
             let words = device.storage("synapses with dynamics", &words)?;
             dynamics.push(Dynamics { words, count: d.weight.len() as u64, part: Part::new(&frame, d, sources)? });
         }
-        let mut fixed_bindings = [Binding::Read; 7];
-        fixed_bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
-        fixed_bindings[3] = Binding::ReadWrite;
-        let fixed_kernel = Arc::new(device.kernel("deliver", &deliver_shader(None), "deliver", &fixed_bindings, &overrides)?);
+        let fixed_kernel = Arc::new(device.kernel("deliver", &deliver_shader(None), "deliver", &overrides)?);
         let ring = &rings[0];
         let mut deliveries = Vec::new();
         let mut bytes = owned.as_ref().map_or(0, Owned::bytes);
@@ -540,9 +527,6 @@ impl Stage<'_> {
         words.extend(&layout.drive_words);
         let (words, states) = (self.device.storage("model tables", &words)?, self.device.storage("states", &layout.states)?);
         let mut values = vec![("team_count", teams), ("population_words", population_words), ("drive_words", drive_words)];
-        let mut bindings = vec![Binding::Window(WINDOW_WORDS as u64 * 4)];
-        bindings.extend([Binding::ReadWrite; 4]);
-        bindings.extend([Binding::Read, Binding::ReadWrite, Binding::Read]);
         let mut buffers = vec![self.windows, self.list, self.marks, self.latest, ring, &words, &states, self.currents];
         let workgroups = match owned {
             None => {
@@ -552,18 +536,15 @@ impl Stage<'_> {
             }
             Some((plan, m, rows, synapses)) => {
                 values.extend(plan.constants(m, self.block.ports, self.ring_slots));
-                (bindings[3], buffers[3]) = (Binding::Read, rows);
-                bindings.push(Binding::Read);
+                buffers[3] = rows;
                 buffers.push(synapses);
                 plan.blocks(m)
             }
         };
         let constants: Vec<(&str, f64)> = values.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let text = update_shader(&model, owned.is_some());
-        let kernel = self
-            .device
-            .kernel(&model.name, &text, "step_neurons", &bindings, &constants)
-            .map_err(|error| in_model(&model.name, error))?;
+        let kernel =
+            self.device.kernel(&model.name, &text, "step_neurons", &constants).map_err(|error| in_model(&model.name, error))?;
         let group = self.device.bind(&kernel, &buffers)?;
         Ok(ModelPart { kernel, group, workgroups, states, populations: layout.populations })
     }
@@ -610,13 +591,7 @@ fn probe_part(
     let (n, states) = (net.populations[population].n, states_of(net, population));
     let state = |k: u32| neurons.iter().map(move |&i| first + k * n + i);
     let addresses: Vec<u32> = (0..states as u32).flat_map(state).collect();
-    let kernel = device.kernel(
-        "probe",
-        shader::PROBE,
-        "probe",
-        &[Binding::Window(16), Binding::Read, Binding::Read, Binding::ReadWrite],
-        &[("words", addresses.len() as f64)],
-    )?;
+    let kernel = device.kernel("probe", shader::PROBE, "probe", &[("words", addresses.len() as f64)])?;
     let groups = (addresses.len() as u32).div_ceil(layout::WORKGROUP);
     let addresses = device.storage("probed words", &addresses)?;
     let group = device.bind(&kernel, &[windows, &part.states, &addresses, samples])?;
@@ -724,7 +699,7 @@ impl GpuEngine {
         }
         let to = self.clock.flush_to(self.step);
         let batch = self.standing_batch();
-        self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
+        self.device.write(&self.windows, 0, batch.windows[0].words(&batch).words())?;
         let mut encoder = self.device.raw.create_command_encoder(&Default::default());
         for own in &mut self.dynamics {
             let (x, y) = grid(own.part.sources(), self.dispatch_width);
@@ -789,7 +764,7 @@ impl GpuEngine {
         let stride = (self.window_stride / 4) as usize;
         let mut words = vec![0; stride * (batch.windows.len())];
         for (slot, window) in words.chunks_mut(stride).zip(&batch.windows) {
-            slot[..WINDOW_WORDS].copy_from_slice(&window.words(batch));
+            slot[..WindowWords::WORDS].copy_from_slice(window.words(batch).words());
         }
         self.device.write(&self.windows, 0, &words)?;
         let mut firsts = vec![0; stride * batch.samples.len()];
@@ -1028,11 +1003,10 @@ impl GpuEngine {
         }
         let batch = self.standing_batch();
         let mut words = batch.windows[0].words(&batch);
-        words[batch::FIRST] = longest as u32;
-        words[batch::PENDING] = longest as u32;
+        (words.first, words.pending) = (longest as u32, longest as u32);
         // Owned neurons gather the spikes of the window before.
-        words[batch::NUMBER] = u32::from(self.planner.closes);
-        self.device.write(&self.windows, 0, &words)?;
+        words.number = u32::from(self.planner.closes);
+        self.device.write(&self.windows, 0, words.words())?;
         let n = entries.len() as u32;
         self.device.write(&self.marks, 0, &[0, n, n.min(65_535), n.div_ceil(65_535), self.parts])?;
         self.device.write(&self.list, 0, entries.as_flattened())?;
@@ -1139,7 +1113,7 @@ impl Engine for GpuEngine {
         let limit = self.dynamics[d].part.limit;
         let to = self.stopped.get(&projection).copied().unwrap_or(self.step);
         let batch = self.standing_batch();
-        self.device.write(&self.windows, 0, &batch.windows[0].words(&batch))?;
+        self.device.write(&self.windows, 0, batch.windows[0].words(&batch).words())?;
         let own = &mut self.dynamics[d];
         let (x, y) = grid(own.part.sources(), self.dispatch_width);
         let read = own.part.read(&self.device, (&own.words, own.count), [to, self.step], [x, y, self.parts])?;
@@ -1235,49 +1209,12 @@ impl Engine for GpuEngine {
 mod tests {
     use super::*;
 
-    /// None, with the reason printed, where there is no device.
-    fn open() -> Option<Device> {
-        Device::open(None).map_err(|error| println!("skipped: {error}")).ok()
-    }
-
-    const PHILOX: &str = "
-        @group(0) @binding(0) var<storage, read_write> words: array<vec4<u32>>;
-        @compute @workgroup_size(64) fn draw(@builtin(global_invocation_id) id: vec3<u32>) {
-            words[2u * id.x] = philox(words[2u * id.x], words[2u * id.x + 1u].xy);
-        }";
-
-    #[test]
-    fn philox_is_that_of_the_host() {
-        let Some(device) = open() else { return };
-        let mut stream = crate::rng::Stream::new([1, 2], crate::rng::Purpose::Connect, 3, 4);
-        let mut input: Vec<u32> = (0..8 * 256).map(|_| stream.u32()).collect();
-        input[..8].fill(u32::MAX);
-        input[8..16].fill(0);
-        let text = format!("{PHILOX}\n{}", include_str!("../../../shaders/philox.wgsl"));
-        let kernel = device.kernel("philox", &text, "draw", &[Binding::ReadWrite], &[]).unwrap();
-        let buffer = device.storage("words", &input).unwrap();
-        let group = device.bind(&kernel, &[&buffer]).unwrap();
-        let mut encoder = device.raw.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&kernel.pipeline);
-            pass.set_bind_group(0, &group, &[]);
-            pass.dispatch_workgroups(4, 1, 1);
-        }
-        device.queue.submit([encoder.finish()]);
-        let output = device.read(&[(&buffer, 0, input.len() as u64)]).unwrap().remove(0);
-        for (given, found) in input.chunks(8).zip(output.chunks(8)) {
-            let expected = crate::rng::philox4x32([given[0], given[1], given[2], given[3]], [given[4], given[5]]);
-            assert_eq!(found[..4], expected);
-        }
-    }
-
     #[test]
     fn a_lost_device_and_a_wrong_kernel_are_errors() {
-        let Some(device) = open() else { return };
-        let wrong = device.kernel("wrong", "fn f() -> i32 { return 1.5; }", "f", &[], &[]);
+        let Some(device) = Device::for_tests() else { return };
+        let wrong = device.kernel("wrong", "fn f() -> i32 { return 1.5; }", "f", &[]);
         assert!(matches!(wrong, Err(Error::Device { .. })));
-        let Some(device) = open() else { return };
+        let Some(device) = Device::for_tests() else { return };
         let buffer = device.storage("words", &[1, 2, 3]).unwrap();
         assert_eq!(device.read(&[(&buffer, 1, 2)]).unwrap(), [[2, 3]]);
         device.raw.destroy();
@@ -1287,7 +1224,7 @@ mod tests {
 
     #[test]
     fn needs_are_compared_before_anything_is_allocated() {
-        let Some(device) = open() else { return };
+        let Some(device) = Device::for_tests() else { return };
         let most = device.info.max_binding;
         assert!(device.check_needs(&[("a", 1000), ("b", most)], None).is_ok());
         let error = device.check_needs(&[("a", 1000), ("the ring", most + 4)], None).unwrap_err();

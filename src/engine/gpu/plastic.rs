@@ -2,8 +2,9 @@
 //! brought up to date so that nothing needed of these is ever overwritten. Promises that a neuron may spike at every step and
 //! nothing is lost, and that what is seen from outside (weights, snapshots) does not depend on how steps fall into batches.
 
-use super::device::{Binding, Device, Kernel};
-use super::{MOST_STEPS, ModelPart, WINDOW_WORDS, layout, shader};
+use super::device::{Device, Kernel};
+use super::reflect::mirrored;
+use super::{MOST_STEPS, ModelPart, layout, shader};
 use crate::engine::NEVER;
 use crate::engine::plasticity::{PlasticRule, column};
 use crate::error::{Error, Result};
@@ -45,25 +46,78 @@ pub struct Part {
     pub kernel: Arc<Kernel>,
     pub constants: wgpu::Buffer,
     pub uniform: wgpu::Buffer,
-    head: [u32; 28],
+    head: ProjectionWords,
     pub projection: usize,
     /// Nothing larger is transmitted.
     pub limit: f32,
     pub rule: Option<Rule>,
 }
 
-/// Places in `Projection` of shaders/deliver_dynamic.wgsl.
-mod place {
-    pub const LEARNS: usize = 15;
-    pub const PAUSED: usize = 16;
-    pub const LEARNS_FROM: usize = 17;
-    pub const FLUSHED: usize = 18;
-    pub const FLUSH_TO: usize = 19;
-    pub const READING: usize = 20;
-    /// The same in `Memory` of shaders/remember.wgsl.
-    pub const MEMORY_LEARNS: usize = 6;
-    pub const MEMORY_FLUSHED: usize = 7;
+mirrored! {
+    /// What the kernel of a projection's synapses knows of it.
+    struct ProjectionWords = "deliver_dynamic" Projection {
+        infinity: f32,
+        step: f32,
+        lowest: i32,
+        first_source: u32,
+        source_count: u32,
+        synapse_count: u32,
+        limit: f32,
+        base: u32,
+        target_size: u32,
+        depth: u32,
+        columns: u32,
+        dense: u32,
+        signal_row: u32,
+        signal_rate: f32,
+        first_source_word: u32,
+        learns: u32,
+        paused: u32,
+        learns_from: u32,
+        flushed: u32,
+        flush_to: u32,
+        reading: u32,
+        digit_offset: u32,
+        digit_stride: u32,
+        digit_bits: u32,
+        digit_count: u32,
+    }
 }
+
+mirrored! {
+    /// What the kernel that keeps a projection's events knows of them.
+    struct MemoryWords = "remember" Memory {
+        size: u32,
+        first_id: u32,
+        depth: u32,
+        traces: u32,
+        states: u32,
+        event_state: u32,
+        learns: u32,
+        flushed: u32,
+        dense: u32,
+        signal_row: u32,
+        signal: u32,
+        signal_rate: f32,
+        amount: f32,
+        delay: u32,
+        first_count: u32,
+        count_mask: u32,
+    }
+}
+
+mirrored! {
+    /// A population whose spikes a signal jumps at.
+    struct Counted = "count" Counted {
+        first_id: u32,
+        size: u32,
+        first_count: u32,
+        count_mask: u32,
+    }
+}
+
+#[cfg(test)]
+pub const MIRRORS: &[super::reflect::Mirror] = &[ProjectionWords::MIRROR, MemoryWords::MIRROR, Counted::MIRROR];
 
 /// What plastic synapses of one projection know.
 pub struct Rule {
@@ -80,7 +134,7 @@ pub struct Rule {
     words: usize,
     pub history: wgpu::Buffer,
     memory: wgpu::Buffer,
-    memory_head: [u32; 16],
+    memory_head: MemoryWords,
     remember: Kernel,
     group: wgpu::BindGroup,
     pub groups: u32,
@@ -219,48 +273,34 @@ impl Part {
         let signal = resolved.as_ref().and_then(|rule| rule.signal);
         let rate = signal.map_or(0.0, |m| (net.dt / net.modulators[m].tau) as f32);
         let limit = limit(projection)?.unwrap_or(0.0) as f32;
-        let head = [
-            f32::INFINITY.to_bits(),
-            (net.dt as f32).to_bits(),
-            d.digits.lowest as u32,
-            sources.start,
-            sources.len() as u32,
-            d.weight.len() as u32,
-            limit.to_bits(),
-            d.port * frame.block.stride + frame.block.offset[projection.target],
-            n,
+        let head = ProjectionWords {
+            infinity: f32::INFINITY,
+            step: net.dt as f32,
+            lowest: d.digits.lowest,
+            first_source: sources.start,
+            source_count: sources.len() as u32,
+            synapse_count: d.weight.len() as u32,
+            limit,
+            base: d.port * frame.block.stride + frame.block.offset[projection.target],
+            target_size: n,
             depth,
-            (kept.len() + states) as u32,
-            dense as u32,
-            signal_row as u32,
-            rate.to_bits(),
+            columns: (kept.len() + states) as u32,
+            dense: dense as u32,
+            signal_row: signal_row as u32,
+            signal_rate: rate,
             first_source_word,
-            1,
-            0,
-            0,
-            0,
-            0,
-            0,
-            d.digits.first.saturating_sub(d.port) * frame.block.stride,
-            frame.block.stride,
-            d.digits.bits.max(1),
-            d.digits.count,
-            0,
-            0,
-            0,
-        ];
-        let uniform = device.buffer("a projection", head.len() as u64 * 4, Usage::UNIFORM | Usage::COPY_DST)?;
-        device.write(&uniform, 0, &head)?;
-        let learns = resolved.is_some();
-        let mut bindings = vec![Binding::Read; 11];
-        bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
-        bindings[3] = Binding::ReadWrite;
-        bindings[8] = Binding::ReadWrite;
-        bindings[10] = Binding::Uniform;
-        bindings.extend(learns.then_some(Binding::Read));
+            learns: 1,
+            digit_offset: d.digits.first.saturating_sub(d.port) * frame.block.stride,
+            digit_stride: frame.block.stride,
+            digit_bits: d.digits.bits.max(1),
+            digit_count: d.digits.count,
+            ..ProjectionWords::default()
+        };
+        let uniform = device.buffer("a projection", ProjectionWords::WORDS as u64 * 4, Usage::UNIFORM | Usage::COPY_DST)?;
+        device.write(&uniform, 0, head.words())?;
         let text = shader::deliver_shader(Some(&synapse.model));
         let kernel = |entry: &str| {
-            let kernel = device.kernel(&synapse.model.name, &text, entry, &bindings, frame.overrides);
+            let kernel = device.kernel(&synapse.model.name, &text, entry, frame.overrides);
             kernel.map(Arc::new).map_err(|error| super::in_model(&synapse.model.name, error))
         };
         let rule = match &resolved {
@@ -319,15 +359,15 @@ impl Part {
     /// Tells the kernels what has changed.
     fn tell(&mut self, device: &Device, to: u64) -> Result<()> {
         let Some(rule) = &mut self.rule else { return Ok(()) };
-        self.head[place::LEARNS] = rule.learns.into();
-        self.head[place::PAUSED] = (rule.resumed > 0 || !rule.learns).into();
-        self.head[place::LEARNS_FROM] = rule.resumed as u32;
-        self.head[place::FLUSHED] = rule.flushed as u32;
-        self.head[place::FLUSH_TO] = to as u32;
-        rule.memory_head[place::MEMORY_LEARNS] = rule.learns.into();
-        rule.memory_head[place::MEMORY_FLUSHED] = rule.flushed as u32;
-        device.write(&self.uniform, 0, &self.head)?;
-        device.write(&rule.memory, 0, &rule.memory_head)
+        self.head.learns = rule.learns.into();
+        self.head.paused = (rule.resumed > 0 || !rule.learns).into();
+        self.head.learns_from = rule.resumed as u32;
+        self.head.flushed = rule.flushed as u32;
+        self.head.flush_to = to as u32;
+        rule.memory_head.learns = rule.learns.into();
+        rule.memory_head.flushed = rule.flushed as u32;
+        device.write(&self.uniform, 0, self.head.words())?;
+        device.write(&rule.memory, 0, rule.memory_head.words())
     }
 
     /// Encodes the pass that brings all synapses up to stamp `to`; `done` must follow when it is submitted.
@@ -364,11 +404,11 @@ impl Part {
         let mut head = self.head;
         if let Some(rule) = self.rule.as_ref().filter(|rule| !rule.learns) {
             // As if learning went on now: of the last spikes of sources those count that counted when it stopped.
-            (head[place::LEARNS], head[place::PAUSED], head[place::LEARNS_FROM]) = (1, 1, step as u32);
-            head[place::FLUSHED] = rule.flushed as u32;
+            (head.learns, head.paused, head.learns_from) = (1, 1, step as u32);
+            head.flushed = rule.flushed as u32;
         }
-        (head[place::FLUSH_TO], head[place::READING]) = (to as u32, 1);
-        device.write(&self.uniform, 0, &head)?;
+        (head.flush_to, head.reading) = (to as u32, 1);
+        device.write(&self.uniform, 0, head.words())?;
         let mut encoder = device.raw.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(words, 0, &kept, 0, words.size());
         self.encode_flush(&mut encoder, grid);
@@ -418,7 +458,7 @@ impl Part {
 }
 
 /// The history of a rule, empty, and the kernel that fills it.
-type Memory = (wgpu::Buffer, wgpu::Buffer, [u32; 16], Kernel, wgpu::BindGroup);
+type Memory = (wgpu::Buffer, wgpu::Buffer, MemoryWords, Kernel, wgpu::BindGroup);
 
 fn memory(
     frame: &Frame,
@@ -460,32 +500,29 @@ fn memory(
     }
     let spikes = signal.and_then(|m| net.modulators[m].spikes.as_ref());
     let [first_count, slots, delay] = signal.map_or([0, 1, 0], |m| frame.signals.slots[m]);
-    let head = [
-        target.n,
-        target.first,
-        frame.depth,
-        taus.len() as u32,
-        read as u32,
-        event.map_or(NONE, |e| e as u32),
-        1,
-        0,
-        dense as u32,
-        signal.map_or(NONE, |_| signal_row as u32),
-        signal.unwrap_or(0) as u32,
-        rate.to_bits(),
-        spikes.map_or(0.0, |s| s.amount as f32).to_bits(),
+    let head = MemoryWords {
+        size: target.n,
+        first_id: target.first,
+        depth: frame.depth,
+        traces: taus.len() as u32,
+        states: read as u32,
+        event_state: event.map_or(NONE, |e| e as u32),
+        learns: 1,
+        flushed: 0,
+        dense: dense as u32,
+        signal_row: signal.map_or(NONE, |_| signal_row as u32),
+        signal: signal.unwrap_or(0) as u32,
+        signal_rate: rate,
+        amount: spikes.map_or(0.0, |s| s.amount as f32),
         delay,
         first_count,
-        slots - 1,
-    ];
+        count_mask: slots - 1,
+    };
     let history = device.storage("events of targets", &words)?;
     let columns = device.storage("columns of histories", &column_words)?;
-    let uniform = device.buffer("a memory", 64, Usage::UNIFORM | Usage::COPY_DST)?;
-    device.write(&uniform, 0, &head)?;
-    let mut bindings = vec![Binding::ReadWrite; 5];
-    bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
-    bindings.extend([Binding::Uniform, Binding::Read, Binding::Read, Binding::Read, Binding::Read]);
-    let kernel = device.kernel("remember", &shader::remember_shader(), "remember", &bindings, &[])?;
+    let uniform = device.buffer("a memory", MemoryWords::WORDS as u64 * 4, Usage::UNIFORM | Usage::COPY_DST)?;
+    device.write(&uniform, 0, head.words())?;
+    let kernel = device.kernel("remember", &shader::remember_shader(), "remember", &[])?;
     let states = part.map_or(&columns, |(m, _)| &m.states);
     let signals = frame.signals;
     let group = device.bind(
@@ -729,12 +766,10 @@ impl Signals {
         for (modulator, &[first, slots, _]) in net.modulators.iter().zip(&self.slots) {
             let Some(spikes) = &modulator.spikes else { continue };
             let population = &net.populations[spikes.population];
-            let mut bindings = vec![Binding::ReadWrite; 5];
-            bindings[0] = Binding::Window(WINDOW_WORDS as u64 * 4);
-            bindings.push(Binding::Uniform);
-            let kernel = device.kernel("count_spikes", &shader::count_shader(), "count_spikes", &bindings, &[])?;
+            let kernel = device.kernel("count_spikes", &shader::count_shader(), "count_spikes", &[])?;
             let uniform = device.buffer("a counted population", 16, Usage::UNIFORM | Usage::COPY_DST)?;
-            device.write(&uniform, 0, &[population.first, population.n, first, slots - 1])?;
+            let counted = Counted { first_id: population.first, size: population.n, first_count: first, count_mask: slots - 1 };
+            device.write(&uniform, 0, counted.words())?;
             let [windows, list, marks, latest] = shared;
             let group = device.bind(&kernel, &[windows, list, marks, latest, &self.counts, &uniform])?;
             self.counters.push((kernel, group));

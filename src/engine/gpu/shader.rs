@@ -2,6 +2,7 @@
 //! prints is what runs; needs no device.
 
 use crate::error::{Error, Result};
+use crate::model::library::Library;
 use crate::model::{Constant, NeuronModel, PostState, Sign, State, SynapseModel, Ty};
 use std::fmt::Write;
 
@@ -21,10 +22,18 @@ const PLAIN: &str = include_str!("../../../shaders/plain.wgsl");
 const PLASTIC: &str = include_str!("../../../shaders/plastic.wgsl");
 const HISTORY: &str = include_str!("../../../shaders/history.wgsl");
 const EXP: &str = include_str!("../../../shaders/exp.wgsl");
+const LOG: &str = include_str!("../../../shaders/log.wgsl");
+const FLUSH: &str = include_str!("../../../shaders/flush.wgsl");
+const NORMAL: &str = include_str!("../../../shaders/normal.wgsl");
 const COUNT: &str = include_str!("../../../shaders/count.wgsl");
 const REMEMBER: &str = include_str!("../../../shaders/remember.wgsl");
 /// The kernel that samples states.
 pub const PROBE: &str = include_str!("../../../shaders/probe.wgsl");
+/// The kernel that counts how long a driver lets a loop run.
+pub const LOOPS: &str = include_str!("../../../shaders/loops.wgsl");
+/// The kernel that does next to nothing, for what a dispatch costs.
+pub const TOUCH: &str = "@group(0) @binding(0) var<storage, read_write> word: array<u32>;
+@compute @workgroup_size(64) fn touch(@builtin(global_invocation_id) id: vec3u) { word[id.x] += 1u; }";
 
 /// The kernel that advances all neurons of a model; `owned`: and gathers what arrives at them, as their workgroup owns them.
 pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
@@ -41,7 +50,7 @@ pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
     access.push_str("}\n");
     let frame = UPDATE.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end());
     let own: &[&str] = if owned { &[OWNED] } else { &[SHARED, TELL] };
-    [&[&*frame], own, &[WINDOW, RECORD, PHILOX, POISSON]].concat().join("\n")
+    [&[&*frame], own, &[WINDOW, RECORD, PHILOX, POISSON, NORMAL, LOG]].concat().join("\n")
 }
 
 /// The kernel that carries spikes to synapses: static ones, or those of a model that has its own dynamics. Where weights change
@@ -78,7 +87,7 @@ pub fn deliver_shader(model: Option<&SynapseModel>) -> String {
     let _ = writeln!(access, "const HAS_ON_POST: bool = {};", plasticity.on_post.is_some());
     let _ = writeln!(access, "const HAS_ON_MODULATOR: bool = {};", plasticity.on_modulator.is_some());
     let _ = writeln!(access, "const HAS_ON_READ: bool = {};", plasticity.on_read.is_some());
-    dynamic(model, &access, &[PLASTIC, HISTORY, EXP])
+    dynamic(model, &access, &[PLASTIC, HISTORY, EXP, LOG, FLUSH])
 }
 
 fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
@@ -88,7 +97,7 @@ fn dynamic(model: &SynapseModel, access: &str, parts: &[&str]) -> String {
 
 /// The kernel that keeps the events of targets of plastic synapses.
 pub fn remember_shader() -> String {
-    [REMEMBER, HISTORY, EXP, WINDOW, RECORD, TELL].join("\n")
+    [REMEMBER, HISTORY, EXP, LOG, FLUSH, WINDOW, RECORD, TELL].join("\n")
 }
 
 /// The kernel that counts the spikes that make a signal jump.
@@ -99,6 +108,31 @@ pub fn count_shader() -> String {
 /// The kernel that enters the spikes of source populations.
 pub fn source_shader() -> String {
     [SOURCES, WINDOW, RECORD, TELL, PHILOX, POISSON].join("\n")
+}
+
+/// Name, text and entry point of every kernel: those of the library's models, and the others.
+pub fn kernels(library: &Library) -> Vec<(String, String, &'static str)> {
+    let own = [
+        (source_shader(), "emit"),
+        (deliver_shader(None), "deliver"),
+        (remember_shader(), "remember"),
+        (count_shader(), "count_spikes"),
+        (PROBE.to_string(), "probe"),
+        (LOOPS.to_string(), "count_iterations"),
+        (TOUCH.to_string(), "touch"),
+    ];
+    let learning = super::learning::kernels().map(|(entry, text)| (text, entry));
+    let mut all: Vec<_> = own.into_iter().chain(learning).map(|(text, entry)| (entry.to_string(), text, entry)).collect();
+    for model in library.neurons() {
+        for owned in [false, true] {
+            all.push((format!("{}, owned: {owned}", model.name), update_shader(model, owned), "step_neurons"));
+        }
+    }
+    for model in library.synapses().filter(|m| m.program.is_some()) {
+        let entries = ["deliver_dynamic", "flush"].into_iter().take(1 + model.plasticity.is_some() as usize);
+        all.extend(entries.map(|entry| (model.name.clone(), deliver_shader(Some(model)), entry)));
+    }
+    all
 }
 
 /// `load_constants`, `load_states` and `store_states` of a model; `limit` is what the frame wants to know of an f32 state besides.
@@ -145,7 +179,7 @@ pub fn check_neuron(model: &NeuronModel) -> Result<()> {
     let states = model.states.iter().map(|s| s.name.as_str());
     let ports = model.ports.iter().map(|p| p.name.as_str());
     let names = constants.chain(states).chain(ports).chain(model.current.iter().map(|c| c.0.as_str()));
-    check_names(&model.name, &[UPDATE, SHARED, OWNED, WINDOW, RECORD, TELL, PHILOX, POISSON], names)
+    check_names(&model.name, &[UPDATE, SHARED, OWNED, WINDOW, RECORD, TELL, PHILOX, POISSON, NORMAL, LOG], names)
 }
 
 /// The same for a synapse model.

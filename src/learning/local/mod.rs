@@ -11,7 +11,7 @@
 mod matrix;
 #[cfg(feature = "gpu")]
 mod parts;
-mod spikes;
+pub(crate) mod spikes;
 
 pub use matrix::{outer, times, times_transposed};
 pub use spikes::{Activity, Neuron, Spikes};
@@ -20,6 +20,7 @@ use super::importance::Fisher;
 use super::state::State;
 use super::{Layer, PIECE, Protection};
 use crate::error::{Error, Result};
+use crate::model::math::flush;
 use crate::rng::{Purpose, Stream, key};
 use rayon::prelude::*;
 use spikes::{Source, kernel, run};
@@ -266,9 +267,9 @@ const ORDER: u32 = 3 << 16;
 
 /// Memory of an optimiser for one matrix.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Moments {
-    first: Vec<f32>,
-    second: Vec<f32>,
+pub(crate) struct Moments {
+    pub(crate) first: Vec<f32>,
+    pub(crate) second: Vec<f32>,
     steps: i32,
 }
 
@@ -483,7 +484,7 @@ impl Network {
             .into_iter()
             .enumerate()
             .map(|(l, signal)| Factors {
-                d: if step_wise { self.step_wise(l, &signal, &activities[l]) } else { at_the_end(signal, &activities[l]) },
+                d: if step_wise { self.spread(l, &signal, &activities[l]) } else { at_the_end(signal, &activities[l]) },
                 x: if l == 0 { inputs.to_vec() } else { self.trace(&activities[l - 1], self.settings.eligibility) },
             })
             .collect();
@@ -492,23 +493,9 @@ impl Network {
         Ok((Outcome { spikes, ..outcome }, factors, local))
     }
 
-    /// Postsynaptic factors step by step: kernel(t) * signal * slope(t); for the constant inputs summed with their trace's rise.
-    fn step_wise(&self, l: usize, signal: &[f32], activity: &Activity) -> Vec<f32> {
-        let (steps, leak, n) = (self.settings.steps, self.settings.leak, self.layers[l].outputs);
-        let (kernel, _) = kernel(steps, leak);
-        let mut d = vec![0.0; if l == 0 { signal.len() } else { activity.slope.len() }];
-        let rows = if l == 0 { 1 } else { steps };
-        d.par_chunks_mut(rows * n).enumerate().for_each(|(b, d)| {
-            for (t, k) in kernel.iter().enumerate() {
-                let rise = if l == 0 { 1.0 - leak.powi(t as i32 + 1) } else { 1.0 };
-                let row = &mut d[t % rows * n..][..n];
-                let slope = &activity.slope[(b * steps + t) * n..][..n];
-                for ((d, slope), signal) in row.iter_mut().zip(slope).zip(&signal[b * n..]) {
-                    *d += k * rise * slope * signal;
-                }
-            }
-        });
-        d
+    /// Postsynaptic factors of every step; for the constant inputs, of all steps.
+    fn spread(&self, l: usize, signal: &[f32], activity: &Activity) -> Vec<f32> {
+        spread(self.settings.steps, self.settings.leak, self.layers[l].outputs, l == 0, signal, &activity.slope)
     }
 
     fn trace(&self, below: &Activity, eligibility: Eligibility) -> Vec<f32> {
@@ -666,8 +653,27 @@ fn scores(readout: &Layer, rate: &[f32]) -> Vec<f32> {
     times_transposed(rate, &readout.weight, readout.inputs, readout.outputs)
 }
 
+/// Postsynaptic factors of `n` neurons: kernel(t) * slope(t) * signal, step by step; or their `sums`, each with the rise of a constant
+/// input's trace up to its step. `signal` is presentations x neurons, `slope` presentations x steps x neurons.
+pub(crate) fn spread(steps: usize, leak: f32, n: usize, sums: bool, signal: &[f32], slope: &[f32]) -> Vec<f32> {
+    let (kernel, _) = kernel(steps, leak);
+    let mut d = vec![0.0; if sums { signal.len() } else { slope.len() }];
+    let rows = if sums { 1 } else { steps };
+    d.par_chunks_mut(rows * n).enumerate().for_each(|(b, d)| {
+        for (t, k) in kernel.iter().enumerate() {
+            let rise = if sums { 1.0 - leak.powi(t as i32 + 1) } else { 1.0 };
+            let row = &mut d[t % rows * n..][..n];
+            let slope = &slope[(b * steps + t) * n..][..n];
+            for ((d, slope), signal) in row.iter_mut().zip(slope).zip(&signal[b * n..]) {
+                *d += k * rise * slope * signal;
+            }
+        }
+    });
+    d
+}
+
 /// Softmax minus the label's one, in place of the scores; loss and hits.
-fn errors(mut scores: Vec<f32>, labels: &[u8], classes: usize) -> (Vec<f32>, Outcome) {
+pub(crate) fn errors(mut scores: Vec<f32>, labels: &[u8], classes: usize) -> (Vec<f32>, Outcome) {
     let mut outcome = Outcome { presentations: labels.len(), ..Outcome::default() };
     for (row, &label) in scores.chunks_exact_mut(classes).zip(labels) {
         let label = label as usize;
@@ -715,7 +721,7 @@ fn squares(factors: &Factors, layer: &Layer, weight: &[f32], count: usize) -> Ve
 }
 
 /// Signal times the derivative of clamp(drive, 0, 1).
-fn at_the_end(mut signal: Vec<f32>, activity: &Activity) -> Vec<f32> {
+pub(crate) fn at_the_end(mut signal: Vec<f32>, activity: &Activity) -> Vec<f32> {
     signal.iter_mut().zip(&activity.drive).for_each(|(s, u)| *s *= (*u > 0.0 && *u < 1.0) as u8 as f32);
     signal
 }
@@ -735,13 +741,13 @@ fn finite(layer: &Layer, l: usize) -> Result<()> {
 
 impl Moments {
     /// A gradient becomes a step.
-    fn step(&mut self, gradient: &mut [f32], optimiser: Optimiser) {
+    pub(crate) fn step(&mut self, gradient: &mut [f32], optimiser: Optimiser) {
         self.first.resize(gradient.len(), 0.0);
         match optimiser {
             Optimiser::Sgd { rate, momentum } => {
                 gradient.par_chunks_mut(PIECE).zip(self.first.par_chunks_mut(PIECE)).for_each(|(gradient, first)| {
                     for (g, m) in gradient.iter_mut().zip(first) {
-                        *m = momentum * *m + *g;
+                        *m = flush(momentum * *m + *g);
                         *g = -rate * *m;
                     }
                 });
@@ -753,8 +759,8 @@ impl Moments {
                 let moments = self.first.par_chunks_mut(PIECE).zip(self.second.par_chunks_mut(PIECE));
                 gradient.par_chunks_mut(PIECE).zip(moments).for_each(|(gradient, (first, second))| {
                     for ((g, m), v) in gradient.iter_mut().zip(first).zip(second) {
-                        *m += 0.1 * (*g - *m);
-                        *v += 0.001 * (*g * *g - *v);
+                        *m = flush(*m + 0.1 * (*g - *m));
+                        *v = flush(*v + 0.001 * (*g * *g - *v));
                         *g = -rate * (*m / a) / ((*v / b).sqrt() + 1e-8);
                     }
                 });

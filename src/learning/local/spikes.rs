@@ -2,7 +2,8 @@
 //! Promises the same spikes at any vector level and thread count (sums run over the sources in ascending order). Knows no learning.
 
 use super::super::Layer;
-use crate::model::vector::{for_every_level, level};
+use crate::simd::{for_every_level, level};
+use crate::model::math::flush;
 use rayon::prelude::*;
 
 /// Neurons side by side: their weights from one source are contiguous, their spikes of one step a word.
@@ -56,7 +57,7 @@ impl Spikes {
             for step in 0..self.steps {
                 let (before, row) = rows[..(step + 1) * self.neurons].split_at_mut(step * self.neurons);
                 if step > 0 {
-                    row.iter_mut().zip(&before[(step - 1) * self.neurons..]).for_each(|(x, b)| *x = leak * b);
+                    row.iter_mut().zip(&before[(step - 1) * self.neurons..]).for_each(|(x, b)| *x = flush(leak * b));
                 }
                 self.active(sample, step).for_each(|i| row[i] += 1.0 - leak);
             }
@@ -157,8 +158,8 @@ pub fn run(source: &Source, steps: usize, neuron: Neuron, with_slope: bool) -> A
                         words[(sample * steps + step) * tiles + tile] = kept;
                     }
                     for lane in 0..lanes {
-                        rate[at + lane] = counted[lane] / total;
-                        drive[at + lane] = (v[lane] / neuron.threshold + counted[lane]) / total;
+                        rate[at + lane] = flush(counted[lane] / total);
+                        drive[at + lane] = flush((v[lane] / neuron.threshold + counted[lane]) / total);
                     }
                     for (step, from) in tile_slope.iter().enumerate() {
                         slope[(sample * steps + step) * neurons + tile * LANES..][..lanes].copy_from_slice(&from[..lanes]);
@@ -173,7 +174,7 @@ pub fn run(source: &Source, steps: usize, neuron: Neuron, with_slope: bool) -> A
 pub fn kernel(steps: usize, leak: f32) -> (Vec<f32>, f32) {
     let raw: Vec<f32> = (0..steps).map(|t| leak.powi((steps - 1 - t) as i32)).collect();
     let total = raw.iter().sum::<f32>();
-    (raw.iter().map(|k| k / total).collect(), total)
+    (raw.iter().map(|k| flush(k / total)).collect(), total)
 }
 
 /// Sources that fired, presentation by presentation and step by step.
@@ -314,5 +315,20 @@ mod tests {
         }
         assert_eq!(above.spikes.count(), fired);
         assert!(fired > 1000, "{fired} spikes");
+    }
+
+    /// Nothing renews what the one spike of a long presentation leaves: traces, rates and drives end at 0, not among the denormal numbers.
+    #[test]
+    fn what_one_spike_leaves_ends_at_zero() {
+        let (steps, neuron) = (400, Neuron { leak: 0.5, threshold: 1.0 });
+        let below = Spikes { steps, neurons: 2, words: std::iter::once(1).chain(std::iter::repeat_n(0, steps - 1)).collect() };
+        let layer = Layer { inputs: 2, outputs: 2, weight: vec![2.5, 0.0, 0.3, 0.0] };
+        let above = run(&Source::Spikes(&layer, &below), steps, neuron, true);
+        assert_eq!(above.spikes.count(), 1);
+        let traces = below.traces(0.5);
+        assert!(traces[0] == 0.5 && traces[2 * 60] != 0.0 && traces[2 * 399] == 0.0);
+        assert_eq!((&above.rate[..], &above.drive[..]), (&[0.0; 2][..], &[0.0; 2][..]));
+        let kernel = kernel(steps, 0.5).0;
+        assert!(traces.iter().chain(&kernel).all(|x| !x.is_subnormal()) && kernel[399] == 0.5 && kernel[0] == 0.0);
     }
 }

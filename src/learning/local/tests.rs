@@ -416,3 +416,18 @@ fn a_tenth_of_mnist_is_learnt() {
     let tested = network.evaluate(&centred(Samples::new(&test.pixels[..784 * 2000], 784, &their[..2000]))).unwrap();
     assert!(tested.accuracy() > 0.85, "{tested:?}");
 }
+
+/// What a weight remembers of gradients that it no longer has ends at 0, not among the denormal numbers.
+#[test]
+fn moments_without_gradients_end() {
+    for optimiser in [Optimiser::Sgd { rate: 0.1, momentum: 0.9 }, Optimiser::Adam { rate: 0.1 }] {
+        let mut moments = Moments::default();
+        moments.step(&mut [1.0, -2.0, 0.0], optimiser);
+        assert!(moments.first[0] != 0.0);
+        for _ in 0..80_000 {
+            moments.step(&mut [0.0; 3], optimiser);
+            assert!(moments.first.iter().chain(&moments.second).all(|m| !m.is_subnormal()));
+        }
+        assert!(moments.first.iter().chain(&moments.second).all(|m| *m == 0.0), "{moments:?}");
+    }
+}

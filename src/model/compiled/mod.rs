@@ -11,7 +11,7 @@ mod generated;
 use super::kernel::{Kernel, Operand};
 use super::ops::Uniform;
 use super::program::Program;
-use super::vector::{self, Level};
+use crate::simd::{self, Level};
 use std::sync::Arc;
 
 /// A compiled program.
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 
 /// The compiled form of a program, where there is one.
 pub(super) fn find(program: &Program) -> Option<Arc<dyn Kernel>> {
-    at_level(program, vector::level())
+    at_level(program, simd::level())
 }
 
 /// The same for given vector instructions, which this processor must have.
@@ -67,7 +67,7 @@ macro_rules! kernel {
      states: ($($s:ident: $st:ty = $si:tt),*), inputs: ($($x:ident),*), output: $out:ident: $ot:ty = $oi:tt) => {
         use crate::model::kernel::{Kernel, Lanes, Scratch};
         use crate::model::ops::{Source, Uniform, Word};
-        use crate::model::vector::Level;
+        use crate::simd::Level;
 
         pub const ENTRY: crate::model::compiled::Entry =
             crate::model::compiled::Entry { #[cfg(test)] model: $model, hash: $hash, make: |level| std::sync::Arc::new(Compiled { level }) };
@@ -231,6 +231,46 @@ mod tests {
                     files.contains_key(&name),
                     "{name} belongs to no model: run SHARPWAVE_BLESS=1 cargo test --lib model::compiled"
                 );
+            }
+        }
+    }
+
+    /// The last that a program does with a state of f32 is to flush it, and the GPU's text says the same, of each state that it writes.
+    #[test]
+    fn states_are_flushed_where_they_are_written() {
+        use crate::model::Ty;
+        use crate::model::ops::Un;
+        use crate::model::program::{Op, Slot};
+        let mut flushed = 0;
+        for (name, _, program) in programs() {
+            for part in [&program.integrate, &program.update] {
+                let integrates = std::ptr::eq(part, &program.integrate);
+                for (slot, value) in &part.stores {
+                    let Slot::State(s) = slot else { continue };
+                    if program.states[*s as usize] == Ty::F32 && !integrates {
+                        let kept = match part.ops[*value as usize] {
+                            Op::Un(Un::FFlush, _) => true,
+                            Op::Literal(_, word) => Un::FFlush.eval([word]) == word,
+                            _ => false,
+                        };
+                        assert!(kept, "{name}: state {s}\n{program}");
+                        flushed += 1;
+                    }
+                }
+            }
+            let left = |slot: &Slot| program.update.stores.iter().any(|(other, _)| other == slot);
+            let float = |slot: &Slot| matches!(slot, Slot::State(s) if program.states[*s as usize] == Ty::F32);
+            assert!(program.integrate.stores.iter().all(|(slot, _)| !float(slot) || left(slot)), "{name}");
+        }
+        assert!(flushed > 60, "{flushed}");
+        let library = Library::built_in().unwrap_or_else(|e| panic!("{e}"));
+        for model in library.neurons() {
+            let lines = |s: &str| {
+                model.wgsl.matches(&format!("{s} = select({s}, 0.0, (bitcast<u32>({s}) & 0x70000000u) == 0u);")).count()
+            };
+            for (s, state) in model.states.iter().enumerate() {
+                let wanted = state.ty == Ty::F32 && model.program.writes(s);
+                assert_eq!(lines(&state.name), wanted as usize, "{}: {}", model.name, state.name);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! learns from steps itself, brought back. Knows protections as their links.
 
 use super::super::device::Device;
-use super::record::{List, Pass, View};
+use super::record::{List, Pass, PosteriorOp, StepOp, View};
 use super::{values, words};
 use crate::error::{Error, Result};
 use crate::learning::importance::Form;
@@ -53,8 +53,8 @@ pub enum Held {
     Factors(Map),
     Steps(Map),
     Metaplastic(f32),
-    Hold { parameters: [u32; 3], importance: Buffer, anchor: Buffer },
-    Posterior { parameters: [u32; 10], mean: Buffer, deviation: Buffer, sums: [Buffer; 2] },
+    Hold { op: StepOp, importance: Buffer, anchor: Buffer },
+    Posterior { op: PosteriorOp, mean: Buffer, deviation: Buffer, sums: [Buffer; 2] },
 }
 
 /// The links of every layer.
@@ -102,7 +102,7 @@ impl Guard {
                 fits("importance", importance.len(), weights)?;
                 let mode = (options.form == Form::Limit) as u32;
                 Held::Hold {
-                    parameters: [mode, options.strength.to_bits(), options.rate.to_bits()],
+                    op: StepOp { count: weights as u32, mode, x: options.strength, y: options.rate },
                     importance: device.storage("importance", words(importance))?,
                     anchor: device.storage("anchors", words(anchor))?,
                 }
@@ -126,7 +126,7 @@ impl Guard {
         (self.samples, _) = (options.samples, self.time.set(now.0));
         self.pending.set(now.1);
         let variance = gaussian.prior_deviation * gaussian.prior_deviation;
-        let (rule, mean, deviation, pull) = match options.rule {
+        let (rule, rate_mean, rate_deviation, pull) = match options.rule {
             Rule::Bgd { rate } => (0, rate, 0.0, 0.0),
             Rule::Mesu { window, rate_mean, rate_deviation, second_order } => {
                 (1 + 2 * second_order as u32, rate_mean, rate_deviation, 1.0 / (window * variance))
@@ -134,16 +134,30 @@ impl Guard {
         };
         let scale = -options.observations / options.rate / options.samples as f64;
         let clip = options.clip.unwrap_or(1e30);
-        let [low, high] = rng::key(options.seed, l as u32);
-        let [scale, mean, deviation, pull, prior, variance, clip] =
-            [scale, mean, deviation, pull, gaussian.prior_mean, variance, clip].map(|v| (v as f32).to_bits());
+        let [key_low, key_high] = rng::key(options.seed, l as u32);
+        let [scale, rate_mean, rate_deviation, pull, prior_mean, prior_variance, clip] =
+            [scale, rate_mean, rate_deviation, pull, gaussian.prior_mean, variance, clip].map(|v| v as f32);
+        let weights = gaussian.mean.len() as u32;
         let sum = |wide: &[f64]| {
             let narrow: Vec<f32> = wide.iter().map(|v| *v as f32).collect();
             let zeros = vec![0; gaussian.mean.len()];
             device.storage("gradients of the posterior", if now.1 == 0 { &zeros } else { words(&narrow) })
         };
         Ok(Held::Posterior {
-            parameters: [rule, low, high, scale, mean, deviation, pull, prior, variance, clip],
+            op: PosteriorOp {
+                count: weights.div_ceil(4),
+                weights,
+                rule,
+                key_low,
+                key_high,
+                scale,
+                rate_mean,
+                rate_deviation,
+                pull,
+                prior_mean,
+                prior_variance,
+                clip,
+            },
             mean: device.storage("means", words(&gaussian.mean))?,
             deviation: device.storage("deviations", words(&gaussian.deviation))?,
             sums: [sum(pending[0])?, sum(pending[1])?],
@@ -192,24 +206,23 @@ pub fn apply(
     [between, scratch]: [&Buffer; 2],
     [outputs, inputs]: [usize; 2],
 ) -> Result<()> {
-    let count = outputs * inputs;
+    let plain = StepOp { count: (outputs * inputs) as u32, ..StepOp::default() };
     for link in links {
         match link {
             Held::Factors(_) => {}
             Held::Steps(map) => {
                 map.record(list, [change, between, scratch], outputs, inputs)?;
-                list.copy(scratch, change, count);
+                list.copy(scratch, change, outputs * inputs);
             }
-            Held::Metaplastic(m) => list.each(Pass::Metaplastic, count, &[change, weight], &[0, m.to_bits(), 0])?,
-            Held::Hold { parameters, importance, anchor } => {
-                list.each(Pass::Hold, count, &[change, weight, importance, anchor], parameters)?;
+            Held::Metaplastic(m) => list.each(Pass::Metaplastic, &[change, weight], StepOp { x: *m, ..plain }.words())?,
+            Held::Hold { op, importance, anchor } => {
+                list.each(Pass::Hold, &[change, weight, importance, anchor], op.words())?;
             }
-            Held::Posterior { parameters, mean, deviation, sums: [one, two] } => {
-                let parameters = [&[count as u32], &parameters[..]].concat();
+            Held::Posterior { op, mean, deviation, sums: [one, two] } => {
                 let buffers = [change, weight, mean, deviation, one, two, status];
-                return list.each(Pass::Posterior, count.div_ceil(4), &buffers, &parameters);
+                return list.each(Pass::Posterior, &buffers, op.words());
             }
         }
     }
-    list.each(Pass::Apply, count, &[change, weight, status], &[0, 0, 0])
+    list.each(Pass::Apply, &[change, weight, status], plain.words())
 }

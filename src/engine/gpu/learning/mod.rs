@@ -12,8 +12,13 @@ mod links;
 mod plan;
 mod project;
 mod record;
+#[cfg(test)]
+mod twins;
 
 pub use project::Projections;
+#[cfg(test)]
+pub use record::MIRRORS;
+pub use record::kernels;
 
 use super::device::{Device, MOST_ITERATIONS};
 use crate::error::{Error, Result};
@@ -21,7 +26,7 @@ use crate::learning::local::{Network, Optimiser, Outcome, Samples, Settings, Sig
 use crate::learning::{Layer, Protection};
 use links::Guard;
 use plan::{Images, Work};
-use record::{BATCH_WORDS, Kernels, MOST_BATCHES};
+use record::{Batch, Kernels, MOST_BATCHES};
 use std::time::{Duration, Instant};
 
 /// Batches are uploaded together as long as that takes less than this.
@@ -252,9 +257,9 @@ impl GpuNetwork {
         Ok(total)
     }
 
-    /// `Batch` of shaders/learning.wgsl for the batch after `slot` others.
-    fn numbers(&self, slot: usize, batch: usize, guard: Option<&Guard>) -> [u32; BATCH_WORDS] {
-        let (rate, [first, second]) = match self.settings().optimiser {
+    /// The numbers of the batch after `slot` others.
+    fn numbers(&self, slot: usize, batch: usize, guard: Option<&Guard>) -> Batch {
+        let (rate, [first_part, second_part]) = match self.settings().optimiser {
             Optimiser::Sgd { rate, .. } => (rate, [1.0; 2]),
             Optimiser::Adam { rate } => {
                 let steps = self.network.adam_steps().saturating_add(slot as i32 + 1);
@@ -262,8 +267,9 @@ impl GpuNetwork {
             }
         };
         let (time, updates) = guard.map_or((0, false), |g| g.clock(slot));
-        let numbers = [rate, first, second].map(f32::to_bits);
-        [(slot * batch) as u32, slot as u32, numbers[0], numbers[1], numbers[2], time as u32, (time >> 32) as u32, updates as u32]
+        let (time_low, time_high) = (time as u32, (time >> 32) as u32);
+        let (first, slot) = ((slot * batch) as u32, slot as u32);
+        Batch { first, slot, rate, first_part, second_part, time_low, time_high, updates: updates as u32 }
     }
 
     fn learns(&self, matrix: usize) -> bool {

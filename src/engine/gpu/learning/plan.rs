@@ -3,7 +3,7 @@
 
 use super::super::device::Device;
 use super::links::{Guard, Held, apply};
-use super::record::{List, MOST_BATCHES, Pass, Recorded, View};
+use super::record::{List, MOST_BATCHES, Pass, Recorded, RunOp, SignalOp, StepOp, View};
 use super::{GpuNetwork, values, words};
 use crate::error::{Error, Result};
 use crate::learning::local::{Eligibility, Network, Optimiser, Outcome, Samples, Signal};
@@ -292,7 +292,8 @@ impl Plan<'_> {
         let (_, total) = self.gpu.network.kernel();
         let Images { pixels, permutations, shades, .. } = self.images;
         let gathered = [pixels, &work.items, permutations, shades, &work.inputs];
-        self.list.each(Pass::Gather, batch * inputs, &gathered, &[inputs as u32, 0, 0])?;
+        let op = SignalOp { count: (batch * inputs) as u32, width: inputs as u32, steps: 0, mode: 0 };
+        self.list.each(Pass::Gather, &gathered, op.words())?;
         for (l, own) in work.activities.iter().enumerate() {
             let neurons = settings.sizes[l + 1];
             let above = l + 1 < self.hidden();
@@ -302,10 +303,10 @@ impl Plan<'_> {
             }
             let keep = [l > 0, above, work.step_wise, work.step_wise && above];
             let keep = keep.iter().enumerate().map(|(bit, k)| (*k as u32) << bit).sum::<u32>();
-            let floats = [settings.leak, settings.threshold, total].map(f32::to_bits);
-            let parameters = [&[neurons as u32, steps as u32, keep], &floats[..]].concat();
+            let (leak, threshold, count) = (settings.leak, settings.threshold, (batch * neurons) as u32);
+            let op = RunOp { count, neurons: neurons as u32, steps: steps as u32, keep, leak, threshold, total, unused: 0 };
             let buffers = [&work.current, &own.spikes, &own.rate, &own.drive, &own.slope, &own.trace, &work.counts];
-            self.list.each(Pass::Run, batch * neurons, &buffers, &parameters)?;
+            self.list.each(Pass::Run, &buffers, op.words())?;
         }
         let top = self.hidden();
         self.errors(&work.activities[top - 1].rate, top, &work.error, true)
@@ -315,7 +316,8 @@ impl Plan<'_> {
     fn errors(&mut self, rate: &Buffer, matrix: usize, error: &Buffer, told: bool) -> Result<()> {
         self.through(rate, matrix, self.batch, error)?;
         let buffers = [&self.work.labels, error, &self.work.outcomes];
-        self.list.each(Pass::Errors, self.batch, &buffers, &[self.classes() as u32, 0, told as u32])
+        let op = SignalOp { count: self.batch as u32, width: self.classes() as u32, steps: 0, mode: told as u32 };
+        self.list.each(Pass::Errors, &buffers, op.words())
     }
 
     /// Learning signals of the hidden layers.
@@ -346,14 +348,15 @@ impl Plan<'_> {
         let steps = self.gpu.settings().steps;
         for (l, own) in work.activities.iter().enumerate() {
             let n = self.gpu.matrices[l].outputs;
+            let op = SignalOp { count: (batch * n) as u32, width: n as u32, steps: steps as u32, mode: (l == 0) as u32 };
             let (d, rows) = if work.step_wise {
                 let rows = if l == 0 { batch } else { batch * steps };
                 let weights = if l == 0 { &work.rises } else { &work.weights };
                 let buffers = [&own.slope, &own.signal, weights, &work.factors];
-                self.list.each(Pass::Spread, batch * n, &buffers, &[n as u32, steps as u32, (l == 0) as u32])?;
+                self.list.each(Pass::Spread, &buffers, op.words())?;
                 (&work.factors, rows)
             } else {
-                self.list.each(Pass::Gate, batch * n, &[&own.drive, &own.signal], &[n as u32, 0, 0])?;
+                self.list.each(Pass::Gate, &[&own.drive, &own.signal], op.words())?;
                 (&own.signal, batch)
             };
             let x = match l {
@@ -389,8 +392,8 @@ impl Plan<'_> {
             Optimiser::Sgd { momentum, .. } => (0, momentum),
             Optimiser::Adam { .. } => (1, 0.0),
         };
-        let count = m.inputs * m.outputs;
-        list.each(Pass::Optimise, count, &[&work.gradient, &m.first, &m.second], &[mode, momentum.to_bits(), 0])?;
+        let op = StepOp { count: (m.inputs * m.outputs) as u32, mode, x: momentum, y: 0.0 };
+        list.each(Pass::Optimise, &[&work.gradient, &m.first, &m.second], op.words())?;
         let scratch = [&work.between, &work.scratch[0]];
         apply(list, links, [&work.gradient, &m.weight, &work.status], scratch, [m.outputs, m.inputs])
     }

@@ -1,12 +1,10 @@
 //! Passes of local learning as a list that is written once and carried out at every batch: kernels, dense products, element-wise
 //! passes. Promises the order in which they were added. Knows matrices as buffers; no network.
 
-use super::super::device::{Binding, Device, Kernel, MOST_ITERATIONS, device_error};
+use super::super::device::{Device, Kernel, MOST_ITERATIONS, device_error};
+use super::super::reflect::mirrored;
 use crate::error::Result;
 
-/// Words of an op's parameters, and of `Batch` in shaders/learning.wgsl.
-const OP_WORDS: usize = 12;
-pub const BATCH_WORDS: usize = 8;
 /// Passes in a list at most.
 const MOST_OPS: u64 = 1024;
 /// Batches uploaded at a time at most.
@@ -25,6 +23,98 @@ const SIGNAL: &str = include_str!("../../../../shaders/signal.wgsl");
 const STEP: &str = include_str!("../../../../shaders/step.wgsl");
 const POSTERIOR: &str = include_str!("../../../../shaders/posterior.wgsl");
 const PHILOX: &str = include_str!("../../../../shaders/philox.wgsl");
+const NORMAL: &str = include_str!("../../../../shaders/normal.wgsl");
+const EXP: &str = include_str!("../../../../shaders/exp.wgsl");
+const FLUSH: &str = include_str!("../../../../shaders/flush.wgsl");
+const LOG: &str = include_str!("../../../../shaders/log.wgsl");
+
+mirrored! {
+    /// The numbers of a batch.
+    pub struct Batch = "learning" Batch {
+        first: u32,
+        slot: u32,
+        rate: f32,
+        first_part: f32,
+        second_part: f32,
+        time_low: u32,
+        time_high: u32,
+        updates: u32,
+    }
+}
+
+mirrored! {
+    /// Of [`Pass::Product`].
+    pub struct Product = "product" Product {
+        rows: u32,
+        columns: u32,
+        inner: u32,
+        a_first: u32,
+        a_row: u32,
+        a_column: u32,
+        b_first: u32,
+        b_row: u32,
+        b_column: u32,
+        c_first: u32,
+        alpha: f32,
+        beta: f32,
+    }
+}
+
+mirrored! {
+    /// Of [`Pass::Run`].
+    pub struct RunOp = "layer" Layer {
+        count: u32,
+        neurons: u32,
+        steps: u32,
+        keep: u32,
+        leak: f32,
+        threshold: f32,
+        total: f32,
+        unused: u32,
+    }
+}
+
+mirrored! {
+    /// Of the passes from presentations to factors.
+    pub struct SignalOp = "signal" Signal {
+        count: u32,
+        width: u32,
+        steps: u32,
+        mode: u32,
+    }
+}
+
+mirrored! {
+    /// Of the passes from gradients to weights.
+    pub struct StepOp = "step" Step {
+        count: u32,
+        mode: u32,
+        x: f32,
+        y: f32,
+    }
+}
+
+mirrored! {
+    /// Of [`Pass::Posterior`].
+    pub struct PosteriorOp = "posterior" Posterior {
+        count: u32,
+        weights: u32,
+        rule: u32,
+        key_low: u32,
+        key_high: u32,
+        scale: f32,
+        rate_mean: f32,
+        rate_deviation: f32,
+        pull: f32,
+        prior_mean: f32,
+        prior_variance: f32,
+        clip: f32,
+    }
+}
+
+#[cfg(test)]
+pub const MIRRORS: &[super::super::reflect::Mirror] =
+    &[Batch::MIRROR, Product::MIRROR, RunOp::MIRROR, SignalOp::MIRROR, StepOp::MIRROR, PosteriorOp::MIRROR];
 
 /// The passes there are: entry points of shaders/.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +133,7 @@ pub enum Pass {
 }
 
 impl Pass {
-    const ALL: [Pass; 11] = [
+    pub const ALL: [Pass; 11] = [
         Pass::Product,
         Pass::Run,
         Pass::Gather,
@@ -57,22 +147,27 @@ impl Pass {
         Pass::Posterior,
     ];
 
-    /// Entry point, text, and how the buffers after the two uniforms are seen (r: read, w: read and written).
-    fn kernel(self) -> (&'static str, &'static [&'static str], &'static str) {
+    /// Entry point and text. Bindings 0 and 1 are the numbers of the pass and of the batch.
+    fn kernel(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Pass::Product => ("product", &[PRODUCT], "rrw"),
-            Pass::Run => ("run", &[COMMON, LAYER], "rwwwwww"),
-            Pass::Gather => ("gather", &[COMMON, SIGNAL], "rrrrw"),
-            Pass::Errors => ("errors", &[COMMON, SIGNAL], "rww"),
-            Pass::Gate => ("gate", &[COMMON, SIGNAL], "rw"),
-            Pass::Spread => ("spread", &[COMMON, SIGNAL], "rrrw"),
-            Pass::Optimise => ("optimise", &[COMMON, STEP], "www"),
-            Pass::Metaplastic => ("metaplastic", &[COMMON, STEP], "wr"),
-            Pass::Hold => ("hold", &[COMMON, STEP], "wrrr"),
-            Pass::Apply => ("apply", &[COMMON, STEP], "www"),
-            Pass::Posterior => ("posterior", &[COMMON, PHILOX, POSTERIOR], "rwwwwww"),
+            Pass::Product => ("product", &[PRODUCT]),
+            Pass::Run => ("run", &[COMMON, LAYER, FLUSH]),
+            Pass::Gather => ("gather", &[COMMON, SIGNAL]),
+            Pass::Errors => ("errors", &[COMMON, SIGNAL, EXP, LOG]),
+            Pass::Gate => ("gate", &[COMMON, SIGNAL]),
+            Pass::Spread => ("spread", &[COMMON, SIGNAL]),
+            Pass::Optimise => ("optimise", &[COMMON, STEP, FLUSH]),
+            Pass::Metaplastic => ("metaplastic", &[COMMON, STEP, FLUSH, EXP, LOG]),
+            Pass::Hold => ("hold", &[COMMON, STEP, FLUSH]),
+            Pass::Apply => ("apply", &[COMMON, STEP, FLUSH]),
+            Pass::Posterior => ("posterior", &[COMMON, PHILOX, NORMAL, LOG, POSTERIOR]),
         }
     }
+}
+
+/// The text of every pass, and its entry point.
+pub fn kernels() -> impl Iterator<Item = (&'static str, String)> {
+    Pass::ALL.iter().map(|pass| (pass.kernel().0, pass.kernel().1.join("\n")))
 }
 
 /// Compiled passes on a device, and the numbers of the batches uploaded.
@@ -85,12 +180,9 @@ pub struct Kernels {
 
 impl Kernels {
     pub fn new(device: &Device) -> Result<Self> {
-        let uniforms = [Binding::Window(4 * OP_WORDS as u64), Binding::Window(4 * BATCH_WORDS as u64)];
         let compile = |pass: &Pass| {
-            let (entry, text, seen) = pass.kernel();
-            let seen = seen.chars().map(|c| if c == 'r' { Binding::Read } else { Binding::ReadWrite });
-            let bindings: Vec<Binding> = uniforms.into_iter().chain(seen).collect();
-            device.kernel(entry, &text.join("\n"), entry, &bindings, &[])
+            let (entry, text) = pass.kernel();
+            device.kernel(entry, &text.join("\n"), entry, &[])
         };
         let all = Pass::ALL.iter().map(compile).collect::<Result<_>>()?;
         let stride = u64::from(device.limits.min_uniform_buffer_offset_alignment).max(64);
@@ -100,10 +192,10 @@ impl Kernels {
     }
 
     /// Uploads the numbers of some batches.
-    pub fn set_batches(&self, device: &Device, batches: &[[u32; BATCH_WORDS]]) -> Result<()> {
+    pub fn set_batches(&self, device: &Device, batches: &[Batch]) -> Result<()> {
         let mut words = vec![0; self.stride as usize / 4 * batches.len()];
         for (own, batch) in words.chunks_exact_mut(self.stride as usize / 4).zip(batches) {
-            own[..BATCH_WORDS].copy_from_slice(batch);
+            own[..Batch::WORDS].copy_from_slice(batch.words());
         }
         device.write(&self.batches, 0, &words)
     }
@@ -177,12 +269,11 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// One invocation for each of `count` elements, whose number is the pass's first parameter.
-    pub fn each(&mut self, pass: Pass, count: usize, buffers: &[&wgpu::Buffer], parameters: &[u32]) -> Result<()> {
-        let groups = (count as u32).div_ceil(SIDE);
+    /// One invocation for each of the elements whose number is the first of the pass's numbers `op`.
+    pub fn each(&mut self, pass: Pass, buffers: &[&wgpu::Buffer], op: &[u32]) -> Result<()> {
+        let groups = op[0].div_ceil(SIDE);
         let across = groups.min(MOST_GROUPS);
-        let parameters: Vec<u32> = [count as u32].iter().chain(parameters).copied().collect();
-        self.pass(pass, buffers, &parameters, [across, groups.div_ceil(across.max(1))])
+        self.pass(pass, buffers, op, [across, groups.div_ceil(across.max(1))])
     }
 
     /// c = alpha a b + beta c; a: rows x inner, b: inner x columns, c: rows x columns, row-major and dense.
@@ -191,13 +282,22 @@ impl<'a> List<'a> {
         let [a, b] = ab;
         for first in (0..inner).step_by(INNER as usize) {
             let beta = if first == 0 { beta } else { 1.0 };
-            let own = [rows, columns, INNER.min(inner - first)];
-            let of_a = [a.first + first * a.column, a.row, a.column];
-            let of_b = [b.first + first * b.row, b.row, b.column];
-            let rest = [c.first, alpha.to_bits(), beta.to_bits()];
-            let parameters = [own, of_a, of_b, rest].concat();
+            let op = Product {
+                rows,
+                columns,
+                inner: INNER.min(inner - first),
+                a_first: a.first + first * a.column,
+                a_row: a.row,
+                a_column: a.column,
+                b_first: b.first + first * b.row,
+                b_row: b.row,
+                b_column: b.column,
+                c_first: c.first,
+                alpha,
+                beta,
+            };
             let groups = [columns.div_ceil(SIDE), rows.div_ceil(SIDE)];
-            self.pass(Pass::Product, &[a.buffer, b.buffer, c.buffer], &parameters, groups)?;
+            self.pass(Pass::Product, &[a.buffer, b.buffer, c.buffer], op.words(), groups)?;
         }
         Ok(())
     }
@@ -229,7 +329,7 @@ impl Recorded {
                 while let Some((i, Op::Pass { pass, group, groups })) = ops.peek() {
                     compute.set_pipeline(&kernels.all[*pass as usize].pipeline);
                     let offsets = [*i as u32, slot as u32].map(|n| n * kernels.stride as u32);
-                    compute.set_bind_group(0, group, &offsets);
+                    compute.set_bind_group(0, group, &kernels.all[*pass as usize].offsets(&offsets));
                     compute.dispatch_workgroups(groups[0], groups[1], 1);
                     ops.next();
                 }

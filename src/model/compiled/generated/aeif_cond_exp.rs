@@ -168,30 +168,34 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
 
 #[inline(always)]
 fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: i32, s0: f32, s1: f32, s2: f32, s3: f32, s4: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, i32, bool) {
-    let v6 = i_lt(0_i32, s4);
-    let v8 = i_sub(s4, 1_i32);
-    let v9 = i_select(v6, v8, s4);
-    let v11 = f_add(s2, x0);
-    let v13 = f_add(s3, x1);
-    let v14 = i_lt(0_i32, v9);
-    let v17 = f_add(c0, v11);
-    let v18 = f_add(v17, v13);
-    let v19 = f_mul(c16, v18);
-    let v21 = f_mul(v19, c13);
-    let v23 = f_lt(v21, 2.78_f32);
-    let v24 = b_or(v14, v23);
-    let v25 = b_not(v24);
-    let v28 = u_select(v24, 0_u32, 2143289344_u32);
-    let v29 = u_as_f(v28);
-    let v30 = b_or(out, v25);
-    let v31 = f_select(v24, s0, v29);
-    let v32 = f_select(v24, v11, v29);
-    let v33 = f_select(v24, v13, v29);
-    (v31, s1, v32, v33, v9, v30)
+    let v7 = i_lt(0_i32, s4);
+    let v9 = i_sub(s4, 1_i32);
+    let v10 = i_select(v7, v9, s4);
+    let v12 = f_add(s2, x0);
+    let v14 = f_add(s3, x1);
+    let v15 = i_lt(0_i32, v10);
+    let v18 = f_add(c0, v12);
+    let v19 = f_add(v18, v14);
+    let v20 = f_mul(c16, v19);
+    let v22 = f_mul(v20, c13);
+    let v24 = f_lt(v22, 2.78_f32);
+    let v25 = b_or(v15, v24);
+    let v26 = b_not(v25);
+    let v29 = u_select(v25, 0_u32, 2143289344_u32);
+    let v30 = u_as_f(v29);
+    let v31 = b_or(out, v26);
+    let v32 = f_select(v25, s0, v30);
+    let v33 = f_select(v25, v12, v30);
+    let v34 = f_select(v25, v14, v30);
+    let v35 = f_flush(v32);
+    let v36 = f_flush(s1);
+    let v37 = f_flush(v33);
+    let v38 = f_flush(v34);
+    (v35, v36, v37, v38, v10, v31)
 }
 
 crate::model::compiled::kernel! {
-    "aeif_cond_exp", 0xd4c92bdaa1b58de3, integrate: true,
+    "aeif_cond_exp", 0xa4d334d301c4d742, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: i32 = 4),

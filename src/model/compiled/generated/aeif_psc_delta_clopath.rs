@@ -253,11 +253,20 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v75 = f_mul(v74, v67);
     let v76 = f_add(c36, v75);
     let v77 = f_mul(v71, v76);
-    (v49, v50, v51, v52, s4, s5, s6, v53, v54, v65, v77, v55)
+    let v78 = f_flush(v49);
+    let v79 = f_flush(v50);
+    let v80 = f_flush(v51);
+    let v81 = f_flush(v52);
+    let v82 = f_flush(s4);
+    let v83 = f_flush(s5);
+    let v84 = f_flush(s6);
+    let v85 = f_flush(v65);
+    let v86 = f_flush(v77);
+    (v78, v79, v80, v81, v82, v83, v84, v53, v54, v85, v86, v55)
 }
 
 crate::model::compiled::kernel! {
-    "aeif_psc_delta_clopath", 0x413b8f05ccb8d0dd, integrate: true,
+    "aeif_psc_delta_clopath", 0x79ecbcd59bd962fa, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: f32, c24: f32, c25: f32, c26: f32, c27: f32, c28: f32, c29: f32, c30: f32, c31: f32, c32: f32, c33: f32, c34: f32, c35: f32, c36: f32, c37: i32, c38: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: f32 = 5, s6: f32 = 6, s7: i32 = 7, s8: i32 = 8, s9: f32 = 9, s10: f32 = 10),

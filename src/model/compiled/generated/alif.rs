@@ -30,11 +30,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v34 = f_select(v29, v30, v15);
     let v35 = f_select(v29, v32, v18);
     let v36 = i_select(v29, c8, v22);
-    (v34, v35, v36, v29)
+    let v37 = f_flush(v34);
+    let v38 = f_flush(v35);
+    (v37, v38, v36, v29)
 }
 
 crate::model::compiled::kernel! {
-    "alif", 0x3a08b6f33d22d9bf, integrate: false,
+    "alif", 0x43a830f6d4eebf45, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: i32 = 2),

@@ -14,11 +14,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v6 = f_exp(v5);
     let v7 = f_mul(s1, v6);
     let v9 = f_add(v7, 1.0_f32);
-    (s0, v9, s0)
+    let v10 = f_flush(v9);
+    (s0, v10, s0)
 }
 
 crate::model::compiled::kernel! {
-    "bcm_synapse", 0x07cb50a40e01fc14, integrate: false,
+    "bcm_synapse", 0x3c20d5ea23ad9d11, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

@@ -25,11 +25,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v26 = f_max(v23, 0.0_f32);
     let v27 = f_min(v26, c6);
     let v28 = f_mul(c5, v27);
-    (v28, s1, out)
+    let v29 = f_flush(v28);
+    (v29, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "bcm_synapse_on_post", 0x1d07d2563b337de5, integrate: false,
+    "bcm_synapse_on_post", 0x2c85a5ec1371c126, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

@@ -16,11 +16,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f3
     let v10 = f_exp(v9);
     let v11 = f_mul(s1, v10);
     let v12 = f_add(v11, c2);
-    (v5, v12, v5)
+    let v13 = f_flush(v5);
+    let v14 = f_flush(v12);
+    (v13, v14, v13)
 }
 
 crate::model::compiled::kernel! {
-    "clopath_synapse", 0x92061fc8dd9f8d7c, integrate: false,
+    "clopath_synapse", 0xc2cf0235988e5c47, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

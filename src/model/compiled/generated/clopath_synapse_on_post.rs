@@ -16,11 +16,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f3
     let v9 = f_mul(v3, v8);
     let v10 = f_add(s0, v9);
     let v12 = f_min(v10, c1);
-    (v12, s1, out)
+    let v13 = f_flush(v12);
+    (v13, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "clopath_synapse_on_post", 0xb99b6ba31c972c39, integrate: false,
+    "clopath_synapse_on_post", 0x0acc0f626db5d638, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

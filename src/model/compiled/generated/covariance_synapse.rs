@@ -26,11 +26,14 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v28 = f_exp(v27);
     let v29 = f_mul(s2, v28);
     let v30 = f_add(v29, 1.0_f32);
-    (v17, v25, v30, v17)
+    let v31 = f_flush(v17);
+    let v32 = f_flush(v25);
+    let v33 = f_flush(v30);
+    (v31, v32, v33, v31)
 }
 
 crate::model::compiled::kernel! {
-    "covariance_synapse", 0x0447a1ca953c0216, integrate: false,
+    "covariance_synapse", 0xcfd53def2c057c49, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2),

@@ -24,11 +24,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v23 = f_max(v20, 0.0_f32);
     let v24 = f_min(v23, c5);
     let v25 = f_mul(c4, v24);
-    (v25, s1, s2, out)
+    let v26 = f_flush(v25);
+    (v26, s1, s2, out)
 }
 
 crate::model::compiled::kernel! {
-    "covariance_synapse_on_post", 0xeaeedd7608e46fe6, integrate: false,
+    "covariance_synapse_on_post", 0xb11459b15e8997cd, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2),

@@ -117,11 +117,15 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v36 = f_select(v30, v33, v21);
     let v37 = i_select(v30, 0_i32, v22);
     let v38 = i_select(v30, c17, v10);
-    (v35, v12, v14, v36, v37, v38, v30)
+    let v39 = f_flush(v35);
+    let v40 = f_flush(v12);
+    let v41 = f_flush(v14);
+    let v42 = f_flush(v36);
+    (v39, v40, v41, v42, v37, v38, v30)
 }
 
 crate::model::compiled::kernel! {
-    "diehl_cook", 0x270fa6d48b706c0d, integrate: true,
+    "diehl_cook", 0x65f6f43e68c658b9, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32, c15: f32, c16: f32, c17: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: i32 = 4, s5: i32 = 5),

@@ -12,11 +12,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, s0: f32, s1: f3
     let v3 = f_mul(c0, x7);
     let v4 = f_sub(s0, v3);
     let v6 = f_max(v4, 0.0_f32);
-    (v6, 1.0_f32, v6)
+    let v8 = f_flush(v6);
+    (v8, 1.0_f32, v8)
 }
 
 crate::model::compiled::kernel! {
-    "diehl_cook_synapse", 0x507212a11088ca11, integrate: false,
+    "diehl_cook_synapse", 0xd9cec0bd2dffffc6, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

@@ -17,11 +17,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, s0: f32, s1: f3
     let v11 = f_mul(v9, x8);
     let v12 = f_add(s0, v11);
     let v14 = f_min(v12, c2);
-    (v14, s1, out)
+    let v15 = f_flush(v14);
+    (v15, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "diehl_cook_synapse_on_post", 0x89f07cea6c830533, integrate: false,
+    "diehl_cook_synapse_on_post", 0xf7c7d76bc8e0b1d6, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

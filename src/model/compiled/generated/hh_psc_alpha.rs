@@ -366,49 +366,58 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
 
 #[inline(always)]
 fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, c18: f32, c19: f32, s0: f32, s1: f32, s2: f32, s3: f32, s4: f32, s5: f32, s6: f32, s7: f32, s8: f32, s9: i32, x0: f32, x1: f32, x2: f32, out: bool) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, i32, bool) {
-    let v10 = f_mul(x0, c15);
-    let v11 = f_add(s4, v10);
-    let v14 = f_mul(x1, c16);
-    let v15 = f_add(s6, v14);
-    let v17 = i_lt(0_i32, s9);
-    let v19 = i_sub(s9, 1_i32);
-    let v21 = f_le(0.0_f32, s0);
-    let v22 = f_lt(s0, s8);
-    let v23 = b_and(v21, v22);
-    let v25 = i_select(v23, c17, s9);
-    let v26 = i_select(v17, v19, v25);
-    let v27 = b_not(v17);
-    let v28 = b_and(v27, v23);
-    let v30 = f_lt(c18, s0);
-    let v32 = f_lt(s0, c19);
-    let v33 = b_and(v30, v32);
-    let v37 = f_mul(c1, s1);
-    let v38 = f_mul(v37, s1);
-    let v39 = f_mul(v38, s1);
-    let v40 = f_mul(v39, s2);
-    let v41 = f_add(c3, v40);
-    let v43 = f_mul(c2, s3);
-    let v44 = f_mul(v43, s3);
-    let v45 = f_mul(v44, s3);
+    let v12 = f_mul(x0, c15);
+    let v13 = f_add(s4, v12);
+    let v16 = f_mul(x1, c16);
+    let v17 = f_add(s6, v16);
+    let v19 = i_lt(0_i32, s9);
+    let v21 = i_sub(s9, 1_i32);
+    let v23 = f_le(0.0_f32, s0);
+    let v24 = f_lt(s0, s8);
+    let v25 = b_and(v23, v24);
+    let v27 = i_select(v25, c17, s9);
+    let v28 = i_select(v19, v21, v27);
+    let v29 = b_not(v19);
+    let v30 = b_and(v29, v25);
+    let v32 = f_lt(c18, s0);
+    let v34 = f_lt(s0, c19);
+    let v35 = b_and(v32, v34);
+    let v39 = f_mul(c1, s1);
+    let v40 = f_mul(v39, s1);
+    let v41 = f_mul(v40, s1);
+    let v42 = f_mul(v41, s2);
+    let v43 = f_add(c3, v42);
+    let v45 = f_mul(c2, s3);
     let v46 = f_mul(v45, s3);
-    let v47 = f_add(v41, v46);
-    let v48 = f_mul(c8, v47);
-    let v50 = f_mul(v48, c7);
-    let v52 = f_lt(v50, 2.78_f32);
-    let v53 = b_and(v33, v52);
-    let v54 = b_not(v53);
-    let v57 = u_select(v53, 0_u32, 2143289344_u32);
-    let v58 = u_as_f(v57);
-    let v59 = b_or(v28, v54);
-    let v60 = f_select(v53, s0, v58);
-    let v61 = f_select(v53, s1, v58);
-    let v62 = f_select(v53, s2, v58);
-    let v63 = f_select(v53, s3, v58);
-    (v60, v61, v62, v63, v11, s5, v15, s7, s0, v26, v59)
+    let v47 = f_mul(v46, s3);
+    let v48 = f_mul(v47, s3);
+    let v49 = f_add(v43, v48);
+    let v50 = f_mul(c8, v49);
+    let v52 = f_mul(v50, c7);
+    let v54 = f_lt(v52, 2.78_f32);
+    let v55 = b_and(v35, v54);
+    let v56 = b_not(v55);
+    let v59 = u_select(v55, 0_u32, 2143289344_u32);
+    let v60 = u_as_f(v59);
+    let v61 = b_or(v30, v56);
+    let v62 = f_select(v55, s0, v60);
+    let v63 = f_select(v55, s1, v60);
+    let v64 = f_select(v55, s2, v60);
+    let v65 = f_select(v55, s3, v60);
+    let v66 = f_flush(v62);
+    let v67 = f_flush(v63);
+    let v68 = f_flush(v64);
+    let v69 = f_flush(v65);
+    let v70 = f_flush(v13);
+    let v71 = f_flush(s5);
+    let v72 = f_flush(v17);
+    let v73 = f_flush(s7);
+    let v74 = f_flush(s0);
+    (v66, v67, v68, v69, v70, v71, v72, v73, v74, v28, v61)
 }
 
 crate::model::compiled::kernel! {
-    "hh_psc_alpha", 0x0bdae49dc262d268, integrate: true,
+    "hh_psc_alpha", 0x58bd9a0d2241ba6a, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: i32, c18: f32, c19: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: f32 = 5, s6: f32 = 6, s7: f32 = 7, s8: f32 = 8, s9: i32 = 9),

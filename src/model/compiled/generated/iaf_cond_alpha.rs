@@ -104,11 +104,16 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v50 = f_select(v41, s2, v46);
     let v51 = f_select(v41, v18, v46);
     let v52 = f_select(v41, s4, v46);
-    (v48, v49, v50, v51, v52, v24, v47)
+    let v53 = f_flush(v48);
+    let v54 = f_flush(v49);
+    let v55 = f_flush(v50);
+    let v56 = f_flush(v51);
+    let v57 = f_flush(v52);
+    (v53, v54, v55, v56, v57, v24, v47)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_cond_alpha", 0xe20d4f9c1fa54990, integrate: true,
+    "iaf_cond_alpha", 0x23ae5e6e7eab46af, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32, c17: f32, c18: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: i32 = 5),

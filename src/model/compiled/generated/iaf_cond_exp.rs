@@ -86,11 +86,14 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v36 = f_select(v29, v17, v34);
     let v37 = f_select(v29, v10, v34);
     let v38 = f_select(v29, v12, v34);
-    (v36, v37, v38, v18, v35)
+    let v39 = f_flush(v36);
+    let v40 = f_flush(v37);
+    let v41 = f_flush(v38);
+    (v39, v40, v41, v18, v35)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_cond_exp", 0x6878327f60f877e5, integrate: true,
+    "iaf_cond_exp", 0x04e70fc47eeb502e, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),

@@ -46,11 +46,16 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v60 = f_le(c1, v33);
     let v63 = f_select(v60, c2, v33);
     let v64 = i_select(v60, c16, v34);
-    (v63, v46, v40, v58, v52, v64, v60)
+    let v65 = f_flush(v63);
+    let v66 = f_flush(v46);
+    let v67 = f_flush(v40);
+    let v68 = f_flush(v58);
+    let v69 = f_flush(v52);
+    (v65, v66, v67, v68, v69, v64, v60)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_psc_alpha", 0x004f3ef33ada5eb7, integrate: false,
+    "iaf_psc_alpha", 0xcc17d672a60ce640, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: f32 = 4, s5: i32 = 5),

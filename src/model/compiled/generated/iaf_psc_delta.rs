@@ -23,11 +23,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v22 = f_le(c1, v19);
     let v25 = f_select(v22, c2, v19);
     let v26 = i_select(v22, c6, v20);
-    (v25, v26, v22)
+    let v27 = f_flush(v25);
+    (v27, v26, v22)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_psc_delta", 0xdb5c04170a873182, integrate: false,
+    "iaf_psc_delta", 0xa04aaeec469576ff, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: i32 = 1),

@@ -31,11 +31,14 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v36 = f_le(c1, v23);
     let v39 = f_select(v36, c2, v23);
     let v40 = i_select(v36, c9, v24);
-    (v39, v29, v34, v40, v36)
+    let v41 = f_flush(v39);
+    let v42 = f_flush(v29);
+    let v43 = f_flush(v34);
+    (v41, v42, v43, v40, v36)
 }
 
 crate::model::compiled::kernel! {
-    "iaf_psc_exp", 0x85497a79b92cc015, integrate: false,
+    "iaf_psc_exp", 0x2119f3603014561e, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: i32 = 3),

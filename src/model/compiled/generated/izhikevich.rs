@@ -48,11 +48,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v55 = u_as_f(v54);
     let v56 = b_or(v43, v51);
     let v57 = f_select(v50, v47, v55);
-    (v57, v48, v56)
+    let v58 = f_flush(v57);
+    let v59 = f_flush(v48);
+    (v58, v59, v56)
 }
 
 crate::model::compiled::kernel! {
-    "izhikevich", 0x8d6b6d45cdd27321, integrate: false,
+    "izhikevich", 0x5b826482e61d24a1, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

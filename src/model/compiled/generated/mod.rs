@@ -18,6 +18,7 @@ mod iaf_cond_exp;
 mod iaf_psc_alpha;
 mod iaf_psc_delta;
 mod iaf_psc_exp;
+mod if_soft_reset;
 mod izhikevich;
 mod oja_synapse;
 mod oja_synapse_on_post;
@@ -65,6 +66,7 @@ pub const ALL: &[super::Entry] = &[
     iaf_psc_alpha::ENTRY,
     iaf_psc_delta::ENTRY,
     iaf_psc_exp::ENTRY,
+    if_soft_reset::ENTRY,
     izhikevich::ENTRY,
     oja_synapse::ENTRY,
     oja_synapse_on_post::ENTRY,

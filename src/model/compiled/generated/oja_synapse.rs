@@ -14,11 +14,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f3
     let v6 = f_exp(v5);
     let v7 = f_mul(s1, v6);
     let v9 = f_add(v7, 1.0_f32);
-    (s0, v9, s0)
+    let v10 = f_flush(v9);
+    (s0, v10, s0)
 }
 
 crate::model::compiled::kernel! {
-    "oja_synapse", 0xeab72f4c8f8d4462, integrate: false,
+    "oja_synapse", 0x8d507af74ff78367, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

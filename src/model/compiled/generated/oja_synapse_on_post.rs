@@ -22,11 +22,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f3
     let v20 = f_max(v17, 0.0_f32);
     let v21 = f_min(v20, c4);
     let v22 = f_mul(c3, v21);
-    (v22, s1, out)
+    let v23 = f_flush(v22);
+    (v23, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "oja_synapse_on_post", 0x3036e2704306df96, integrate: false,
+    "oja_synapse_on_post", 0xa52908bfe29bd7a7, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

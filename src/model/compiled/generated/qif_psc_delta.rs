@@ -53,11 +53,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i3
     let v60 = b_and(v3, v55);
     let v63 = f_select(v60, c3, v58);
     let v64 = i_select(v60, c5, v59);
-    (v63, v64, v60)
+    let v65 = f_flush(v63);
+    (v65, v64, v60)
 }
 
 crate::model::compiled::kernel! {
-    "qif_psc_delta", 0x69e05021d1dfbe17, integrate: false,
+    "qif_psc_delta", 0x12b9420388b27a10, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: i32 = 1),

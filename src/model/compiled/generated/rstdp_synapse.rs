@@ -20,11 +20,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v17 = f_exp(v16);
     let v18 = f_mul(s2, v17);
     let v20 = f_add(v18, 1.0_f32);
-    (s0, v12, v20, s0)
+    let v21 = f_flush(v12);
+    let v22 = f_flush(v20);
+    (s0, v21, v22, s0)
 }
 
 crate::model::compiled::kernel! {
-    "rstdp_synapse", 0x4d84f6cf0ab370aa, integrate: false,
+    "rstdp_synapse", 0xa5464981deb37fa4, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2),

@@ -18,11 +18,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v12 = f_add(s0, v11);
     let v15 = f_max(v12, c4);
     let v16 = f_min(v15, c5);
-    (v16, v7, s2, out)
+    let v17 = f_flush(v16);
+    let v18 = f_flush(v7);
+    (v17, v18, s2, out)
 }
 
 crate::model::compiled::kernel! {
-    "rstdp_synapse_on_modulator", 0x89fa5b96db7904bf, integrate: false,
+    "rstdp_synapse_on_modulator", 0x4a38ab65cad2b8fd, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2),

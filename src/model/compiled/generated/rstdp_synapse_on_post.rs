@@ -19,11 +19,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v14 = f_exp(v13);
     let v15 = f_mul(v9, v14);
     let v16 = f_add(v7, v15);
-    (s0, v16, s2, out)
+    let v17 = f_flush(v16);
+    (s0, v17, s2, out)
 }
 
 crate::model::compiled::kernel! {
-    "rstdp_synapse_on_post", 0xb2068e2ea02da848, integrate: false,
+    "rstdp_synapse_on_post", 0x92c123d75bc31379, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2),

@@ -22,11 +22,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f3
     let v20 = f_add(s0, v19);
     let v22 = f_max(v20, 0.0_f32);
     let v23 = f_min(v22, c2);
-    (v23, s1, out)
+    let v24 = f_flush(v23);
+    (v24, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "soft_wta_synapse_on_post", 0x22baf7dbe03ef5bd, integrate: false,
+    "soft_wta_synapse_on_post", 0xcd51f65374176588, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: u32 = 1),

@@ -113,11 +113,15 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v126 = f_exp(v125);
     let v127 = f_mul(s2, v126);
     let v128 = f_add(v127, 1.0_f32);
-    (v109, v121, v128, v115, v109)
+    let v129 = f_flush(v109);
+    let v130 = f_flush(v121);
+    let v131 = f_flush(v128);
+    let v132 = f_flush(v115);
+    (v129, v130, v131, v132, v129)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_dopamine_synapse", 0xd6d383b8d734130d, integrate: false,
+    "stdp_dopamine_synapse", 0x5d0db804c8b0d79f, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3),

@@ -106,11 +106,14 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v114 = f_select(v113, 0.0_f32, v110);
     let v115 = f_mul(s1, v86);
     let v116 = f_sub(s1, v115);
-    (v108, v116, s2, v114, out)
+    let v117 = f_flush(v108);
+    let v118 = f_flush(v116);
+    let v119 = f_flush(v114);
+    (v117, v118, s2, v119, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_dopamine_synapse_on_modulator", 0x544e797312fd974d, integrate: false,
+    "stdp_dopamine_synapse_on_modulator", 0xf3c12f308dd2ae7e, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3),

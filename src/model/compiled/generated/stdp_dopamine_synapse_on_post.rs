@@ -112,11 +112,14 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v124 = f_exp(v123);
     let v125 = f_mul(v119, v124);
     let v126 = f_add(v117, v125);
-    (v109, v126, s2, v115, out)
+    let v127 = f_flush(v109);
+    let v128 = f_flush(v126);
+    let v129 = f_flush(v115);
+    (v127, v128, s2, v129, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_dopamine_synapse_on_post", 0xd626b4f09a3e1d8c, integrate: false,
+    "stdp_dopamine_synapse_on_post", 0xbbc0ef4f88385015, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3),

@@ -23,11 +23,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v21 = f_mul(v19, c6);
     let v22 = f_lt(v21, 1.0_f32);
     let v23 = f_select(v22, v19, c2);
-    (v23, 0.0_f32, out)
+    let v24 = f_flush(v23);
+    (v24, 0.0_f32, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_nn_pre_centered_synapse_on_post", 0x59b70a906eb8c3d6, integrate: false,
+    "stdp_nn_pre_centered_synapse_on_post", 0x3cffb2ee3df9d339, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (c0),
     states: (s0: f32 = 0, s1: f32 = 1),

@@ -20,11 +20,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v16 = f_lt(0.0_f32, v15);
     let v17 = f_select(v16, v14, 0.0_f32);
     let v18 = f_select(v3, v17, s0);
-    (v18, 0_u32, v18)
+    let v20 = f_flush(v18);
+    (v20, 0_u32, v20)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_nn_restr_synapse", 0xba5458d884a0e0f4, integrate: false,
+    "stdp_nn_restr_synapse", 0xab1d4d964e5a2bbe, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (c1),
     states: (s0: f32 = 0, s1: u32 = 1),

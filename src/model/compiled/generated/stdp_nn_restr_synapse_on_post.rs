@@ -24,11 +24,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v23 = f_lt(v22, 1.0_f32);
     let v24 = f_select(v23, v20, c2);
     let v25 = f_select(v3, v24, s0);
-    (v25, 1_u32, out)
+    let v27 = f_flush(v25);
+    (v27, 1_u32, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_nn_restr_synapse_on_post", 0xfd8c45a0d67ace89, integrate: false,
+    "stdp_nn_restr_synapse_on_post", 0x09ab24ed1fe33c28, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (c0),
     states: (s0: f32 = 0, s1: u32 = 1),

@@ -18,11 +18,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v12 = f_mul(v11, c6);
     let v13 = f_lt(0.0_f32, v12);
     let v14 = f_select(v13, v11, 0.0_f32);
-    (v14, v14)
+    let v15 = f_flush(v14);
+    (v15, v15)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_nn_symm_synapse", 0x69df4691c2cc8e5a, integrate: false,
+    "stdp_nn_symm_synapse", 0x5d92d25d32abfef8, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (c1),
     states: (s0: f32 = 0),

@@ -22,11 +22,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v19 = f_mul(v17, c6);
     let v20 = f_lt(v19, 1.0_f32);
     let v21 = f_select(v20, v17, c2);
-    (v21, out)
+    let v22 = f_flush(v21);
+    (v22, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_nn_symm_synapse_on_post", 0xa63fcdbfd5c5471d, integrate: false,
+    "stdp_nn_symm_synapse_on_post", 0x4f4a7165c72b42b0, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (c0),
     states: (s0: f32 = 0),

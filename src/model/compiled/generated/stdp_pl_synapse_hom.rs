@@ -18,11 +18,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f3
     let v13 = f_exp(v12);
     let v14 = f_mul(s1, v13);
     let v16 = f_add(v14, 1.0_f32);
-    (v8, v16, v8)
+    let v17 = f_flush(v8);
+    let v18 = f_flush(v16);
+    (v17, v18, v17)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_pl_synapse_hom", 0xef3f03e64e3b3a5f, integrate: false,
+    "stdp_pl_synapse_hom", 0xd45e8458e8310137, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

@@ -18,11 +18,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f3
     let v12 = f_mul(v5, v11);
     let v13 = f_add(s0, v12);
     let v15 = f_min(v13, c2);
-    (v15, s1, out)
+    let v16 = f_flush(v15);
+    (v16, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_pl_synapse_hom_on_post", 0xa410e4e0392b54c9, integrate: false,
+    "stdp_pl_synapse_hom_on_post", 0x22d6b707faeacd56, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     exponents: (c1),
     states: (s0: f32 = 0, s1: f32 = 1),

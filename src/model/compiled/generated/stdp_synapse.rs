@@ -23,11 +23,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v20 = f_exp(v19);
     let v21 = f_mul(s1, v20);
     let v23 = f_add(v21, 1.0_f32);
-    (v15, v23, v15)
+    let v24 = f_flush(v15);
+    let v25 = f_flush(v23);
+    (v24, v25, v24)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_synapse", 0x33641064b4aff7a5, integrate: false,
+    "stdp_synapse", 0x7e4afe76ef977e77, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32),
     exponents: (c1),
     states: (s0: f32 = 0, s1: f32 = 1),

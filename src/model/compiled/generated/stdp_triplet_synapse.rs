@@ -25,11 +25,14 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v25 = f_exp(v24);
     let v26 = f_mul(s1, v25);
     let v27 = f_add(v26, 1.0_f32);
-    (v20, v27, v22, v20)
+    let v28 = f_flush(v20);
+    let v29 = f_flush(v27);
+    let v30 = f_flush(v22);
+    (v28, v29, v30, v28)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_triplet_synapse", 0x7fb6cec3124a9bb8, integrate: false,
+    "stdp_triplet_synapse", 0x58fa058c2e2c03e1, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2),

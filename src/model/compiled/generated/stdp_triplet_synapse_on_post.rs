@@ -20,11 +20,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
     let v16 = f_add(v15, v13);
     let v18 = f_min(v16, c7);
     let v19 = f_mul(c6, v18);
-    (v19, s1, s2, out)
+    let v20 = f_flush(v19);
+    (v20, s1, s2, out)
 }
 
 crate::model::compiled::kernel! {
-    "stdp_triplet_synapse_on_post", 0x0c19cc29275731a2, integrate: false,
+    "stdp_triplet_synapse_on_post", 0x69e826c5e02a0b2f, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2),

@@ -28,11 +28,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, s0: f32, s1: f32, x0: f3
     let v25 = f_select(v5, v15, s1);
     let v26 = f_mul(x0, v24);
     let v27 = f_mul(v26, v25);
-    (v24, v25, v27)
+    let v28 = f_flush(v24);
+    let v29 = f_flush(v25);
+    (v28, v29, v27)
 }
 
 crate::model::compiled::kernel! {
-    "tsodyks2_synapse", 0x4c0f1c0a3c7675ce, integrate: false,
+    "tsodyks2_synapse", 0xd55e52206abfa704, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

@@ -21,11 +21,13 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f3
     let v19 = f_exp(v18);
     let v20 = f_mul(s1, v19);
     let v22 = f_add(v20, 1.0_f32);
-    (v14, v22, v14)
+    let v23 = f_flush(v14);
+    let v24 = f_flush(v22);
+    (v23, v24, v23)
 }
 
 crate::model::compiled::kernel! {
-    "vogels_sprekeler_synapse", 0x6b58acaca0031879, integrate: false,
+    "vogels_sprekeler_synapse", 0x5c1f4eb0299b033d, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

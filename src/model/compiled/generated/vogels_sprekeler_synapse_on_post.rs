@@ -18,11 +18,12 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, s0: f3
     let v12 = f_add(v3, v11);
     let v14 = f_min(v12, c4);
     let v15 = f_mul(c3, v14);
-    (v15, s1, out)
+    let v16 = f_flush(v15);
+    (v16, s1, out)
 }
 
 crate::model::compiled::kernel! {
-    "vogels_sprekeler_synapse_on_post", 0x44958ecb01dd66ed, integrate: false,
+    "vogels_sprekeler_synapse_on_post", 0x8b5098fc9d3e7132, integrate: false,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1),

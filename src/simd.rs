@@ -56,7 +56,7 @@ macro_rules! for_every_level {
     ($(#[$about:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$about])*
         #[inline]
-        $vis fn $name(level: $crate::model::vector::Level, $($arg: $ty),*) $(-> $out)? {
+        $vis fn $name(level: $crate::simd::Level, $($arg: $ty),*) $(-> $out)? {
             #[inline(always)]
             fn body($($arg: $ty),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
@@ -72,11 +72,11 @@ macro_rules! for_every_level {
             match level {
                 // SAFETY: the level was detected on this processor.
                 #[cfg(target_arch = "x86_64")]
-                $crate::model::vector::Level::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::model::vector::Level::Avx2 => unsafe { avx2($($arg),*) },
-                $crate::model::vector::Level::Portable => body($($arg),*),
+                $crate::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::simd::Level::Portable => body($($arg),*),
             }
         }
     };
