@@ -34,7 +34,7 @@
 //!
 //! Beside them:
 //! - [`plot`]: figures of recordings, evaluations and protocols.
-//! - [`bench`]: what the engines cost on this machine.
+//! - [`mod@bench`]: what the engines cost on this machine.
 //! - [`units`]: quantities with their units.
 //! - [`system`]: what this process and machine use and have: memory, time, cores.
 //! - [`rng`]: counter-based random numbers.

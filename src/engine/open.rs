@@ -149,6 +149,7 @@ pub fn open(kind: Kind, net: &Arc<Network>, options: &Options) -> Result<Box<dyn
 pub fn real_gpu() -> bool {
     super::gpu::devices().iter().any(|d| d.real && d.usable.is_ok())
 }
+/// Without the gpu engine no GPU is of use.
 #[cfg(not(feature = "gpu"))]
 pub fn real_gpu() -> bool {
     false

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// R[i][j]: test accuracy on task j after learning tasks 0..=i (fraction; Lopez-Paz & Ranzato 2017, "Gradient episodic memory").
+/// `R[i][j]`: test accuracy on task j after learning tasks 0..=i (fraction; Lopez-Paz & Ranzato 2017, "Gradient episodic memory").
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskMatrix {
     /// Row i has tasks 0..=i at least, parts of 1; rows have one length.

@@ -315,7 +315,7 @@ impl Learner {
 
     /// One adapter of all experiences that fit together: each in its order of arrival, as long as the canaries stay within the budget
     /// and there is room. What was decided before is kept for as long as what it was decided upon is.
-    pub(crate) fn consolidate(&mut self) -> Result<&[Counted]> {
+    pub fn consolidate(&mut self) -> Result<&[Counted]> {
         let standing: Vec<usize> =
             (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
         let now: Vec<Counted> = standing

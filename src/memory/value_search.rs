@@ -147,7 +147,7 @@ impl<'a> Stage<'a> {
 pub struct Found {
     /// width.
     pub value: Vec<f32>,
-    /// Probability of a token of the answer with it, as [`Stage::rewards`] means it.
+    /// Probability of a token of the answer with it: mean of the mean and the worst, as a logarithm.
     pub probability: f32,
     /// Steps that were taken, at most [`Exploration::steps`].
     pub steps: usize,
