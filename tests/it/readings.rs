@@ -176,7 +176,7 @@ fn forced(case: &Case, at: u64, delays: &[u64]) -> Vec<Vec<f32>> {
     }
     let net = network(case, &sources, Some(at), delays);
     let mut engine = engine(&net, "cpu", 1);
-    engine.advance(at + DELAYS[2], &mut Collected::default()).unwrap();
+    engine.advance(at + delays[delays.len() - 1], &mut Collected::default()).unwrap();
     (1..=delays.len()).for_each(|p| engine.scale_weights(p, &|_, _| 1.0).unwrap());
     stored(&mut *engine)
 }
