@@ -15,7 +15,6 @@ pub mod metaplastic;
 pub mod metrics;
 pub mod posterior;
 pub mod projection;
-#[cfg(feature = "hdf5")]
 pub mod state;
 
 /// Weights that one thread changes at a time.

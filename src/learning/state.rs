@@ -2,11 +2,14 @@
 //! missing, of another size or not finite is refused by name. Knows names and numbers; nothing of what they mean.
 
 use crate::error::{Error, Result};
+#[cfg(feature = "hdf5")]
 use crate::io::hdf5::Store;
 use std::collections::BTreeMap;
+#[cfg(feature = "hdf5")]
 use std::path::Path;
 
 /// Where a file of its own holds the arrays.
+#[cfg(feature = "hdf5")]
 const GROUP: &str = "learner";
 
 /// Numbers of one array, row-major.
@@ -129,6 +132,7 @@ impl State {
     }
 
     /// Keep them in an HDF5 file of their own, which takes the place of an earlier one only when it is whole.
+    #[cfg(feature = "hdf5")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut scratch = path.as_os_str().to_owned();
@@ -142,11 +146,13 @@ impl State {
     }
 
     /// What [`State::save`] kept.
+    #[cfg(feature = "hdf5")]
     pub fn load(path: impl AsRef<Path>) -> Result<State> {
         State::read(&Store::open(path.as_ref())?, GROUP)
     }
 
     /// Write every array as a dataset of a group, which is made.
+    #[cfg(feature = "hdf5")]
     pub(crate) fn write(&self, store: &Store, group: &str) -> Result<()> {
         store.group(group)?;
         self.0.iter().try_for_each(|(name, Array { shape, values })| {
@@ -160,6 +166,7 @@ impl State {
     }
 
     /// Read what [`State::write`] wrote.
+    #[cfg(feature = "hdf5")]
     pub(crate) fn read(store: &Store, group: &str) -> Result<State> {
         let mut state = State::default();
         for name in store.members(group) {

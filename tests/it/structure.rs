@@ -190,6 +190,7 @@ fn wgpu_is_named_only_by_the_gpu_engine() {
     assert_eq!(code_lines_with("wgpu::", |f| f.starts_with("engine/gpu")), Vec::<String>::new());
 }
 
+/// The text of models, and that of kernels.
 #[test]
 fn naga_is_named_only_where_models_and_kernels_are_read() {
     let reads = |f: &str| f.starts_with("model/") || f == "engine/gpu/reflect.rs";

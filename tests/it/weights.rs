@@ -58,9 +58,10 @@ fn by_target(engine: &mut dyn Engine, net: &Network, projection: usize) -> Vec<f
     sums
 }
 
-/// Times of which every projection has one, ascending; nothing arrives together.
+/// Times of which every projection has one, ascending; nothing arrives together. The smallest is just above 2^-95, below which a state counts
+/// as 0.
 const KINDS: [(&str, &str, &str); 7] = [
-    ("tiny", "1", "weight = \"3e-30 mV\"\ndelay = \"1 ms\""),
+    ("tiny", "1", "weight = \"3e-29 mV\"\ndelay = \"1 ms\""),
     ("plastic", "4", "weight = \"1e-3 mV\"\ndelay = \"1 ms\"\nsynapse = { model = \"stdp_pl_synapse_hom\" }"),
     ("short", "7", "weight = \"0.1234567 mV\"\ndelay = \"1 ms\"\nsynapse = { model = \"tsodyks2_synapse\", U = 0.25 }"),
     ("wide", "10", "weight = { distribution = \"lognormal\", mu = 3, sigma = 2 }\ndelay = \"1 ms\""),
