@@ -14,6 +14,15 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --no-fail-fast "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
+# A simulation alone, without transformers, HDF5, plots, network and command line.
+if [ $# -eq 0 ]; then
+    if cargo check --lib --no-default-features --quiet; then
+        echo "test result: ok. 1 passed; 0 failed; the library without its features" | tee -a "$log"
+    else
+        echo "test result: FAILED. 0 passed; 1 failed; the library without its features" | tee -a "$log"
+        status=1
+    fi
+fi
 
 sum() { awk -v what="$1" '/^test result: / { for (i = 2; i <= NF; i++) if (index($i, what) == 1) n += $(i - 1) } END { print n + 0 }' "$log"; }
 passed=$(sum passed) failed=$(sum failed)

@@ -112,6 +112,8 @@
 //! ```
 
 #![warn(missing_docs)]
+// Without the rooms that a feature brings, what only they use has no user.
+#![cfg_attr(not(all(feature = "llm", feature = "plot", feature = "net", feature = "gpu")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "llm")]
 pub mod bench;

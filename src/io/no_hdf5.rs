@@ -26,6 +26,7 @@ impl Store {
         Err(refused(path))
     }
 
+    /// Whether there is such a data set.
     pub fn has(&self, _name: &str) -> bool {
         match *self {}
     }
