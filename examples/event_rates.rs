@@ -8,7 +8,7 @@ use sharpwave::engine::event::EventEngine;
 use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::Result;
 use sharpwave::model::library::Library;
-use sharpwave::network::{Cell, Draw, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
+use sharpwave::network::{Cell, Draw, Network, Population, Projection, Rule, Values};
 use sharpwave::stimulus::{Drive, DriveKind};
 use std::time::Instant;
 
@@ -31,46 +31,15 @@ impl Sink for Count {
 /// between: half of the synapses excite, half inhibit.
 fn network(n: u32, rate: f64, delay: Draw) -> Result<Network> {
     let library = Library::built_in()?;
-    let cell = Cell::Neuron(NeuronInstance::new(&library.neuron("iaf_psc_exp")?, &[], DT)?);
-    let population = |name: &str, first, n| Population {
-        name: name.into(),
-        first,
-        n,
-        cell: cell.clone(),
-        positions: None,
-        extent: [1.0, 1.0],
-        record_spikes: None,
-    };
-    let projection = |name: &str, weight: f64| Projection {
-        name: name.into(),
-        source: 0,
-        target: 0,
-        rule: Rule::FixedOutdegree { outdegree: SYNAPSES / 2 },
-        port: None,
-        weight: Draw::Uniform { low: weight.min(0.0), high: weight.max(0.0) },
-        delay: delay.clone(),
-        synapse: SynapseInstance::new(&library.synapse("static_synapse").expect("built in"), &[], DT).expect("no parameters"),
-        autapses: false,
-        multapses: true,
-        modulator: None,
-    };
-    Ok(Network {
-        dt: DT,
-        seed: 1,
-        stimulus_seed: 1,
-        populations: vec![population("cells", 0, n)],
-        projections: vec![projection("excitation", 50.0), projection("inhibition", -50.0)],
-        drives: vec![Drive {
-            name: "drive".into(),
-            population: 0,
-            kind: DriveKind::Poisson { rate: Values::Uniform(rate), weight: 4000.0, port: 0 },
-            start: 0.0,
-            stop: f64::INFINITY,
-        }],
-        probes: vec![],
-        modulators: vec![],
-        homeostasis: vec![],
-    })
+    let mut net = Network::new(DT, 1);
+    let cells = net.add(Population::new("cells", n, Cell::neuron(&library.neuron("iaf_psc_exp")?, &[], DT)?));
+    for (name, low, high) in [("excitation", 0.0, 50.0), ("inhibition", -50.0, 0.0)] {
+        let rule = Rule::FixedOutdegree { outdegree: SYNAPSES / 2 };
+        let projection = Projection::new(name, cells, cells, rule, Draw::Uniform { low, high }, delay.clone())?;
+        net.connect(Projection { autapses: false, ..projection });
+    }
+    net.drive(Drive::new("drive", cells, DriveKind::Poisson { rate: Values::Uniform(rate), weight: 4000.0, port: 0 }));
+    Ok(net)
 }
 
 fn main() -> Result<()> {

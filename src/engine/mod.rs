@@ -48,6 +48,17 @@ pub struct Spike {
     pub id: u32,
 }
 
+/// All spikes, in the order in which they come; samples are passed over.
+impl Sink for Vec<Spike> {
+    fn spikes(&mut self, spikes: &[Spike]) -> Result<()> {
+        self.extend_from_slice(spikes);
+        Ok(())
+    }
+    fn sample(&mut self, _: usize, _: f64, _: &[f32]) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Receives what the engine produces: spikes in order of time (of one time, in order of id), samples in order of time. A batch of
 /// spikes may be handed over before the samples of the same stretch of time.
 pub trait Sink {

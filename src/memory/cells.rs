@@ -11,30 +11,10 @@ const DT: f64 = 1.0;
 
 /// An engine with populations of so many cells each.
 pub fn engine(kind: Kind, seed: u64, populations: Vec<(&str, usize, Cell)>) -> Result<Box<dyn Engine>> {
-    let mut first = 0;
-    let mut population = |(name, n, cell): (&str, usize, Cell)| {
-        first += n as u32;
-        Population {
-            name: String::from(name),
-            first: first - n as u32,
-            n: n as u32,
-            cell,
-            positions: None,
-            extent: [1.0, 1.0],
-            record_spikes: None,
-        }
-    };
-    let net = Network {
-        dt: DT,
-        seed,
-        stimulus_seed: seed,
-        populations: populations.into_iter().map(&mut population).collect(),
-        projections: vec![],
-        drives: vec![],
-        probes: vec![],
-        modulators: vec![],
-        homeostasis: vec![],
-    };
+    let mut net = Network::new(DT, seed);
+    for (name, n, cell) in populations {
+        net.add(Population::new(name, n as u32, cell));
+    }
     engine::open(kind, &Arc::new(net), &engine::Options::threads(1))
 }
 

@@ -1,6 +1,7 @@
 //! The network as plain data, resolved and checked: populations, projections, stimuli, probes, in ms, mV, pA, nS, Hz and f64.
 //! Every engine starts from here. This module knows connectivity, and no neuron model's equations.
 
+mod build;
 pub mod digits;
 pub mod draw;
 mod edges;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 /// A resolved network. Global neuron ids count through the populations in order.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Network {
     /// Step in ms (the event engine uses it for probes and display only).
     pub dt: f64,

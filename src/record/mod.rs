@@ -44,33 +44,12 @@ pub(crate) mod tests {
 
     /// Populations of sources: enough for what is recorded about a network.
     pub fn network(populations: &[(&str, u32)]) -> Network {
-        let mut first = 0;
-        let populations = populations
-            .iter()
-            .map(|&(name, n)| {
-                first += n;
-                Population {
-                    name: name.into(),
-                    first: first - n,
-                    n,
-                    cell: Cell::Source(SpikeSource::Poisson { rate: Values::Uniform(1.0), start: 0.0, stop: f64::INFINITY }),
-                    positions: None,
-                    extent: [1.0, 1.0],
-                    record_spikes: Some(n),
-                }
-            })
-            .collect();
-        Network {
-            dt: 0.1,
-            seed: 1,
-            stimulus_seed: 1,
-            populations,
-            projections: vec![],
-            drives: vec![],
-            probes: vec![],
-            modulators: vec![],
-            homeostasis: vec![],
+        let mut net = Network::new(0.1, 1);
+        for &(name, n) in populations {
+            let cell = Cell::Source(SpikeSource::Poisson { rate: Values::Uniform(1.0), start: 0.0, stop: f64::INFINITY });
+            net.add(Population { record_spikes: Some(n), ..Population::new(name, n, cell) });
         }
+        net
     }
 
     pub fn projection(name: &str, source: usize, target: usize) -> Projection {

@@ -191,17 +191,7 @@ impl Scenario {
             seed: simulation.seed,
             scale: Scale::read(root.get("scale"), &self.scope)?,
             groups: vec![],
-            net: Network {
-                dt: simulation.dt,
-                seed: simulation.seed,
-                stimulus_seed: simulation.seed,
-                populations: vec![],
-                projections: vec![],
-                drives: vec![],
-                probes: vec![],
-                modulators: vec![],
-                homeostasis: vec![],
-            },
+            net: Network::new(simulation.dt, simulation.seed),
         };
         let spot = &root.spot;
         builder.populations(need(root, spot, "this scenario", "populations", "{ E = { model = \"iaf_psc_exp\", n = 100 } }")?)?;

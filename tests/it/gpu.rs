@@ -88,32 +88,11 @@ fn neurons(n: u32, theta: Values, leak: f64, substeps: u32) -> (u32, Cell) {
 }
 
 fn network(cells: Vec<(u32, Cell)>) -> Network {
-    let mut first = 0;
-    let mut populations = Vec::new();
+    let mut net = Network::new(DT, 0x1234_5678_9abc_def0);
     for (i, (n, cell)) in cells.into_iter().enumerate() {
-        populations.push(Population {
-            name: format!("p{i}"),
-            first,
-            n,
-            cell,
-            positions: None,
-            extent: [1.0; 2],
-            record_spikes: None,
-        });
-        first += n;
+        net.add(Population::new(format!("p{i}"), n, cell));
     }
-    let seed = 0x1234_5678_9abc_def0;
-    Network {
-        dt: DT,
-        seed,
-        stimulus_seed: seed,
-        populations,
-        projections: vec![],
-        drives: vec![],
-        probes: vec![],
-        modulators: vec![],
-        homeostasis: vec![],
-    }
+    net
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -16,7 +16,7 @@ use sharpwave::memory::learner::Learner;
 use sharpwave::memory::settings::Coding;
 use sharpwave::memory::spiking_code::SpikingCode;
 use sharpwave::model::library::Library;
-use sharpwave::network::{Cell, Draw, Modulator, Network, NeuronInstance, Population, Projection, Rule, SynapseInstance, Values};
+use sharpwave::network::{Cell, Modulator, Network, Population, Projection, Rule, SynapseInstance, Values};
 use sharpwave::stimulus::{Drive, DriveKind};
 use sharpwave::transformer::decoder::Logits;
 use sharpwave::transformer::hooks::{Adapter, Hooks};
@@ -29,15 +29,8 @@ use std::sync::atomic::AtomicBool;
 fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Collected) {
     let library = Library::built_in().unwrap();
     let (neuron, synapse) = (library.neuron("if_soft_reset").unwrap(), library.synapse("rstdp_synapse").unwrap());
-    let population = |name: &str, first: usize, n: usize| Population {
-        name: name.into(),
-        first: first as u32,
-        n: n as u32,
-        cell: Cell::Neuron(NeuronInstance::new(&neuron, &[], 1.0).unwrap()),
-        positions: None,
-        extent: [1.0, 1.0],
-        record_spikes: None,
-    };
+    let neuron = Cell::neuron(&neuron, &[], 1.0).unwrap();
+    let population = |name: &str, n: usize| Population::new(name, n as u32, neuron.clone());
     let drive = |population: usize, x: &[f32], start: u64| {
         let scale = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         let parts = x.iter().map(|v| (v / scale).max(0.0)).chain(x.iter().map(|v| (-v / scale).max(0.0)));
@@ -51,30 +44,16 @@ fn synapses(pre: &[f32], post: &[f32], steps: u64, reward: f64) -> (Vec<f32>, Co
     // Windows longer than any episode; weights too small to move the targets.
     let given = [("eta", 1e-6), ("tau_plus", 1e12), ("tau_minus", 1e12), ("tau_e", 1e12), ("Wmax", 1.0)];
     let given: Vec<(String, f64)> = given.map(|(name, value)| (name.to_string(), value)).to_vec();
-    let net = Arc::new(Network {
-        dt: 1.0,
-        seed: 1,
-        stimulus_seed: 1,
-        populations: vec![population("pre", 0, 2 * pre.len()), population("post", 2 * pre.len(), 2 * post.len())],
-        projections: vec![Projection {
-            name: "learning".into(),
-            source: 0,
-            target: 1,
-            rule: Rule::AllToAll,
-            port: Some(0),
-            weight: Draw::Constant(0.0),
-            delay: Draw::Constant(1.0),
-            synapse: SynapseInstance::modulated(&synapse, &given, 1.0, f64::INFINITY).unwrap(),
-            autapses: true,
-            multapses: true,
-            modulator: Some(0),
-        }],
-        // A last spike of every source, after the reward: a synapse is brought up to date when its source fires.
-        drives: vec![drive(0, pre, 0), drive(1, post, steps + 3), asked],
-        probes: vec![],
-        modulators: vec![Modulator { name: "dopamine".into(), tau: f64::INFINITY, initial: 0.0, jumps: vec![], spikes: None }],
-        homeostasis: vec![],
-    });
+    let mut net = Network::new(1.0, 1);
+    net.add(population("pre", 2 * pre.len()));
+    net.add(population("post", 2 * post.len()));
+    let synapse = SynapseInstance::modulated(&synapse, &given, 1.0, f64::INFINITY).unwrap();
+    let plain = Projection::new("learning", 0, 1, Rule::AllToAll, 0.0, 1.0).unwrap();
+    net.connect(Projection { port: Some(0), synapse, modulator: Some(0), ..plain });
+    // A last spike of every source, after the reward: a synapse is brought up to date when its source fires.
+    net.drives = vec![drive(0, pre, 0), drive(1, post, steps + 3), asked];
+    net.modulators = vec![Modulator { name: "dopamine".into(), tau: f64::INFINITY, initial: 0.0, jumps: vec![], spikes: None }];
+    let net = Arc::new(net);
     let mut engine = crate::common::open(&net, "cpu", 1).unwrap();
     let mut sink = Collected::default();
     engine.advance(2 * steps + 6, &mut sink).unwrap();

@@ -32,3 +32,21 @@ fn a_memory_learns_sleeps_and_exports_on_a_thread_of_its_own() {
     let adapter = sharpwave::export::load(&[(out, 1.0)], &base).unwrap();
     assert!(adapter.terms().count() > 0);
 }
+
+/// Every neuron of the first population fires once, 100 neurons receive it a delay later, and fire.
+#[test]
+fn a_network_is_built_and_run() -> sharpwave::Result<()> {
+    use sharpwave::engine::{Kind, Options, open};
+    use sharpwave::network::{Cell, Network, Population, Projection, Rule};
+    let (library, mut spikes) = (Library::built_in()?, Vec::<Spike>::new());
+    let mut net = Network::new(0.1, 1);
+    let driven = Cell::neuron(&library.neuron("iaf_psc_delta")?, &[("I_e", 1000.0), ("t_ref", 50.0)], net.dt)?;
+    let first = net.add(Population::new("driven", 10, driven));
+    let second = net.add(Population::new("relays", 100, Cell::neuron(&library.neuron("iaf_psc_delta")?, &[], net.dt)?));
+    net.connect(Projection::new("relay", first, second, Rule::AllToAll, 2.0, 1.5)?);
+    let mut engine = open(Kind::Cpu, &std::sync::Arc::new(net), &Options::default())?;
+    engine.advance(200, &mut spikes)?;
+    assert_eq!((spikes.len(), spikes[10].id), (110, 10));
+    assert!((spikes[10].time - spikes[0].time - 1.5).abs() < 1e-9 && spikes[..10].iter().all(|s| s.time == spikes[0].time));
+    Ok(())
+}

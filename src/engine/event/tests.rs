@@ -46,24 +46,11 @@ fn trains(spikes: &[(f64, u32)]) -> Cell {
 }
 
 fn network(populations: Vec<(&str, u32, Cell)>) -> Network {
-    let mut first = 0;
-    let place = |(name, n, cell): (&str, u32, Cell)| {
-        first += n;
-        let name = name.to_string();
-        Population { name, first: first - n, n, cell, positions: None, extent: [1.0, 1.0], record_spikes: None }
-    };
-    let populations = populations.into_iter().map(place).collect();
-    Network {
-        dt: DT,
-        seed: 11,
-        stimulus_seed: 11,
-        populations,
-        projections: vec![],
-        drives: vec![],
-        probes: vec![],
-        modulators: vec![],
-        homeostasis: vec![],
+    let mut net = Network::new(DT, 11);
+    for (name, n, cell) in populations {
+        net.add(Population::new(name, n, cell));
     }
+    net
 }
 
 fn project(net: &mut Network, source: usize, target: usize, rule: Rule, weight: Draw, delay: Draw) -> usize {
