@@ -1,5 +1,5 @@
 // Carries the spikes of this window to their synapses: one workgroup a spike, its lanes in teams, each team over stretches of
-// synapses that share a delay. Promises the sums of the table (src/network/table.rs), in integers, so that their order is of no
+// synapses that share a delay. Promises the sums of the table (src/network/synapse_table.rs), in integers, so that their order is of no
 // matter.
 
 @compute @workgroup_size(lanes)

@@ -1,7 +1,7 @@
 // The step of neurons that belong to their workgroup, input and all: it gathers what the spikes of the window before bring to its
 // own neurons, then advances them, so that a window is one dispatch a neuron model and no two workgroups add to the same word.
 // Where one workgroup owns all neurons, a window has many stretches of `span` steps, between which it waits for itself alone.
-// Promises the sums of the table (src/network/table.rs), in integers; a window of no steps gathers only, and closes a batch.
+// Promises the sums of the table (src/network/synapse_table.rs), in integers; a window of no steps gathers only, and closes a batch.
 
 override lanes: u32;            // of a workgroup
 override gang: u32;             // lanes that share the synapses of a spike

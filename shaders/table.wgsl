@@ -1,4 +1,4 @@
-// The synapse table as the kernels see it that carry spikes: the stream of src/network/table.rs as it is, and a directory that
+// The synapse table as the kernels see it that carry spikes: the stream of src/network/synapse_table.rs as it is, and a directory that
 // tells where the synapses of a row stand in it, so that teams need not walk the headers one after another. Promises bindings 1 to
 // 6, the same for all of them.
 

@@ -5,7 +5,7 @@ use crate::engine::open::{self, Kind, open};
 use crate::engine::{Counters, Engine};
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::record::recorder::check_free;
+use crate::record::sonata::check_free;
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::scenario::Plan;

@@ -1,7 +1,7 @@
 //! What a run or a check prints: tables for people, JSON for programs.
 
 use serde_json::json;
-use sharpwave::network::memory::Estimate;
+use sharpwave::network::footprint::Estimate;
 use sharpwave::record::summary::align;
 use sharpwave::run::Outcome;
 use sharpwave::scenario::Plan;

@@ -4,7 +4,7 @@ use super::{progress::Bar, report};
 use clap::Args;
 use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
-use sharpwave::network::memory;
+use sharpwave::network::footprint;
 use sharpwave::record::checkpoint;
 use sharpwave::run::{Options, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
@@ -147,12 +147,12 @@ pub fn watch(stop: &Arc<AtomicBool>, said: &'static str) -> Result<()> {
 pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {
     let plan = plan(&arguments.scenario, models, None)?;
     let threads = arguments.scenario.threads.or(plan.threads).unwrap_or(1).max(1);
-    let estimate = memory::estimate(&plan.network, threads);
+    let estimate = footprint::estimate(&plan.network, threads);
     if arguments.scenario.json {
         out!("{}", report::check_json(&plan, &estimate));
     } else {
         out!("{}", report::check_text(&plan, &estimate).trim_end());
     }
-    memory::check(&estimate)?;
+    footprint::check(&estimate)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,8 +5,8 @@ use super::Engine;
 use super::cpu::CpuEngine;
 use super::event::EventEngine;
 use crate::error::{Error, Result, nearest};
-use crate::network::rules::Rows;
-use crate::network::{Network, memory, table};
+use crate::network::connectivity::Rows;
+use crate::network::{Network, footprint, synapse_table};
 use crate::system::cores;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -131,9 +131,9 @@ pub fn open(kind: Kind, net: &Arc<Network>, options: &Options) -> Result<Box<dyn
         return Ok(Box::new(EventEngine::new(net, &told("connect"))?));
     }
     let blocks = if kind == Kind::Cpu { threads(net, options.threads)? } else { 1 };
-    memory::check(&memory::estimate(net, blocks))?;
+    footprint::check(&footprint::estimate(net, blocks))?;
     let rows = Arc::new(Rows::prepare(net, &told("connect"))?);
-    let tables = table::build(net, &rows, blocks, &told("synapse tables"))?;
+    let tables = synapse_table::build(net, &rows, blocks, &told("synapse tables"))?;
     #[cfg(feature = "gpu")]
     if kind == Kind::Gpu {
         use super::gpu::{GpuEngine, GpuOptions};

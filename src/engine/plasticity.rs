@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::model::program::Program;
 use crate::model::{MAX_TRACES, Plasticity};
-use crate::network::quantum::reachable;
+use crate::network::fixed_point::reachable;
 use crate::network::{Network, Projection};
 
 /// A trace of a synapse's target.

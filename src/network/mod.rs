@@ -2,15 +2,15 @@
 //! Every engine starts from here. This module knows connectivity, and no neuron model's equations.
 
 mod build;
+pub mod connectivity;
 pub mod digits;
-pub mod draw;
+pub mod distribution;
 mod edges;
+pub mod fixed_point;
+pub mod footprint;
+mod huge_pages;
 pub mod inputs;
-pub mod memory;
-mod pages;
-pub mod quantum;
-pub mod rules;
-pub mod table;
+pub mod synapse_table;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -78,7 +78,7 @@ impl Summed {
 /// The disk is full or the folder cannot be written; the previous checkpoint then still stands.
 pub fn write(path: impl AsRef<Path>, net: &Network, info: &RunInfo, snapshot: &Snapshot) -> Result<()> {
     let path = path.as_ref();
-    let temporary = super::recorder::temporary_name(path);
+    let temporary = super::sonata::temporary_name(path);
     let _ = std::fs::remove_file(&temporary);
     let written = write_whole(&temporary, net, info, snapshot).and_then(|()| {
         let file = std::fs::File::open(&temporary).and_then(|f| f.sync_all());

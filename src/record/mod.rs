@@ -3,10 +3,10 @@
 
 pub mod checkpoint;
 pub mod read;
-pub(crate) mod recorder;
+pub(crate) mod sonata;
 pub mod summary;
 
-pub use recorder::Recorder;
+pub use sonata::Recorder;
 
 /// What is stored about the run beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]

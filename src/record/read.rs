@@ -5,7 +5,7 @@ use super::RunInfo;
 use crate::engine::Counters;
 use crate::error::Result;
 use crate::io::hdf5::Store;
-use crate::record::recorder::FORMAT;
+use crate::record::sonata::FORMAT;
 use std::path::Path;
 
 /// Spikes handed over at a time by [`Recording::each_block`].

@@ -365,7 +365,7 @@ impl Builder<'_> {
             }
             return Ok((Some(self.positions_of_file(file, n, extent)?), extent));
         }
-        crate::network::memory::room(n).map_err(|e| placed(e, &node.spot))?;
+        crate::network::footprint::room(n).map_err(|e| placed(e, &node.spot))?;
         let layout = node.get("layout").map_or(Ok("random"), |l| choice(l, "layout", &["random", "grid"]))?;
         let all: Vec<[f32; 2]> = if layout == "random" {
             let at = |i| {

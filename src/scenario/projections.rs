@@ -151,7 +151,7 @@ impl Builder<'_> {
             modulator,
         };
         let at = node.get("weight").or(node.get("synapse")).map_or(&node.spot, |n| &n.spot);
-        crate::network::rules::check_bound(&projection).map_err(|e| placed(e, at))?;
+        crate::network::connectivity::check_bound(&projection).map_err(|e| placed(e, at))?;
         self.net.projections.push(projection);
         if let Some(record) = node.get("record") {
             check_keys(record, "record", &["weights", "interval"])?;
@@ -395,7 +395,7 @@ impl Builder<'_> {
     fn edges(&self, file: &Node, pair: &Pair) -> Result<Edges> {
         let path = self.scope.path(file)?;
         let edges =
-            crate::network::rules::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
+            crate::network::connectivity::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
         let possible = self.dt * (1.0 - 1e-9)..=self.dt * MAX_DELAY;
         if let Some((i, delay)) = edges.delay.iter().flatten().enumerate().find(|(_, d)| !possible.contains(*d)) {
             let (source, target) = edges.ends(i);

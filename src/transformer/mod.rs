@@ -306,7 +306,7 @@ impl Source {
     /// Reads the weights as float32. Refused when there is not enough memory for them.
     pub fn load(&self) -> Result<Host> {
         let need = self.parameters().saturating_mul(4);
-        if let Some(free) = crate::network::memory::available()
+        if let Some(free) = crate::network::footprint::available()
             && need > free
         {
             let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;

@@ -2,8 +2,8 @@
 
 use crate::common::{Collected, plan, simulate};
 use sharpwave::engine::{Engine, Spike};
-use sharpwave::network::rules::Rows;
-use sharpwave::network::{Cell, Network, table};
+use sharpwave::network::connectivity::Rows;
+use sharpwave::network::{Cell, Network, synapse_table};
 use sharpwave::rng::{Purpose, key, philox4x32};
 use sharpwave::stimulus::poisson::Thresholds;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ weight = "60 pA"
 /// One step at a time, an accumulator for every future step, one loop a neuron; formulas written out again.
 fn naive(net: &Network, steps: u64) -> Vec<Spike> {
     let rows = Rows::prepare(net, &|_| {}).unwrap();
-    let tables = table::build(net, &rows, 1, &|_| {}).unwrap();
+    let tables = synapse_table::build(net, &rows, 1, &|_| {}).unwrap();
     let n = net.neurons() as usize;
     let horizon = tables.max_delay as usize + 1;
     let mut pending = vec![vec![[0i32; 2]; n]; horizon];

@@ -7,8 +7,8 @@ use sharpwave::engine::gpu::{Accumulators, GpuEngine, GpuOptions, devices};
 use sharpwave::engine::{Engine, Sink, Spike};
 use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
-use sharpwave::network::rules::Rows;
-use sharpwave::network::table::{Block, Form, Group, NO_ROW, Table, Tables, header};
+use sharpwave::network::connectivity::Rows;
+use sharpwave::network::synapse_table::{Block, Form, Group, NO_ROW, Table, Tables, header};
 use sharpwave::network::{Cell, Draw, Network, NeuronInstance, Population, Probe, Projection, Rule, SynapseInstance, Values};
 use sharpwave::rng::{Purpose, Stream};
 use sharpwave::stimulus::poisson::Table as Thresholds;
@@ -608,7 +608,7 @@ fn both(model: &str, synapse: &str, strength: f64) -> [Box<dyn Engine>; 2] {
     let names = model.recordables.iter().map(|r| r.name.clone()).collect();
     net.probes = vec![Probe::State { population: 0, variables: names, neurons: (0..n).collect(), interval: 1.0 }];
     let (net, rows) = (Arc::new(net.clone()), Arc::new(Rows::prepare(&net, &|_| ()).unwrap()));
-    let tables = || sharpwave::network::table::build(&net, &rows, 1, &|_| ()).unwrap();
+    let tables = || sharpwave::network::synapse_table::build(&net, &rows, 1, &|_| ()).unwrap();
     let gpu = GpuEngine::new(net.clone(), rows.clone(), tables(), GpuOptions::default()).unwrap();
     let cpu = CpuEngine::new(net.clone(), rows.clone(), tables()).unwrap();
     [Box::new(gpu), Box::new(cpu)]

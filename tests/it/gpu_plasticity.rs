@@ -9,8 +9,8 @@ use sharpwave::engine::{Engine, Own, Snapshot};
 use sharpwave::model::SynapseModel;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
-use sharpwave::network::rules::Rows;
-use sharpwave::network::table::build;
+use sharpwave::network::connectivity::Rows;
+use sharpwave::network::synapse_table::build;
 use sharpwave::rng::{Purpose, Stream};
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use sharpwave::engine::{Engine, Own};
 use sharpwave::model::SynapseModel;
 use sharpwave::model::library::Library;
 use sharpwave::network::Network;
-use sharpwave::network::rules::Rows;
+use sharpwave::network::connectivity::Rows;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 use sharpwave::engine::{Engine, Own};
 use sharpwave::network::Network;
-use sharpwave::network::rules::Rows;
+use sharpwave::network::connectivity::Rows;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use super::plastic::{Arrival, PlasticKernel};
 use super::segments::{MAX_CONSTANTS, MAX_STATES};
 use crate::model::Words;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::network::table::{Form, NO_ROW, Table, split};
+use crate::network::synapse_table::{Form, NO_ROW, Table, split};
 use std::sync::Arc;
 
 /// A row cursor: the segment whose header stands at `at` is due.
@@ -264,7 +264,7 @@ impl DynamicKernel {
     /// Run `on_pre` for synapses `first ..` and add what they transmit.
     fn transmit(
         &mut self,
-        synapses: &mut crate::network::table::Dynamic,
+        synapses: &mut crate::network::synapse_table::Dynamic,
         targets: &[u32],
         mut first: usize,
         elapsed: u32,

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::model::kernel::BLOCK;
 use crate::network::Network;
 use crate::network::digits::Digits;
-use crate::network::quantum::limit;
-use crate::network::table::{Block, Dynamic};
+use crate::network::fixed_point::limit;
+use crate::network::synapse_table::{Block, Dynamic};
 use crate::simd::{Level, level};
 use std::ops::Range;
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
 use crate::model::{MAX_POST_STATES, MAX_TRACES, Plasticity};
 use crate::network::Network;
-use crate::network::table::{Block, Dynamic, Table};
+use crate::network::synapse_table::{Block, Dynamic, Table};
 use crate::simd::{Level, level};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 const HEAD: usize = Plasticity::INPUTS.len();
 
 /// Steps between two searches for what may be forgotten.
-pub const PERIOD: u64 = crate::network::memory::HISTORY_STEPS;
+pub const PERIOD: u64 = crate::network::footprint::HISTORY_STEPS;
 
 /// Which spikes of each source have been served, between two steps.
 pub struct Served {

@@ -1,6 +1,6 @@
 //! Dynamic synapses in the tables: segment by segment, and how much of a model one call of its code holds. Knows tables; no rule.
 
-use crate::network::table::{Form, NO_ROW, Streams, split};
+use crate::network::synapse_table::{Form, NO_ROW, Streams, split};
 use std::ops::Range;
 
 /// Most state variables a synapse or neuron model may have.

@@ -19,8 +19,8 @@ use super::probes::{StateProbe, state_probes};
 use super::{Counters, Engine, Exact, Own, Sink, Snapshot, Spike, note_learning};
 use crate::error::{Error, Result};
 use crate::model::kernel::BLOCK;
-use crate::network::rules::Rows;
-use crate::network::{Cell, Edge, Network, Projection, Values, memory};
+use crate::network::connectivity::Rows;
+use crate::network::{Cell, Edge, Network, Projection, Values, footprint};
 use crate::rng::Purpose;
 use crate::stimulus::{DriveKind, SpikeSource};
 use cells::Cells;
@@ -101,7 +101,7 @@ impl EventEngine {
             Currents::of(net, p)?;
             cells::closed_form(population)?;
         }
-        memory::check(&estimate(net))?;
+        footprint::check(&estimate(net))?;
         let rows = Rows::prepare(net, &|done| progress(0.3 * done))?;
         let rows = Box::new(move |source, out: &mut Vec<Edge>| rows.row(source, out));
         let code = |p: &Projection| {
@@ -159,7 +159,7 @@ impl EventEngine {
             let weight = if absolute { weight.abs() } else { *weight };
             engine.showers.push(Shower { population: drive.population, port: *port, weight, trains });
         }
-        let expected = memory::estimate(net, 1).synapses as usize;
+        let expected = footprint::estimate(net, 1).synapses as usize;
         engine.synapses = Synapses::build(net, &engine.rows, codes, expected + expected / 64, progress)?;
         engine.synapses.draw_states(net, &engine.rows);
         if !engine.synapses.dynamics.is_empty() {
@@ -541,8 +541,8 @@ impl EventEngine {
 }
 
 /// What the engine takes: its table holds weights and delays in full.
-fn estimate(net: &Network) -> memory::Estimate {
-    let mut estimate = memory::estimate(net, 1);
+fn estimate(net: &Network) -> footprint::Estimate {
+    let mut estimate = footprint::estimate(net, 1);
     // One column decides for all: the widest projection's bytes.
     let each = net.projections.iter().map(synapses::bytes_each).max().unwrap_or(0);
     estimate.table_bytes = estimate.synapses.saturating_mul(each);

@@ -8,7 +8,7 @@ use super::ticks::{TICK, ticks};
 use crate::error::{Error, Result};
 use crate::model::Sign;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::network::{Cell, Draw, Edge, Network, Projection, Rule, SynapseInstance, quantum};
+use crate::network::{Cell, Draw, Edge, Network, Projection, Rule, SynapseInstance, fixed_point};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -187,7 +187,7 @@ impl Synapses {
         let mut classes_of = Vec::with_capacity(net.projections.len());
         for (p, projection) in net.projections.iter().enumerate() {
             let first = table.classes.len();
-            classes_of.push(quantum::ports(net, projection)?.map(|port| port.map(|port| (first + port) as u16)));
+            classes_of.push(fixed_point::ports(net, projection)?.map(|port| port.map(|port| (first + port) as u16)));
             let Cell::Neuron(instance) = &net.populations[projection.target].cell else { continue };
             let dynamic = table.dynamics.iter().position(|d| d.projection == p as u32).map(|d| d as u32);
             table.classes.extend(instance.model.ports.iter().enumerate().map(|(port, declared)| Class {

@@ -6,7 +6,7 @@ use super::reflect::mirrored;
 use crate::error::{Error, Result};
 use crate::model::{NeuronModel, Ty, Words, word};
 use crate::network::digits::Kept;
-use crate::network::table::{Form, NO_ROW, Tables, split};
+use crate::network::synapse_table::{Form, NO_ROW, Tables, split};
 use crate::network::{Cell, Network, NeuronInstance, Values};
 use crate::stimulus::poisson::{PoissonDrive, Table as Thresholds};
 use crate::stimulus::{DriveKind, SpikeSource, active_steps};

@@ -6,10 +6,10 @@
 mod batch;
 mod catalogue;
 mod device;
+mod gather;
 mod layout;
 mod learning;
 mod measure;
-mod owned;
 mod plastic;
 mod reflect;
 mod shader;
@@ -18,9 +18,9 @@ mod twins;
 
 pub use catalogue::kernels;
 pub use device::{DeviceInfo, devices};
+pub use gather::Accumulators;
 pub use learning::{GpuNetwork, Projections};
 pub use measure::{Latency, copy_bandwidth, latency};
-pub use owned::Accumulators;
 use shader::source_shader;
 pub use shader::{deliver_shader, update_shader};
 
@@ -31,17 +31,17 @@ use crate::engine::probes::{StateProbe, state_probes};
 use crate::engine::{Counters, Engine, NEVER, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
 use crate::error::{Error, Result};
 use crate::model::Recorder;
-use crate::network::quantum::multiplicity;
-use crate::network::rules::Rows;
-use crate::network::table::{Block, Tables};
-use crate::network::{Cell, Network, Values, memory};
+use crate::network::connectivity::Rows;
+use crate::network::fixed_point::multiplicity;
+use crate::network::synapse_table::{Block, Tables};
+use crate::network::{Cell, Network, Values, footprint};
 use crate::stimulus::current::Currents;
 use crate::stimulus::emit::SourceEmitter;
 use crate::stimulus::{Drive, DriveKind, SpikeSource};
 use batch::{Batch, Planner, SampleSize, Window, WindowWords};
 use device::{Device, Kernel, MOST_ITERATIONS, PassClock, device_error};
+use gather::{Demand, Owned};
 use layout::{Directory, ModelLayout, Teams};
-use owned::{Demand, Owned};
 use plastic::{Clock, Frame, Part, Room, Rule, Signals};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -298,7 +298,7 @@ impl GpuEngine {
                 }),
             );
         }
-        device.check_needs(&needs, (!real).then(memory::available).flatten())?;
+        device.check_needs(&needs, (!real).then(footprint::available).flatten())?;
 
         let (has, wanted) = (device.limits.max_storage_buffers_per_shader_stage, PLASTIC_BUFFERS);
         if depth > 0 && has < wanted {

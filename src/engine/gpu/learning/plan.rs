@@ -7,7 +7,7 @@ use super::record::{List, MOST_BATCHES, Pass, Recorded, RunOp, SignalOp, StepOp,
 use super::{GpuNetwork, values, words};
 use crate::error::{Error, Result};
 use crate::learning::local::{Eligibility, Network, Optimiser, Outcome, Samples, Signal};
-use crate::network::memory;
+use crate::network::footprint;
 use wgpu::{Buffer, BufferUsages as Usage};
 
 /// What a hidden layer did; buffers of 4 bytes where nothing is kept.
@@ -115,7 +115,7 @@ impl Work {
             }
         };
         let needs: Vec<(&str, u64)> = single.iter().chain(layers.iter().flatten()).map(|n| ("a batch", 4 * *n as u64)).collect();
-        let free = (!device.info.real).then(memory::available).flatten();
+        let free = (!device.info.real).then(footprint::available).flatten();
         device.check_needs(&needs, free).map_err(refused)?;
         let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
         let new = |values: usize| device.buffer("a batch", 4 * values as u64, usage);

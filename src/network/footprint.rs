@@ -1,9 +1,9 @@
 //! How much memory a network takes, before any of it is allocated, and how much there is. Promises an estimate from the rules
 //! alone (expected numbers of synapses), and a refusal that names both figures. Knows no engine.
 
+use super::connectivity::expected;
 use super::digits::Kept;
-use super::quantum::{NARROW, Weights, is_dynamic, quanta, weights};
-use super::rules::expected;
+use super::fixed_point::{NARROW, Weights, is_dynamic, quanta, weights};
 use super::{Cell, Network, Projection, Rule};
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -227,8 +227,8 @@ fn control(folder: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::Rows;
-    use super::super::table::build;
+    use super::super::connectivity::Rows;
+    use super::super::synapse_table::build;
     use super::super::testing::{network, normal, one_port, projection, source, synapse, two_ports};
     use super::*;
 

@@ -8,7 +8,7 @@
 use super::device::MOST_ITERATIONS;
 use super::layout::{Found, ModelLayout, WORKGROUP, row};
 use crate::error::{Error, Result};
-use crate::network::table::Tables;
+use crate::network::synapse_table::Tables;
 use rayon::prelude::*;
 
 /// Neurons that one workgroup takes at most where it owns the whole network.
@@ -306,8 +306,8 @@ mod tests {
     use crate::engine::gpu::layout;
     use crate::model::library::Library;
     use crate::network::Network;
-    use crate::network::rules::Rows;
-    use crate::network::table;
+    use crate::network::connectivity::Rows;
+    use crate::network::synapse_table;
     use crate::scenario::Scenario;
 
     /// Two models, a source; drawn delays and weights of both signs.
@@ -360,7 +360,7 @@ delay = "1 ms"
     fn blocks_hold_the_synapses_of_the_table() {
         let net = network(40);
         let rows = Rows::prepare(&net, &|_| ()).unwrap();
-        let tables = table::build(&net, &rows, 1, &|_| ()).unwrap();
+        let tables = synapse_table::build(&net, &rows, 1, &|_| ()).unwrap();
         let layouts = layout::models(&net, &tables).unwrap();
         let block = &tables.blocks[0];
         let out_degree = layout::out_degrees(&tables, 410);
@@ -402,7 +402,7 @@ delay = "1 ms"
         for (indegree, pays) in [(40, true), (3, false)] {
             let net = network(indegree);
             let rows = Rows::prepare(&net, &|_| ()).unwrap();
-            let tables = table::build(&net, &rows, 1, &|_| ()).unwrap();
+            let tables = synapse_table::build(&net, &rows, 1, &|_| ()).unwrap();
             let layouts = layout::models(&net, &tables).unwrap();
             let out_degree = layout::out_degrees(&tables, 410);
             let plan = |demand: Demand| Owned::plan(&tables, &layouts, &out_degree, &demand);

@@ -17,10 +17,10 @@
 //! the first are in groups that count no synapses. Constant and given weights keep 1e-6 relative; weights drawn from a distribution
 //! are drawn on a grid, none but 0 becomes 0, and they are clipped at 8 standard deviations.
 
+use super::connectivity::Rows;
 use super::digits::{Digits, Kept};
-use super::pages;
-use super::quantum::{Exact, is_dynamic, ports, quanta, reachable};
-use super::rules::Rows;
+use super::fixed_point::{Exact, is_dynamic, ports, quanta, reachable};
+use super::huge_pages;
 use super::{Cell, Edge, Network, Rule, SynapseInstance};
 use crate::error::{Error, Result};
 use crate::model::Ty;
@@ -677,7 +677,8 @@ fn check_delays(net: &Network) -> Result<()> {
 fn chunks(net: &Network) -> Vec<(Range<u32>, f64)> {
     let mut chunks = Vec::new();
     for (index, population) in net.populations.iter().enumerate().filter(|(_, p)| p.n > 0) {
-        let total: f64 = net.projections.iter().filter(|p| p.source == index).map(|p| super::rules::expected(net, p)).sum();
+        let total: f64 =
+            net.projections.iter().filter(|p| p.source == index).map(|p| super::connectivity::expected(net, p)).sum();
         if total == 0.0 {
             continue;
         }
@@ -697,7 +698,7 @@ impl Table {
             if self.shards.last().is_none_or(|s| s.len() + row.len() > SHARD_WORDS) {
                 let left = room - self.shards.iter().map(Vec::len).sum::<usize>() as f64;
                 let shard = Vec::with_capacity(row.len().max((left.max(0.0) as usize).min(SHARD_WORDS)));
-                pages::ask(&shard);
+                huge_pages::ask(&shard);
                 self.shards.push(shard);
             }
             let index = self.shards.len() - 1;
@@ -741,8 +742,8 @@ impl Table {
                 };
                 dynamic.states.push(vec![word; n]);
             }
-            dynamic.states.iter().for_each(pages::gather);
-            pages::gather(&dynamic.weight);
+            dynamic.states.iter().for_each(huge_pages::gather);
+            huge_pages::gather(&dynamic.weight);
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 //! keep 1e-3 of their projection's median, that what dynamic synapses transmit keeps every bit, that no weight but 0 becomes 0 and
 //! that no sum wraps, or refuses; and that synapses fit 16 bits where they can. Knows weights, and no connectivity beyond in-degrees.
 
+use super::connectivity::{expected, indegree_bound};
 use super::digits::{Digits, GIVEN_BITS, Kept, LEAST_EXPONENT, MOST_DIGITS, exponent};
 use super::inputs::{DriveKind, SpikeSource, step_of};
-use super::rules::{expected, indegree_bound};
 use super::{Cell, Network, Projection, Rule};
 use crate::error::{Error, Result};
 use crate::model::Sign;
@@ -287,7 +287,7 @@ struct Demand {
 /// A projection onto a population without ports, or weights on one port that not even digits can hold.
 pub fn quanta(net: &Network) -> Result<(Vec<Vec<f64>>, Exact)> {
     for projection in &net.projections {
-        super::rules::check(net, projection)?;
+        super::connectivity::check(net, projection)?;
     }
     let mut parts: Vec<Vec<Vec<Part>>> = net
         .populations

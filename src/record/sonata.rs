@@ -1194,7 +1194,7 @@ mod tests {
         for trial in 0..3 {
             let path = dir.path().join(format!("{trial}.h5"));
             let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "record::recorder::tests::records_until_killed"])
+                .args(["--exact", "record::sonata::tests::records_until_killed"])
                 .env(CHILD, &path)
                 .stdout(std::process::Stdio::null())
                 .spawn()
@@ -1262,7 +1262,7 @@ mod tests {
         let path = dir.path().join("run.h5");
         // 2 MiB (in blocks of 512 bytes), and no signal when it is reached.
         let status = std::process::Command::new("sh")
-            .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact record::recorder::tests::records_until_full"])
+            .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact record::sonata::tests::records_until_full"])
             .arg(std::env::current_exe().unwrap())
             .env(LIMITED, &path)
             .stdout(std::process::Stdio::null())
