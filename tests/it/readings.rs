@@ -24,7 +24,7 @@ fn engines(stepwise: bool) -> Vec<(&'static str, usize)> {
 }
 
 /// Delays of the projections from 1 on, in steps of 0.1 ms, and how long a run is.
-const DELAYS: [u64; 3] = [1, 17, 93];
+const DELAYS: [u64; 3] = [17, 1, 93];
 const STEPS: u64 = 2400;
 /// When weights are read: odd times, at a spike of a source, when one of a target reaches a synapse, just before and after.
 const TIMES: [u64; 9] = [1, 7, 200, 333, 1200, 1201, 1202, 1999, 2303];
@@ -157,9 +157,10 @@ fn stored(engine: &mut dyn Engine) -> Vec<Vec<f32>> {
     engine.snapshot().unwrap().synapses.into_iter().map(|mut arrays| arrays.swap_remove(0)).collect()
 }
 
-/// Kernels of the gpu engine are long in the making, three of them for each projection: one delay stands for all there.
+/// Kernels of the gpu engine are long in the making, three of them for each projection: one delay stands for all there, the first, so
+/// that random words are the same.
 fn delays(kind: &str) -> std::ops::Range<usize> {
-    if kind == "gpu" { 1..2 } else { 0..3 }
+    if kind == "gpu" { 0..1 } else { 0..3 }
 }
 
 fn read(engine: &mut dyn Engine, projections: usize) -> Vec<Vec<f32>> {
