@@ -5,6 +5,7 @@ use crate::engine::open::{self, Kind, open};
 use crate::engine::{Counters, Engine};
 use crate::error::{Error, Result};
 use crate::network::Network;
+use crate::network::inputs::steps_between;
 use crate::record::sonata::check_free;
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::record::{Recorder, RunInfo, checkpoint};
@@ -310,7 +311,7 @@ impl WeightSchedule {
     fn new(net: &Network, from: u64) -> Self {
         let entries = net.probes.iter().filter_map(|probe| match probe {
             crate::network::Probe::Weights { projection, interval } => {
-                let every = interval.map(|ms| ((ms / net.dt).round() as u64).max(1));
+                let every = interval.map(|ms| steps_between(ms, net.dt));
                 let next = if from == 0 { 0 } else { every.map_or(u64::MAX, |every| (from / every + 1) * every) };
                 Some((*projection, every, next))
             }

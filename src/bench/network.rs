@@ -7,6 +7,7 @@ use super::{Options, Place};
 use crate::engine::{self, Counters, Sink, Spike};
 use crate::error::{Error, Result};
 use crate::model::library::Library;
+use crate::network::inputs::steps_between;
 use crate::network::{Cell, Network};
 use crate::scenario::{Plan, Scenario};
 use crate::system;
@@ -100,7 +101,7 @@ impl Case {
         let mut engine = engine::open(place.kind(), &net, &how)?;
         let build_s = begin.elapsed().as_secs_f64();
 
-        let steps = |ms: f64| ((ms / net.dt).round() as u64).max(1);
+        let steps = |ms: f64| steps_between(ms, net.dt);
         let mut count = Count::new(&net);
         engine.advance(steps(self.warmup), &mut count)?;
         count.spikes.fill(0);

@@ -4,6 +4,7 @@
 
 use super::{Engine, Sink, Snapshot, Spike, is_plastic};
 use crate::error::{Error, Result};
+use crate::network::inputs::steps_between;
 use crate::network::{Homeostasis, HomeostasisKind, Network};
 use std::ops::Range;
 
@@ -38,7 +39,7 @@ impl Balance {
             if !(rule.every > 0.0 && rule.every.is_finite()) {
                 return Err(Error::input(format!("homeostasis every {} ms", rule.every), "give a time above 0 ms"));
             }
-            let every = ((rule.every / net.dt).round() as u64).max(1);
+            let every = steps_between(rule.every, net.dt);
             let target = &net.populations[net.projections[rule.projection].target];
             let (ids, counts) = (target.first..target.first + target.n, vec![0; target.n as usize]);
             Ok(Entry { rule: rule.clone(), every, seconds: every as f64 * net.dt / 1e3, ids, counts })

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::model::program::Program;
 use crate::model::{MAX_TRACES, Plasticity};
-use crate::network::fixed_point::reachable;
+use crate::network::fixed_point::limit;
 use crate::network::{Network, Projection};
 
 /// A trace of a synapse's target.
@@ -131,7 +131,7 @@ impl PlasticRule {
             _ => {}
         }
         let bound = synapse.bound()?.unwrap_or(0.0);
-        let limit = reachable(projection)?.0.bound() as f32;
+        let limit = limit(projection)?.unwrap_or(0.0) as f32;
         Ok(Some(PlasticRule { traces, on_pre, on_post, on_modulator, on_read, bound, limit, signal }))
     }
 

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::Recorder;
+use crate::network::inputs::steps_between;
 use crate::network::{Cell, Network, Probe};
 
 /// A [`Probe::State`].
@@ -36,7 +37,7 @@ pub(crate) fn state_probes(net: &Network) -> Result<Vec<StateProbe>> {
         Ok(StateProbe {
             probe,
             population,
-            every: ((interval / net.dt).round() as u64).max(1),
+            every: steps_between(interval, net.dt),
             neurons: neurons.clone(),
             variables: variables.iter().map(|name| instance.recorder(name)).collect::<Result<_>>()?,
         })

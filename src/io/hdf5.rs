@@ -142,11 +142,6 @@ fn read_all<T: Element>(path: &Path, set: &hdf5::Dataset) -> Result<Vec<T>> {
     Ok(values)
 }
 
-/// Whether a file's name says that it is HDF5.
-pub fn is_hdf5(path: &Path) -> bool {
-    path.extension().and_then(|e| e.to_str()).is_some_and(|e| ["h5", "hdf5", "hdf"].contains(&e.to_lowercase().as_str()))
-}
-
 /// A text attribute of a dataset, of fixed or variable length; None where there is none.
 fn text_attribute(path: &Path, set: &hdf5::Dataset, name: &str) -> Result<Option<String>> {
     let Ok(attribute) = set.attr(name) else { return Ok(None) };

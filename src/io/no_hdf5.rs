@@ -1,12 +1,7 @@
-//! What stands in for HDF5 in a library that was built without it: files are known by their names and refused.
+//! What stands in for HDF5 in a library that was built without it: every file is refused.
 
 use crate::error::{Error, Result};
 use std::path::Path;
-
-/// Whether a file is HDF5 by its name.
-pub fn is_hdf5(path: &Path) -> bool {
-    path.extension().and_then(|e| e.to_str()).is_some_and(|e| ["h5", "hdf5", "hdf"].contains(&e.to_lowercase().as_str()))
-}
 
 fn refused(path: &Path) -> Error {
     Error::File {

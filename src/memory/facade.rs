@@ -154,7 +154,8 @@ pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {
     for entry in entries.iter_mut().filter(|e| ids.contains(&e.experience.id.as_str())) {
         entry.stage = Stage::Forgotten;
     }
-    let changed = settle(&mut entries, asleep)?;
+    let standings = standings(&entries);
+    let changed = settle(&mut entries, &standings, asleep)?;
     store.forget(ids, &Change { entries: changed, ..Change::default() })
 }
 
@@ -167,14 +168,13 @@ pub fn history(store: &Store, id: &str) -> Result<Vec<Entry>> {
     Ok(all)
 }
 
-/// Gives entries the stages that their standing asks for; those that changed come back. `asleep` says whether sleep wrote one.
-fn settle(entries: &mut [Entry], asleep: impl Fn(&Entry) -> Result<bool>) -> Result<Vec<Entry>> {
+/// Gives entries the stages that their standings ask for; those that changed come back. `asleep` says whether sleep wrote one.
+fn settle(entries: &mut [Entry], standings: &[Standing], asleep: impl Fn(&Entry) -> Result<bool>) -> Result<Vec<Entry>> {
     let mut changed = Vec::new();
-    for (i, standing) in standings(entries).into_iter().enumerate() {
-        let entry = &mut entries[i];
+    for (entry, standing) in entries.iter_mut().zip(standings) {
         let stage = match standing {
             Standing::Apart => continue,
-            Standing::Replaced { by } => Stage::Superseded { by },
+            Standing::Replaced { by } => Stage::Superseded { by: by.clone() },
             Standing::Stands | Standing::Double { .. } | Standing::Answered { .. }
                 if matches!(entry.stage, Stage::Superseded { .. }) =>
             {
@@ -490,9 +490,10 @@ impl Memory {
             let held = learner.held().iter().find(|h| h.id == entry.experience.id);
             Ok(held.is_some_and(|h| h.engrams.iter().any(|e| e.site == early)))
         };
-        let changed = settle(entries, asleep)?;
-        for (entry, standing) in self.entries.iter().zip(standings(&self.entries)) {
-            self.learner.set_standing(&entry.experience.id, standing == Standing::Stands);
+        let standings = standings(entries);
+        let changed = settle(entries, &standings, asleep)?;
+        for (entry, standing) in self.entries.iter().zip(&standings) {
+            self.learner.set_standing(&entry.experience.id, *standing == Standing::Stands);
         }
         Ok(changed)
     }

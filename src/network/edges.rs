@@ -4,7 +4,8 @@
 use super::Edges;
 use crate::error::{Error, Result};
 use crate::io::csv::Table;
-use crate::io::hdf5::{Store, is_hdf5, read_column_f64, read_quantity};
+use crate::io::hdf5::{Store, read_column_f64, read_quantity};
+use crate::io::is_hdf5;
 use std::path::Path;
 
 /// Edges from a file: a table (see `io::csv`) with the header `source,target[,weight][,delay]` (columns in any order), or HDF5 (`.h5`,

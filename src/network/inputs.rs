@@ -137,6 +137,11 @@ pub fn step_of(time: f64, dt: f64) -> Option<u64> {
     (end >= 1.0).then(|| end as u64 - 1)
 }
 
+/// Whole steps between two times of what happens every `interval` ms: the nearest, at least one.
+pub fn steps_between(interval: f64, dt: f64) -> u64 {
+    ((interval / dt).round() as u64).max(1)
+}
+
 /// Whether a time (ms) is a whole number of steps.
 pub fn on_grid(time: f64, dt: f64) -> bool {
     let steps = time / dt;

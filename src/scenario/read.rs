@@ -4,7 +4,7 @@
 use super::tree::{Kind, Node, Spot};
 use crate::error::{Error, Result, nearest};
 use crate::io::csv::Table;
-use crate::io::hdf5::is_hdf5;
+use crate::io::is_hdf5;
 use crate::network::footprint::room;
 use crate::network::{Draw, Limits, Values};
 use crate::rng::{Purpose, Stream};

@@ -7,6 +7,7 @@
 //! `2 pi w[j + 1] / 2^32` (Box & Muller 1958).
 
 use crate::error::{Error, Result};
+use crate::network::inputs::steps_between;
 use crate::network::{Network, Values};
 use crate::rng::{self, Purpose, philox4x32};
 use crate::stimulus::{Drive, DriveKind, active_steps};
@@ -163,7 +164,7 @@ impl Kind {
                     let message = format!("the interval of drive `{name}` is {interval} ms, the step {dt} ms");
                     return Err(Error::input(message, "give an interval of at least one step"));
                 }
-                let interval = (interval / dt).round().max(1.0) as u64;
+                let interval = steps_between(interval, dt);
                 Kind::Noise(Noise { mean, std, interval, key, interval_held: 0, held: 0..0, values: Vec::new() })
             }
         }))

@@ -6,6 +6,7 @@ use super::reflect::mirrored;
 use crate::error::{Error, Result};
 use crate::model::{NeuronModel, Ty, Words, word};
 use crate::network::digits::Kept;
+use crate::network::inputs::steps_between;
 use crate::network::synapse_table::{Form, NO_ROW, Tables, split};
 use crate::network::{Cell, Network, NeuronInstance, Values};
 use crate::stimulus::poisson::{PoissonDrive, Table as Thresholds};
@@ -250,8 +251,8 @@ fn drives(net: &Network, tables: &Tables, p: usize, out: &mut Vec<u32>, words: &
                 vec![Drive { kind: 1, table, ..Drive::default() }]
             }
             DriveKind::Noise { mean, std, interval } => {
-                let steps = (interval / net.dt).round().max(1.0);
-                if steps > 65_535.0 {
+                let steps = steps_between(*interval, net.dt);
+                if steps > 65_535 {
                     let message =
                         format!("the noise of drive `{}` holds for {steps} steps, the gpu engine takes 65535", drive.name);
                     return Err(Error::input(message, "shorten the interval, or use --engine cpu"));
