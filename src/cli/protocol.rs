@@ -63,7 +63,7 @@ pub fn protocol(arguments: &ProtocolArguments, models: &[PathBuf]) -> Result<Exi
     let source = file::source(&name, &text, &settings(arguments), arguments.quick)?;
     let (kind, place) = source.kind()?;
     match kind {
-        "supervised" | "permuted" => tasks(arguments, &source),
+        "supervised" | "permuted" | "split" => tasks(arguments, &source),
         "diehl_cook" => digits(arguments, &source, models),
         _ => {
             let remedy = match sharpwave::error::nearest(kind, file::KINDS) {
@@ -238,6 +238,7 @@ fn table(results: &Results) -> String {
             if one { "test (%)" } else { "ACC (%)" },
             "BWT (points)",
             "forgetting",
+            "kept (kB)",
             "spikes/image",
             "train (s)",
             "test (s)",
@@ -254,6 +255,7 @@ fn table(results: &Results) -> String {
             cell(100.0, 2, &|r| Some(r.acc)),
             cell(100.0, 2, &|r| r.bwt),
             cell(100.0, 2, &|r| r.forgetting),
+            cell(1e-3, 0, &|r| Some(r.bytes as f64)),
             cell(1.0, 0, &|r| Some(r.spikes_per_image)),
             cell(1.0, 1, &|r| Some(r.train_s)),
             cell(1.0, 1, &|r| Some(r.test_s)),

@@ -1,5 +1,5 @@
 //! What acts on whole weight matrices or between tasks: orthogonal projection, weight posteriors, importance, and the local
-//! supervised rule they protect. Knows matrices and spikes as numbers; no engine, no file format.
+//! supervised rule they protect; networks of their own kind: context cells that gate a posterior, internal replay, predictive coding. Knows matrices and spikes as numbers; no engine, no file format.
 //!
 //! The contract between a rule and what protects it: for one layer with weights `W` (outputs x inputs, row-major) a rule forms
 //! steps dW = -rate * sum over the batch of d x', with x the presynaptic factor (an eligibility trace) and d the postsynaptic one
@@ -9,11 +9,15 @@ use crate::error::{Error, Result};
 use state::State;
 
 pub(crate) mod associative;
+pub mod contexts;
+pub mod dreams;
+pub mod gated;
 pub mod importance;
 pub mod local;
 pub mod metaplastic;
 pub mod metrics;
 pub mod posterior;
+pub mod predictive;
 pub mod projection;
 pub mod state;
 

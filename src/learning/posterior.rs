@@ -202,7 +202,7 @@ pub fn normals(seed: u64, owner: u32, time: u64, out: &mut [f32]) {
 }
 
 /// Those from index `first` (a multiple of 4) on.
-fn normals_from(seed: u64, owner: u32, time: u64, first: usize, out: &mut [f32]) {
+pub(super) fn normals_from(seed: u64, owner: u32, time: u64, first: usize, out: &mut [f32]) {
     let key = rng::key(seed, owner);
     let (purpose, level) = (Purpose::Posterior as u32 | ((time >> 32) as u32) << 8, level());
     for (i, some) in out.chunks_mut(4 * LANES).enumerate() {

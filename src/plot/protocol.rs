@@ -137,7 +137,7 @@ fn over_tasks(results: &Results, methods: &[&(String, String)]) -> Result<Figure
         let numbers: [(&dyn Fn(&[f64], usize) -> f64, &str); 2] =
             [(&learned, "accuracy, tasks so far (%)"), (&first, "accuracy, first task (%)")];
         for (half, (number, text)) in halves.iter().zip(numbers) {
-            let is_joint = |name: &str| results.of(name).any(|run| run.joint);
+            let is_joint = |name: &str| results.of(name).any(|run| run.joint || run.matrix.len() == 1);
             // Joint training has one row: a level across all tasks.
             let points = |name: &str| -> Vec<(f64, f64)> {
                 let percent = |points: Vec<(f64, f64)>| points.into_iter().map(|(x, y)| (x, 100.0 * y)).collect::<Vec<_>>();

@@ -1,13 +1,16 @@
 //! The images that a protocol learns and is tested on. Promises that they fit the network, or a refusal that says what to change.
 //! Knows files and pixels; no training.
 
+use super::{Asked, Tasks};
 use crate::dataset::fetch;
 use crate::dataset::idx::Images;
 use crate::error::{Error, Result};
 use crate::learning::local::{Samples, order};
 use crate::rng::{Purpose, Stream, key};
 use crate::scenario::tree::Spot;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a protocol asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,9 +48,9 @@ pub struct Set {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Data {
     /// Images to learn.
-    pub train: Set,
+    pub train: Arc<Set>,
     /// Images to test on, which are never learned.
-    pub test: Set,
+    pub test: Arc<Set>,
     /// Images of other sets, for the uncertainty; none where the set was not found.
     pub outside: Vec<(String, Option<Set>)>,
     wanted: Wanted,
@@ -86,10 +89,10 @@ impl Data {
             None => (read("train", wanted.train)?, read("t10k", wanted.test)?),
             Some(held) => read("train", None)?.split(held, wanted)?,
         };
-        let mut data = Data { train, test, outside: vec![], wanted: wanted.clone() };
+        let mut data = Data { train: Arc::new(train), test: Arc::new(test), outside: vec![], wanted: wanted.clone() };
         data.outside = against.iter().map(outside).collect::<Result<_>>()?;
         if let Some((_, found)) = data.outside.iter_mut().find(|(name, _)| name == "permuted") {
-            *found = Some(data.test.clone());
+            *found = Some((*data.test).clone());
         }
         Ok(data)
     }
@@ -98,6 +101,35 @@ impl Data {
     pub fn samples<'a>(&self, set: &'a Set, permutation: Option<&'a [u32]>) -> Samples<'a> {
         let Wanted { offset, scale, inputs, .. } = self.wanted;
         Samples { permutation, offset, scale, ..Samples::new(&set.pixels, inputs, &set.labels) }
+    }
+
+    /// What every task shows of the images.
+    ///
+    /// # Errors
+    /// A task without images to learn or to test on.
+    pub(super) fn views(&self, tasks: Tasks, seed: u64) -> Result<Vec<View>> {
+        let whole = |permutation| View { permutation, train: self.train.clone(), test: self.test.clone(), scores: None };
+        match tasks {
+            Tasks::Supervised => Ok(vec![whole(None)]),
+            Tasks::Permuted { count } => Ok((0..count).map(|t| whole(permutation(seed, t, self.wanted.inputs))).collect()),
+            Tasks::Split { count, classes, asked } => (0..count)
+                .map(|task| {
+                    let own = task * classes..(task + 1) * classes;
+                    let part = |set: &Set, what: &str| {
+                        let part = set.part(&own, if asked == Asked::Domain { own.start } else { 0 }, self.wanted.inputs);
+                        if part.labels.is_empty() {
+                            return Err(Error::input(
+                                format!("{} has no images of the classes {own:?} to {what}", self.wanted.set),
+                                "lower [tasks] count or classes, or use more images (train, test)",
+                            ));
+                        }
+                        Ok(Arc::new(part))
+                    };
+                    let scores = (asked == Asked::Task).then(|| own.clone());
+                    Ok(View { permutation: None, train: part(&self.train, "learn")?, test: part(&self.test, "test on")?, scores })
+                })
+                .collect(),
+        }
     }
 
     /// A sum over all pixels and labels, to know the same data again.
@@ -110,7 +142,46 @@ impl Data {
     }
 }
 
+/// What one task shows.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// Input i sees pixel `permutation[i]`.
+    pub permutation: Option<Vec<u32>>,
+    /// Images to learn.
+    pub train: Arc<Set>,
+    /// Images to test on.
+    pub test: Arc<Set>,
+    /// Only these classes are asked about.
+    pub scores: Option<Range<usize>>,
+}
+
+impl View {
+    /// The images of all views in turn, as one task.
+    pub fn joined(views: &[View]) -> View {
+        let all = |of: fn(&View) -> &Arc<Set>| {
+            let mut set = Set { pixels: vec![], labels: vec![] };
+            for view in views {
+                set.pixels.extend_from_slice(&of(view).pixels);
+                set.labels.extend_from_slice(&of(view).labels);
+            }
+            Arc::new(set)
+        };
+        View { permutation: None, train: all(|v| &v.train), test: all(|v| &v.test), scores: None }
+    }
+}
+
 impl Set {
+    /// Images of some classes, their labels counted from `first`.
+    fn part(&self, classes: &Range<usize>, first: usize, size: usize) -> Set {
+        let chosen = self.labels.iter().zip(self.pixels.chunks_exact(size)).filter(|(l, _)| classes.contains(&(**l as usize)));
+        let (mut pixels, mut labels) = (vec![], vec![]);
+        for (label, image) in chosen {
+            labels.push(label - first as u8);
+            pixels.extend_from_slice(image);
+        }
+        Set { pixels, labels }
+    }
+
     /// Those to learn, and the last `held` to test on.
     fn split(mut self, held: usize, wanted: &Wanted) -> Result<(Set, Set)> {
         let (count, size) = (self.labels.len(), wanted.inputs);

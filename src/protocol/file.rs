@@ -1,11 +1,12 @@
 //! A protocol file: TOML to a checked [`Protocol`]. Every refusal is made here, before anything is read or trained, with file,
 //! line and what to change. Knows the file format; no data and no training.
 
-use super::{Engine, Guard, Method, Protocol, Tasks, Training, Uncertain};
+use super::{Asked, Engine, Guard, Kind as Learns, Method, Protocol, Replay, Tasks, Training, Uncertain};
 use crate::error::{Error, Place, Result};
 use crate::learning::importance::{self, Fisher, Form};
 use crate::learning::local::{Eligibility, Network, Optimiser, Settings, Signal};
 use crate::learning::posterior::{self, Rule};
+use crate::learning::{dreams, gated, predictive};
 use crate::learning::projection::{self, Hebbian};
 use crate::scenario::read::{Bounds, Scope, boolean, check_keys, choice, need, placed, strings, suggest, text};
 use crate::scenario::tree::{self, Kind, Node, Spot};
@@ -76,7 +77,7 @@ pub fn source(name: &str, content: &str, overrides: &[String], quick: bool) -> R
 impl Source {
     /// The `kind` of protocol, with its place.
     pub fn kind(&self) -> Result<(&str, Place)> {
-        let node = need(&self.root, &self.root.spot, "a protocol", "kind", "\"supervised\" or \"permuted\"")?;
+        let node = need(&self.root, &self.root.spot, "a protocol", "kind", "\"supervised\", \"permuted\" or \"split\"")?;
         Ok((text(node)?, node.spot.place()))
     }
 
@@ -87,7 +88,7 @@ impl Source {
 }
 
 /// Kinds that are read here.
-pub const KINDS: [&str; 3] = ["supervised", "permuted", "diehl_cook"];
+pub const KINDS: [&str; 4] = ["supervised", "permuted", "split", "diehl_cook"];
 const KEYS: &[&str] = &[
     "title",
     "citation",
@@ -106,6 +107,8 @@ const KEYS: &[&str] = &[
 ];
 const TRAINING: &[&str] = &["optimiser", "rate", "momentum", "schedule", "batch", "passes", "samples"];
 const GUARDS: &[&str] = &["projection", "metaplasticity", "importance", "posterior"];
+/// What learns instead of the file's network alone; a method has one at most.
+const LEARNERS: &[&str] = &["replay", "contexts", "predictive"];
 
 const FRACTION: Bounds = Bounds { above: Some(0.0), at_least: None, at_most: Some(1.0) };
 const AT_LEAST_ONE: Bounds = Bounds { above: None, at_least: Some(1.0), at_most: None };
@@ -159,18 +162,32 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The typed image of a source of kind "supervised" or "permuted".
+/// The typed image of a source of kind "supervised", "permuted" or "split".
 pub fn read(source: &Source) -> Result<Protocol> {
     let root = &source.root;
     check_keys(root, "a protocol", KEYS)?;
     let (kind, place) = source.kind()?;
-    let table = Table::new(root.get("tasks"), "[tasks]", &["count"])?;
+    let table = Table::new(root.get("tasks"), "[tasks]", &["count", "classes", "asked", "tested"])?;
+    let of_split = ["classes", "asked"].into_iter().find_map(|key| table.get(key)).filter(|_| kind != "split");
+    if let Some(node) = of_split {
+        return Err(node.error("this belongs to protocols of kind \"split\"", "leave it out, or write kind = \"split\""));
+    }
+    let at_end = table.choice("tested", "each", &["each", "end"])? == "end";
     let tasks = match kind {
         "supervised" => match root.get("tasks") {
             None => Tasks::Supervised,
             Some(node) => return Err(node.error("a supervised protocol has one task", "leave [tasks] out")),
         },
         "permuted" => Tasks::Permuted { count: table.count("count", 10, 1)? as usize },
+        "split" => Tasks::Split {
+            count: table.count("count", 5, 1)? as usize,
+            classes: table.count("classes", 2, 1)? as usize,
+            asked: match table.choice("asked", "class", &["class", "task", "domain"])? {
+                "task" => Asked::Task,
+                "domain" => Asked::Domain,
+                _ => Asked::Class,
+            },
+        },
         _ => return Err(Error::at(place, format!("unknown kind `{kind}`"), suggest(kind, KINDS))),
     };
     let seeds = match root.get("seeds") {
@@ -187,13 +204,25 @@ pub fn read(source: &Source) -> Result<Protocol> {
     let (settings, sizes) = network(root, &training)?;
     // What this still refuses is about the sizes.
     let probe = Network::new(settings.clone()).map_err(|e| placed(e, &sizes))?;
-    let data = data(root, &settings)?;
+    let mut data = data(root, &settings)?;
+    if let Tasks::Split { count, classes, asked } = tasks {
+        let (outputs, all) = (data.classes, count.saturating_mul(classes));
+        let wanted = if asked == Asked::Domain { classes } else { all };
+        if all > 256 || (asked == Asked::Domain && outputs != wanted) || (asked != Asked::Domain && outputs < wanted) {
+            return Err(sizes.error(
+                format!("{count} tasks of {classes} classes do not fit {outputs} outputs"),
+                format!("set the last of sizes to {wanted}, or change [tasks]"),
+            ));
+        }
+        // Labels of the data set are those of all tasks, whatever is asked.
+        data.classes = if asked == Asked::Domain { 256 } else { outputs };
+    }
     let Some(list) = root.get("methods") else {
         return Err(root.error("a protocol has no methods", "add for instance [methods.sequential]"));
     };
     check_keys(list, "[methods]", &list.entries().iter().map(|e| e.key.as_str()).collect::<Vec<_>>())?;
     let methods: Vec<Method> =
-        list.entries().iter().map(|e| method(&e.key, &e.value, &e.key_spot, &training, &probe)).collect::<Result<_>>()?;
+        list.entries().iter().map(|e| method(&e.key, &e.value, &e.key_spot, &training, &probe, tasks)).collect::<Result<_>>()?;
     if methods.is_empty() {
         return Err(list.error("there are no methods", "add for instance [methods.sequential]"));
     }
@@ -220,6 +249,7 @@ pub fn read(source: &Source) -> Result<Protocol> {
         seeds,
         data,
         tasks,
+        at_end,
         network: settings,
         sizes,
         methods,
@@ -332,22 +362,37 @@ fn training(node: Option<&Node>, what: &str, keys: &[&str], base: Option<&Traini
     })
 }
 
-fn method(name: &str, node: &Node, spot: &Spot, base: &Training, probe: &Network) -> Result<Method> {
+fn method(name: &str, node: &Node, spot: &Spot, base: &Training, probe: &Network, tasks: Tasks) -> Result<Method> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-+".contains(c)) {
         return Err(
             spot.error(format!("`{name}` is no name of a method"), "use letters, digits, _, - and +: files are named after it")
         );
     }
     let what = format!("[methods.{name}]");
-    let keys = [&["joint", "title"], TRAINING, GUARDS].concat();
+    let keys = [&["joint", "title", "rehearsal"], TRAINING, GUARDS, LEARNERS].concat();
     check_keys(node, &what, &keys)?;
     let training = training(Some(node), &what, &keys, Some(base))?;
     let joint = node.get("joint").map_or(Ok(false), boolean)?;
+    let mut learners = LEARNERS.iter().filter_map(|key| Some((*key, node.get(key)?)));
+    let learner = learners.next();
+    if let Some((_, second)) = learners.next() {
+        return Err(second.error(format!("{what} learns in two ways"), format!("keep one of {}", LEARNERS.join(", "))));
+    }
+    let sizes = &probe.settings().sizes;
+    let kind = match learner {
+        None => Learns::Network,
+        Some(("replay", node)) => replay(node, sizes, tasks)?,
+        Some(("contexts", node)) => contexts(node, sizes)?,
+        Some((_, node)) => predictive(node, sizes, &training)?,
+    };
     let mut guards = vec![];
     for key in GUARDS {
         let Some(node) = node.get(key) else { continue };
         if joint {
             return Err(node.error("joint training has nothing to protect: it sees all tasks at once", "leave it out, or joint"));
+        }
+        if let Some((learner, _)) = learner.filter(|l| l.0 != "replay") {
+            return Err(node.error(format!("{key} does not act on {learner}"), "leave it out"));
         }
         let guard = match *key {
             "projection" => projection(node)?,
@@ -359,8 +404,101 @@ fn method(name: &str, node: &Node, spot: &Spot, base: &Training, probe: &Network
         guard.make(&mut probe.clone(), &training, 0).map_err(|e| placed(e, &node.spot))?;
         guards.push(guard);
     }
+    let rehearsal = match node.get("rehearsal") {
+        None => 0,
+        Some(node) if joint => return Err(node.error("joint training sees all tasks at once", "leave rehearsal out, or joint")),
+        Some(node) => Scope::default().count(node, "rehearsal")? as usize,
+    };
+    if let (Some(node), 1..) = (node.get("rehearsal"), sizes[0].saturating_sub(rehearsal)) {
+        return Err(node.error(
+            format!("{rehearsal} bytes hold no image of {} pixels", sizes[0]),
+            format!("give at least {} bytes: an image is a byte a pixel", sizes[0]),
+        ));
+    }
     let title = node.get("title").map_or(Ok(name), text)?.to_string();
-    Ok(Method { name: name.into(), title, joint, training, guards })
+    Ok(Method { name: name.into(), title, joint, training, kind, rehearsal, guards })
+}
+
+fn replay(node: &Node, sizes: &[usize], tasks: Tasks) -> Result<Learns> {
+    let keys = [
+        "latents", "filters", "patch", "winners", "steps", "regions", "shrink", "images", "readout", "sleep", "dream",
+    ];
+    let t = Table::new(Some(node), "a replay", &keys)?;
+    if matches!(tasks, Tasks::Permuted { .. } | Tasks::Split { asked: Asked::Domain, .. }) {
+        return Err(node.error(
+            "internal replay dreams of classes, and here every task has the same",
+            "use it with kind = \"split\" and asked = \"class\" or \"task\"",
+        ));
+    }
+    let mut path = dreams::Options::new();
+    let count = |key: &str, default: usize| t.count(key, default as u64, 1).map(|n| n as usize);
+    path.latents = count("latents", path.latents)?;
+    path.filters = count("filters", path.filters)?;
+    path.patch = count("patch", path.patch)?;
+    path.winners = count("winners", path.winners)?;
+    path.steps = count("steps", path.steps)?;
+    path.regions = count("regions", path.regions)?;
+    path.images = count("images", path.images)?;
+    path.shrink = t.number("shrink", path.shrink, &Bounds::PROBABILITY)?;
+    // Made once, so that what it refuses is refused here.
+    dreams::Dreams::new(path.clone(), sizes[0], 1, 0).map_err(|e| placed(e, &node.spot))?;
+    let generative = t.choice("readout", "network", &["network", "classes"])? == "classes";
+    let sleep = t.count("sleep", 0, 0)? as usize;
+    let dream = t.get("dream").map_or(Ok(true), boolean)?;
+    if let (true, Some(node)) = (generative, t.get("sleep").or(t.get("dream"))) {
+        return Err(node.error("no network learns where the classes are read out", "leave it out"));
+    }
+    Ok(Learns::Replay(Replay { path, generative, sleep, dream }))
+}
+
+fn contexts(node: &Node, sizes: &[usize]) -> Result<Learns> {
+    let keys = [
+        "hidden", "open", "gate", "rule", "window", "rate", "deviation", "draws", "clip", "alike", "trace", "budget",
+    ];
+    let t = Table::new(Some(node), "contexts", &keys)?;
+    let [inputs, classes] = [sizes[0], sizes[sizes.len() - 1]];
+    let hidden = t.count("hidden", sizes[1] as u64, 1)? as usize;
+    let mut options = gated::Options::new([inputs, hidden, classes], 0);
+    options.open = t.count("open", 50.min(hidden) as u64, 1)? as usize;
+    options.gate = match t.choice("gate", "inferred", &["inferred", "oracle", "random", "none"])? {
+        "oracle" => gated::Gate::Oracle,
+        "random" => gated::Gate::Random,
+        "none" => gated::Gate::None,
+        _ => gated::Gate::Inferred,
+    };
+    let rule = t.choice("rule", "mesu", &["mesu", "bgd", "sgd"])?;
+    for (key, of) in [("window", "mesu"), ("rate", "sgd")] {
+        if let (Some(node), true) = (t.get(key), of != rule) {
+            return Err(node.error(format!("{key} belongs to the rule {of}"), "leave it out"));
+        }
+    }
+    options.rule = match rule {
+        "bgd" => gated::Rule::Bgd,
+        "sgd" => gated::Rule::Sgd { rate: t.number("rate", 0.005, &Bounds::POSITIVE)? as f32 },
+        _ => gated::Rule::Mesu { window: t.number("window", 1.5e6, &Bounds::POSITIVE)? as f32 },
+    };
+    let deviation = t.numbers("deviation", &[0.06, 0.2], &Bounds::POSITIVE)?;
+    options.deviation = [deviation[0] as f32, deviation[deviation.len() - 1] as f32];
+    options.draws = t.count("draws", options.draws as u64, 1)? as usize;
+    options.clip = t.number("clip", options.clip as f64, &Bounds::POSITIVE)? as f32;
+    options.contexts.alike = t.number("alike", options.contexts.alike as f64, &Bounds::ANY)? as f32;
+    options.contexts.trace = t.number("trace", options.contexts.trace as f64, &AT_LEAST_ONE)? as f32;
+    options.contexts.budget = t.count("budget", options.contexts.budget as u64, 0)? as usize;
+    options.check().map_err(|e| placed(e, &node.spot))?;
+    Ok(Learns::Gated(options))
+}
+
+fn predictive(node: &Node, sizes: &[usize], training: &Training) -> Result<Learns> {
+    let t = Table::new(Some(node), "predictive coding", &["steps", "gain", "thresholds", "errors"])?;
+    let mut options = predictive::Options::new(sizes.to_vec(), 0);
+    options.optimiser = training.optimiser;
+    options.steps = t.count("steps", options.steps as u64, 1)? as usize;
+    options.gain = t.number("gain", options.gain as f64, &FRACTION)? as f32;
+    let thresholds = t.numbers("thresholds", &options.thresholds.map(f64::from), &Bounds::POSITIVE)?;
+    options.thresholds = [thresholds[0] as f32, thresholds[thresholds.len() - 1] as f32];
+    options.errors = t.number("errors", options.errors as f64, &Bounds::POSITIVE)? as f32;
+    options.check().map_err(|e| placed(e, &node.spot))?;
+    Ok(Learns::Predictive(options))
 }
 
 fn projection(node: &Node) -> Result<Guard> {

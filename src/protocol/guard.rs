@@ -8,7 +8,7 @@ use crate::learning::local::{Network, Optimiser};
 use crate::learning::metaplastic::{Binarised, Metaplastic};
 use crate::learning::posterior::{self, Gaussian, Posterior};
 use crate::learning::projection::{self, Projection};
-use crate::learning::state::State;
+use crate::learning::state::{State, Values};
 use crate::learning::{self, Chain, Layer, Protection};
 
 /// A protection as the file describes it.
@@ -200,6 +200,16 @@ impl Guards {
             settled.layers_mut().iter_mut().enumerate().for_each(|(l, layer)| posterior.mean(l, layer));
         }
         settled
+    }
+
+    /// Bytes that they remember.
+    pub fn bytes(&self) -> usize {
+        let of = |values: &Values| match values {
+            Values::F32(v) => 4 * v.len(),
+            Values::F64(v) => 8 * v.len(),
+            Values::U64(v) => 8 * v.len(),
+        };
+        self.state().0.values().map(|array| of(&array.values)).sum()
     }
 
     /// What all of them remember, each under its name.

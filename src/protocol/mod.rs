@@ -3,8 +3,8 @@
 //! replaced only when asked. Plain functions over plain data: knows no command line and no drawing.
 //!
 //! ```text
-//! text -> file.rs (kind, refusals with places) -> Protocol -> data.rs (images that fit) -> train.rs (one method and seed)
-//!      -> run.rs (all of them, output folder, resumption) -> results.rs
+//! text -> file.rs (kind, refusals with places) -> Protocol -> data.rs (images that fit, what each task shows of them)
+//!      -> train.rs (one method and seed; learner.rs: what learns) -> run.rs (all of them, output folder, resumption) -> results.rs
 //! ```
 //! What a protection is made of and how it is tested is in guard.rs. Other kinds of protocol (`kind` in the file) are modules of
 //! their own, chosen where the kind is read.
@@ -14,6 +14,7 @@ pub mod diehl_cook;
 pub mod file;
 mod gpu;
 mod guard;
+mod learner;
 pub mod results;
 mod run;
 #[cfg(test)]
@@ -24,10 +25,11 @@ pub use guard::Guard;
 pub use run::{Options, run};
 
 use crate::learning::local::{Optimiser, Settings};
+use crate::learning::{dreams, gated, predictive};
 use crate::scenario::tree::Spot;
 use std::sync::Arc;
 
-/// What a file of kind "supervised" or "permuted" asks for, checked.
+/// What a file of kind "supervised", "permuted" or "split" asks for, checked.
 #[derive(Clone, Debug)]
 pub struct Protocol {
     /// What the file calls itself.
@@ -48,6 +50,8 @@ pub struct Protocol {
     pub(crate) data: data::Wanted,
     /// What is learned in turn.
     pub tasks: Tasks,
+    /// All tasks are tested once, after the last; otherwise after each.
+    pub at_end: bool,
     /// With seed 0: every run has its own.
     pub network: Settings,
     /// Where the network's sizes are written.
@@ -83,6 +87,26 @@ pub enum Tasks {
         /// How many tasks, at least 1.
         count: usize,
     },
+    /// Some classes a task, in their order (van de Ven & Tolias 2019, arXiv:1904.07734).
+    Split {
+        /// How many tasks, at least 1.
+        count: usize,
+        /// Classes of each.
+        classes: usize,
+        /// What is asked about a test image.
+        asked: Asked,
+    },
+}
+
+/// What a split protocol asks about a test image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Which of all classes it is of: class-incremental.
+    Class,
+    /// Which of its task's classes it is of; the task is told: task-incremental.
+    Task,
+    /// Its number within its task, which is not told: domain-incremental. The network has an output a number.
+    Domain,
 }
 
 impl Tasks {
@@ -90,9 +114,46 @@ impl Tasks {
     pub fn count(self) -> usize {
         match self {
             Tasks::Supervised => 1,
-            Tasks::Permuted { count } => count,
+            Tasks::Permuted { count } | Tasks::Split { count, .. } => count,
         }
     }
+
+    /// As results call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tasks::Supervised => "supervised",
+            Tasks::Permuted { .. } => "permuted",
+            Tasks::Split { asked: Asked::Class, .. } => "split, class-incremental",
+            Tasks::Split { asked: Asked::Task, .. } => "split, task-incremental",
+            Tasks::Split { asked: Asked::Domain, .. } => "split, domain-incremental",
+        }
+    }
+}
+
+/// What learns in a method.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// The network of the file, on the images.
+    Network,
+    /// The network of the file on latents, among dreams of the classes of earlier tasks.
+    Replay(Replay),
+    /// A posterior whose units are opened by context.
+    Gated(gated::Options),
+    /// Predictive coding in spikes.
+    Predictive(predictive::Options),
+}
+
+/// Internal replay: the path to latents, and what is learned on them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replay {
+    /// The path.
+    pub path: dreams::Options,
+    /// Classes are recognised by their Gaussians alone; no network learns.
+    pub generative: bool,
+    /// Batches of dreams alone, of all classes so far, after each task.
+    pub sleep: usize,
+    /// Dream while learning; without, the control that only looks through the path.
+    pub dream: bool,
 }
 
 /// How a method trains.
@@ -121,6 +182,10 @@ pub struct Method {
     pub joint: bool,
     /// How each step is made.
     pub training: Training,
+    /// What learns.
+    pub kind: Kind,
+    /// Bytes of images of earlier tasks that are kept and shown again among the new ones; 0 keeps none.
+    pub rehearsal: usize,
     /// In the order in which they act.
     pub guards: Vec<Guard>,
 }

@@ -12,7 +12,7 @@ pub struct Results {
     pub title: String,
     /// The paper that it follows; empty where there is none.
     pub citation: String,
-    /// "supervised" or "permuted".
+    /// "supervised", "permuted", or "split" with what is asked.
     pub kind: String,
     /// Tasks that are learned in turn.
     pub tasks: usize,
@@ -68,7 +68,7 @@ pub struct Run {
     pub bwt: Option<f64>,
     /// Mean drop from the best accuracy that each task had (Chaudhry et al. 2018); None where `bwt` is.
     pub forgetting: Option<f64>,
-    /// Row i: accuracy on every task after task i was learned (joint training: one row).
+    /// Row i: accuracy on every task after task i was learned (joint training, and tests at the end alone: one row).
     pub matrix: Vec<Vec<f64>>,
     /// Accuracy while learning, a number a task.
     pub learning: Vec<f64>,
@@ -82,6 +82,9 @@ pub struct Run {
     pub layers: Vec<Report>,
     /// What the protections said at the end; warnings start with "warning:".
     pub reports: Vec<String>,
+    /// Bytes kept of old tasks beside the network that all methods have: protections, dreams, images; of a gated posterior all of it.
+    #[serde(default)]
+    pub bytes: u64,
     /// None for methods without a posterior, and where the protocol measures none.
     pub uncertainty: Option<Doubt>,
 }
@@ -198,7 +201,7 @@ impl Results {
         let text = std::fs::read_to_string(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
         let results: Results = serde_json::from_str(&text).map_err(|e| refuse(format!("holds no results: {e}")))?;
         let fits = |run: &Run| {
-            let rows = if run.joint { 1 } else { results.tasks };
+            let rows = if run.joint || run.matrix.len() == 1 { 1 } else { results.tasks };
             run.matrix.len() == rows && run.matrix.iter().all(|row| row.len() == results.tasks)
         };
         match results.runs.iter().find(|run| !fits(run)) {

@@ -5,7 +5,7 @@
 use super::data::Data;
 use super::results::{Results, Run, Source};
 use super::train::{Pause, Trainer};
-use super::{Event, Method, Protocol, Tasks};
+use super::{Event, Method, Protocol};
 use crate::error::{Error, Result};
 use crate::learning::state::State;
 use crate::scenario::read::suggest;
@@ -129,7 +129,7 @@ fn train<'a>(
             stop.load(Ordering::Relaxed) || saved.elapsed() >= EVERY
         })?;
         if pause == Pause::Task {
-            let (row, reports) = (&trainer.rows[trainer.rows.len() - 1], trainer.reports());
+            let (row, reports) = (trainer.rows.last().map_or(&[][..], |row| row), trainer.reports());
             let (task, tasks) = (trainer.phase() - 1, trainer.phases());
             tell(Event::Task { method: &method.name, seed, task, tasks, row, reports: &reports });
         }
@@ -189,7 +189,7 @@ fn empty(protocol: &Protocol, options: &Options, methods: &[Method], data: &Data
     Results {
         title: protocol.title.clone(),
         citation: protocol.citation.clone(),
-        kind: if protocol.tasks == Tasks::Supervised { "supervised".into() } else { "permuted".into() },
+        kind: protocol.tasks.name().into(),
         tasks: protocol.tasks.count(),
         sizes: protocol.network.sizes.clone(),
         data: Source {

@@ -205,3 +205,145 @@ fn digits_are_told_by_local_rules_and_a_posterior_knows_what_is_none() {
     let auc = |name: &str| doubt.outside.iter().find(|o| o.set == name).and_then(|o| o.auc_epistemic).unwrap();
     assert!(auc("permuted") > 0.8 && auc("kmnist") > 0.7, "{doubt:?}");
 }
+
+/// A protocol on made-up images, 14 x 14 pixels, as the built-in ones are written.
+fn made_up(kind: &str, tasks: &str, methods: &str) -> String {
+    format!(
+        "title = \"made up\"\nkind = \"{kind}\"\nseeds = [1]\n[data]\nset = \"patterns\"\ntrain = 900\ntest = 300\nnoise = 0.4\n\
+         [tasks]\n{tasks}\n[network]\nsizes = [196, 60, 10]\n[training]\nrate = 0.05\nmomentum = 0\nschedule = \"constant\"\nbatch = 20\n\
+         samples = 200\n{methods}"
+    )
+}
+
+fn run_text(text: &str, set: &[&str], out: &Path, resume: bool, stop_at: usize) -> Result<Results, Error> {
+    let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
+    let protocol = file::read(&file::source("p.toml", text, &set, false)?)?;
+    let mut options = Options::new(out);
+    options.resume = resume;
+    let (stop, mut told) = (AtomicBool::new(false), 0);
+    let mut tell = |event: Event| {
+        told += matches!(event, Event::Trained { .. } | Event::Task { .. }) as usize;
+        stop.store(told >= stop_at, Ordering::Relaxed);
+    };
+    run(&protocol, &options, &mut tell, &stop)
+}
+
+/// Runs a protocol whole and in pieces: they agree, and it is handed over.
+fn whole_and_in_pieces(text: &str, set: &[&str]) -> Results {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let all = run_text(text, set, &whole, false, usize::MAX).unwrap();
+    let mut results = run_text(text, set, &parts, false, 2).unwrap();
+    for _ in 0..500 {
+        if results.complete {
+            break;
+        }
+        results = run_text(text, set, &parts, true, 2).unwrap();
+    }
+    assert!(all.complete && results.complete);
+    assert_eq!(without_time(&results), without_time(&all));
+    assert_eq!(Results::read(&whole.join("results.json")).unwrap().runs, all.runs);
+    all
+}
+
+const REPLAY: &str = "latents = 20, filters = 16, patch = 5, winners = 4, regions = 3, images = 400";
+
+#[test]
+fn classes_are_learned_two_at_a_time_without_their_images() {
+    let methods = format!(
+        "[methods.sequential]\n[methods.joint]\njoint = true\n[methods.dreams]\nreplay = {{ {REPLAY}, sleep = 40 }}\n\
+         [methods.classes]\nreplay = {{ {REPLAY}, readout = \"classes\" }}\n[methods.no_dreams]\nreplay = {{ {REPLAY}, dream = false }}\n\
+         [methods.rehearsal]\nrehearsal = 20000\n"
+    );
+    let text = made_up("split", "count = 5\nclasses = 2", &methods);
+    let results = whole_and_in_pieces(&text, &[]);
+    let acc = |method: &str| results.of(method).next().unwrap().acc;
+    println!("{:?}", results.methods.iter().map(|m| (m.0.as_str(), acc(&m.0))).collect::<Vec<_>>());
+    assert!(acc("sequential") < 0.35 && acc("no_dreams") < 0.5, "only the newest classes stay");
+    assert!(acc("dreams") > 0.8 && acc("classes") > 0.9 && acc("rehearsal") > 0.8);
+    let bytes = |method: &str| results.of(method).next().unwrap().bytes;
+    assert_eq!(bytes("classes"), 10 * 4 * (20 + 210));
+    assert!(bytes("rehearsal") <= 20_000 && bytes("rehearsal") > 19_000 && bytes("sequential") == 0);
+    assert_eq!(results.kind, "split, class-incremental");
+
+    // With the task told, or a number within it asked for, nothing has to be kept to be above chance.
+    let plain = made_up("split", "count = 5\nclasses = 2", "[methods.sequential]\n");
+    let folder = tempfile::tempdir().unwrap();
+    let of = |out: &str, set: &[&str]| run_text(&plain, set, &folder.path().join(out), false, usize::MAX).unwrap().runs[0].acc;
+    let (task, domain) = (of("t", &["tasks.asked=\"task\""]), of("d", &["tasks.asked=\"domain\"", "network.sizes=[196, 60, 2]"]));
+    assert!(task > 0.6 && task > acc("sequential") + 0.2 && domain > 0.4, "{task} {domain}");
+}
+
+#[test]
+fn contexts_keep_many_tasks_that_are_tested_at_the_end() {
+    let methods = "[methods.inferred]\ncontexts = { hidden = 80, open = 20, window = 1e5 }\n\
+                   [methods.oracle]\ncontexts = { hidden = 80, open = 20, rule = \"bgd\", gate = \"oracle\" }\n\
+                   [methods.random]\ncontexts = { hidden = 80, open = 20, window = 1e5, gate = \"random\" }\n\
+                   [methods.plain]\ncontexts = { open = 20, hidden = 20, rule = \"sgd\", rate = 0.05, gate = \"none\" }\n\
+                   [uncertainty]\nagainst = [\"permuted\"]\nimages = 100\n";
+    let text = made_up("permuted", "count = 6\ntested = \"end\"", methods);
+    let results = whole_and_in_pieces(&text, &["data.train=400", "data.offset=0.5", "data.scale=3.0", "data.test=100"]);
+    let run = |method: &str| results.of(method).next().unwrap().clone();
+    println!("{:?}", results.methods.iter().map(|m| (m.0.as_str(), run(&m.0).acc)).collect::<Vec<_>>());
+    assert!(results.runs.iter().all(|r| r.matrix.len() == 1 && r.matrix[0].len() == 6 && r.bwt.is_none()));
+    assert!(run("inferred").acc > 0.9 && run("oracle").acc > 0.9 && run("inferred").acc > run("random").acc + 0.1);
+    assert!(run("inferred").reports.iter().any(|line| line.contains("6 for 6 tasks")), "{:?}", run("inferred").reports);
+    let auc = run("inferred").uncertainty.unwrap().outside[0].auc_epistemic.unwrap();
+    assert!(auc > 0.8 && run("plain").uncertainty.is_none(), "{auc}");
+}
+
+#[test]
+fn predictive_coding_learns_by_spikes() {
+    let text = made_up("permuted", "count = 2", "[methods.predictive]\noptimiser = \"adam\"\nrate = 2e-3\npasses = 2\npredictive = {}\n");
+    let results = whole_and_in_pieces(&text, &["network.sizes=[196, 50, 40, 10]"]);
+    let run = &results.runs[0];
+    assert!(run.matrix[0][0] > 0.9 && run.spikes_per_image > 1.0, "{run:?}");
+    assert!(run.reports[0].contains("spikes a unit"), "{:?}", run.reports);
+}
+
+#[test]
+fn mistakes_in_what_learns_are_refused_with_their_place() {
+    let refused = |kind: &str, tasks: &str, methods: &str, part: &str| {
+        let error = check(&made_up(kind, tasks, methods), &[], false).expect_err(methods);
+        let Error::Input(fault) = &error else { panic!("{methods}: {error}") };
+        assert!(fault.place.is_some() && fault.remedy.is_some(), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    };
+    let split = "count = 5\nclasses = 2";
+    refused("split", "count = 6\nclasses = 2", "[methods.a]\n", "6 tasks of 2 classes do not fit 10 outputs");
+    refused("split", "count = 5\nclasses = 2\nasked = \"domain\"", "[methods.a]\n", "do not fit 10 outputs");
+    refused("split", "count = 5\nclasses = 2\nasked = \"view\"", "[methods.a]\n", "view");
+    refused("permuted", "count = 5\nclasses = 2", "[methods.a]\n", "kind \"split\"");
+    refused("permuted", "count = 3", "[methods.a]\nreplay = {}\n", "dreams of classes");
+    refused("split", split, "[methods.a]\nreplay = { patch = 15 }\n", "do not fit images of 14 x 14");
+    refused("split", split, "[methods.a]\nreplay = { latents = 0 }\n", "latents");
+    refused("split", split, "[methods.a]\nreplay = { readout = \"classes\", sleep = 3 }\n", "no network learns");
+    refused("split", split, "[methods.a]\nrehearsal = 195\n", "195 bytes hold no image");
+    refused("split", split, "[methods.a]\njoint = true\nrehearsal = 2000\n", "sees all tasks");
+    refused("permuted", "count = 3", "[methods.a]\ncontexts = { budget = 0 }\n", "budget of 0");
+    refused("permuted", "count = 3", "[methods.a]\ncontexts = { open = 61 }\n", "61 open units of 60");
+    refused("permuted", "count = 3", "[methods.a]\ncontexts = { rule = \"bgd\", window = 10 }\n", "window belongs to");
+    refused("permuted", "count = 3", "[methods.a]\ncontexts = {}\npredictive = {}\n", "two ways");
+    refused("permuted", "count = 3", "[methods.a]\ncontexts = {}\nprojection = { method = \"svd\" }\n", "does not act on contexts");
+    refused("permuted", "count = 3", "[methods.a]\npredictive = { steps = 1 }\n", "1 steps for 2 layers");
+    refused("permuted", "count = 3", "[methods.a]\npredictive = { thresholds = [0.1, 0.5] }\n", "0.1 to 0.5");
+}
+
+/// Short versions of split MNIST and of the two hundred tasks on real digits.
+#[test]
+fn digits_are_learned_class_by_class_and_context_by_context() {
+    let Some(data) = shared("data/mnist") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, out: &str, set: &[&str], methods: &[&str]| {
+        let out = folder.path().join(out);
+        let call = Call { name, set, quick: true, methods, data: Some(data.clone()), ..fold(&out) };
+        let results = call.run().unwrap();
+        let all: Vec<f64> = methods.iter().map(|m| 100.0 * results.of(m).next().unwrap().acc).collect();
+        println!("{name}: {methods:?} {all:.1?}");
+        all
+    };
+    let split = of("split_mnist", "s", &[], &["dreams", "classes", "no_dreams"]);
+    assert!(split[0] > 85.0 && split[1] > 92.0 && split[2] < 60.0, "{split:?}");
+    let many = of("two_hundred_tasks", "c", &["uncertainty.images=200"], &["contexts", "mesu"]);
+    assert!(many[0] > 65.0 && many[0] > many[1] + 5.0, "{many:?}");
+}

@@ -569,9 +569,7 @@ impl Network {
         {
             for (l, (layer, m)) in layers.iter().zip(moments).enumerate() {
                 state.put(format!("{name}.{l}.weight"), &[layer.outputs, layer.inputs], &layer.weight);
-                state.put(format!("{name}.{l}.first"), &[m.first.len()], &m.first);
-                state.put(format!("{name}.{l}.second"), &[m.second.len()], &m.second);
-                state.put(format!("{name}.{l}.steps"), &[1], &[m.steps as u64]);
+                state.put_part(&format!("{name}.{l}"), m.state());
             }
         }
         state.put("rate", &[1], &[self.settings.optimiser.rate()]);
@@ -586,13 +584,8 @@ impl Network {
             for (l, layer) in layers.iter().enumerate() {
                 let part = state.part(&format!("{name}.{l}"));
                 let n = layer.weight.len();
-                let moment = |name: &str| match part.any::<f32>(name)? {
-                    [] => Ok(vec![]),
-                    _ => part.get(name, n).map(<[f32]>::to_vec),
-                };
                 all.0.push(Layer { weight: part.get("weight", n)?.to_vec(), ..layer.clone() });
-                let steps = part.get::<u64>("steps", 1)?[0] as i32;
-                all.1.push(Moments { first: moment("first")?, second: moment("second")?, steps });
+                all.1.push(Moments::restored(&part, n)?);
             }
             Ok(all)
         };
@@ -740,6 +733,25 @@ fn finite(layer: &Layer, l: usize) -> Result<()> {
 }
 
 impl Moments {
+    /// As named arrays.
+    pub(crate) fn state(&self) -> State {
+        let mut state = State::default();
+        state.put("first", &[self.first.len()], &self.first);
+        state.put("second", &[self.second.len()], &self.second);
+        state.put("steps", &[1], &[self.steps as u64]);
+        state
+    }
+
+    /// Those of a matrix of `count` weights; empty ones have not stepped yet.
+    pub(crate) fn restored(state: &State, count: usize) -> Result<Moments> {
+        let moment = |name: &str| match state.any::<f32>(name)? {
+            [] => Ok(vec![]),
+            _ => state.get(name, count).map(<[f32]>::to_vec),
+        };
+        let steps = state.get::<u64>("steps", 1)?[0] as i32;
+        Ok(Moments { first: moment("first")?, second: moment("second")?, steps })
+    }
+
     /// A gradient becomes a step.
     pub(crate) fn step(&mut self, gradient: &mut [f32], optimiser: Optimiser) {
         self.first.resize(gradient.len(), 0.0);
