@@ -22,9 +22,10 @@ const DREAMS: u32 = 7 << 16;
 /// Patches that filters learn from, and those of a step.
 const LEARNED_PATCHES: usize = 60_000;
 const STEP: usize = 100;
-/// Softness of the filters' competition, their rate at the end and how many times that at the start.
+/// Softness of the filters' competition; how far a filter that wins its share of a step's patches goes towards them at the end, and how
+/// many times that at the start.
 const TEMPERATURE: f32 = 0.15;
-const RATE: f32 = 0.03;
+const RATE: f32 = 0.047;
 const FIRST_RATE: f32 = 10.0;
 /// Deviation below which a patch is empty.
 const EMPTY: f32 = 0.1;
@@ -86,7 +87,10 @@ impl Options {
         }
         if self.patch + self.regions > side + 1 {
             return refuse(
-                format!("patches of {0} x {0} in {1} x {1} regions do not fit images of {side} x {side}", self.patch, self.regions),
+                format!(
+                    "patches of {0} x {0} in {1} x {1} regions do not fit images of {side} x {side}",
+                    self.patch, self.regions
+                ),
                 "lower patch or regions".into(),
             );
         }
@@ -186,7 +190,17 @@ impl Dreams {
         }
         options.check(side)?;
         let classes = vec![Class::new(options.latents); classes];
-        Ok(Dreams { settled: vec![None; classes.len()], options, side, seed, filters: vec![], mean: vec![], basis: vec![], classes, drawn: 0 })
+        Ok(Dreams {
+            settled: vec![None; classes.len()],
+            options,
+            side,
+            seed,
+            filters: vec![],
+            mean: vec![],
+            basis: vec![],
+            classes,
+            drawn: 0,
+        })
     }
 
     /// Latents that [`Dreams::encode`] gives.
@@ -229,7 +243,10 @@ impl Dreams {
             return Err(Error::input("the images of the first task are all alike", "give a first task with different images"));
         }
         let scale = 1.0 / variance.sqrt();
-        self.basis = order.iter().flat_map(|k| eigen.eigenvectors.column(*k).iter().map(|x| (x * scale) as f32).collect::<Vec<_>>()).collect();
+        self.basis = order
+            .iter()
+            .flat_map(|k| eigen.eigenvectors.column(*k).iter().map(|x| (x * scale) as f32).collect::<Vec<_>>())
+            .collect();
         self.mean = mean.into_iter().map(|m| m as f32).collect();
         Ok(())
     }
@@ -372,7 +389,11 @@ impl Dreams {
         let mut classes = vec![];
         for c in 0..self.classes.len() {
             let count = state.get::<f64>(&format!("class.{c}.count"), 1)?[0];
-            classes.push(Class { count, mean: vector(format!("class.{c}.mean"))?, scatter: matrix(format!("class.{c}.scatter"))? });
+            classes.push(Class {
+                count,
+                mean: vector(format!("class.{c}.mean"))?,
+                scatter: matrix(format!("class.{c}.scatter"))?,
+            });
         }
         let mut settled = vec![];
         for (c, there) in state.get::<u64>("settled", self.classes.len())?.iter().enumerate() {
@@ -385,7 +406,8 @@ impl Dreams {
             });
         }
         let drawn = state.get::<u64>("drawn", 1)?[0];
-        (self.filters, self.mean, self.basis, self.classes, self.settled, self.drawn) = (filters, mean, basis, classes, settled, drawn);
+        (self.filters, self.mean, self.basis, self.classes, self.settled, self.drawn) =
+            (filters, mean, basis, classes, settled, drawn);
         Ok(())
     }
 
@@ -440,7 +462,8 @@ impl Dreams {
             let n = batch.len() / area;
             let turned: Vec<f32> = (0..filters * n).map(|i| shares[i % n * filters + i / n]).collect();
             let towards = times(&turned, batch, n, area);
-            let rate = RATE * FIRST_RATE / (1.0 + (FIRST_RATE - 1.0) * step as f32 / steps as f32);
+            let fallen = RATE * FIRST_RATE / (1.0 + (FIRST_RATE - 1.0) * step as f32 / steps as f32);
+            let rate = fallen * filters as f32 / n as f32;
             for (f, (w, towards)) in weights.chunks_exact_mut(area).zip(towards.chunks_exact(area)).enumerate() {
                 let leak: f32 = (0..n).map(|i| shares[i * filters + f] * currents[i * filters + f]).sum();
                 w.iter_mut().zip(towards).for_each(|(w, t)| *w += rate * (t - leak * *w));

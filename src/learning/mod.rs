@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use state::State;
 
 pub(crate) mod associative;
+pub mod cascade;
 pub mod contexts;
 pub mod dreams;
 pub mod gated;

@@ -79,7 +79,10 @@ impl Options {
             return refuse(format!("thresholds {first} to {last}"), "let thresholds fall, above 0: thresholds = [0.5, 0.01]");
         }
         if !(self.gain > 0.0 && self.gain <= 1.0 && self.errors > 0.0 && self.errors.is_finite()) {
-            return refuse(format!("gain {}, errors {}", self.gain, self.errors), "set gain above 0 and at most 1, errors above 0");
+            return refuse(
+                format!("gain {}, errors {}", self.gain, self.errors),
+                "set gain above 0 and at most 1, errors above 0",
+            );
         }
         Ok(())
     }
@@ -371,8 +374,14 @@ mod tests {
     #[test]
     fn relaxed_errors_point_along_the_gradient() {
         // With fine thresholds and one small step of relaxation, the step of every layer is the gradient of the cross-entropy.
-        let options =
-            Options { thresholds: [0.01, 1e-6], steps: 4000, gain: 2e-5, errors: 1.0, optimiser: Optimiser::Sgd { rate: 1e-3, momentum: 0.0 }, ..Options::new(vec![6, 5, 4, 3], 3) };
+        let options = Options {
+            thresholds: [0.01, 1e-6],
+            steps: 4000,
+            gain: 2e-5,
+            errors: 1.0,
+            optimiser: Optimiser::Sgd { rate: 1e-3, momentum: 0.0 },
+            ..Options::new(vec![6, 5, 4, 3], 3)
+        };
         let mut coder = Coder::new(options).unwrap();
         let (inputs, labels): (Vec<f32>, Vec<u8>) = ((0..12).map(|i| (i * 7 % 12) as f32 / 12.0).collect(), vec![2, 0]);
         let loss = |coder: &Coder| {
@@ -409,7 +418,8 @@ mod tests {
     #[test]
     fn patterns_are_learned_by_spikes_and_a_restored_network_goes_on() {
         let (x, y) = images(1, 400);
-        let make = || Coder::new(Options { optimiser: Optimiser::Adam { rate: 3e-3 }, ..Options::new(vec![50, 40, 30, 5], 7) }).unwrap();
+        let make =
+            || Coder::new(Options { optimiser: Optimiser::Adam { rate: 3e-3 }, ..Options::new(vec![50, 40, 30, 5], 7) }).unwrap();
         let (mut whole, mut half, mut other) = (make(), make(), make());
         for pass in 0..6 {
             for (batch, (x, y)) in x.chunks(50 * 40).zip(y.chunks(40)).enumerate() {

@@ -6,8 +6,8 @@ use crate::error::{Error, Place, Result};
 use crate::learning::importance::{self, Fisher, Form};
 use crate::learning::local::{Eligibility, Network, Optimiser, Settings, Signal};
 use crate::learning::posterior::{self, Rule};
-use crate::learning::{dreams, gated, predictive};
 use crate::learning::projection::{self, Hebbian};
+use crate::learning::{dreams, gated, predictive};
 use crate::scenario::read::{Bounds, Scope, boolean, check_keys, choice, need, placed, strings, suggest, text};
 use crate::scenario::tree::{self, Kind, Node, Spot};
 use std::path::Path;
@@ -106,7 +106,7 @@ const KEYS: &[&str] = &[
     "device",
 ];
 const TRAINING: &[&str] = &["optimiser", "rate", "momentum", "schedule", "batch", "passes", "samples"];
-const GUARDS: &[&str] = &["projection", "metaplasticity", "importance", "posterior"];
+const GUARDS: &[&str] = &["projection", "metaplasticity", "importance", "cascade", "posterior"];
 /// What learns instead of the file's network alone; a method has one at most.
 const LEARNERS: &[&str] = &["replay", "contexts", "predictive"];
 
@@ -369,7 +369,7 @@ fn method(name: &str, node: &Node, spot: &Spot, base: &Training, probe: &Network
         );
     }
     let what = format!("[methods.{name}]");
-    let keys = [&["joint", "title", "rehearsal"], TRAINING, GUARDS, LEARNERS].concat();
+    let keys = [&["joint", "title", "rehearsal", "distillation"], TRAINING, GUARDS, LEARNERS].concat();
     check_keys(node, &what, &keys)?;
     let training = training(Some(node), &what, &keys, Some(base))?;
     let joint = node.get("joint").map_or(Ok(false), boolean)?;
@@ -398,6 +398,7 @@ fn method(name: &str, node: &Node, spot: &Spot, base: &Training, probe: &Network
             "projection" => projection(node)?,
             "metaplasticity" => metaplasticity(node)?,
             "importance" => importance(node)?,
+            "cascade" => cascade(node)?,
             _ => posterior(node)?,
         };
         // Made once, so that what it refuses is refused here.
@@ -415,14 +416,23 @@ fn method(name: &str, node: &Node, spot: &Spot, base: &Training, probe: &Network
             format!("give at least {} bytes: an image is a byte a pixel", sizes[0]),
         ));
     }
+    let distillation = match node.get("distillation") {
+        None => None,
+        Some(node) if joint || !matches!(kind, Learns::Network) => {
+            return Err(node.error("nothing to distil: no network learns task after task", "leave it out"));
+        }
+        node => {
+            let t = Table::new(node, "a distillation", &["strength", "temperature"])?;
+            let number = |key: &str, default: f64| t.number(key, default, &Bounds::POSITIVE).map(|x| x as f32);
+            Some((number("strength", 1.0)?, number("temperature", 2.0)?))
+        }
+    };
     let title = node.get("title").map_or(Ok(name), text)?.to_string();
-    Ok(Method { name: name.into(), title, joint, training, kind, rehearsal, guards })
+    Ok(Method { name: name.into(), title, joint, training, kind, rehearsal, distillation, guards })
 }
 
 fn replay(node: &Node, sizes: &[usize], tasks: Tasks) -> Result<Learns> {
-    let keys = [
-        "latents", "filters", "patch", "winners", "steps", "regions", "shrink", "images", "readout", "sleep", "dream",
-    ];
+    let keys = ["latents", "filters", "patch", "winners", "steps", "regions", "shrink", "images", "readout", "sleep", "dream"];
     let t = Table::new(Some(node), "a replay", &keys)?;
     if matches!(tasks, Tasks::Permuted { .. } | Tasks::Split { asked: Asked::Domain, .. }) {
         return Err(node.error(
@@ -452,9 +462,7 @@ fn replay(node: &Node, sizes: &[usize], tasks: Tasks) -> Result<Learns> {
 }
 
 fn contexts(node: &Node, sizes: &[usize]) -> Result<Learns> {
-    let keys = [
-        "hidden", "open", "gate", "rule", "window", "rate", "deviation", "draws", "clip", "alike", "trace", "budget",
-    ];
+    let keys = ["hidden", "open", "gate", "rule", "window", "rate", "deviation", "draws", "clip", "alike", "trace", "budget"];
     let t = Table::new(Some(node), "contexts", &keys)?;
     let [inputs, classes] = [sizes[0], sizes[sizes.len() - 1]];
     let hidden = t.count("hidden", sizes[1] as u64, 1)? as usize;
@@ -545,11 +553,17 @@ fn metaplasticity(node: &Node) -> Result<Guard> {
     Ok(Guard::Metaplasticity { m: single(t.numbers("m", &[], &Bounds::NOT_NEGATIVE)?), binarised })
 }
 
+fn cascade(node: &Node) -> Result<Guard> {
+    let t = Table::new(Some(node), "a cascade", &["levels", "coupling"])?;
+    let levels = t.count("levels", 6, 1)? as usize;
+    Ok(Guard::Cascade { levels, coupling: t.number("coupling", 0.02, &FRACTION)? as f32 })
+}
+
 fn importance(node: &Node) -> Result<Guard> {
     let keys = ["kind", "fisher", "draws", "strength", "form", "decay", "damping"];
     let t = Table::new(Some(node), "an importance", &keys)?;
     let kind = need(node, &node.spot, "an importance", "kind", "\"ewc\"")?;
-    let kind = choice(kind, "kind", &["ewc", "online_ewc", "si", "l2"])?;
+    let kind = choice(kind, "kind", &["ewc", "online_ewc", "si", "mas", "l2"])?;
     for (key, of) in [("fisher", "ewc"), ("draws", "ewc"), ("decay", "online_ewc"), ("damping", "si")] {
         if let (Some(node), false) = (t.get(key), kind.ends_with(of)) {
             return Err(node.error(format!("{key} does not belong to {kind}"), "leave it out"));
@@ -563,6 +577,7 @@ fn importance(node: &Node) -> Result<Guard> {
     let kind = match kind {
         "ewc" => importance::Kind::Ewc,
         "online_ewc" => importance::Kind::OnlineEwc { decay: t.number("decay", 1.0, &Bounds::PROBABILITY)? as f32 },
+        "mas" => importance::Kind::Mas,
         "si" => importance::Kind::Si { damping: t.number("damping", 0.1, &Bounds::POSITIVE)? as f32 },
         _ => importance::Kind::L2,
     };

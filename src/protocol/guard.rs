@@ -3,6 +3,7 @@
 
 use super::Training;
 use crate::error::Result;
+use crate::learning::cascade::Cascade;
 use crate::learning::importance::{self, Fisher, Form, Importance, Kind};
 use crate::learning::local::{Network, Optimiser};
 use crate::learning::metaplastic::{Binarised, Metaplastic};
@@ -22,6 +23,13 @@ pub enum Guard {
         m: Vec<f32>,
         /// Start and scale of the hidden weights; None leaves the weights real.
         binarised: Option<(f32, Vec<f32>)>,
+    },
+    /// Chains of slower variables behind every weight.
+    Cascade {
+        /// Variables a chain.
+        levels: usize,
+        /// How fast they flow, 0 to 1.
+        coupling: f32,
     },
     /// Important weights are held or slowed.
     Importance {
@@ -72,6 +80,7 @@ impl Guard {
             Guard::Metaplasticity { m, binarised: Some((start, gain)) } => {
                 Link::Binarised(Binarised::new(m.clone(), *start, gain, network.layers_mut())?)
             }
+            Guard::Cascade { levels, coupling } => Link::Cascade(Cascade::new(*levels, *coupling, network.layers())?),
             Guard::Importance { kind, strength, form, fisher } => {
                 let options = importance::Options { strength: *strength, rate, form: *form };
                 let fisher = match *fisher {
@@ -99,6 +108,7 @@ pub(super) enum Link {
     Projection(Projection),
     Metaplasticity(Metaplastic),
     Binarised(Binarised),
+    Cascade(Cascade),
     /// With the labels its Fisher information is taken over.
     Importance(Importance, Fisher),
     Posterior(Posterior),
@@ -110,6 +120,7 @@ impl Link {
         match self {
             Link::Projection(_) => "projection",
             Link::Metaplasticity(_) | Link::Binarised(_) => "metaplasticity",
+            Link::Cascade(_) => "cascade",
             Link::Importance(..) => "importance",
             Link::Posterior(_) => "posterior",
         }
@@ -120,6 +131,7 @@ impl Link {
             Link::Projection(p) => p,
             Link::Metaplasticity(p) => p,
             Link::Binarised(p) => p,
+            Link::Cascade(p) => p,
             Link::Importance(p, _) => p,
             Link::Posterior(p) => p,
         }
@@ -130,6 +142,7 @@ impl Link {
             Link::Projection(p) => p,
             Link::Metaplasticity(p) => p,
             Link::Binarised(p) => p,
+            Link::Cascade(p) => p,
             Link::Importance(p, _) => p,
             Link::Posterior(p) => p,
         }
@@ -174,12 +187,14 @@ impl Guards {
     /// A task has ended: `inputs` and `labels` are some of its images.
     pub fn end_task(&mut self, network: &mut Network, inputs: &[f32], labels: &[u8]) -> Result<()> {
         for link in &mut self.0.0 {
-            if let Link::Importance(importance, fisher) = link
-                && matches!(importance.kind, Kind::Ewc | Kind::OnlineEwc { .. })
-            {
-                for (layer, diagonal) in network.fisher(*fisher, inputs, labels)?.into_iter().enumerate() {
-                    importance.give(layer, diagonal)?;
-                }
+            let Link::Importance(importance, fisher) = link else { continue };
+            let given = match importance.kind {
+                Kind::Ewc | Kind::OnlineEwc { .. } => network.fisher(*fisher, inputs, labels)?,
+                Kind::Mas => network.sensitivity(inputs)?,
+                Kind::Si { .. } | Kind::L2 => vec![],
+            };
+            for (layer, own) in given.into_iter().enumerate() {
+                importance.give(layer, own)?;
             }
         }
         network.end_task(inputs, &mut self.0)

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::learning::Chain;
 use crate::learning::dreams::Dreams;
 use crate::learning::gated::Gated;
-use crate::learning::local::{Network, Outcome, Samples, Settings};
+use crate::learning::local::{Network, Outcome, Samples, Settings, Teacher};
 use crate::learning::predictive::Coder;
 use crate::learning::state::State;
 use crate::learning::{Protection, posterior};
@@ -33,6 +33,10 @@ pub(super) struct Local {
     pub guards: Guards,
     /// Where it learns and is tested instead; what it learned there is brought back whenever training pauses.
     pub gpu: Option<Gpu>,
+    /// As it was before the task under way, where its answers are kept, and the classes that it then knew.
+    teacher: Option<Teacher>,
+    known: Vec<bool>,
+    distillation: Option<(f32, f32)>,
 }
 
 /// A network on latents, and the path to them.
@@ -107,7 +111,7 @@ impl Learner {
     /// A task has ended: `inputs` and `labels` are some of its images; `rate` and `batch` are for sleep.
     pub fn end_task(&mut self, inputs: &[f32], labels: &[u8], rate: f32, batch: usize) -> Result<()> {
         match self {
-            Learner::Network(local) => local.guards.end_task(&mut local.network, inputs, labels),
+            Learner::Network(local) => local.end_task(inputs, labels),
             Learner::Replay(it) => it.end_task(inputs, labels, rate, batch),
             Learner::Gated(net) => {
                 net.end_task();
@@ -174,7 +178,11 @@ impl Learner {
             Learner::Network(local) => {
                 let posterior = local.guards.posterior()?;
                 Some((0..draws).map(|draw| local.sampled(posterior, draw).predict(inputs)).collect::<Result<Vec<_>>>().map(
-                    |all| all.into_iter().map(|scores| softmax(scores, local.network.layers().last().map_or(1, |l| l.outputs))).collect(),
+                    |all| {
+                        all.into_iter()
+                            .map(|scores| softmax(scores, local.network.layers().last().map_or(1, |l| l.outputs)))
+                            .collect()
+                    },
                 ))
             }
             _ => None,
@@ -212,7 +220,10 @@ impl Learner {
     /// Bytes that are kept of old tasks beside the network that all methods have.
     pub fn bytes(&self) -> u64 {
         match self {
-            Learner::Network(local) => local.guards.bytes() as u64,
+            Learner::Network(local) => {
+                let weights = local.network.layers().iter().map(|l| l.weight.len()).sum::<usize>();
+                local.guards.bytes() as u64 + if local.teacher.is_some() { 4 * weights as u64 } else { 0 }
+            }
             Learner::Replay(it) => (it.dreams.bytes() + it.local.guards.bytes()) as u64,
             Learner::Gated(net) => net.bytes() as u64,
             Learner::Predictive(_) => 0,
@@ -261,14 +272,32 @@ impl Local {
             Engine::Cpu => None,
             Engine::Gpu { device } => Some(Gpu::new(network.clone(), device.as_deref())?),
         };
-        Ok(Local { network, guards, gpu })
+        if let (Some(_), Some(_)) = (&gpu, method.distillation) {
+            return Err(Error::input(
+                format!("distillation does not learn on the gpu: method {}", method.name),
+                "set engine = \"cpu\"",
+            ));
+        }
+        let known = vec![false; network.settings().sizes[network.settings().sizes.len() - 1]];
+        Ok(Local { network, guards, gpu, teacher: None, known, distillation: method.distillation })
+    }
+
+    /// A task has ended: protections hold it, and a teacher stays behind.
+    fn end_task(&mut self, inputs: &[f32], labels: &[u8]) -> Result<()> {
+        self.guards.end_task(&mut self.network, inputs, labels)?;
+        if let Some((strength, temperature)) = self.distillation {
+            let (network, known) = (self.guards.settled(&self.network), self.known.clone());
+            self.teacher = Some(Teacher { network, known, strength, temperature });
+        }
+        Ok(())
     }
 
     fn learn(&mut self, inputs: &[f32], labels: &[u8], rate: f32) -> Result<Outcome> {
         self.network.set_rate(rate);
+        labels.iter().for_each(|l| self.known[*l as usize] = true);
         let chain = &mut self.guards.0;
         let protection: Option<&mut dyn Protection> = if chain.0.is_empty() { None } else { Some(chain) };
-        self.network.learn(inputs, labels, protection)
+        self.network.learn_from(inputs, labels, self.teacher.as_ref(), protection)
     }
 
     /// Learns items of some views from batch to batch on the gpu, until `told` says no.
@@ -310,11 +339,34 @@ impl Local {
     fn state(&self) -> State {
         let mut state = self.guards.state();
         state.put_part("network", self.network.state());
+        if self.distillation.is_some() {
+            let bits = |known: &[bool]| known.iter().map(|k| *k as u64).collect::<Vec<u64>>();
+            state.put("known", &[self.known.len()], &bits(&self.known));
+            if let Some(teacher) = &self.teacher {
+                state.put_part("teacher", teacher.network.state());
+                state.put("taught", &[teacher.known.len()], &bits(&teacher.known));
+            }
+        }
         state
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         self.network.restore(&state.part("network"))?;
+        if let Some((strength, temperature)) = self.distillation {
+            let bits = |name: &str| {
+                Ok::<_, Error>(state.get::<u64>(name, self.known.len())?.iter().map(|k| *k == 1).collect::<Vec<bool>>())
+            };
+            let known = bits("known")?;
+            self.teacher = match state.has("taught") {
+                false => None,
+                true => {
+                    let mut network = self.network.clone();
+                    network.restore(&state.part("teacher"))?;
+                    Some(Teacher { network, known: bits("taught")?, strength, temperature })
+                }
+            };
+            self.known = known;
+        }
         self.guards.restore(state)
     }
 }

@@ -186,6 +186,8 @@ pub struct Method {
     pub kind: Kind,
     /// Bytes of images of earlier tasks that are kept and shown again among the new ones; 0 keeps none.
     pub rehearsal: usize,
+    /// What the network said before a task is kept: strength and temperature.
+    pub distillation: Option<(f32, f32)>,
     /// In the order in which they act.
     pub guards: Vec<Guard>,
 }

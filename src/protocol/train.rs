@@ -98,7 +98,11 @@ impl<'a> Trainer<'a> {
     /// Images of one pass, over all tasks for joint training.
     fn items(&self) -> usize {
         let of = |view: &View| view.train.labels.len();
-        if self.method.joint { self.lessons.iter().map(of).sum() } else { of(&self.lessons[self.phase.min(self.lessons.len() - 1)]) }
+        if self.method.joint {
+            self.lessons.iter().map(of).sum()
+        } else {
+            of(&self.lessons[self.phase.min(self.lessons.len() - 1)])
+        }
     }
 
     fn batches(&self) -> usize {
@@ -379,7 +383,9 @@ impl<'a> Trainer<'a> {
         let unseen = View { permutation: permutation(self.seed, UNSEEN, size), ..self.views[0].clone() };
         let told = auc(&known, &familiar(images(&unseen))).map_or("-".into(), |a| format!("{a:.4}"));
         let mean = 100.0 * right.iter().sum::<f64>() / right.len() as f64;
-        vec![format!("contexts: {mean:.2} % of single test images assigned to their task's; AUC of familiarity against an unseen task {told}")]
+        vec![format!(
+            "contexts: {mean:.2} % of single test images assigned to their task's; AUC of familiarity against an unseen task {told}"
+        )]
     }
 
     /// Uncertainty on the test images of one task, the first, or the last where all are tested at the end, and on others, under samples

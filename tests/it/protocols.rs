@@ -253,7 +253,9 @@ fn classes_are_learned_two_at_a_time_without_their_images() {
     let methods = format!(
         "[methods.sequential]\n[methods.joint]\njoint = true\n[methods.dreams]\nreplay = {{ {REPLAY}, sleep = 40 }}\n\
          [methods.classes]\nreplay = {{ {REPLAY}, readout = \"classes\" }}\n[methods.no_dreams]\nreplay = {{ {REPLAY}, dream = false }}\n\
-         [methods.rehearsal]\nrehearsal = 20000\n"
+         [methods.rehearsal]\nrehearsal = 20000\n\
+         [methods.lwf]\ndistillation = {{ strength = 2 }}\n[methods.mas]\nimportance = {{ kind = \"mas\", strength = 1 }}\n\
+         [methods.cascade]\ncascade = {{ levels = 4, coupling = 0.2 }}\n"
     );
     let text = made_up("split", "count = 5\nclasses = 2", &methods);
     let results = whole_and_in_pieces(&text, &[]);
@@ -265,6 +267,8 @@ fn classes_are_learned_two_at_a_time_without_their_images() {
     assert_eq!(bytes("classes"), 10 * 4 * (20 + 210));
     assert!(bytes("rehearsal") <= 20_000 && bytes("rehearsal") > 19_000 && bytes("sequential") == 0);
     assert_eq!(results.kind, "split, class-incremental");
+    assert!(acc("lwf") > acc("sequential") && bytes("lwf") == 4 * (196 * 60 + 60 * 10), "{}", acc("lwf"));
+    assert!(bytes("cascade") == 4 * bytes("lwf") && bytes("mas") == 2 * bytes("lwf"));
 
     // With the task told, or a number within it asked for, nothing has to be kept to be above chance.
     let plain = made_up("split", "count = 5\nclasses = 2", "[methods.sequential]\n");
@@ -294,7 +298,11 @@ fn contexts_keep_many_tasks_that_are_tested_at_the_end() {
 
 #[test]
 fn predictive_coding_learns_by_spikes() {
-    let text = made_up("permuted", "count = 2", "[methods.predictive]\noptimiser = \"adam\"\nrate = 2e-3\npasses = 2\npredictive = {}\n");
+    let text = made_up(
+        "permuted",
+        "count = 2",
+        "[methods.predictive]\noptimiser = \"adam\"\nrate = 2e-3\npasses = 2\npredictive = {}\n",
+    );
     let results = whole_and_in_pieces(&text, &["network.sizes=[196, 50, 40, 10]"]);
     let run = &results.runs[0];
     assert!(run.matrix[0][0] > 0.9 && run.spikes_per_image > 1.0, "{run:?}");
@@ -324,7 +332,12 @@ fn mistakes_in_what_learns_are_refused_with_their_place() {
     refused("permuted", "count = 3", "[methods.a]\ncontexts = { open = 61 }\n", "61 open units of 60");
     refused("permuted", "count = 3", "[methods.a]\ncontexts = { rule = \"bgd\", window = 10 }\n", "window belongs to");
     refused("permuted", "count = 3", "[methods.a]\ncontexts = {}\npredictive = {}\n", "two ways");
-    refused("permuted", "count = 3", "[methods.a]\ncontexts = {}\nprojection = { method = \"svd\" }\n", "does not act on contexts");
+    refused(
+        "permuted",
+        "count = 3",
+        "[methods.a]\ncontexts = {}\nprojection = { method = \"svd\" }\n",
+        "does not act on contexts",
+    );
     refused("permuted", "count = 3", "[methods.a]\npredictive = { steps = 1 }\n", "1 steps for 2 layers");
     refused("permuted", "count = 3", "[methods.a]\npredictive = { thresholds = [0.1, 0.5] }\n", "0.1 to 0.5");
 }

@@ -152,6 +152,48 @@ impl Settings {
     }
 }
 
+/// A network as it was before a task: what it said of the old classes is kept while the task is learned (learning without forgetting,
+/// Li & Hoiem 2016, arXiv:1606.09282).
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    /// The network.
+    pub network: Network,
+    /// Classes that it knows.
+    pub known: Vec<bool>,
+    /// Weight of its answers beside that of the labels.
+    pub strength: f32,
+    /// Scores are divided by it before answers are compared.
+    pub temperature: f32,
+}
+
+impl Teacher {
+    /// Adds the gradient of strength * temperature² * KL(told, own), among the classes known, to errors of the scores.
+    fn add(&self, error: &mut [f32], own: &[f32], told: &[f32], classes: usize) {
+        let softened = |scores: &[f32]| {
+            let known = |c: usize| if self.known[c] { scores[c] / self.temperature } else { f32::NEG_INFINITY };
+            let soft: Vec<f32> = (0..classes).map(known).collect();
+            softmax(&soft)
+        };
+        if !self.known.contains(&true) {
+            return;
+        }
+        let rows = own.chunks_exact(classes).zip(told.chunks_exact(classes));
+        for (error, (own, told)) in error.chunks_exact_mut(classes).zip(rows) {
+            let apart = softened(own).into_iter().zip(softened(told)).map(|(own, told)| own - told);
+            error.iter_mut().zip(apart).for_each(|(e, d)| *e += self.strength * self.temperature * d);
+        }
+    }
+}
+
+/// What the scores should be.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// High at the labels, and as the teacher said.
+    Labels(&'a [u8], Option<&'a Teacher>),
+    /// Small: for the sensitivity of their norm.
+    Norm,
+}
+
 /// What a batch showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
@@ -420,8 +462,19 @@ impl Network {
     }
 
     /// One step on one batch: `inputs` presentations x inputs, a label each. The outcome is that before the step.
-    pub fn learn(&mut self, inputs: &[f32], labels: &[u8], mut protection: Option<&mut dyn Protection>) -> Result<Outcome> {
-        let (outcome, factors, local) = self.factors(inputs, labels)?;
+    pub fn learn(&mut self, inputs: &[f32], labels: &[u8], protection: Option<&mut dyn Protection>) -> Result<Outcome> {
+        self.learn_from(inputs, labels, None, protection)
+    }
+
+    /// The same beside a teacher, whose answers to the inputs are kept as well.
+    pub fn learn_from(
+        &mut self,
+        inputs: &[f32],
+        labels: &[u8],
+        teacher: Option<&Teacher>,
+        mut protection: Option<&mut dyn Protection>,
+    ) -> Result<Outcome> {
+        let (outcome, factors, local) = self.all_factors(inputs, Wanted::Labels(labels, teacher))?;
         let scale = 1.0 / labels.len() as f32;
         for (l, Factors { d, mut x }) in factors.into_iter().enumerate() {
             let (outputs, inputs) = (self.layers[l].outputs, self.layers[l].inputs);
@@ -448,12 +501,35 @@ impl Network {
     /// The factors of every layer's gradient for a batch (the readout last), and those of the local readouts that learn. The step of
     /// a layer is -rate / presentations * d' x.
     pub fn factors(&self, inputs: &[f32], labels: &[u8]) -> Result<(Outcome, Vec<Factors>, Vec<Factors>)> {
+        self.all_factors(inputs, Wanted::Labels(labels, None))
+    }
+
+    fn all_factors(&self, inputs: &[f32], wanted: Wanted) -> Result<(Outcome, Vec<Factors>, Vec<Factors>)> {
         self.check_inputs(inputs)?;
-        self.check_labels(labels, inputs.len() / self.settings.sizes[0])?;
+        let presentations = inputs.len() / self.settings.sizes[0];
+        if let Wanted::Labels(labels, _) = wanted {
+            self.check_labels(labels, presentations)?;
+        }
+        let taught = match wanted {
+            Wanted::Labels(_, Some(teacher)) => Some((teacher, teacher.network.predict(inputs)?)),
+            _ => None,
+        };
+        let classes = self.classes();
+        let errors = |scores: Vec<f32>| match wanted {
+            Wanted::Norm => (scores.into_iter().map(|s| 2.0 * s).collect(), Outcome { presentations, ..Outcome::default() }),
+            Wanted::Labels(labels, _) => {
+                let own = taught.as_ref().map(|_| scores.clone());
+                let (mut error, outcome) = errors(scores, labels, classes);
+                if let (Some((teacher, told)), Some(own)) = (&taught, own) {
+                    teacher.add(&mut error, &own, told, classes);
+                }
+                (error, outcome)
+            }
+        };
         let step_wise = self.settings.eligibility == Eligibility::Step;
-        let (hidden, classes) = (self.hidden(), self.classes());
+        let hidden = self.hidden();
         let activities = self.run(inputs, step_wise);
-        let (error, outcome) = errors(self.scores(&activities), labels, classes);
+        let (error, outcome) = errors(self.scores(&activities));
         let mut local = vec![];
         // Learning signals, presentations x neurons.
         let signals: Vec<Vec<f32>> = match self.settings.signal {
@@ -470,7 +546,7 @@ impl Network {
             Signal::LocalReadouts { trained } => {
                 let mut signals: Vec<Vec<f32>> = vec![];
                 for (readout, activity) in self.readouts.iter().zip(&activities) {
-                    let (error, _) = errors(scores(readout, &activity.rate), labels, classes);
+                    let (error, _) = errors(scores(readout, &activity.rate));
                     signals.push(times(&error, &readout.weight, classes, readout.inputs));
                     if trained {
                         local.push(Factors { d: error, x: activity.rate.clone() });
@@ -544,6 +620,29 @@ impl Network {
                 let (_, factors, _) = self.factors(inputs, &chosen)?;
                 for (sum, (layer, factors)) in sums.iter_mut().zip(self.layers.iter().zip(factors)) {
                     add(sum, &squares(&factors, layer, &weight, presentations));
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// How much the squared norm of the scores depends on each weight (outputs x inputs, the readout last): mean over presentations of
+    /// |d' x|, by the rule's own signals (memory aware synapses, Aljundi et al. 2018, eq. 2).
+    pub fn sensitivity(&self, inputs: &[f32]) -> Result<Vec<Vec<f32>>> {
+        self.check_inputs(inputs)?;
+        let size = self.settings.sizes[0];
+        let presentations = inputs.len() / size;
+        let mut sums: Vec<Vec<f32>> = self.layers.iter().map(|l| vec![0.0; l.weight.len()]).collect();
+        for inputs in inputs.chunks(size * PIECE_OF_FISHER) {
+            let some = inputs.len() / size;
+            let (_, factors, _) = self.all_factors(inputs, Wanted::Norm)?;
+            for (sum, (layer, factors)) in sums.iter_mut().zip(self.layers.iter().zip(factors)) {
+                let rows = factors.d.len() / layer.outputs / some;
+                let each = factors.d.chunks_exact(rows * layer.outputs).zip(factors.x.chunks_exact(rows * layer.inputs));
+                for (d, x) in each {
+                    let mut own = outer(1.0 / presentations as f32, d, x, layer.outputs, layer.inputs);
+                    own.iter_mut().for_each(|g| *g = g.abs());
+                    add(sum, &own);
                 }
             }
         }
