@@ -33,6 +33,7 @@
 //! - [`protocol`]: experiments from a file: data, tasks, methods and seeds to results.
 //!
 //! Beside them:
+//! - [`cli`]: the `sharpwave` command, for programs that carry it along.
 //! - [`plot`]: figures of recordings, evaluations and protocols.
 //! - [`mod@bench`]: what the engines cost on this machine.
 //! - [`units`]: quantities with their units.
@@ -115,8 +116,14 @@
 // Without the rooms that a feature brings, what only they use has no user.
 #![cfg_attr(not(all(feature = "llm", feature = "plot", feature = "net", feature = "gpu")), allow(dead_code, unused_imports))]
 
+// The command line names the library as any other user of it does.
+#[cfg(feature = "cli")]
+extern crate self as sharpwave;
+
 #[cfg(feature = "llm")]
 pub mod bench;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod dataset;
 pub mod engine;
 pub mod error;

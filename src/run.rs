@@ -11,6 +11,7 @@ use crate::record::summary::{Statistics, Summary, Tee};
 use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::scenario::Plan;
 use crate::system::cpu_seconds;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,6 +90,62 @@ impl Outcome {
     pub fn real_time_factor(&self) -> f64 {
         if self.simulated > 0.0 { self.simulate_s * 1e3 / self.simulated } else { 0.0 }
     }
+
+    /// Everything that there is to say about this run of a plan, as one JSON object.
+    pub fn summary(&self, plan: &Plan) -> serde_json::Value {
+        let published: Vec<_> = plan
+            .published
+            .iter()
+            .map(|p| json!({"source": p.source, "population": p.population, "quantity": p.quantity, "value": p.value}))
+            .collect();
+        let c = &self.counters;
+        json!({
+            "title": plan.title, "citation": plan.citation, "scenario": plan.path, "variant": plan.variant,
+            "overrides": plan.overrides, "seed": plan.network.seed,
+            "stimulus_seed": plan.network.stimulus_seed, "dt_ms": plan.network.dt,
+            "engine": self.engine, "interrupted": self.interrupted,
+            "neurons": plan.network.neurons(), "synapses": c.synapses, "synapse_bytes": c.synapse_bytes,
+            "simulated_ms": self.simulated, "build_s": self.build_s, "simulate_s": self.simulate_s, "cpu_s": self.cpu_s,
+            "cpu_counted_s": self.cpu_counted_s,
+            "real_time_factor": self.real_time_factor(),
+            "spikes": c.spikes, "synaptic_events": c.synaptic_events, "neuron_updates": c.neuron_updates,
+            "statistics": self.statistics, "published": published,
+            "out": self.out, "checkpoint": self.checkpoint, "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+}
+
+/// What is stored about a run of a plan beside its data; `engine` in words, as [`Engine::describe`] gives it.
+pub fn info(plan: &Plan, engine: String, threads: usize) -> RunInfo {
+    RunInfo {
+        title: plan.title.clone(),
+        scenario_path: plan.path.clone(),
+        scenario_text: plan.text.to_string(),
+        overrides: plan.overrides.clone(),
+        seed: plan.network.seed,
+        stimulus_seed: plan.network.stimulus_seed,
+        engine,
+        threads,
+        duration: plan.duration,
+        warmup: plan.warmup,
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+/// The plan with which a run goes on from a checkpoint, made by `plan` from overrides: the network is that of the checkpoint's seed, and
+/// a seed that is asked for among `overrides` is that of the stimuli, which makes a branch.
+pub fn resumed(origin: &RunInfo, overrides: &[String], plan: impl Fn(&[String]) -> Result<Plan>) -> Result<Plan> {
+    let asked = plan(overrides)?;
+    let seeded = overrides.iter().any(|o| o.split('=').next().is_some_and(|key| key.trim() == "simulation.seed"));
+    let stimulus_seed = if seeded { asked.network.seed } else { origin.stimulus_seed };
+    let mut plan = if origin.seed == asked.network.seed {
+        asked
+    } else {
+        plan(&[overrides, &[format!("simulation.seed={}", origin.seed)]].concat())?
+    };
+    plan.network.stimulus_seed = stimulus_seed;
+    plan.overrides = overrides.to_vec();
+    Ok(plan)
 }
 
 /// Run a plan. `stop` may be set at any time (by Ctrl-C): the run then ends after the current slice with a checkpoint, if it
@@ -98,21 +155,8 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let threads = open::threads(&net, options.threads.or(plan.threads))?;
     let kind = options.engine.unwrap_or(plan.engine).resolve(&net)?;
     let resumed = options.resume.as_deref().map(|path| checkpoint::read(path, &net)).transpose()?;
-    if let Some((info, _)) = &resumed
-        && info.engine.starts_with("event") != (kind == Kind::Event)
-    {
-        return Err(Error::input(
-            format!("the checkpoint was written by the engine `{}`: exact times and a grid do not mix", info.engine),
-            if kind == Kind::Event { "resume it with --engine cpu or gpu" } else { "resume it with --engine event" },
-        ));
-    }
-    if let Some((info, _)) = &resumed
-        && info.seed != net.seed
-    {
-        return Err(Error::input(
-            format!("the checkpoint is of the network of seed {}, this one is of seed {}", info.seed, net.seed),
-            "plan the network with the checkpoint's seed; a branch changes the seed of the stimuli only",
-        ));
+    if let Some((info, _)) = &resumed {
+        continues(info, kind, &net)?;
     }
     let checkpoint_path = options.checkpoint.clone().or_else(|| options.out.as_ref().map(|o| o.with_extension("checkpoint")));
     refuse_overwriting(plan, options, checkpoint_path.as_deref())?;
@@ -153,19 +197,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
             "lengthen simulation.duration (--set simulation.duration=...)",
         ));
     }
-    let info = RunInfo {
-        title: plan.title.clone(),
-        scenario_path: plan.path.clone(),
-        scenario_text: plan.text.to_string(),
-        overrides: plan.overrides.clone(),
-        seed: net.seed,
-        stimulus_seed: net.stimulus_seed,
-        engine: engine.describe(),
-        threads,
-        duration: plan.duration,
-        warmup: plan.warmup,
-        version: env!("CARGO_PKG_VERSION").into(),
-    };
+    let info = info(plan, engine.describe(), threads);
     let mut summary = Summary::new(&net, plan.warmup.max(from as f64 * net.dt), plan.warmup + plan.duration);
     let mut recorder = match &options.out {
         None => None,
@@ -248,8 +280,28 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     })
 }
 
-/// Steps of the next slice, so that it takes about [`SLICE`].
-fn next_slice(steps: u64, took: Duration) -> u64 {
+/// Whether an engine of this kind goes on with a network from a checkpoint.
+///
+/// # Errors
+/// The checkpoint is of the other kind of time, or of a network of another seed.
+pub fn continues(info: &RunInfo, kind: Kind, net: &Network) -> Result<()> {
+    if info.engine.starts_with("event") != (kind == Kind::Event) {
+        return Err(Error::input(
+            format!("the checkpoint was written by the engine `{}`: exact times and a grid do not mix", info.engine),
+            if kind == Kind::Event { "resume it with --engine cpu or gpu" } else { "resume it with --engine event" },
+        ));
+    }
+    if info.seed != net.seed {
+        return Err(Error::input(
+            format!("the checkpoint is of the network of seed {}, this one is of seed {}", info.seed, net.seed),
+            "plan the network with the checkpoint's seed; a branch changes the seed of the stimuli only",
+        ));
+    }
+    Ok(())
+}
+
+/// Steps of the next slice of a simulation, so that it takes about 150 ms: `steps` took that long.
+pub fn next_slice(steps: u64, took: Duration) -> u64 {
     let ratio = SLICE.as_secs_f64() / took.as_secs_f64().max(1e-6);
     ((steps as f64 * ratio.clamp(0.25, 4.0)) as u64).max(1)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Memory;
 use sharpwave::memory::experience::Experience;
-use sharpwave::memory::facade::Observed;
+use sharpwave::memory::facade::{Observed, model_of};
 use sharpwave::memory::journal::{self, Stage};
 use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::key_statistics::{self, Prompt, Statistics};
@@ -90,20 +90,6 @@ pub fn stopper() -> Result<Arc<AtomicBool>> {
     ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))
         .map_err(|e| Error::Run { message: format!("Ctrl-C cannot be heard: {e}"), remedy: "start again".into() })?;
     Ok(stop)
-}
-
-/// The model of a memory: as asked for, or as the memory has it.
-pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
-    store.check_version()?;
-    let name = asked.unwrap_or(&store.meta().model);
-    let path = Path::new(name);
-    if asked.is_none() && !path.exists() && (path.is_absolute() || name.starts_with('.')) {
-        let what = format!("the model of this memory is no longer at {name}");
-        return Err(Error::input(what, "name where it is now: --model PATH"));
-    }
-    let source = Source::open(name)?;
-    store.check_model(&source.fingerprint()?)?;
-    Ok(source)
 }
 
 /// What a new memory protects: prompts of a file, or the built-in ones.

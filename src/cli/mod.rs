@@ -29,6 +29,7 @@ mod run;
 
 use clap::{Parser, Subcommand};
 use sharpwave::error::{Error, Place};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,9 +77,10 @@ enum Command {
     Plot(plot::PlotArguments),
 }
 
-pub fn main() -> ExitCode {
+/// Does what the arguments say, the first of which is the name of the program. Wrong arguments, `--help` and `--version` end the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     quiet_drivers();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(arguments);
     let done = match &arguments.command {
         Command::Run(run) => run::run(run, &arguments.models),
         Command::Check(check) => run::check(check, &arguments.models),

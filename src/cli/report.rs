@@ -45,30 +45,6 @@ fn heading(plan: &Plan) -> String {
     }
 }
 
-/// The same as one JSON object.
-pub fn json(plan: &Plan, outcome: &Outcome) -> String {
-    let published: Vec<_> = plan
-        .published
-        .iter()
-        .map(|p| json!({"source": p.source, "population": p.population, "quantity": p.quantity, "value": p.value}))
-        .collect();
-    let c = &outcome.counters;
-    let value = json!({
-        "title": plan.title, "citation": plan.citation, "scenario": plan.path, "variant": plan.variant,
-        "overrides": plan.overrides, "seed": plan.network.seed,
-        "stimulus_seed": plan.network.stimulus_seed, "dt_ms": plan.network.dt,
-        "engine": outcome.engine, "interrupted": outcome.interrupted,
-        "neurons": plan.network.neurons(), "synapses": c.synapses, "synapse_bytes": c.synapse_bytes,
-        "simulated_ms": outcome.simulated, "build_s": outcome.build_s, "simulate_s": outcome.simulate_s, "cpu_s": outcome.cpu_s,
-        "cpu_counted_s": outcome.cpu_counted_s,
-        "real_time_factor": outcome.real_time_factor(),
-        "spikes": c.spikes, "synaptic_events": c.synaptic_events, "neuron_updates": c.neuron_updates,
-        "statistics": outcome.statistics, "published": published,
-        "out": outcome.out, "checkpoint": outcome.checkpoint, "version": env!("CARGO_PKG_VERSION"),
-    });
-    serde_json::to_string_pretty(&value).unwrap_or_default()
-}
-
 /// What a scenario would need.
 pub fn check_text(plan: &Plan, e: &Estimate) -> String {
     let net = &plan.network;

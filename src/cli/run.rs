@@ -6,7 +6,7 @@ use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
 use sharpwave::network::footprint;
 use sharpwave::record::checkpoint;
-use sharpwave::run::{Options, run as simulate};
+use sharpwave::run::{Options, resumed, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,7 +70,7 @@ pub struct CheckArguments {
     scenario: ScenarioArguments,
 }
 
-/// The plan; of a resumed run, with the network of the checkpoint's seed. A seed that is asked for is then that of the stimuli.
+/// The plan, that of a resumed run with [`resumed`].
 fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>) -> Result<Plan> {
     let library = Library::load(models)?;
     let mut overrides = arguments.set.clone();
@@ -79,19 +79,10 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
     let plan = |overrides: &[String]| {
         Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.on(engine).plan(&library)
     };
-    let asked = plan(&overrides)?;
-    let Some(resume) = resume else { return Ok(asked) };
-    let origin = checkpoint::origin(resume)?;
-    let seeded = overrides.iter().any(|o| o.split('=').next().is_some_and(|key| key.trim() == "simulation.seed"));
-    let stimulus_seed = if seeded { asked.network.seed } else { origin.stimulus_seed };
-    let mut plan = if origin.seed == asked.network.seed {
-        asked
-    } else {
-        plan(&[&overrides[..], &[format!("simulation.seed={}", origin.seed)]].concat())?
-    };
-    plan.network.stimulus_seed = stimulus_seed;
-    plan.overrides = overrides;
-    Ok(plan)
+    match resume {
+        None => plan(&overrides),
+        Some(resume) => resumed(&checkpoint::origin(resume)?, &overrides, plan),
+    }
 }
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
@@ -118,7 +109,7 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
     bar.clear();
     let outcome = outcome?;
     if arguments.scenario.json {
-        out!("{}", report::json(&plan, &outcome));
+        super::json(&outcome.summary(&plan))?;
     } else {
         out!("{}", report::text(&plan, &outcome).trim_end());
     }

@@ -143,6 +143,23 @@ pub fn settings(store: &Store) -> Result<Settings> {
         .map_err(|e| Error::input(format!("settings of the memory: {e}"), "make a new memory, with this version of sharpwave"))
 }
 
+/// The model of a memory: as asked for, or as the memory has it.
+///
+/// # Errors
+/// A model that is not there, or is not the memory's.
+pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
+    store.check_version()?;
+    let name = asked.unwrap_or(&store.meta().model);
+    let path = Path::new(name);
+    if asked.is_none() && !path.exists() && (path.is_absolute() || name.starts_with('.')) {
+        let what = format!("the model of this memory is no longer at {name}");
+        return Err(Error::input(what, "name where it is now: --model PATH"));
+    }
+    let source = Source::open(name)?;
+    store.check_model(&source.fingerprint()?)?;
+    Ok(source)
+}
+
 /// Forgets experiences, with no model at hand: their engrams and their text. What one of them had replaced stands again. All of them or,
 /// where one id is unknown, none.
 pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {

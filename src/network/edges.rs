@@ -24,6 +24,26 @@ pub fn read_edges(path: impl AsRef<Path>, sources: u32, targets: u32, weight_uni
     Ok(list.sort(sources))
 }
 
+/// Writes edges as an HDF5 file for [`read_edges`]: local ids, weights in the unit of whoever reads them, delays in ms.
+///
+/// # Errors
+/// There is such a file already, or it cannot be written.
+#[cfg(feature = "hdf5")]
+pub fn write_edges(
+    path: impl AsRef<Path>,
+    source: &[u32],
+    target: &[u32],
+    weight: Option<&[f64]>,
+    delay: Option<&[f64]>,
+) -> Result<()> {
+    let store = Store::create(path.as_ref())?;
+    store.write("source", source)?;
+    store.write("target", target)?;
+    weight.map_or(Ok(()), |weight| store.write("weight", weight))?;
+    delay.map_or(Ok(()), |delay| store.write("delay", delay))?;
+    store.close()
+}
+
 /// Edges in the order of the file.
 #[derive(Default)]
 struct EdgeList {

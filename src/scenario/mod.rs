@@ -147,6 +147,12 @@ impl Scenario {
         Scenario { engine, ..self }
     }
 
+    /// The same with data files looked for in a folder.
+    pub fn in_folder(mut self, folder: impl Into<std::path::PathBuf>) -> Scenario {
+        self.scope.folder = folder.into();
+        self
+    }
+
     fn apply_variant(root: &mut Node, chosen: Option<&str>) -> Result<Option<String>> {
         let default = root.get("variant").map(|n| text(n).map(|t| (t.to_string(), n.spot.clone()))).transpose()?;
         let Some(name) = chosen.map(str::to_string).or(default.as_ref().map(|d| d.0.clone())) else { return Ok(None) };
