@@ -66,7 +66,10 @@ const TIED: &str = "\u{a0}";
 fn wrapped(first: &str, next: &str, text: &str) -> String {
     let terminal = terminal_size::terminal_size_of(std::io::stdout()).map_or(80, |(width, _)| usize::from(width.0));
     let how = textwrap::Options::new(terminal.clamp(50, 100)).initial_indent(first).subsequent_indent(next);
-    let how = how.word_separator(textwrap::WordSeparator::AsciiSpace).break_words(false);
+    let how = how
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(&text.split_ascii_whitespace().collect::<Vec<_>>().join(" "), how).replace(TIED, " ")
 }
 

@@ -312,6 +312,63 @@ spikes = { population = "noise", delay = "2 ms", amount = 0.25 }
     assert_eq!(Recording::open(at.join("part.h5")).unwrap().signals().unwrap(), signals);
 }
 
+/// What was learned is where the next run begins.
+#[test]
+fn weights_of_a_recording_are_edges_of_the_next_run() {
+    let network = NETWORK.replace(
+        "weight = \"30 pA\"",
+        "weight = { distribution = \"uniform\", low = 10, high = 40 }\nname = \"in\"\nrecord = { weights = true }",
+    );
+    let folder = with(&network);
+    let at = folder.path();
+    done(at, &["run", "net.toml", "--out", "first.h5", "-q"]);
+    let again =
+        network.replace("rule = \"all_to_all\"", "rule = { name = \"explicit\", file = \"first.h5\", projection = \"in\" }");
+    std::fs::write(at.join("again.toml"), &again).unwrap();
+    done(at, &["run", "again.toml", "--out", "second.h5", "-q"]);
+    let weights = |name: &str| {
+        let recording = Recording::open(at.join(name)).unwrap();
+        let series = recording.weights().unwrap().remove(0);
+        let (source, target) = recording.edges(&series).unwrap();
+        let last = recording.weight_row(&series, series.times.len() - 1).unwrap();
+        let mut edges: Vec<_> = source.into_iter().zip(target).zip(last.iter().map(|w| w.to_bits())).collect();
+        edges.sort();
+        edges
+    };
+    assert_eq!(weights("first.h5").len(), 50);
+    assert_eq!(weights("second.h5"), weights("first.h5"));
+    std::fs::write(at.join("wrong.toml"), again.replace("projection = \"in\"", "projection = \"out\"")).unwrap();
+    let output = sharpwave(at, &["check", "wrong.toml"]);
+    assert!(!output.status.success() && text(&output.stderr).contains("has no projection"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn spikes_of_nest_and_sonata_are_played() {
+    let scenario = |source: &str| {
+        format!(
+            "[simulation]\nduration = \"20 ms\"\n[populations.E]\nmodel = \"spike_generator\"\nrecord = {{ spikes = true }}\n{source}\n"
+        )
+    };
+    let nest = "# NEST version: 3.8\n# RecordBackendASCII version: 2\nsender\ttime_ms\n7\t2.5\n5\t1.0\n7\t12.3\n";
+    let files = [
+        ("a.dat", nest, "n = 3\nfile = \"a.dat\"\nfirst_id = 5"),
+        ("a.gdf", "5   1.000\n7   2.500\n7  12.300\n", "n = 3\nfile = \"a.gdf\"\nfirst_id = 5"),
+        ("a.csv", "timestamps population node_ids\n1.0 E 0\n2.5 E 2\n3.0 I 0\n12.3 E 2\n", "file = \"a.csv\""),
+    ];
+    for (name, content, source) in files {
+        let folder = with(&scenario(source));
+        let at = folder.path();
+        std::fs::write(at.join(name), content).unwrap();
+        done(at, &["run", "net.toml", "--out", "out.h5", "-q"]);
+        let (times, ids) = spikes(&at.join("out.h5"));
+        assert_eq!(ids, [0, 2, 2], "{name}");
+        assert!(times.iter().zip([1.0, 2.5, 12.3]).all(|(a, b)| (a - b).abs() < 1e-9), "{name}: {times:?}");
+    }
+    let folder = with(&scenario("file = \"a.dat\"\nfirst_id = 6"));
+    std::fs::write(folder.path().join("a.dat"), nest).unwrap();
+    refused(folder.path(), &["check", "net.toml"], &["a.dat:5", "before first_id = 6"]);
+}
+
 #[cfg(unix)]
 mod interrupted {
     use super::*;
