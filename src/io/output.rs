@@ -187,7 +187,7 @@ pub fn write_text(path: &Path, text: &str, force: bool) -> Result<()> {
 ///
 /// # Errors
 /// As [`write`]; the part then stays.
-pub(crate) fn put(part: &Path, path: &Path, force: bool) -> Result<()> {
+pub fn put(part: &Path, path: &Path, force: bool) -> Result<()> {
     flush(part).map_err(|e| unwritable(part, &e))?;
     free(path, force, ANOTHER)?;
     std::fs::rename(part, path).map_err(|e| unwritable(path, &e))?;
@@ -196,14 +196,14 @@ pub(crate) fn put(part: &Path, path: &Path, force: bool) -> Result<()> {
 }
 
 /// Takes an earlier output away, where it is a regular file.
-pub(crate) fn remove(path: &Path) {
+pub fn remove(path: &Path) {
     if symlink_metadata(path).is_ok_and(|found| found.is_file()) {
         let _ = std::fs::remove_file(path);
     }
 }
 
 /// Whether an input and an output, or two outputs, are one file.
-pub(crate) fn same(a: &Path, b: &Path) -> bool {
+pub fn same(a: &Path, b: &Path) -> bool {
     a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 

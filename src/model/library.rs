@@ -50,11 +50,11 @@ impl Library {
 
     /// Names and places of the models that are not built in.
     pub fn own(&self) -> impl Iterator<Item = (&str, &Place)> {
-        let built_in = |file: &str| built_in::FILES.iter().any(|(path, _)| *path == file);
+        let built_in = |place: &Place| built_in::FILES.iter().any(|(path, text)| *path == place.file && *text == &*place.text);
         let neurons = self.neurons.iter().map(|(name, m)| (name.as_str(), &m.place));
         let synapses = self.synapses.iter().map(|(name, m)| (name.as_str(), &m.place));
         let modifiers = self.modifiers.iter().map(|(name, m)| (name.as_str(), &m.place));
-        neurons.chain(synapses).chain(modifiers).filter(move |(_, place)| !built_in(&place.file))
+        neurons.chain(synapses).chain(modifiers).filter(move |(_, place)| !built_in(place))
     }
 
     /// Whether a model of any kind has this name.

