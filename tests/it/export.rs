@@ -471,7 +471,7 @@ fn nothing_is_replaced_unasked_or_left_half_written() {
         if format == Format::Gguf {
             std::fs::remove_file(&out).unwrap();
             std::fs::create_dir(&out).unwrap();
-            refused(write(&host, &new, &force, &out), &["is not a file"]);
+            refused(write(&host, &new, &force, &out), &["is a folder"]);
         } else {
             std::fs::write(out.join("notes.txt"), "mine").unwrap();
             refused(write(&host, &new, &force, &out), &["holds more than this output"]);
