@@ -2,11 +2,11 @@
 //! or written, that Ctrl-C and `--checkpoint-every` leave a state from which the run goes on bit for bit, and bounded memory.
 
 use crate::engine::open::{self, Kind, open};
-use crate::engine::{Counters, Engine};
+use crate::engine::{Counters, Engine, Snapshot};
 use crate::error::{Error, Result};
+use crate::io::output;
 use crate::network::Network;
 use crate::network::inputs::steps_between;
-use crate::record::sonata::check_free;
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::scenario::Plan;
@@ -41,6 +41,8 @@ pub struct Options {
     pub checkpoint: Option<PathBuf>,
     /// Checkpoint to go on from.
     pub resume: Option<PathBuf>,
+    /// The command line, for the recording.
+    pub command: String,
 }
 
 /// Told about what goes on; every method may do nothing.
@@ -122,6 +124,10 @@ pub fn info(plan: &Plan, engine: String, threads: usize) -> RunInfo {
         scenario_path: plan.path.clone(),
         scenario_text: plan.text.to_string(),
         overrides: plan.overrides.clone(),
+        variant: plan.variant.clone(),
+        resolved: plan.resolved.clone(),
+        models: plan.models.clone(),
+        command: String::new(),
         seed: plan.network.seed,
         stimulus_seed: plan.network.stimulus_seed,
         engine,
@@ -161,20 +167,14 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let checkpoint_path = options.checkpoint.clone().or_else(|| options.out.as_ref().map(|o| o.with_extension("checkpoint")));
     refuse_overwriting(plan, options, checkpoint_path.as_deref())?;
     if let Some(out) = &options.out {
-        refuse_existing(out, options)?;
+        output::check(out, options.force || options.resume.is_some())?;
     }
     if options.checkpoint_every.is_some() && checkpoint_path.is_none() {
         return Err(Error::input("--checkpoint-every has nowhere to write", "give --out FILE or --checkpoint FILE"));
     }
-    if let Some(path) = checkpoint_path.as_deref()
-        && path.exists()
-        && !options.force
-        && options.resume.as_deref() != Some(path)
-    {
-        return Err(Error::input(
-            format!("the checkpoint {} exists", path.display()),
-            "go on from it with --resume, name another with --checkpoint, or pass --force to replace it",
-        ));
+    if let Some(path) = checkpoint_path.as_deref() {
+        let remedy = "go on from it with --resume, name another with --checkpoint, or pass --force to replace it";
+        output::check_or(path, options.force || options.resume.as_deref() == Some(path), remedy)?;
     }
 
     let started = Instant::now();
@@ -183,10 +183,10 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let how = open::Options { threads: Some(threads), device, accumulators, progress: Some(&told) };
     let mut engine = open(kind, &net, &how)?;
     let build_s = started.elapsed().as_secs_f64();
-    let mut from = 0;
+    let (mut from, mut before) = (0, Totals::default());
     if let Some((_, snapshot)) = &resumed {
         engine.restore(snapshot)?;
-        from = snapshot.step;
+        (from, before) = (snapshot.step, Totals::of(snapshot));
     }
 
     let steps = |ms: f64| (ms / net.dt).round() as u64;
@@ -197,7 +197,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
             "lengthen simulation.duration (--set simulation.duration=...)",
         ));
     }
-    let info = info(plan, engine.describe(), threads);
+    let info = RunInfo { command: options.command.clone(), ..info(plan, engine.describe(), threads) };
     let mut summary = Summary::new(&net, plan.warmup.max(from as f64 * net.dt), plan.warmup + plan.duration);
     let mut recorder = match &options.out {
         None => None,
@@ -205,6 +205,8 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
             Some(Recorder::resume(out, &net, &info, from as f64 * net.dt)?)
         }
         Some(out) => {
+            // A recording of its own tells what happened in it.
+            before = Totals::default();
             let mut recorder = Recorder::create(out, &net, &info, options.force)?;
             if from > 0 {
                 recorder.start_at(from as f64 * net.dt)?;
@@ -249,21 +251,25 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         }
         weights.due(&net, now, engine.as_mut(), recorder.as_mut())?;
         if every.is_some_and(|every| now % every == 0) && now < end {
-            saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
+            let totals = before.and(&engine.counters(), wall);
+            saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info, totals)?);
         }
         let rtf = wall * 1e3 / ((now - from) as f64 * net.dt);
         progress.simulated(now as f64 * net.dt, end as f64 * net.dt, rtf);
     }
     let interrupted = now < end;
     if (interrupted || every.is_some()) && checkpoint_path.is_some() {
-        saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
+        let totals = before.and(&engine.counters(), wall);
+        saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info, totals)?);
     }
     if !interrupted {
         weights.last(&net, now, engine.as_mut(), recorder.as_mut())?;
     }
     let counters = engine.counters();
     if let Some(recorder) = recorder {
-        recorder.finish(!interrupted, &counters, wall)?;
+        let all = before.and(&counters, wall);
+        let Totals { spikes, synaptic_events, neuron_updates, wall } = all;
+        recorder.finish(!interrupted, &Counters { spikes, synaptic_events, neuron_updates, ..counters }, wall)?;
     }
     Ok(Outcome {
         engine: info.engine,
@@ -308,7 +314,6 @@ pub fn next_slice(steps: u64, took: Duration) -> u64 {
 
 /// A file that this run reads, or writes for another purpose, is never its output, whatever `force` says.
 fn refuse_overwriting(plan: &Plan, options: &Options, checkpoint: Option<&Path>) -> Result<()> {
-    let same = |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
     let scenario = Path::new(&plan.path);
     let (out, resume) = (options.out.as_deref(), options.resume.as_deref());
     let pairs = [
@@ -319,23 +324,12 @@ fn refuse_overwriting(plan: &Plan, options: &Options, checkpoint: Option<&Path>)
     ];
     for (a, b, what) in pairs {
         if let (Some(a), Some(b)) = (a, b)
-            && same(a, b)
+            && output::same(a, b)
         {
             return Err(Error::input(format!("{what} would be one file, {}", a.display()), "give them different names"));
         }
     }
     Ok(())
-}
-
-fn refuse_existing(out: &Path, options: &Options) -> Result<()> {
-    if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|e| Error::File {
-            path: folder.to_path_buf(),
-            message: format!("the folder of the output cannot be made: {e}"),
-            remedy: Some("choose another --out".into()),
-        })?;
-    }
-    check_free(out, options.force || options.resume.is_some())
 }
 
 fn save(
@@ -344,13 +338,55 @@ fn save(
     path: Option<&Path>,
     net: &Network,
     info: &RunInfo,
+    totals: Totals,
 ) -> Result<PathBuf> {
     let path = path.expect("checked before the run");
     if let Some(recorder) = recorder {
         recorder.flush()?;
     }
-    checkpoint::write(path, net, info, &engine.snapshot()?)?;
+    let mut snapshot = engine.snapshot()?;
+    snapshot.notes.push(totals.note());
+    checkpoint::write(path, net, info, &snapshot)?;
     Ok(path.to_path_buf())
+}
+
+/// What a recording has seen, over all runs that it was continued by.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    spikes: u64,
+    synaptic_events: u64,
+    neuron_updates: u64,
+    /// Seconds of simulation.
+    wall: f64,
+}
+
+impl Totals {
+    /// Their name in a checkpoint.
+    const NOTE: &str = "totals";
+
+    /// With what came since.
+    fn and(self, counters: &Counters, wall: f64) -> Totals {
+        Totals {
+            spikes: self.spikes + counters.spikes,
+            synaptic_events: self.synaptic_events + counters.synaptic_events,
+            neuron_updates: self.neuron_updates + counters.neuron_updates,
+            wall: self.wall + wall,
+        }
+    }
+
+    fn note(self) -> (String, Vec<u64>) {
+        (Self::NOTE.into(), vec![self.spikes, self.synaptic_events, self.neuron_updates, self.wall.to_bits()])
+    }
+
+    /// Of the runs up to a checkpoint; nothing where it does not tell.
+    fn of(snapshot: &Snapshot) -> Totals {
+        match snapshot.notes.iter().find(|note| note.0 == Self::NOTE).map(|note| &note.1[..]) {
+            Some(&[spikes, synaptic_events, neuron_updates, wall]) => {
+                Totals { spikes, synaptic_events, neuron_updates, wall: f64::from_bits(wall) }
+            }
+            _ => Totals::default(),
+        }
+    }
 }
 
 /// When the weights of which projection are due to be recorded.

@@ -16,6 +16,8 @@ mod data;
 mod devices;
 mod eval;
 mod export;
+mod extract;
+mod interrupt;
 mod learn;
 mod memory;
 mod model;
@@ -28,7 +30,7 @@ mod report;
 mod run;
 
 use clap::{Parser, Subcommand};
-use sharpwave::error::{Error, Place};
+use sharpwave::error::{Error, Place, quoted};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +75,8 @@ enum Command {
     Eval(eval::EvalArguments),
     /// Measure what the engines cost on this machine
     Bench(bench::BenchArguments),
+    /// Print or write the scenario and models that a recording was made from
+    Extract(extract::ExtractArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
 }
@@ -96,15 +100,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Export(export) => export::export(export),
         Command::Eval(eval) => eval::eval(eval),
         Command::Bench(bench) => bench::bench(bench),
+        Command::Extract(extract) => extract::extract(extract),
         Command::Plot(plot) => plot::plot(plot),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             show(&error);
-            ExitCode::from(error.exit_code() as u8)
+            if interrupt::asked() { interrupt::code() } else { ExitCode::from(error.exit_code() as u8) }
         }
     }
+}
+
+/// The command as it can be given to a shell again.
+fn command_line() -> String {
+    std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 /// Mesa's drivers complain on standard error when this variable is missing, as it is on servers; they never use it here.
@@ -146,12 +156,37 @@ pub fn show(error: &Error) {
         None if std::io::IsTerminal::is_terminal(&std::io::stderr()) => miette::GraphicalTheme::unicode(),
         _ => miette::GraphicalTheme::none(),
     })
-    .with_width(110)
+    .with_width(terminal_size::terminal_size_of(std::io::stderr()).map_or(110, |(width, _)| usize::from(width.0).clamp(40, 110)))
     .with_context_lines(1);
     let mut text = String::new();
     match handler.render_report(&mut text, &report) {
         Ok(()) => note!("{}", text.trim_end_matches('\n')),
         Err(_) => note!("error: {error}"),
+    }
+}
+
+/// Characters of a message at the most, and of the name of a file.
+const TEXT: usize = 2000;
+const NAME: usize = 160;
+
+/// A text with its middle left out where it is far too long to read.
+fn cut(text: &str, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text.into();
+    }
+    let (head, tail): (String, String) =
+        (text.chars().take(most * 3 / 4).collect(), text.chars().skip(length - most / 4).collect());
+    format!("{head} … {tail}")
+}
+
+/// The name of a file, or an override, for the head of an excerpt: of a path its end tells most.
+fn shortened(name: &str) -> String {
+    let length = name.chars().count();
+    match length <= NAME {
+        true => name.into(),
+        false if name.starts_with("--") => cut(name, NAME),
+        false => format!("…{}", name.chars().skip(length - NAME).collect::<String>()),
     }
 }
 
@@ -169,7 +204,7 @@ impl From<&Error> for Diagnostic {
             Error::Input(fault) => (fault.message.clone(), fault.place.as_ref().map(source)),
             other => (other.to_string(), None),
         };
-        Diagnostic { message, remedy: error.remedy().map(str::to_string), place }
+        Diagnostic { message: cut(&message, TEXT), remedy: error.remedy().map(|remedy| cut(remedy, TEXT)), place }
     }
 }
 
@@ -203,7 +238,8 @@ fn source(place: &Place) -> (miette::NamedSource<String>, std::ops::Range<usize>
         shown.push_str(&format!("{before}{}{after}{}", &body[from..to], &whole[body.len()..]));
         start += whole.len();
     }
-    let name = if cut { format!("{} (column {column}; the line is cut)", place.file) } else { place.file.clone() };
+    let file = shortened(&place.file);
+    let name = if cut { format!("{file} (column {column}; the line is cut)") } else { file };
     // What was cut before this line has moved it.
     if !cut && shown.len() != text.len() {
         let lines = |text: &str| text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();

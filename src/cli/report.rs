@@ -39,9 +39,10 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
 
 fn heading(plan: &Plan) -> String {
     let variant = plan.variant.as_ref().map_or(String::new(), |v| format!(", variant {v}"));
+    let title = if plan.title.is_empty() { &plan.path } else { &plan.title };
     match plan.citation.is_empty() {
-        true => format!("{}{variant}\n\n", plan.title),
-        false => format!("{}{variant}\n{}\n\n", plan.title, plan.citation),
+        true => format!("{title}{variant}\n\n"),
+        false => format!("{title}{variant}\n{}\n\n", plan.citation),
     }
 }
 

@@ -1,21 +1,21 @@
 //! `sharpwave run` and `sharpwave check`.
 
-use super::{progress::Bar, report};
+use super::{interrupt, progress::Bar, report};
 use clap::Args;
-use sharpwave::error::{Error, Result};
+use sharpwave::error::{Result, quoted};
+use sharpwave::io::is_hdf5;
 use sharpwave::model::library::Library;
 use sharpwave::network::footprint;
 use sharpwave::record::checkpoint;
+use sharpwave::record::read::Recording;
 use sharpwave::run::{Options, resumed, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 pub struct ScenarioArguments {
-    /// Scenario file (TOML)
+    /// Scenario file (TOML), or a recording, which is run again as it was
     scenario: PathBuf,
     /// Named settings of the scenario ([variants.NAME])
     #[arg(long, value_name = "NAME")]
@@ -72,12 +72,21 @@ pub struct CheckArguments {
 
 /// The plan, that of a resumed run with [`resumed`].
 fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>) -> Result<Plan> {
-    let library = Library::load(models)?;
+    let mut library = Library::load(models)?;
+    let recorded = is_hdf5(&arguments.scenario).then(|| Recording::open(&arguments.scenario)).transpose()?.map(|r| r.info);
+    if let Some(info) = &recorded {
+        library.extend(&info.models)?;
+    }
     let mut overrides = arguments.set.clone();
     overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
     let engine = arguments.engine.as_deref().map(str::parse).transpose()?;
     let plan = |overrides: &[String]| {
-        Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.on(engine).plan(&library)
+        let (path, variant) = (&arguments.scenario, arguments.variant.as_deref());
+        let scenario = match &recorded {
+            Some(info) => Scenario::parse(&path.display().to_string(), &info.resolved, overrides, variant)?,
+            None => Scenario::load(path, overrides, variant)?,
+        };
+        scenario.on(engine).plan(&library)
     };
     match resume {
         None => plan(&overrides),
@@ -101,9 +110,9 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         checkpoint_every,
         checkpoint: arguments.checkpoint.clone(),
         resume: arguments.resume.clone(),
+        command: super::command_line(),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    watch(&stop, "stopping after the current slice")?;
+    let stop = interrupt::watch("stopping after the current slice")?;
     let bar = Bar::new(arguments.quiet);
     let outcome = simulate(&plan, &options, &bar, &stop);
     bar.clear();
@@ -115,24 +124,12 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
     }
     if outcome.interrupted {
         match &outcome.checkpoint {
-            Some(file) => note!("interrupted; go on with --resume {}", file.display()),
+            Some(file) => note!("interrupted; go on with the same command and --resume {}", quoted(&file.to_string_lossy())),
             None => note!("interrupted; with --out or --checkpoint the run could go on from here"),
         }
-        return Ok(ExitCode::from(1));
+        return Ok(interrupt::code());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ctrl-C sets `stop` and says so; a second one ends the program.
-pub fn watch(stop: &Arc<AtomicBool>, said: &'static str) -> Result<()> {
-    let stop = stop.clone();
-    ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-        note!("\n{said} (once more to stop at once) ...");
-    })
-    .map_err(|e| Error::Run { message: format!("cannot watch for Ctrl-C: {e}"), remedy: "report this".into() })
 }
 
 pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {

@@ -54,8 +54,15 @@ fn facts(recording: &Recording) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if recording.own {
         facts.push(("scenario", info.scenario_path.clone()));
+        facts.extend(info.variant.iter().map(|variant| ("variant", variant.clone())));
         if !info.overrides.is_empty() {
             facts.push(("settings", info.overrides.join(", ")));
+        }
+        if !info.models.is_empty() {
+            facts.push(("own models", info.models.iter().map(|m| m.0.as_str()).collect::<Vec<_>>().join(", ")));
+        }
+        if !info.command.is_empty() {
+            facts.push(("command", info.command.clone()));
         }
         facts.push(("engine", format!("{}, {} thread{}", info.engine, info.threads, if info.threads == 1 { "" } else { "s" })));
         facts.push(("seed", info.seed.to_string()));
@@ -143,6 +150,13 @@ pub(super) fn page(recording: &Recording, data: &Data, figures: &[Figure]) -> St
     }
     if recording.own {
         page += &format!("<h2>Scenario</h2>\n<pre>{}</pre>\n", escape(&recording.info.scenario_text));
+        let applied = recording.info.variant.is_some() || !recording.info.overrides.is_empty();
+        if applied && !recording.info.resolved.is_empty() {
+            page += &format!("<h2>The same as it was run</h2>\n<pre>{}</pre>\n", escape(&recording.info.resolved));
+        }
+        for (file, text) in &recording.info.models {
+            page += &format!("<h2>Model {}</h2>\n<pre>{}</pre>\n", escape(file), escape(text));
+        }
     }
     document(&title, &file, &page)
 }

@@ -11,6 +11,7 @@ mod html;
 mod protocol;
 
 use crate::error::{Error, Result};
+use crate::io::output;
 use crate::protocol::results::Results;
 use crate::record::read::Recording;
 use resvg::{tiny_skia, usvg};
@@ -57,6 +58,30 @@ pub fn report(file: &Path, folder: Option<&Path>, force: bool) -> Result<Vec<Pat
     write(&folder, &format!("{stem}_"), &figures, page, force)
 }
 
+/// The file of the page in a folder of its own.
+const PAGE: &str = "index.html";
+
+/// The files that [`protocol`] may write into a folder.
+pub fn protocol_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    files(folder, &["matrix", "accuracy"])
+}
+
+/// The files that [`digits`] may write into a folder.
+pub fn digits_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    files(folder, &["fields", "learning", "confusion"])
+}
+
+/// The files that [`eval`] may write into a folder.
+#[cfg(feature = "llm")]
+pub fn eval_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    files(folder, &["scores", "sequence"])
+}
+
+fn files(folder: &Path, figures: &'static [&'static str]) -> impl Iterator<Item = PathBuf> {
+    let names = figures.iter().flat_map(|name| ["svg", "png"].map(|end| format!("{name}.{end}")));
+    names.chain([PAGE.to_string()]).map(|name| folder.join(name)).collect::<Vec<_>>().into_iter()
+}
+
 /// Draws what came out of a protocol into its folder, in place of earlier figures: `matrix.svg`, `accuracy.svg`, their `.png` and
 /// `index.html`. Gives the files written.
 ///
@@ -64,7 +89,7 @@ pub fn report(file: &Path, folder: Option<&Path>, force: bool) -> Result<Vec<Pat
 /// A folder that cannot be written.
 pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
     let figures = protocol::figures(results)?;
-    let page = ("index.html".to_string(), protocol::page(results, &figures));
+    let page = (PAGE.to_string(), protocol::page(results, &figures));
     write(folder, "", &figures, page, true)
 }
 
@@ -75,20 +100,20 @@ pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
 /// A folder that cannot be written.
 pub fn digits(folder: &Path, results: &crate::protocol::diehl_cook::Results) -> Result<Vec<PathBuf>> {
     let figures = digits::figures(results)?;
-    let page = ("index.html".to_string(), digits::page(results, &figures));
+    let page = (PAGE.to_string(), digits::page(results, &figures));
     write(folder, "", &figures, page, true)
 }
 
-/// Draws what evaluations gave into a folder, in place of earlier figures: `scores` and `sequence`, each `.svg` and `.png`, and
-/// `index.html`. Gives the files written.
+/// Draws what evaluations gave into a folder: `scores` and `sequence`, each `.svg` and `.png`, and `index.html`. Gives the files
+/// written.
 ///
 /// # Errors
-/// A folder that cannot be written.
+/// A file that exists already without `force`; a folder that cannot be written.
 #[cfg(feature = "llm")]
-pub fn eval(folder: &Path, report: &crate::eval::report::Report) -> Result<Vec<PathBuf>> {
+pub fn eval(folder: &Path, report: &crate::eval::report::Report, force: bool) -> Result<Vec<PathBuf>> {
     let figures = eval::figures(report)?;
-    let page = ("index.html".to_string(), eval::page(report, &figures));
-    write(folder, "", &figures, page, true)
+    let page = (PAGE.to_string(), eval::page(report, &figures));
+    write(folder, "", &figures, page, force)
 }
 
 /// Write figures, their names behind a prefix, and a page (name, text) into a folder.
@@ -100,16 +125,8 @@ fn write(folder: &Path, prefix: &str, figures: &[Figure], page: (String, String)
         files.push((folder.join(format!("{base}.png")), png(&figure.svg, 2.0)?));
     }
     files.push((folder.join(page.0), page.1.into_bytes()));
-    if let Some((taken, _)) = files.iter().find(|(path, _)| path.exists() && !force) {
-        let remedy = "give --force to replace it, or another --out";
-        return Err(Error::input(format!("{} exists already", taken.display()), remedy));
-    }
-    if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-    }
-    for (path, bytes) in &files {
-        std::fs::write(path, bytes).map_err(|e| Error::file(path, e))?;
-    }
+    files.iter().try_for_each(|(path, _)| output::check(path, force))?;
+    files.iter().try_for_each(|(path, bytes)| output::write(path, bytes, force))?;
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 

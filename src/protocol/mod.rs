@@ -27,6 +27,9 @@ use crate::learning::local::{Optimiser, Settings};
 use crate::scenario::tree::Spot;
 use std::sync::Arc;
 
+/// What to do about results that are there.
+const AGAIN: &str = "give --resume to go on, --force to replace it, or another --out";
+
 /// What a file of kind "supervised" or "permuted" asks for, checked.
 #[derive(Clone, Debug)]
 pub struct Protocol {

@@ -12,6 +12,7 @@ mod plasticity;
 mod populations;
 mod projections;
 pub(crate) mod read;
+mod resolved;
 mod scale;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,11 @@ pub struct Plan {
     pub overrides: Vec<String>,
     /// Named settings that were applied, chosen or by default.
     pub variant: Option<String>,
+    /// The scenario with the variant's settings, every override and the simulation's defaults in their places, as text: what runs
+    /// this network again, with `models`.
+    pub resolved: String,
+    /// The user's own models that it may name: file and text of each.
+    pub models: Vec<(String, String)>,
     /// Populations, projections, inputs and probes.
     pub network: Network,
     /// ms of simulation that count, after `warmup` ms that are simulated and not counted in the statistics.
@@ -188,12 +194,13 @@ impl Scenario {
     pub fn plan(&self, library: &Library) -> Result<Plan> {
         let root = &self.root;
         let string = |key| root.get(key).map_or(Ok(String::new()), |n| text(n).map(str::to_string));
-        let simulation = self.simulation()?;
+        let mut simulation = self.simulation()?;
+        simulation.engine = self.engine.unwrap_or(simulation.engine);
         let mut builder = Builder {
             library,
             scope: self.scope.clone(),
             dt: simulation.dt,
-            grid: self.engine.unwrap_or(simulation.engine) != Engine::Event,
+            grid: simulation.engine != Engine::Event,
             seed: simulation.seed,
             scale: Scale::read(root.get("scale"), &self.scope)?,
             groups: vec![],
@@ -209,6 +216,11 @@ impl Scenario {
         builder.drives(items(root.get("drives"), "drives")?, &mut lost)?;
         builder.compensate(lost)?;
         let published = self.published(&builder.groups)?;
+        let resolved = resolved::text(root, &self.scope, &simulation, self.variant.as_deref(), &self.heading());
+        // A model of the user's that has the name of one built in may be meant without being named.
+        let shadows = |name: &str| Library::built_in().is_ok_and(|own| own.has(name));
+        let models = library.own().filter(|(name, _)| resolved.contains(name) || shadows(name));
+        let models = models.map(|(_, place)| (place.file.clone(), place.text.to_string())).collect();
         Ok(Plan {
             title: string("title")?,
             citation: string("citation")?,
@@ -217,6 +229,8 @@ impl Scenario {
             text: self.text.clone(),
             overrides: self.overrides.clone(),
             variant: self.variant.clone(),
+            resolved,
+            models,
             network: builder.net,
             duration: simulation.duration,
             warmup: simulation.warmup,
@@ -224,6 +238,14 @@ impl Scenario {
             threads: simulation.threads,
             published,
         })
+    }
+
+    /// What the resolved text is made of.
+    fn heading(&self) -> String {
+        let mut heading = format!("{} as it was run, by sharpwave {}", self.path, env!("CARGO_PKG_VERSION"));
+        self.variant.iter().for_each(|variant| heading += &format!("\nvariant {variant}"));
+        self.overrides.iter().for_each(|setting| heading += &format!("\n--set {}", setting.replace(['\n', '\r'], " ")));
+        heading
     }
 
     fn simulation(&self) -> Result<Simulation> {

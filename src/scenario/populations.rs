@@ -221,19 +221,28 @@ impl Builder<'_> {
 
     fn spike_generator(&self, name: &str, node: &Node, spot: &Spot) -> Result<(Cell, f64, u32)> {
         let what = format!("population `{name}`");
-        check_keys(node, &what, &[&COMMON[..], &["times", "file", "population", "allow_offgrid_times"]].concat())?;
+        check_keys(node, &what, &[&COMMON[..], &["times", "file", "population", "first_id", "allow_offgrid_times"]].concat())?;
         let offgrid = node.get("allow_offgrid_times").map_or(Ok(false), boolean)?;
         let (trains, least) = match (node.get("times"), node.get("file")) {
             (Some(times), None) => self.inline_trains(times, offgrid)?,
             (None, Some(file)) => {
                 let path = self.scope.path(file)?;
                 let within = node.get("population").map_or(Ok(name), text)?;
-                let read = if is_hdf5(&path) { Trains::from_hdf5(&path, within) } else { Trains::from_csv(&path) };
+                let foreign = !is_hdf5(&path) && Trains::is_text(&path);
+                let first = node.get("first_id").map(|f| self.scope.count32(f, "first_id")).transpose()?;
+                if let (Some(at), false) = (node.get("first_id"), foreign) {
+                    return Err(at.error("ids of this file count from 0", "leave out first_id: it is for NEST's .dat and .gdf"));
+                }
+                let read = match (is_hdf5(&path), foreign) {
+                    (true, _) => Trains::from_hdf5(&path, within),
+                    (_, true) => Trains::from_text(&path, within, first),
+                    _ => Trains::from_csv(&path),
+                };
                 let trains = read.map_err(|e| placed(e, &file.spot))?;
                 for spike in trains.time.iter().copied().zip(trains.source.iter().copied()) {
                     let Some((message, remedy)) = self.spike_fault(spike.0, offgrid) else { continue };
                     let message = format!("{what}, source {}: {message}", spike.1);
-                    return Err(match is_hdf5(&path) {
+                    return Err(match is_hdf5(&path) || foreign {
                         true => file.error(format!("{message} (in {})", path.display()), remedy),
                         false => Trains::fault_in_csv(&path, spike, &message, &remedy),
                     });

@@ -23,7 +23,7 @@ const RULES: [(&str, &[&str]); 8] = [
     ("fixed_outdegree", &["outdegree"]),
     ("fixed_total_number", &["n", "probability"]),
     ("distance", &["profile", "p", "p0", "sigma", "lambda", "radius", "periodic"]),
-    ("explicit", &["file"]),
+    ("explicit", &["file", "projection"]),
 ];
 
 /// Reads a probability under a key: as written, and in this network.
@@ -249,7 +249,8 @@ impl Builder<'_> {
                     let message = "explicit edges cannot be scaled".to_string();
                     return Err(self.scale.refuse(spot, message, "remove [scale], or use another rule"));
                 }
-                let edges = self.edges(get("file", "\"edges.csv\"")?, pair)?;
+                let within = node.get("projection").map(text).transpose()?;
+                let edges = self.edges(get("file", "\"edges.csv\"")?, within, pair)?;
                 let mean = edges.target.len() as f64 / pair.full.1;
                 (Rule::Explicit(Arc::new(edges)), mean)
             }
@@ -392,10 +393,10 @@ impl Builder<'_> {
         sum / f64::max(targets, 1.0) / pair.shares().0
     }
 
-    fn edges(&self, file: &Node, pair: &Pair) -> Result<Edges> {
+    fn edges(&self, file: &Node, projection: Option<&str>, pair: &Pair) -> Result<Edges> {
         let path = self.scope.path(file)?;
-        let edges =
-            crate::network::connectivity::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
+        let read = crate::network::connectivity::read_edges(&path, projection, pair.n.0, pair.n.1, &pair.unit);
+        let edges = read.map_err(|e| placed(e, &file.spot))?;
         let possible = self.dt * (1.0 - 1e-9)..=self.dt * MAX_DELAY;
         if let Some((i, delay)) = edges.delay.iter().flatten().enumerate().find(|(_, d)| !possible.contains(*d)) {
             let (source, target) = edges.ends(i);

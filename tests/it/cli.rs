@@ -272,7 +272,7 @@ fn ctrl_c_leaves_a_checkpoint_from_which_the_run_goes_on() {
     // SAFETY: a signal to our own child.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("--resume cut.checkpoint"), "{}", text(&output.stderr));
     let cut = spikes(at.join("cut.h5"));
     assert!(!cut.0.is_empty());

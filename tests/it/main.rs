@@ -25,6 +25,7 @@ mod library;
 mod memory;
 mod nest_engine;
 mod neurons;
+mod outputs;
 mod plasticity;
 mod plasticity_event;
 mod protocols;
