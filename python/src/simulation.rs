@@ -4,7 +4,7 @@
 use crate::error::{raise, refuse};
 use crate::recording::matrix;
 use crate::run::Asked;
-use crate::watch::{Ears, Stop, lock, same_process, watched};
+use crate::watch::{Ears, Stop, forked, lock, same_process, watched};
 use numpy::{IntoPyArray, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -296,11 +296,7 @@ impl Simulation {
     /// Frees engine and network.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let running = lock(py, &self.0, "simulation")?.take();
-        // Threads that a fork left behind cannot be joined.
-        match same_process(py) {
-            Ok(()) => py.detach(|| drop(running)),
-            Err(_) => std::mem::forget(running),
-        }
+        py.detach(|| release(running));
         Ok(())
     }
 
@@ -312,11 +308,16 @@ impl Simulation {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        // The same without a caller.
-        if Python::try_attach(|py| same_process(py).is_err()).unwrap_or(false)
-            && let Ok(running) = self.0.get_mut()
-        {
-            std::mem::forget(running.take());
+        if let Ok(running) = self.0.get_mut() {
+            release(running.take());
         }
+    }
+}
+
+/// Frees a simulation; one of the process that this one was forked from stays, as its threads cannot be joined.
+fn release(running: Option<Running>) {
+    match forked() {
+        true => std::mem::forget(running),
+        false => drop(running),
     }
 }
