@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from . import _sharpwave
@@ -126,10 +126,10 @@ def map(
         try:
             waiting = set(futures)
             while waiting:
-                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
+                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-                if hears is not None:
+                if hears is not None and done:
                     hears(1 - len(waiting) / len(each), f"{len(each) - len(waiting)} of {len(each)}")
         except BaseException:
             halt.set()
