@@ -16,6 +16,7 @@ mod data;
 mod devices;
 mod eval;
 mod export;
+mod help;
 mod learn;
 mod memory;
 mod model;
@@ -26,6 +27,8 @@ mod protocol;
 mod pull;
 mod report;
 mod run;
+mod scenarios;
+mod sweep;
 
 use clap::{Parser, Subcommand};
 use sharpwave::error::{Error, Place};
@@ -33,7 +36,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "sharpwave", version, about = "An event-driven spiking-network simulator, on any CPU and GPU")]
+#[command(
+    name = "sharpwave",
+    version,
+    about = "An event-driven spiking-network simulator, on any CPU and GPU",
+    disable_help_subcommand = true
+)]
 struct Arguments {
     /// Folder with own model files (neurons/*.toml, synapses/*.toml or *.toml); may be repeated
     #[arg(long, value_name = "DIR", global = true)]
@@ -48,6 +56,8 @@ enum Command {
     Run(run::RunArguments),
     /// Check a scenario and say what it would need, without simulating
     Check(run::CheckArguments),
+    /// List the scenarios that come with sharpwave, or show one
+    Scenarios(scenarios::ScenariosArguments),
     /// List the neuron and synapse models, or show one
     Models(models::ModelsArguments),
     /// Get a transformer, look at it, or let it write
@@ -74,6 +84,12 @@ enum Command {
     Bench(bench::BenchArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
+    /// Print the help of a command, or the language of scenarios (`help scenario`)
+    Help(help::HelpArguments),
+    /// Print what makes a shell complete commands and options
+    Completions(help::CompletionsArguments),
+    /// Print the manual page of the program or of a command
+    Man(help::ManArguments),
 }
 
 pub fn main() -> ExitCode {
@@ -82,6 +98,7 @@ pub fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Run(run) => run::run(run, &arguments.models),
         Command::Check(check) => run::check(check, &arguments.models),
+        Command::Scenarios(scenarios) => scenarios::scenarios(scenarios),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Model(model) => model::model(model),
         Command::Memory(memory) => memory::memory(memory),
@@ -95,6 +112,9 @@ pub fn main() -> ExitCode {
         Command::Eval(eval) => eval::eval(eval),
         Command::Bench(bench) => bench::bench(bench),
         Command::Plot(plot) => plot::plot(plot),
+        Command::Help(topic) => help::help(topic),
+        Command::Completions(shell) => help::completions(shell),
+        Command::Man(page) => help::man(page),
     };
     match done {
         Ok(code) => code,

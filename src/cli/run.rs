@@ -15,38 +15,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 pub struct ScenarioArguments {
-    /// Scenario file (TOML)
-    scenario: PathBuf,
+    /// Scenario file (TOML), or the name of one that comes along (`sharpwave scenarios`)
+    pub scenario: PathBuf,
     /// Named settings of the scenario ([variants.NAME])
     #[arg(long, value_name = "NAME")]
-    variant: Option<String>,
+    pub variant: Option<String>,
     /// Override any value of the scenario, for instance --set scale.n=0.1; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    pub set: Vec<String>,
     /// Seed of every random number
     #[arg(long)]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
     /// Engine: auto, cpu, gpu or event
     #[arg(long)]
-    engine: Option<String>,
+    pub engine: Option<String>,
     /// Threads of the cpu engine (default: all cores); spikes do not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Print the result as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 #[derive(Args)]
 pub struct RunArguments {
     #[command(flatten)]
-    scenario: ScenarioArguments,
+    pub scenario: ScenarioArguments,
     /// Record to this HDF5 file (SONATA layout); without it only the summary is printed
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Replace an existing output file
     #[arg(long)]
-    force: bool,
+    pub force: bool,
     /// GPU to use: a number or part of a name from `sharpwave devices`
     #[arg(long)]
     device: Option<String>,
@@ -59,9 +59,11 @@ pub struct RunArguments {
     /// Go on from a checkpoint; with another --seed (of the stimuli, the network stays) or --set it is a branch
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub sweep: super::sweep::SweepArguments,
     /// No progress bar
     #[arg(long, short)]
-    quiet: bool,
+    pub quiet: bool,
 }
 
 #[derive(Args)]
@@ -95,6 +97,9 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
 }
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    if arguments.sweep.asked()? {
+        return super::sweep::sweep(arguments, models);
+    }
     let plan = plan(&arguments.scenario, models, arguments.resume.as_deref())?;
     let checkpoint_every = match &arguments.checkpoint_every {
         None => None,
