@@ -249,3 +249,45 @@ impl miette::Diagnostic for Diagnostic {
         Some(Box::new(std::iter::once(miette::LabeledSpan::new(Some("here".into()), span.start, span.len().max(1)))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell would pass them, without its comment.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (vec![], None::<String>, false);
+        for c in line.chars() {
+            match c {
+                '"' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                '#' if !quoted && word.is_none() => break,
+                ' ' if !quoted => words.extend(word.take()),
+                c => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn the_arguments_are_in_order() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    /// Every command that the README shows is one that the program takes.
+    #[test]
+    fn the_commands_of_the_readme_parse() {
+        let readme = include_str!("../../README.md");
+        let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("sharpwave ")).collect();
+        assert!(lines.len() > 30, "{}", lines.len());
+        for line in lines {
+            if let Err(error) = Arguments::try_parse_from(words(line)) {
+                panic!("{line}\n{error}");
+            }
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! The reference of the scenario language, in Markdown: made from the keys that the reader knows, with an example a section. Every
 //! example is a scenario that runs. Knows no terminal and no file.
 
-use super::keys::{self, DISTRIBUTIONS, DRIVES, Keys, REQUIRED, RULES};
+pub use super::keys::{Key, Keys, REQUIRED};
+
+use super::keys::{self, DISTRIBUTIONS, DRIVES, RULES};
 use super::read::suggest;
 use crate::error::{Error, Result};
 use crate::{expr, units};
@@ -16,7 +18,7 @@ pub struct Section {
     /// What it is about, in Markdown.
     pub text: &'static str,
     /// Tables of keys: heading, what it is (may be empty), keys.
-    tables: Vec<(String, &'static str, Keys)>,
+    pub tables: Vec<(String, &'static str, Keys)>,
     /// A scenario that shows it.
     pub example: &'static str,
     /// The files that the example reads: name and text.

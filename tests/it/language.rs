@@ -128,6 +128,102 @@ fn the_examples_of_the_reference_run() {
     }
 }
 
+/// Defaults in words, which cannot be written out.
+const WORDS: [&str; 10] = [
+    "as many as pay",
+    "the model's",
+    "never",
+    "this population's name",
+    "the time of presentation",
+    "all",
+    "one step",
+    "none",
+    "SOURCE->TARGET",
+    "by the weight's sign",
+];
+
+/// Writing a default out changes nothing.
+#[test]
+fn the_defaults_of_the_reference_hold() {
+    let sections = reference::sections();
+    let section = |name: &str| sections.iter().find(|s| s.name == name).unwrap();
+    let own = |line: &&str| ["encoding", "max_rate", "present", "rest"].iter().any(|key| line.starts_with(key));
+    let bars = sharpwave::scenario::built_in("bars").unwrap().lines().filter(|line| !own(line)).collect::<Vec<_>>().join("\n");
+    let first = section("scenario").example;
+    // (section and heading of the keys, a scenario, where in it they stand)
+    let cases = [
+        ("simulation", "[simulation]", first, "simulation"),
+        ("scale", "[scale]", first, "scale"),
+        ("projections", "[[projections]]", first, "projections.0"),
+        ("positions", "positions", section("rules").example, "populations.A.positions"),
+        ("sources", "model = \"poisson\"", section("modulators").example, "populations.DA"),
+        ("sources", "model = \"spike_generator\"", section("sources").example, "populations.written"),
+        ("sources", "model = \"images\"", &bars, "populations.retina"),
+        (
+            "record",
+            "record of a population",
+            "[simulation]\nduration = 1\n[populations.E]\nmodel = \"iaf_psc_exp\"\nn = 2\nrecord = { states = \"V_m\" }",
+            "populations.E.record",
+        ),
+        ("record", "record of a projection", section("synapses").example, "projections.1.record"),
+        ("rules", "rule `distance`", section("rules").example, "projections.2.rule"),
+        ("values", "distribution `lognormal`", section("values").example, "projections.0.weight"),
+        ("modulators", "[modulators] NAME", section("modulators").example, "modulators.dopamine"),
+        ("drives", "[[drives]]", section("scenario").example, "drives.0"),
+        ("drives", "type `ac_generator`", section("drives").example, "drives.2"),
+        ("drives", "type `step_current_generator`", section("drives").example, "drives.3"),
+        ("drives", "type `noise_generator`", section("drives").example, "drives.4"),
+    ];
+    let here = tempfile::tempdir().unwrap();
+    for (name, text) in sections.iter().flat_map(|s| s.files) {
+        std::fs::write(here.path().join(name), text).unwrap();
+    }
+    for entry in ["bars-images.idx3-ubyte", "bars-labels.idx1-ubyte"] {
+        std::fs::copy(root().join("models/scenarios").join(entry), here.path().join(entry)).unwrap();
+    }
+    let mut tried = 0;
+    for (name, heading, text, path) in cases {
+        let file = here.path().join("s.toml");
+        std::fs::write(&file, text).unwrap();
+        let plan = |overrides: &[String]| {
+            let plan = Scenario::load(&file, overrides, None).and_then(|s| s.plan(Library::built_in().unwrap()));
+            let plan = plan.unwrap_or_else(|e| panic!("{heading} {overrides:?}: {e}"));
+            format!("{:?}", (plan.network, plan.duration, plan.warmup, plan.engine, plan.threads))
+        };
+        let (_, _, keys) = section(name).tables.iter().find(|t| t.0 == heading).unwrap_or_else(|| panic!("no table {heading}"));
+        let plain = plan(&[]);
+        let written: toml_edit::DocumentMut = text.parse().unwrap();
+        // Whether the scenario says it itself.
+        let said = |key: &str| {
+            let mut item = Some(written.as_item());
+            for part in path.split('.').chain([key]) {
+                item = item.and_then(|item| match part.parse::<usize>() {
+                    Ok(index) => item.get(index),
+                    Err(_) => item.get(part),
+                });
+            }
+            item.is_some()
+        };
+        for key in keys.iter().filter(|k| !k.default.is_empty() && !k.default.starts_with(reference::REQUIRED)) {
+            if said(key.name) {
+                continue;
+            }
+            let default = match key.default {
+                "true for neurons" => "true",
+                words if WORDS.contains(&words) || words.contains("the sheet") => continue,
+                other => other,
+            };
+            assert!(
+                plan(&[format!("{path}.{}={default}", key.name)]) == plain,
+                "{heading}: {} is not {default} by default",
+                key.name
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 25, "only {tried} defaults");
+}
+
 /// `BLESS=1 cargo test --test it the_reference_is_in_docs` writes it.
 #[test]
 fn the_reference_is_in_docs() {
@@ -169,4 +265,45 @@ fn help_completions_and_manual_pages() {
         files.lines().any(|f| f == "pages/sharpwave-memory-list.1") && files.lines().all(|f| at.join(f).is_file()),
         "{files}"
     );
+}
+
+/// Lines of the README's block "Use" that are not run here: what they have in them, and why.
+const NOT_RUN: [(&str, &str); 15] = [
+    ("smollm2", "a model from the network"),
+    ("--memory me", "a memory of that model"),
+    ("--model M", "a model of the reader's own"),
+    ("adapter info", "an adapter of the reader's own"),
+    ("data fetch", "the network"),
+    ("diehl_cook_2015", "data from the network"),
+    ("potjans", "half a minute"),
+    ("--engine event", "half a minute"),
+    ("--engine gpu", "a GPU"),
+    ("izhikevich_2003", "fifteen runs"),
+    ("protocol permuted_patterns", "half a minute"),
+    ("bench --quick", "two minutes"),
+    ("bench network", "a GPU"),
+    ("--chat", "a memory of that model"),
+    ("devices", "a graphics driver"),
+];
+
+/// What a newcomer types, in order and in an empty folder.
+#[test]
+fn the_quick_commands_of_the_readme_run() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let block = readme.split("## Use").nth(1).and_then(|rest| rest.split("```").nth(1)).unwrap();
+    let lines: Vec<&str> = block.lines().filter(|line| line.starts_with("sharpwave ")).collect();
+    for (word, why) in NOT_RUN {
+        assert!(lines.iter().any(|line| line.contains(word)), "no line has {word} ({why})");
+    }
+    let here = tempfile::tempdir().unwrap();
+    let folder = Path::new(env!("CARGO_BIN_EXE_sharpwave")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut ran = 0;
+    for line in lines.into_iter().filter(|line| !NOT_RUN.iter().any(|(word, _)| line.contains(word))) {
+        let output = Command::new("bash").args(["-c", line]).current_dir(here.path()).env("PATH", &path).output().unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+        ran += 1;
+    }
+    assert!(ran >= 10, "{ran}");
+    assert!(here.path().join("out/part/two_rates.pdf").is_file());
 }
