@@ -2,7 +2,6 @@
 //! and a tenth of the size. Colours are those of Okabe & Ito (2008), told apart by the colour-blind.
 
 use super::collect::{Data, Raster, round_up};
-use super::protocol::label;
 use super::{FONT, Figure};
 use crate::error::{Error, Result};
 use crate::record::read::Recording;
@@ -153,8 +152,8 @@ fn heading(area: &Area, left: u32, text: &str) -> Result<()> {
     drawn(area.draw(&Text::new(text.to_string(), at, style(12.5, INK, HPos::Left, VPos::Top))))
 }
 
-/// Where the warm-up lies in a panel of time: a shade, and where `named` and there is room its name.
-fn warmup(chart: &Chart, time: &Range<f64>, recording: &Recording, named: bool) -> String {
+/// Where the warm-up lies in a panel of time, as a shade.
+fn warmup(chart: &Chart, time: &Range<f64>, recording: &Recording) -> String {
     let end = recording.info.warmup.min(time.end);
     if end <= time.start {
         return String::new();
@@ -162,12 +161,12 @@ fn warmup(chart: &Chart, time: &Range<f64>, recording: &Recording, named: bool) 
     let (across, down) = chart.plotting_area().get_pixel_range();
     let width = (end - time.start) / (time.end - time.start) * (across.end - across.start) as f64;
     let (x, y, tall) = (across.start, down.start, down.end - down.start);
-    let mut svg =
-        format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{tall}\" fill=\"#808080\" fill-opacity=\"0.13\"/>\n");
-    if named && width > 62.0 {
-        svg += &label(f64::from(x) + 5.0, f64::from(y) + 14.0, 11.0, "start", FAINT, "warm-up");
-    }
-    svg
+    format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{tall}\" fill=\"#808080\" fill-opacity=\"0.13\"/>\n")
+}
+
+/// What a note says of the shade, where there is one.
+fn shaded(from: f64, recording: &Recording) -> &'static str {
+    if from < recording.info.warmup { "; shaded: warm-up" } else { "" }
 }
 
 /// The outline of bins: a level for the width of each.
@@ -251,7 +250,8 @@ fn raster(raster: &Raster, recording: &Recording) -> Result<Figure> {
         true => format!("{} ms", number(raster.stop - raster.start)),
         false => format!("{} to {} ms of {} ms", number(raster.start), number(raster.stop), number(until)),
     };
-    let note = format!("{neurons}; {time}; {} spikes, one mark each", count(raster.spikes.len() as u64));
+    let shaded = shaded(raster.start, recording);
+    let note = format!("{neurons}; {time}; {} spikes, one mark each{shaded}", count(raster.spikes.len() as u64));
     let height = (rows * 14).clamp(170, 560);
     let longest = raster.bands.iter().map(|b| b.name.chars().count()).max().unwrap_or(0) as u32;
     let left = (longest * 8 + 24).clamp(48, 260);
@@ -270,7 +270,7 @@ fn raster(raster: &Raster, recording: &Recording) -> Result<Figure> {
         let x = |t: f64| across.start as f64 + (t - time.start) / (time.end - time.start) * width;
         let y = |row: f64| down.start as f64 + row / rows.max(1) as f64 * tall;
         let step = tall / rows.max(1) as f64;
-        let mut extra = warmup(&chart, &time, recording, false);
+        let mut extra = warmup(&chart, &time, recording);
         for band in &raster.bands {
             let ours = colour(band.population);
             let middle = y(band.first as f64 + band.rows as f64 / 2.0) - HEAD as f64;
@@ -305,7 +305,7 @@ fn rates(data: &Data, recording: &Recording) -> Result<Figure> {
     bins.sort_by(f64::total_cmp);
     bins.dedup();
     let bins = bins.iter().map(|&b| number(b)).collect::<Vec<_>>().join(", ");
-    let shaded = if data.begin < recording.info.warmup { "; shaded: warm-up" } else { "" };
+    let shaded = shaded(data.begin, recording);
     let note = format!("spikes per neuron and second, in bins of {bins} ms{shaded}{}", left_out(data.rates.len(), "populations"));
     let (each, last) = (TITLE + if shown.len() > 4 { 70 } else { 110 }, 50);
     figure("rates", "Population rates", &note, each * shown.len() as u32 + last, |area| {
@@ -318,7 +318,7 @@ fn rates(data: &Data, recording: &Recording) -> Result<Figure> {
             let (time, range) = (span(data.begin, data.stop), 0.0..if high > 0.0 { high * 1.08 } else { 1.0 });
             let labels = Labels { x: bottom.then_some("time (ms)"), y: "rate (Hz)", left: 76, ticks: (10, 3), top: TITLE };
             let chart = panel(&top, time.clone(), range.clone(), &labels)?;
-            extra += &warmup(&chart, &time, recording, k == 0);
+            extra += &warmup(&chart, &time, recording);
             extra += &curve(&chart, &time, &range, &steps(&of.points, of.bin), colour(of.population));
             let statistics = data.statistics.populations.iter().find(|p| p.name == of.name && p.n > 0);
             let mean = match statistics {
@@ -342,7 +342,7 @@ fn traces(data: &Data, recording: &Recording) -> Result<Figure> {
     let whole = if part { ", a part of the recording" } else { "" };
     let neurons = if most == 1 { "neuron".into() } else { format!("{most} neurons") };
     let marked = if shown.iter().any(|t| !t.spikes.is_empty()) { "; marks above: their spikes" } else { "" };
-    let shaded = if time.start < recording.info.warmup { "; shaded: warm-up" } else { "" };
+    let shaded = shaded(time.start, recording);
     let left = left_out(data.traces.len(), "variables");
     let note = format!("the first {neurons} recorded in each population{whole}{marked}{shaded}{left}");
     let (each, last) = (TITLE + if shown.len() > 3 { 110 } else { 180 }, 50);
@@ -362,7 +362,7 @@ fn traces(data: &Data, recording: &Recording) -> Result<Figure> {
             let y_label = if unit.is_empty() { name.clone() } else { format!("{name} ({unit})") };
             let labels = Labels { x: bottom.then_some("time (ms)"), y: &y_label, left: 84, ticks: (10, 4), top: TITLE };
             let chart = panel(&top, time.clone(), y.clone(), &labels)?;
-            extra += &warmup(&chart, &time, recording, k == 0);
+            extra += &warmup(&chart, &time, recording);
             for (c, (_, points)) in traces.curves.iter().enumerate() {
                 extra += &curve(&chart, &time, &y, points, colour(c));
             }
@@ -517,15 +517,17 @@ fn courses(data: &Data, recording: &Recording) -> Result<Figure> {
     let shown = &data.courses[..data.courses.len().min(PANELS)];
     let signals = &data.signals[..data.signals.len().min(PANELS - shown.len().min(PANELS - 1))];
     let panels = shown.len() + signals.len();
-    let single = if shown.is_empty() { "" } else { "line: mean, shade: tenth to ninetieth percentile, thin: some synapses" };
-    let note = format!("{single}{}", left_out(data.courses.len() + data.signals.len(), "courses"));
+    let single = if shown.is_empty() { "" } else { "line: mean, band: tenth to ninetieth percentile, thin: some synapses" };
+    let more = format!("{}{}", shaded(data.begin, recording), left_out(data.courses.len() + data.signals.len(), "courses"));
+    let note = format!("{single}{more}");
+    let note = note.trim_start_matches("; ");
     let (each, last) = (TITLE + if panels > 3 { 90 } else { 140 }, 50);
     let title = match (shown.is_empty(), signals.is_empty()) {
         (false, true) => "Weights over time",
         (true, false) => "Signals over time",
         _ => "Weights and signals over time",
     };
-    figure("courses", title, &note, each * panels as u32 + last, |area| {
+    figure("courses", title, note, each * panels as u32 + last, |area| {
         let (mut rest, mut extra) = (area.clone(), String::new());
         let time = span(data.begin, data.stop);
         let mut sheet = |k: usize, y: &Range<f64>, y_label: &str, name: &str, curves: &dyn Fn(&Chart) -> String| -> Result<()> {
@@ -534,7 +536,7 @@ fn courses(data: &Data, recording: &Recording) -> Result<Figure> {
             rest = below;
             let labels = Labels { x: bottom.then_some("time (ms)"), y: y_label, left: 84, ticks: (10, 4), top: TITLE };
             let chart = panel(&top, time.clone(), y.clone(), &labels)?;
-            extra += &warmup(&chart, &time, recording, k == 0);
+            extra += &warmup(&chart, &time, recording);
             extra += &curves(&chart);
             heading(&top, 84, name)
         };
@@ -591,6 +593,11 @@ mod tests {
             (count(999), count(7717), count(77169), count(1234567)),
             ("999".into(), "7717".into(), "77\u{a0}169".into(), "1\u{a0}234\u{a0}567".into())
         );
+    }
+
+    #[test]
+    fn rates_are_steps() {
+        assert_eq!(steps(&[(5.0, 2.0), (15.0, 0.0)], 10.0), [(0.0, 2.0), (10.0, 2.0), (10.0, 0.0), (20.0, 0.0)]);
     }
 
     #[test]

@@ -384,6 +384,97 @@ mod tests {
         assert_eq!(data.rates[0].points.iter().map(|p| p.1 * data.rates[0].bin / 1000.0).sum::<f64>().round(), 13.0);
     }
 
+    #[test]
+    fn a_window_populations_bins_and_formats_are_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("two.h5");
+        small(&path);
+        let recording = Recording::open(&path).unwrap();
+        let options = Options {
+            from: Some(50.0),
+            to: Some(150.0),
+            bin: Some(20.0),
+            populations: vec!["post".into()],
+            formats: vec![Format::Pdf, Format::Svg],
+            force: false,
+        };
+        let data = collect::collect(&recording, &options).unwrap();
+        assert_eq!((data.begin, data.stop, data.raster.start, data.raster.stop), (50.0, 150.0, 50.0, 150.0));
+        // Every 37 ms: at 74, 111 and 148.
+        assert_eq!(data.raster.spikes.iter().map(|s| s.0.round()).collect::<Vec<_>>(), [74.0, 111.0, 148.0]);
+        assert_eq!(
+            data.traces[0].spikes.iter().map(|s| (s.0, s.1.round())).collect::<Vec<_>>(),
+            [(0, 74.0), (0, 111.0), (0, 148.0)]
+        );
+        assert!(data.traces[0].curves[0].1.iter().all(|p| (50.0..=150.0).contains(&p.0)));
+        let rates: Vec<(f64, f64)> = data.rates[0].points.iter().map(|p| (p.0, p.1.round())).collect();
+        assert_eq!(rates, [(60.0, 0.0), (80.0, 50.0), (100.0, 0.0), (120.0, 50.0), (140.0, 50.0)]);
+        assert_eq!(data.rates.len(), 1);
+        let out = dir.path().join("out");
+        let files = report(&path, Some(&out), &options).unwrap();
+        assert!(names(&files).contains(&"two_rates.pdf".into()) && !names(&files).iter().any(|f| f.ends_with(".png")));
+        for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "pdf")) {
+            let bytes = std::fs::read(file).unwrap();
+            assert!(bytes.starts_with(b"%PDF-") && bytes.len() > 1500, "{} has {} bytes", file.display(), bytes.len());
+        }
+        for (wrong, said) in [
+            (Options { from: Some(300.0), ..Options::default() }, "the recording reaches from 0 to 200 ms"),
+            (Options { from: Some(50.0), to: Some(40.0), ..Options::default() }, "nothing is recorded from 50 to 40 ms"),
+            (Options { populations: vec!["pots".into()], ..Options::default() }, "did you mean `post`?"),
+            (Options { bin: Some(0.01), ..Options::default() }, "bins of 0.01 ms do not fit"),
+            (Options { bin: Some(900.0), ..Options::default() }, "bins of 900 ms do not fit"),
+        ] {
+            let error = report(&path, Some(&out), &wrong).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        assert!("gif".parse::<Format>().is_err());
+    }
+
+    #[test]
+    fn weights_and_signals_over_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        let mut net = network(&[("A", 2), ("B", 1)]);
+        net.projections = vec![projection("learning", 0, 1)];
+        net.probes = vec![Probe::Weights { projection: 0, interval: Some(25.0) }];
+        let spikes = crate::network::ModulatorSpikes { population: 0, delay: 2.0, amount: 0.5 };
+        let signal = |name: &str, spikes| crate::network::Modulator {
+            name: name.into(),
+            tau: 20.0,
+            initial: 1.0,
+            jumps: vec![(40.0, 2.0)],
+            spikes,
+        };
+        net.modulators = vec![signal("given", None), signal("of_spikes", Some(spikes))];
+        let mut run = info();
+        (run.duration, run.warmup) = (80.0, 20.0);
+        let mut recorder = Recorder::create(&path, &net, &run, false).unwrap();
+        for k in 0..5 {
+            recorder.weights(0, 25.0 * k as f64, &[(0, 0, 1.0 + k as f32), (1, 0, 3.0 + k as f32)]).unwrap();
+        }
+        recorder.spikes(&[Spike { time: 50.0, id: 1 }]).unwrap();
+        recorder.finish(true, &Counters::default(), 0.1).unwrap();
+        let recording = Recording::open(&path).unwrap();
+        let data = collect::collect(&recording, &Options::default()).unwrap();
+        assert_eq!(data.courses[0].mean, [(0.0, 2.0), (25.0, 3.0), (50.0, 4.0), (75.0, 5.0), (100.0, 6.0)]);
+        assert_eq!((data.courses[0].range[0], data.courses[0].single.len()), ((0.0, 1.0, 3.0), 2));
+        let level = |course: &[(f64, f64)], at: f64| course.iter().rfind(|p| p.0 <= at + 1e-9).unwrap().1;
+        let expected =
+            |t: f64, extra: f64| (-t / 20.0).exp() + if t >= 40.0 { 2.0 * (-(t - 40.0) / 20.0).exp() } else { 0.0 } + extra;
+        assert_eq!((data.signals[0].0.as_str(), data.signals[1].0.as_str()), ("given", "of_spikes"));
+        for at in [0.0, 10.0, 40.0, 70.0, 100.0] {
+            let late = if at >= 52.0 { 0.5 * (-(at - 52.0) / 20.0f64).exp() } else { 0.0 };
+            assert!((level(&data.signals[0].1, at) - expected(at, 0.0)).abs() < 1e-9, "{at}");
+            assert!((level(&data.signals[1].1, at) - expected(at, late)).abs() < 0.02, "{at}");
+        }
+        let drawn = figures(&recording, &Options::default()).unwrap();
+        let course = drawn.iter().find(|f| f.name == "courses").unwrap();
+        assert!(course.title == "Weights and signals over time" && course.note.contains("shaded: warm-up"), "{}", course.note);
+        // A shade a panel: one projection, two signals.
+        assert_eq!(course.svg.matches("fill-opacity=\"0.13\"").count(), 3);
+        assert!(course.svg.contains("modulator of_spikes"));
+    }
+
     /// The statistics on the page are those of the run.
     #[test]
     fn statistics_come_from_the_spikes() {
