@@ -1,5 +1,6 @@
 //! `sharpwave run` and `sharpwave check`.
 
+use super::sweep::{Shown, SweepArguments};
 use super::{progress::Bar, report};
 use clap::Args;
 use sharpwave::error::{Error, Result};
@@ -8,6 +9,7 @@ use sharpwave::network::footprint;
 use sharpwave::record::checkpoint;
 use sharpwave::run::{Options, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::sweep::Sweep;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,37 +18,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Args)]
 pub struct ScenarioArguments {
     /// Scenario file (TOML), or the name of one that comes along (`sharpwave scenarios`)
-    pub scenario: PathBuf,
+    scenario: PathBuf,
     /// Named settings of the scenario ([variants.NAME])
     #[arg(long, value_name = "NAME")]
-    pub variant: Option<String>,
+    variant: Option<String>,
     /// Override any value of the scenario, for instance --set scale.n=0.1; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    set: Vec<String>,
     /// Seed of every random number
     #[arg(long)]
-    pub seed: Option<u64>,
+    seed: Option<u64>,
     /// Engine: auto, cpu, gpu or event
     #[arg(long)]
-    pub engine: Option<String>,
+    engine: Option<String>,
     /// Threads of the cpu engine (default: all cores); spikes do not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Print the result as JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 #[derive(Args)]
 pub struct RunArguments {
     #[command(flatten)]
-    pub scenario: ScenarioArguments,
+    scenario: ScenarioArguments,
     /// Record to this HDF5 file (SONATA layout); without it only the summary is printed
     #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// Replace an existing output file
     #[arg(long)]
-    pub force: bool,
+    force: bool,
     /// GPU to use: a number or part of a name from `sharpwave devices`
     #[arg(long)]
     device: Option<String>,
@@ -60,10 +62,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     #[command(flatten)]
-    pub sweep: super::sweep::SweepArguments,
+    sweep: SweepArguments,
     /// No progress bar
     #[arg(long, short)]
-    pub quiet: bool,
+    quiet: bool,
 }
 
 #[derive(Args)]
@@ -98,7 +100,7 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
     if arguments.sweep.asked()? {
-        return super::sweep::sweep(arguments, models);
+        return sweep(arguments, models);
     }
     let plan = plan(&arguments.scenario, models, arguments.resume.as_deref())?;
     let checkpoint_every = match &arguments.checkpoint_every {
@@ -135,6 +137,23 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         return Ok(ExitCode::from(1));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every combination of seeds and values.
+fn sweep(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    let scenario = &arguments.scenario;
+    let seed = scenario.seed.map(|seed| format!("simulation.seed={seed}"));
+    let all = Sweep {
+        scenario: scenario.scenario.clone(),
+        overrides: scenario.set.iter().cloned().chain(seed).collect(),
+        variant: scenario.variant.clone(),
+        engine: scenario.engine.as_deref().map(str::parse).transpose()?,
+        ..Sweep::default()
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    watch(&stop, "stopping; what is finished stays")?;
+    let how = Shown { quiet: arguments.quiet, json: scenario.json, force: arguments.force };
+    super::sweep::sweep(&arguments.sweep, all, &Library::load(models)?, arguments.out.clone(), how, &stop)
 }
 
 /// Ctrl-C sets `stop` and says so; a second one ends the program.

@@ -1,6 +1,5 @@
 //! `sharpwave run --seeds … --sweep …`: many runs of one scenario, a table and pictures.
 
-use super::run::{RunArguments, watch};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sharpwave::error::{Error, Result};
@@ -8,7 +7,6 @@ use sharpwave::model::library::Library;
 use sharpwave::sweep::{self, Event, Options, Run, Sweep, Table};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -25,6 +23,13 @@ pub struct SweepArguments {
     jobs: Option<usize>,
 }
 
+/// What `run` takes beside.
+pub struct Shown {
+    pub quiet: bool,
+    pub json: bool,
+    pub force: bool,
+}
+
 impl SweepArguments {
     /// Whether there is more than one run to make.
     pub fn asked(&self) -> Result<bool> {
@@ -37,23 +42,23 @@ impl SweepArguments {
     }
 }
 
-pub fn sweep(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
-    let own = &arguments.sweep;
-    let scenario = &arguments.scenario;
+/// Runs what is asked for of `all`, which names everything but seeds and values.
+pub fn sweep(
+    own: &SweepArguments,
+    all: Sweep,
+    library: &Library,
+    out: Option<PathBuf>,
+    how: Shown,
+    stop: &AtomicBool,
+) -> Result<ExitCode> {
     let sweep = Sweep {
-        scenario: scenario.scenario.clone(),
-        overrides: scenario.set.iter().cloned().chain(scenario.seed.map(|seed| format!("simulation.seed={seed}"))).collect(),
-        variant: scenario.variant.clone(),
         axes: own.sweep.iter().map(|text| text.parse()).collect::<Result<_>>()?,
         seeds: own.seeds.as_deref().map_or(Ok(vec![]), sweep::seeds)?,
-        engine: scenario.engine.as_deref().map(str::parse).transpose()?,
+        ..all
     };
-    let options = Options { out: arguments.out.clone(), jobs: own.jobs, force: arguments.force };
-    let library = Library::load(models)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    watch(&stop, "stopping; what is finished stays")?;
-    let display = Display::new(arguments.quiet);
-    let table = sweep::run(&sweep, &library, &options, &|event| display.tell(&event), &stop);
+    let options = Options { out, jobs: own.jobs, force: how.force };
+    let display = Display::new(how.quiet);
+    let table = sweep::run(&sweep, library, &options, &|event| display.tell(&event), stop);
     display.bar.finish_and_clear();
     let table = table?;
     let mut written = vec![];
@@ -61,7 +66,7 @@ pub fn sweep(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         written.push(table.write_csv(folder)?);
         written.extend(sharpwave::plot::sweep(folder, &table)?);
     }
-    show(&table, &written, scenario.json)?;
+    show(&table, &written, how.json)?;
     if table.interrupted {
         let again = if options.out.is_some() { "; the same command makes the rest" } else { "" };
         note!("interrupted after {} runs{again}", table.runs.len());

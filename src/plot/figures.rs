@@ -142,6 +142,9 @@ pub(super) fn panel<'a>(area: &Area<'a>, x: Range<f64>, y: Range<f64>, labels: &
         Some(x) => mesh.x_desc(x),
         None => mesh.disable_x_axis(),
     };
+    if labels.ticks.0 == 0 {
+        mesh.disable_x_mesh();
+    }
     drawn(mesh.draw())?;
     Ok(chart)
 }

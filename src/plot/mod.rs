@@ -15,6 +15,7 @@ mod sweep;
 use crate::error::{Error, Result};
 use crate::protocol::results::Results;
 use crate::record::read::Recording;
+use rayon::prelude::*;
 use resvg::{tiny_skia, usvg};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -154,18 +155,17 @@ fn write(
     formats: &[Format],
     force: bool,
 ) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
-    let both = [Format::Svg, Format::Png];
-    for figure in figures {
-        for format in if formats.is_empty() { &both } else { formats } {
-            let (ending, bytes) = match format {
-                Format::Svg => ("svg", figure.svg.clone().into_bytes()),
-                Format::Png => ("png", png(&figure.svg, 2.0)?),
-                Format::Pdf => ("pdf", pdf::pdf(&tree(&figure.svg)?)),
-            };
-            files.push((folder.join(format!("{prefix}{}.{ending}", figure.name)), bytes));
-        }
-    }
+    let formats = if formats.is_empty() { &[Format::Svg, Format::Png] } else { formats };
+    let pictures: Vec<(&Figure, Format)> = figures.iter().flat_map(|f| formats.iter().map(move |format| (f, *format))).collect();
+    let picture = |(figure, format): &(&Figure, Format)| {
+        let (ending, bytes) = match format {
+            Format::Svg => ("svg", figure.svg.clone().into_bytes()),
+            Format::Png => ("png", png(&figure.svg, 2.0)?),
+            Format::Pdf => ("pdf", pdf::pdf(&tree(&figure.svg)?)),
+        };
+        Ok((folder.join(format!("{prefix}{}.{ending}", figure.name)), bytes))
+    };
+    let mut files: Vec<(PathBuf, Vec<u8>)> = pictures.par_iter().map(picture).collect::<Result<_>>()?;
     files.push((folder.join(page.0), page.1.into_bytes()));
     if let Some((taken, _)) = files.iter().find(|(path, _)| path.exists() && !force) {
         let remedy = "give --force to replace it, or another --out";

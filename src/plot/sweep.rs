@@ -26,7 +26,8 @@ struct Across {
 
 fn across(table: &Table) -> Across {
     let Some(axis) = table.axes.first() else {
-        return Across { title: String::new(), values: vec![(String::new(), 0.0)], numbers: false };
+        let names = table.populations().into_iter().map(str::to_string);
+        return Across { title: "population".into(), values: names.zip((0..).map(f64::from)).collect(), numbers: false };
     };
     let number = |text: &String| {
         let (number, unit) = split(text.trim_matches(['"', '\'']), |_| false);
@@ -87,7 +88,7 @@ fn one(table: &Table, title: &str, quantity: &Quantity) -> Result<Figure> {
             rest = below;
             let here = |value: &str| {
                 let of = |values: &[String]| {
-                    values.first().map_or("", String::as_str) == value && values.get(1..).unwrap_or(&[]) == *combination
+                    values.first().is_none_or(|v| v == value) && values.get(1..).unwrap_or(&[]) == *combination
                 };
                 points.iter().find(|(values, _)| of(values)).map_or(&[][..], |(_, runs)| runs)
             };
@@ -110,18 +111,28 @@ fn sheet<'a>(
     here: impl Fn(&str) -> &'a [&'a Run],
 ) -> Result<String> {
     let populations = table.populations();
+    // Without a swept key the populations themselves lie side by side.
+    let alone = table.axes.is_empty();
     let (name, unit, read) = *quantity;
     let (first, last) = (across.values[0].1, across.values[across.values.len() - 1].1);
     let pad = if across.numbers { 0.04 * (last - first) } else { 0.5 };
     let x = first - pad..last + pad;
-    let of =
-        |value: &str, population_name: &'a str| population(here(value), population_name).filter_map(read).collect::<Vec<f64>>();
+    let of = |value: &str, population_name: &'a str| {
+        let runs = if alone && value != population_name { &[] } else { here(value) };
+        population(runs, population_name).filter_map(read).collect::<Vec<f64>>()
+    };
     let all = || across.values.iter().flat_map(|v| populations.iter().flat_map(|p| of(&v.0, p)).collect::<Vec<_>>());
     let high = all().fold(0.0, f64::max);
     let y = 0.0..(high * 1.08).max(1e-3);
     let y_title = if unit.is_empty() { name.to_string() } else { format!("{name} ({unit})") };
     let names = bottom.then_some(if across.numbers { across.title.as_str() } else { "" });
-    let labels = Labels { x: names.filter(|n| !n.is_empty()), y: &y_title, left: LEFT, ticks: (10, 4), top: 24 };
+    let labels = Labels {
+        x: names.filter(|n| !n.is_empty()),
+        y: &y_title,
+        left: LEFT,
+        ticks: (if across.numbers { 10 } else { 0 }, 4),
+        top: 24,
+    };
     // Room for names is kept where there is no axis of numbers.
     let (place, low) = match bottom && !across.numbers {
         true => area.split_vertically(area.dim_in_pixel().1 - 44),
@@ -142,7 +153,7 @@ fn sheet<'a>(
     for (k, population_name) in populations.iter().enumerate() {
         let RGBColor(r, g, b) = colour(k);
         // Side by side, so that bars of like means are told apart.
-        let shift = 5.0 * (k as f64 - (populations.len() - 1) as f64 / 2.0);
+        let shift = if alone { 0.0 } else { 5.0 * (k as f64 - (populations.len() - 1) as f64 / 2.0) };
         let mut line = vec![];
         for (value, place) in &across.values {
             let values = of(value, population_name);

@@ -381,5 +381,5 @@ pub const FILE: Keys = &[
         "A table (commas, semicolons or tabs) or an HDF5 file; from the scenario's folder, else from the current one.",
     ),
     key("column", "text or number from 0", "the only one, or that of the key's name", "The column of a table."),
-    key("dataset", "text", REQUIRED, "The dataset of an HDF5 file."),
+    key("dataset", "text", "required by HDF5 files", "The dataset of an HDF5 file."),
 ];

@@ -212,7 +212,7 @@ pub fn markdown(section: Option<&str>) -> Result<String> {
          section.\n\n",
     );
     for section in &all {
-        let _ = writeln!(text, "* `{}`: {}", section.name, section.title.replace('[', "\\[").replace(']', "\\]"));
+        let _ = writeln!(text, "* `{}`: {}", section.name, heading(section.title));
     }
     for section in &all {
         text += "\n";
@@ -221,16 +221,42 @@ pub fn markdown(section: Option<&str>) -> Result<String> {
     Ok(text)
 }
 
+/// What stands in TOML, as code.
+fn heading(text: &str) -> String {
+    if text.contains(['[', '=', '{']) { format!("`{text}`") } else { text.to_string() }
+}
+
+/// Lines of 110 characters where there are spaces to break at, those of a list indented.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let (indent, mut width) = (if line.starts_with("* ") { "  " } else { "" }, 0);
+        for (k, word) in line.split(' ').enumerate() {
+            let long = word.chars().count();
+            if k > 0 && width + 1 + long > 110 {
+                out += &format!("\n{indent}");
+                width = indent.len();
+            } else if k > 0 {
+                out.push(' ');
+                width += 1;
+            }
+            out += word;
+            width += long;
+        }
+        out.push('\n');
+    }
+    out
+}
+
 impl Section {
     fn markdown(&self) -> String {
         let (functions, units) = (expr::functions().join(", "), units::names().join(", "));
         let prose = self.text.replace("{functions}", &functions).replace("{units}", &units);
-        let mut text = format!("## {}\n\n{prose}\n", self.title.replace('[', "\\[").replace(']', "\\]"));
-        for (heading, what, keys) in &self.tables {
-            let heading = heading.replace('[', "\\[").replace(']', "\\]");
+        let mut text = format!("## {}\n\n{}", heading(self.title), wrapped(&prose));
+        for (name, what, keys) in &self.tables {
             let what = if what.is_empty() { String::new() } else { format!(" {what}") };
             let none = if keys.is_empty() { " No keys." } else { "" };
-            let _ = writeln!(text, "\n**{heading}**:{what}{none}\n");
+            let _ = write!(text, "\n{}\n", wrapped(&format!("**{}**:{what}{none}", heading(name))));
             for key in keys.iter() {
                 let default = match key.default {
                     "" => String::new(),
@@ -238,7 +264,7 @@ impl Section {
                     other if other.starts_with(REQUIRED) => format!(", {other}"),
                     other => format!(", default {other}"),
                 };
-                let _ = writeln!(text, "* `{}` ({}{default}): {}", key.name, key.kind, key.meaning);
+                text += &wrapped(&format!("* `{}` ({}{default}): {}", key.name, key.kind, key.meaning));
             }
             if keys.is_empty() {
                 text.pop();
@@ -263,7 +289,8 @@ const VALUES: &str = "A number without a unit is in the unit of its key. A strin
 * Expressions: `+ - * / ^`, comparisons, `&& || !`, `c ? a : b` or `if(c, a, b)`, the functions {functions}, the constants pi and inf, and the \
 names of `[variables]`, `scale_n` and `scale_k`.\n\
 * A value for every neuron is one quantity for all, an array with one for each, a column of a file, or a distribution to draw from. Weights \
-and delays are one quantity or a distribution. In an array of neurons, expressions may use the names of `random`.\n\
+and delays are one quantity or a distribution. Expressions in `params` and `initial` may also use the names \
+of the population's `random`.\n\
 * In a table file the first line names the columns; blank lines and lines that start with # are passed over. A column called id, ids, neuron \
 or node_id says whose each value is, in any order. Values of an HDF5 dataset with an attribute `units` are converted.";
 
