@@ -34,7 +34,7 @@ pub fn help(arguments: &HelpArguments) -> Result<ExitCode> {
         };
         command = found.clone();
     }
-    out!("{}", command.render_long_help().to_string().trim_end());
+    out!("{}", command.render_help().to_string().trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
