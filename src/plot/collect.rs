@@ -326,8 +326,11 @@ fn read_traces(
     if stop <= start {
         return Ok(None);
     }
-    let row = |time: f64| (((time - report.start) / report.interval).max(0.0) as usize).min(report.rows);
-    let (low, high) = (row(start), row(stop));
+    // The samples from `start` to `stop`, both included.
+    let row = |time: f64| (time - report.start) / report.interval;
+    let low = (row(start) - 1e-6).ceil().max(0.0) as usize;
+    let high = (((row(stop) + 1e-6).floor() + 1.0).max(0.0) as usize).min(report.rows);
+    let low = low.min(high);
     let columns = (0..report.ids.len().min(TRACES)).collect::<Vec<_>>();
     let width = report.ids.len().max(1);
     let per_column = (high - low).div_ceil(TRACE_COLUMNS).max(1);
