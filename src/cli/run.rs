@@ -1,5 +1,6 @@
 //! `sharpwave run` and `sharpwave check`.
 
+use super::sweep::{Shown, SweepArguments};
 use super::{progress::Bar, report};
 use clap::Args;
 use sharpwave::error::{Error, Result};
@@ -8,6 +9,7 @@ use sharpwave::network::footprint;
 use sharpwave::record::checkpoint;
 use sharpwave::run::{Options, resumed, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::sweep::Sweep;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 pub struct ScenarioArguments {
-    /// Scenario file (TOML)
+    /// Scenario file (TOML), or the name of one that comes along (`sharpwave scenarios`)
     scenario: PathBuf,
     /// Named settings of the scenario ([variants.NAME])
     #[arg(long, value_name = "NAME")]
@@ -59,6 +61,8 @@ pub struct RunArguments {
     /// Go on from a checkpoint; with another --seed (of the stimuli, the network stays) or --set it is a branch
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    sweep: SweepArguments,
     /// No progress bar
     #[arg(long, short)]
     quiet: bool,
@@ -86,6 +90,9 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
 }
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    if arguments.sweep.asked()? {
+        return sweep(arguments, models);
+    }
     let plan = plan(&arguments.scenario, models, arguments.resume.as_deref())?;
     let checkpoint_every = match &arguments.checkpoint_every {
         None => None,
@@ -121,6 +128,23 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         return Ok(ExitCode::from(1));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every combination of seeds and values.
+fn sweep(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    let scenario = &arguments.scenario;
+    let seed = scenario.seed.map(|seed| format!("simulation.seed={seed}"));
+    let all = Sweep {
+        scenario: scenario.scenario.clone(),
+        overrides: scenario.set.iter().cloned().chain(seed).collect(),
+        variant: scenario.variant.clone(),
+        engine: scenario.engine.as_deref().map(str::parse).transpose()?,
+        ..Sweep::default()
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    watch(&stop, "stopping; what is finished stays")?;
+    let how = Shown { quiet: arguments.quiet, json: scenario.json, force: arguments.force };
+    super::sweep::sweep(&arguments.sweep, all, &Library::load(models)?, arguments.out.clone(), how, &stop)
 }
 
 /// Ctrl-C sets `stop` and says so; a second one ends the program.

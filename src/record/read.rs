@@ -116,6 +116,21 @@ pub struct WeightSeries {
     group: String,
 }
 
+/// A modulating signal: it jumps, and decays to 0 between its jumps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// As in the scenario.
+    pub name: String,
+    /// ms; infinite for a level that stays.
+    pub tau: f64,
+    /// Level at 0 ms.
+    pub initial: f64,
+    /// (ms, amount), in order of time.
+    pub jumps: Vec<(f64, f64)>,
+    /// The population whose spikes make it jump, by name; ms from a spike to its effect; what each adds.
+    pub spikes: Option<(String, f64, f64)>,
+}
+
 impl Recording {
     /// Opens a recording, or another simulator's file in SONATA's layout.
     ///
@@ -263,6 +278,25 @@ impl Recording {
     /// Weights at the `at`-th of the recorded times.
     pub fn weight_row(&self, series: &WeightSeries, at: usize) -> Result<Vec<f32>> {
         self.store.open_table::<f32>(&format!("{}/weight", series.group))?.read(at..at + 1)
+    }
+
+    /// The modulating signals of the network, as far as the scenario says them.
+    pub fn signals(&self) -> Result<Vec<Signal>> {
+        let mut signals = Vec::new();
+        for name in self.store.members("/signals") {
+            let group = format!("/signals/{name}");
+            let number = |key: &str| self.store.get::<f64>(&group, key);
+            let spikes = self.store.get_text(&group, "population").ok();
+            let (times, amounts) = (self.store.read(&format!("{group}/time"))?, self.store.read(&format!("{group}/amount"))?);
+            signals.push(Signal {
+                tau: number("tau")?,
+                initial: number("initial")?,
+                jumps: std::iter::zip::<Vec<f64>, Vec<f64>>(times, amounts).collect(),
+                spikes: spikes.map(|population| Ok((population, number("delay")?, number("each")?))).transpose()?,
+                name,
+            });
+        }
+        Ok(signals)
     }
 
     /// What a population presented: onsets (ms) and labels; None when it presents nothing.

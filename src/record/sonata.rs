@@ -180,6 +180,19 @@ impl Recorder {
                 }
             });
         }
+        for signal in &net.modulators {
+            let group = format!("/signals/{}", link("modulator", &signal.name)?);
+            let (times, amounts): (Vec<f64>, Vec<f64>) = signal.jumps.iter().copied().unzip();
+            store.write(&format!("{group}/time"), &times)?;
+            store.write(&format!("{group}/amount"), &amounts)?;
+            store.set(&group, "tau", signal.tau)?;
+            store.set(&group, "initial", signal.initial)?;
+            if let Some(spikes) = &signal.spikes {
+                store.set_text(&group, "population", &net.populations[spikes.population].name)?;
+                store.set(&group, "delay", spikes.delay)?;
+                store.set(&group, "each", spikes.amount)?;
+            }
+        }
         for population in &net.populations {
             if let Cell::Source(SpikeSource::Presentation(shown)) = &population.cell {
                 let end = info.warmup + info.duration;
