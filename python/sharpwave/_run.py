@@ -89,6 +89,11 @@ def check(scenario: Scenario, **arguments: Any) -> dict[str, Any]:
     return json.loads(_sharpwave.check(asked(scenario, **arguments)))
 
 
+def scenarios() -> dict[str, str]:
+    """The scenarios that come along: their texts by name."""
+    return dict(_sharpwave.scenarios())
+
+
 def grid(values: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
     """Every combination of values, as settings for :func:`map`: the last name changes fastest."""
     return [dict(zip(values, each)) for each in itertools.product(*values.values())]
