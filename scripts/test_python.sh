@@ -37,7 +37,7 @@ fi
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 # Subprocesses and kernels of notebooks find the package in the same place.
-PYTHONPATH=$package PATH="$venv/bin:$PATH" MPLBACKEND=agg "$venv/bin/python" -m pytest python/tests --rootdir python -p no:cacheprovider -q -rs "${PYTEST[@]}" \
+PYTHONPATH=$package PATH="$venv/bin:$PATH" "$venv/bin/python" -m pytest python/tests --rootdir python -p no:cacheprovider -q -rs "${PYTEST[@]}" \
     --junit-xml "$report"
 status=$?
 "$venv/bin/python" - "$report" <<'PY'

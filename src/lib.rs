@@ -19,6 +19,7 @@
 //! - [`stimulus`]: what enters a network: Poisson trains, currents, spike files, encoded numbers.
 //! - [`engine`]: the three engines behind one trait; one advances a network, and a sink receives spikes and samples.
 //! - [`run`]: the loop over a plan, with progress, checkpoints and interruption.
+//! - [`sweep`]: runs of one scenario over seeds and values, several at a time.
 //! - [`record`]: recordings and checkpoints on disk, and statistics of a run.
 //!
 //! Memory of language models:
@@ -150,6 +151,8 @@ pub mod run;
 pub mod scenario;
 mod simd;
 pub mod stimulus;
+#[cfg(feature = "hdf5")]
+pub mod sweep;
 pub mod system;
 #[cfg(feature = "llm")]
 pub mod transformer;

@@ -11,7 +11,7 @@ quantities are numbers in ms, mV, pA, pF, nS and Hz, or texts such as ``"20 ms"`
 from ._error import Error
 from ._memory import Adapter, Answer, Experience, LowRank, Memory
 from ._network import Distribution, Network, Population, Projection, exponential, lognormal, normal, uniform
-from ._run import check, grid, map, open, run
+from ._run import check, grid, map, open, run, scenarios
 from ._results import Rates, Result, Spikes, States, Weights
 from ._sharpwave import __version__
 from ._simulation import Simulation, Stretch
@@ -43,5 +43,6 @@ __all__ = [
     "normal",
     "open",
     "run",
+    "scenarios",
     "uniform",
 ]

@@ -198,8 +198,8 @@ class Memory:
     ) -> int:
         """Replays what was learned awake and moves it to an earlier layer, for so many seconds of wall time at most (or ``"10 min"``); how
         many moved. ``told`` hears of each: its id, stage, note, probability of the answer, and seconds; it may return False to wake up."""
-        if isinstance(budget, str):
-            budget = _values.time("budget", budget) * 1e-3
+        if budget is not None:
+            budget = _values.seconds("budget", budget)
         said = None if told is None else lambda line: told(json.loads(line))
         with self._shown() as hears:
             return self._inner.sleep(budget, hears, said)

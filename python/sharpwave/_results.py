@@ -213,7 +213,8 @@ class Result:
         self._path = path
         self._summary = summary
         if scratch is not None:
-            weakref.finalize(self, remove, scratch, os.getpid())
+            # With the recording, which what was read here may outlive.
+            weakref.finalize(self._recording, remove, scratch, os.getpid())
 
     @cached_property
     def info(self) -> dict[str, Any]:
@@ -234,22 +235,24 @@ class Result:
     @cached_property
     def spikes(self) -> Named[Spikes]:
         """Spikes of every population that was recorded."""
+        recording = self._recording
 
         def read(name: str, n: int) -> Callable[[], Spikes]:
-            return lambda: Spikes(name, *self._recording.spikes(name), n)
+            return lambda: Spikes(name, *recording.spikes(name), n)
 
-        return Named("population", {name: read(name, n) for name, n, kept, _ in self._recording.populations() if kept is not None})
+        return Named("population", {name: read(name, n) for name, n, kept, _ in recording.populations() if kept is not None})
 
     @cached_property
     def states(self) -> Named[Named[States]]:
         """States that were recorded, by population and variable."""
         import numpy
 
+        recording = self._recording
         all: dict[str, dict[str, Callable[[], States]]] = {}
-        for at, (population, variable, unit, ids, start, interval, rows) in enumerate(self._recording.reports()):
+        for at, (population, variable, unit, ids, start, interval, rows) in enumerate(recording.reports()):
 
             def read(p=population, v=variable, u=unit, i=ids, s=start, d=interval, n=rows, at=at) -> States:
-                return States(p, v, u, s + d * numpy.arange(n), i, self._recording.report(at))
+                return States(p, v, u, s + d * numpy.arange(n), i, recording.report(at))
 
             all.setdefault(population, {})[variable] = read
         return Named("population", {p: (lambda v=v: Named("state", v)) for p, v in all.items()})
@@ -267,11 +270,12 @@ class Result:
     @cached_property
     def weights(self) -> Named[Weights]:
         """Weights that were recorded, by projection."""
+        recording = self._recording
 
         def read(at: int, projection: str, unit: str, times: numpy.ndarray) -> Callable[[], Weights]:
-            return lambda: Weights(projection, *self._recording.edges(at), times, self._recording.weight(at), unit)
+            return lambda: Weights(projection, *recording.edges(at), times, recording.weight(at), unit)
 
-        series = enumerate(self._recording.weights())
+        series = enumerate(recording.weights())
         return Named("projection", {name: read(at, name, unit, times) for at, (name, _, _, unit, times, _) in series})
 
     def stimulus(self, population: str) -> tuple[numpy.ndarray, numpy.ndarray] | None:

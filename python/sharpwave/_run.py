@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from . import _sharpwave
@@ -89,6 +89,11 @@ def check(scenario: Scenario, **arguments: Any) -> dict[str, Any]:
     return json.loads(_sharpwave.check(asked(scenario, **arguments)))
 
 
+def scenarios() -> dict[str, str]:
+    """The scenarios that come along: their texts by name."""
+    return dict(_sharpwave.scenarios())
+
+
 def grid(values: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
     """Every combination of values, as settings for :func:`map`: the last name changes fastest."""
     return [dict(zip(values, each)) for each in itertools.product(*values.values())]
@@ -126,10 +131,10 @@ def map(
         try:
             waiting = set(futures)
             while waiting:
-                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
+                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-                if hears is not None:
+                if hears is not None and done:
                     hears(1 - len(waiting) / len(each), f"{len(each) - len(waiting)} of {len(each)}")
         except BaseException:
             halt.set()

@@ -141,8 +141,8 @@ class Simulation:
         import numpy
 
         name = self._name(projection)
-        source, target, weight = self._inner.weights(name)
-        return Weights(name, source, target, numpy.array([self.time]), weight[None, :], "")
+        source, target, weight, unit = self._inner.weights(name)
+        return Weights(name, source, target, numpy.array([self.time]), weight[None, :], unit)
 
     def _name(self, projection: Projection | str) -> str:
         if isinstance(projection, Projection):

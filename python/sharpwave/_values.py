@@ -100,3 +100,14 @@ def time(what: str, given: Any) -> float:
             raise Error(f"{what} is {given}", "give a finite time")
         return float(given)
     raise TypeError(f'{what} is {given!r}; give ms, or a text such as "10 s"')
+
+
+def seconds(what: str, given: Any) -> float:
+    """Wall time in s: a number, or a text such as "90 s", "10 min" or "8 h"."""
+    if isinstance(given, str):
+        parts = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(s|m|min|h)\s*", given)
+        try:
+            return float(parts[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[parts[2]]  # type: ignore[index]
+        except (TypeError, ValueError):
+            raise Error(f"{what} is {given!r}", 'give seconds, or a text such as "90 s", "10 min" or "8 h"') from None
+    return time(what, given)

@@ -27,6 +27,7 @@ fn _sharpwave(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(command, module)?)?;
     module.add_function(wrap_pyfunction!(run::run, module)?)?;
     module.add_function(wrap_pyfunction!(run::check, module)?)?;
+    module.add_function(wrap_pyfunction!(run::scenarios, module)?)?;
     module.add_function(wrap_pyfunction!(run::milliseconds, module)?)?;
     module.add_function(wrap_pyfunction!(run::write_edges, module)?)?;
     module.add_function(wrap_pyfunction!(simulation::origin, module)?)?;

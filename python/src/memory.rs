@@ -1,6 +1,6 @@
 //! A memory of a language model, as the command line uses it: experiences in, answers and adapters out.
 
-use crate::error::{raise, refuse};
+use crate::error::refuse;
 use crate::recording::matrix;
 use crate::watch::{Ears, Stop, json, lock, same_process, watched};
 use pyo3::prelude::*;

@@ -26,7 +26,7 @@ type Weights<'py> = (String, String, String, String, Bound<'py, PyArray1<f64>>, 
 type Pair<'py, A, B> = (Bound<'py, PyArray1<A>>, Bound<'py, PyArray1<B>>);
 
 /// An opened recording.
-#[pyclass(frozen, module = "sharpwave._sharpwave")]
+#[pyclass(frozen, weakref, module = "sharpwave._sharpwave")]
 pub struct Recording(read::Recording);
 
 impl Recording {

@@ -8,7 +8,7 @@ use sharpwave::error::Result;
 use sharpwave::model::library::Library;
 use sharpwave::network::{connectivity, footprint};
 use sharpwave::run::{Options, run as simulate};
-use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::scenario::{Plan, Scenario, all_built_in};
 use std::path::PathBuf;
 
 /// What is asked for: an object with these attributes.
@@ -91,6 +91,12 @@ pub fn check(py: Python<'_>, asked: Asked) -> PyResult<String> {
             "neurons": estimate.neurons, "synapses": estimate.synapses, "peak_bytes": estimate.peak_bytes,
         }))
     })
+}
+
+/// The scenarios that come along: (name, text).
+#[pyfunction]
+pub fn scenarios() -> Vec<(&'static str, &'static str)> {
+    all_built_in().collect()
 }
 
 /// A time such as "10 s" in ms; `what` names it in messages.

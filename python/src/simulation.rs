@@ -4,8 +4,8 @@
 use crate::error::{raise, refuse};
 use crate::recording::matrix;
 use crate::run::Asked;
-use crate::watch::{Ears, Stop, lock, same_process, watched};
-use numpy::{IntoPyArray, PyReadonlyArray1};
+use crate::watch::{Ears, Stop, forked, lock, same_process, watched};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use sharpwave::engine::{Engine, Sink, Spike, open};
@@ -238,23 +238,28 @@ impl Simulation {
         })
     }
 
-    /// (source, target, weight) of every synapse of a projection, local ids.
+    /// (sources, targets, weights, their unit) of the synapses of a projection, local ids.
     #[allow(clippy::type_complexity)]
     fn weights<'py>(
         &self,
         py: Python<'py>,
         projection: &str,
-    ) -> PyResult<(Bound<'py, numpy::PyArray1<i64>>, Bound<'py, numpy::PyArray1<i64>>, Bound<'py, numpy::PyArray1<f32>>)> {
-        let (source, target, weight) = self.with(py, |running| {
+    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, String)> {
+        let (source, target, weight, unit) = self.with(py, |running| {
             let at = running.projection(projection)?;
             let ends = [running.net.projections[at].source, running.net.projections[at].target];
             let [source, target] = ends.map(|end| running.net.populations[end].first);
             let edges = running.engine.weights(at)?;
             let ids = |edge: fn(&(u32, u32, f32)) -> u32, first| edges.iter().map(|e| i64::from(edge(e) - first)).collect();
             let (source, target): (Vec<i64>, Vec<i64>) = (ids(|e| e.0, source), ids(|e| e.1, target));
-            Ok((source, target, edges.iter().map(|e| e.2).collect::<Vec<f32>>()))
+            let port = running.net.projections[at].port.unwrap_or(0);
+            let unit = match &running.net.populations[ends[1]].cell {
+                Cell::Neuron(cell) => cell.model.ports.get(port).map(|port| port.unit.clone()),
+                Cell::Source(_) => None,
+            };
+            Ok((source, target, edges.iter().map(|e| e.2).collect::<Vec<f32>>(), unit.unwrap_or_default()))
         })?;
-        Ok((source.into_pyarray(py), target.into_pyarray(py), weight.into_pyarray(py)))
+        Ok((source.into_pyarray(py), target.into_pyarray(py), weight.into_pyarray(py), unit))
     }
 
     /// Rates (Hz, one a source) of a population of Poisson sources from now on.
@@ -296,11 +301,7 @@ impl Simulation {
     /// Frees engine and network.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let running = lock(py, &self.0, "simulation")?.take();
-        // Threads that a fork left behind cannot be joined.
-        match same_process(py) {
-            Ok(()) => py.detach(|| drop(running)),
-            Err(_) => std::mem::forget(running),
-        }
+        py.detach(|| release(running));
         Ok(())
     }
 
@@ -312,11 +313,16 @@ impl Simulation {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        // The same without a caller.
-        if Python::try_attach(|py| same_process(py).is_err()).unwrap_or(false)
-            && let Ok(running) = self.0.get_mut()
-        {
-            std::mem::forget(running.take());
+        if let Ok(running) = self.0.get_mut() {
+            release(running.take());
         }
+    }
+}
+
+/// Frees a simulation; one of the process that this one was forked from stays, as its threads cannot be joined.
+fn release(running: Option<Running>) {
+    match forked() {
+        true => std::mem::forget(running),
+        false => drop(running),
     }
 }

@@ -102,14 +102,16 @@ impl Ears<'_, '_> {
     }
 }
 
-/// Threads that were started before a fork are missing in the child, which would wait for them.
-///
-/// # Errors
-/// This process was forked from one that has used the library.
-pub fn same_process(py: Python<'_>) -> PyResult<()> {
+/// Whether this process was forked from one that has used the library: threads that were started before are missing in it.
+pub fn forked() -> bool {
     static FIRST: OnceLock<u32> = OnceLock::new();
     let own = std::process::id();
-    if *FIRST.get_or_init(|| own) == own {
+    *FIRST.get_or_init(|| own) != own
+}
+
+/// Refuses work that would wait for threads that a fork left behind.
+pub fn same_process(py: Python<'_>) -> PyResult<()> {
+    if !forked() {
         return Ok(());
     }
     Err(refuse(
@@ -153,13 +155,12 @@ pub fn watched<T: Send>(
         let builder = thread::Builder::new().name("sharpwave".into()).stack_size(STACK);
         let worker = builder.spawn_scoped(scope, move || work(&post, halt))?;
         loop {
-            let event = py.detach(|| receiver.lock().map(|receiver| receiver.recv_timeout(TICK)));
+            let event = py.detach(|| receiver.lock().ok().map(|receiver| receiver.recv_timeout(TICK)));
             let heard = match event {
-                Ok(Ok(event)) if raised.is_none() => ears.hear(event),
+                Some(Ok(event)) if raised.is_none() => ears.hear(event),
                 // Unheard, a text is answered by no one: the work is to end.
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(RecvTimeoutError::Timeout)) => Ok(()),
-                Ok(Err(RecvTimeoutError::Disconnected)) | Err(_) => break,
+                Some(Ok(_)) | Some(Err(RecvTimeoutError::Timeout)) => Ok(()),
+                Some(Err(RecvTimeoutError::Disconnected)) | None => break,
             };
             let asked = ears.stop.is_some_and(|stop| stop.0.load(Ordering::Relaxed));
             let asked = if asked { Err(PyKeyboardInterrupt::new_err("stopped")) } else { Ok(()) };

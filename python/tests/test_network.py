@@ -9,10 +9,10 @@ import sharpwave as sw
 def test_a_network_is_a_scenario(tmp_path, program):
     net = sw.Network(dt="0.1 ms", seed=1, duration="100 ms", title='Two "kinds"', variables={"g": 5.0})
     E = net.population("E", 80, "iaf_psc_exp", tau_m="20 ms", V_m=sw.uniform(-65, -50), I_e=np.linspace(0, 400, 80))
-    net.population("L2/3 I", 20, record={"rate_bin": "10 ms"})
+    net.population("L23 I", 20, record={"rate_bin": "10 ms"})
     every = net.project(E, E, rule="fixed_indegree", indegree=8, weight=sw.normal(20, 2, low=0), delay="1.5 ms", autapses=False)
-    net.project("L2/3 I", [E, "L2/3 I"], rule="pairwise_bernoulli", p=0.1, weight="-g * 20 pA", delay=1)
-    net.drive([E, "L2/3 I"], "poisson_generator", rate="8 kHz", weight=40)
+    net.project("L23 I", [E, "L23 I"], rule="pairwise_bernoulli", p=0.1, weight="-g * 20 pA", delay=1)
+    net.drive([E, "L23 I"], "poisson_generator", rate="8 kHz", weight=40)
     net.record(E, states=["V_m"], neurons=[0, 3], interval="1 ms")
     net.record(every, weights=True)
     path = tmp_path / "net.toml"

@@ -86,6 +86,17 @@ def test_settings_override_the_scenario(balanced):
     assert not np.array_equal(other.spikes["E"].times, sw.run(balanced, seed=9, duration=50).spikes["E"].times)
 
 
+def test_a_scenario_that_comes_along_has_a_name():
+    assert "brunel_2000" in sw.scenarios()
+    small = {"variables.N_E": 400, "variables.N_I": 100, "simulation.warmup": 0}
+    named = sw.run("brunel_2000", set=small, duration=50, variant="SR")
+    text = sw.run(sw.scenarios()["brunel_2000"], set=small, duration=50, variant="SR")
+    assert named.info["title"].startswith("Brunel 2000") and len(named.spikes["E"]) > 100
+    assert named.spikes["E"].times.tobytes() == text.spikes["E"].times.tobytes()
+    with pytest.raises(sw.Error, match="brunel_2000"):
+        sw.run("brunel_200")
+
+
 def test_check_says_what_there_is(balanced):
     found = sw.check(balanced)
     assert found["populations"] == {"E": 400, "I": 100} and found["synapses"] == 25_000
@@ -97,7 +108,7 @@ def test_check_says_what_there_is(balanced):
     [
         ("[simulation]\nduration = 1\n", {}, "no `populations`"),
         ("[simulation]\nduration = \n", {}, "TOML"),
-        ("no_such_scenario.toml", {}, "cannot be read"),
+        ("no_such_scenario.toml", {}, "no such file"),
         (None, {"engine": "quantum"}, "unknown engine"),
         (None, {"set": {"variables.gg": 1}}, "did you mean `g`"),
         (None, {"set": {"simulation.duration": float("nan")}}, "is nan"),
@@ -186,6 +197,8 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(
     "work",
     [
+        # Within the callback itself.
+        "sw.run(sys.argv[1], duration='10000 s', progress=lambda done, text: time.sleep(30))",
         "sw.run(sys.argv[1], duration='10000 s')",
         "sw.map(sys.argv[1], [1, 2, 3], duration='10000 s', workers=2)",
         "sw.map(lambda seed: sw.run(sys.argv[1], seed=seed, duration='10000 s'), [1, 2])",

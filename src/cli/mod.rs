@@ -17,6 +17,7 @@ mod devices;
 mod eval;
 mod export;
 mod extract;
+mod help;
 mod interrupt;
 mod learn;
 mod memory;
@@ -28,6 +29,8 @@ mod protocol;
 mod pull;
 mod report;
 mod run;
+mod scenarios;
+mod sweep;
 
 use clap::{Parser, Subcommand};
 use sharpwave::error::{Error, Place, quoted};
@@ -36,7 +39,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "sharpwave", version, about = "An event-driven spiking-network simulator, on any CPU and GPU")]
+#[command(
+    name = "sharpwave",
+    version,
+    about = "An event-driven spiking-network simulator, on any CPU and GPU",
+    disable_help_subcommand = true
+)]
 struct Arguments {
     /// Folder with own model files (neurons/*.toml, synapses/*.toml or *.toml); may be repeated
     #[arg(long, value_name = "DIR", global = true)]
@@ -51,6 +59,8 @@ enum Command {
     Run(run::RunArguments),
     /// Check a scenario and say what it would need, without simulating
     Check(run::CheckArguments),
+    /// List the scenarios that come with sharpwave, or show one
+    Scenarios(scenarios::ScenariosArguments),
     /// List the neuron and synapse models, or show one
     Models(models::ModelsArguments),
     /// Get a transformer, look at it, or let it write
@@ -79,6 +89,12 @@ enum Command {
     Extract(extract::ExtractArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
+    /// Print the help of a command, or the language of scenarios (`help scenario`)
+    Help(help::HelpArguments),
+    /// Print what makes a shell complete commands and options
+    Completions(help::CompletionsArguments),
+    /// Print the manual page of the program or of a command
+    Man(help::ManArguments),
 }
 
 /// Does what the arguments say, the first of which is the name of the program. Wrong arguments, `--help` and `--version` end the process.
@@ -88,6 +104,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match &arguments.command {
         Command::Run(run) => run::run(run, &arguments.models),
         Command::Check(check) => run::check(check, &arguments.models),
+        Command::Scenarios(scenarios) => scenarios::scenarios(scenarios),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Model(model) => model::model(model),
         Command::Memory(memory) => memory::memory(memory),
@@ -102,6 +119,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Bench(bench) => bench::bench(bench),
         Command::Extract(extract) => extract::extract(extract),
         Command::Plot(plot) => plot::plot(plot),
+        Command::Help(topic) => help::help(topic),
+        Command::Completions(shell) => help::completions(shell),
+        Command::Man(page) => help::man(page),
     };
     match done {
         Ok(code) => code,
@@ -265,5 +285,47 @@ impl miette::Diagnostic for Diagnostic {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
         let (_, span) = self.place.as_ref()?;
         Some(Box::new(std::iter::once(miette::LabeledSpan::new(Some("here".into()), span.start, span.len().max(1)))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell would pass them, without its comment.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (vec![], None::<String>, false);
+        for c in line.chars() {
+            match c {
+                '"' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                '#' if !quoted && word.is_none() => break,
+                ' ' if !quoted => words.extend(word.take()),
+                c => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn the_arguments_are_in_order() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    /// Every command that the README shows is one that the program takes.
+    #[test]
+    fn the_commands_of_the_readme_parse() {
+        let readme = include_str!("../../README.md");
+        let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("sharpwave ")).collect();
+        assert!(lines.len() > 30, "{}", lines.len());
+        for line in lines {
+            if let Err(error) = Arguments::try_parse_from(words(line)) {
+                panic!("{line}\n{error}");
+            }
+        }
     }
 }

@@ -81,7 +81,8 @@ pub fn check_json(plan: &Plan, e: &Estimate) -> String {
     serde_json::to_string_pretty(&value).unwrap_or_default()
 }
 
-fn count(n: u64) -> String {
+/// A number with commas between thousands.
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -1,5 +1,6 @@
 //! `sharpwave run` and `sharpwave check`.
 
+use super::sweep::{Shown, SweepArguments};
 use super::{interrupt, progress::Bar, report};
 use clap::Args;
 use sharpwave::error::{Result, quoted};
@@ -10,12 +11,13 @@ use sharpwave::record::checkpoint;
 use sharpwave::record::read::Recording;
 use sharpwave::run::{Options, resumed, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::sweep::Sweep;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct ScenarioArguments {
-    /// Scenario file (TOML), or a recording, which is run again as it was
+    /// Scenario file (TOML), the name of one that comes along (`sharpwave scenarios`), or a recording, which is run again as it was
     scenario: PathBuf,
     /// Named settings of the scenario ([variants.NAME])
     #[arg(long, value_name = "NAME")]
@@ -59,6 +61,8 @@ pub struct RunArguments {
     /// Go on from a checkpoint; with another --seed (of the stimuli, the network stays) or --set it is a branch
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    sweep: SweepArguments,
     /// No progress bar
     #[arg(long, short)]
     quiet: bool,
@@ -95,6 +99,9 @@ fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>
 }
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    if arguments.sweep.asked()? {
+        return sweep(arguments, models);
+    }
     let plan = plan(&arguments.scenario, models, arguments.resume.as_deref())?;
     let checkpoint_every = match &arguments.checkpoint_every {
         None => None,
@@ -130,6 +137,22 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         return Ok(interrupt::code());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every combination of seeds and values.
+fn sweep(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    let scenario = &arguments.scenario;
+    let seed = scenario.seed.map(|seed| format!("simulation.seed={seed}"));
+    let all = Sweep {
+        scenario: scenario.scenario.clone(),
+        overrides: scenario.set.iter().cloned().chain(seed).collect(),
+        variant: scenario.variant.clone(),
+        engine: scenario.engine.as_deref().map(str::parse).transpose()?,
+        ..Sweep::default()
+    };
+    let stop = interrupt::watch("stopping; what is finished stays")?;
+    let how = Shown { quiet: arguments.quiet, json: scenario.json, force: arguments.force };
+    super::sweep::sweep(&arguments.sweep, all, &Library::load(models)?, arguments.out.clone(), how, &stop)
 }
 
 pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {

@@ -20,7 +20,10 @@ p.lead, figcaption { color: var(--faint); } figure { margin: 0 0 1.2rem; } figur
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } th { font-weight: 600; color: var(--faint); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: 0; } dt { color: var(--faint); } dd { margin: 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: 0; } dt { color: var(--faint); }
+dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+/* On a phone a figure keeps a size at which it can be read, and is moved sideways. */
+@media (max-width: 46rem) { figure { overflow-x: auto; } figure svg { min-width: 46rem; } h1 { overflow-wrap: anywhere; } }
 pre { background: var(--box); padding: .8rem 1rem; overflow-x: auto; border-radius: 6px; font: 13px/1.45 ui-monospace, monospace; }
 .warning { border-left: 4px solid #d55e00; padding: .2rem .8rem; background: var(--box); }
 ";

@@ -45,6 +45,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("what learns", &["memory"]),
     ("what leaves", &["export"]),
     ("language models", &["transformer"]),
+    ("its runs over seeds and values", &["sweep"]),
     ("a scenario's run", &["run"]),
     ("what is kept of a run", &["record"]),
     ("what is simulated", &["scenario"]),
