@@ -382,6 +382,6 @@ mod tests {
         std::fs::write(path.join("inside"), "x").unwrap();
         assert!(write(&path, &net(), &info(), &snapshot()).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(write(dir.path().join("no/such/place"), &net(), &info(), &snapshot()).is_err());
+        assert!(write(path.join("inside/place"), &net(), &info(), &snapshot()).is_err());
     }
 }

@@ -1206,7 +1206,7 @@ mod tests {
         drop(Recorder::create(&fresh, &net, &info(), false).unwrap());
         assert!(!fresh.exists());
         assert!(Recorder::create(dir.path(), &net, &info(), true).is_err());
-        assert!(Recorder::create(dir.path().join("no/such/run.h5"), &net, &info(), false).is_err());
+        assert!(Recorder::create(path.join("below.h5"), &net, &info(), false).is_err());
         let bad = network(&[("E/I", 5)]);
         assert!(Recorder::create(dir.path().join("bad.h5"), &bad, &info(), false).is_err());
         assert!(!dir.path().join("bad.h5").exists());

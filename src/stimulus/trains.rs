@@ -51,8 +51,9 @@ impl Trains {
         nest || File::open(path).is_ok_and(|file| words(&line(file)).any(|word| word == "timestamps"))
     }
 
-    /// From a text file of another simulator, its columns parted by blanks, tabs or commas: NEST's `.dat` and `.gdf` (`sender`, `time_ms`),
-    /// where `first_id` is the id of the first neuron, or SONATA's (`timestamps`, `population`, `node_ids`), of which `population` is taken.
+    /// From a text file of another simulator, its columns parted by blanks, tabs or commas: NEST's `.dat` and `.gdf` (`sender`,
+    /// `time_ms`), where `first_id` is the id of the first neuron, or SONATA's (`timestamps`, `population`, `node_ids`), of which
+    /// `population` is taken.
     ///
     /// # Errors
     /// A line that is no spike, an id before the first, times in steps.
