@@ -9,6 +9,7 @@
 
 use crate::engine::Kind;
 use crate::error::{Error, Result};
+use crate::io::output;
 use crate::model::library::Library;
 use crate::network::footprint::{self, Estimate};
 use crate::record::summary::{PopulationStatistics, Statistics};
@@ -412,7 +413,7 @@ fn one(
     }
     let outcome = outcome?;
     if let (Some(part), Some(end)) = (part, file(".h5")) {
-        std::fs::rename(&part, &end).map_err(|e| Error::file(&end, e))?;
+        output::put(&part, &end, true)?;
     }
     Ok(Some(Run {
         name: case.name.clone(),
@@ -473,12 +474,7 @@ fn known(cases: &[Case], options: &Options) -> Result<BTreeMap<String, Run>> {
 fn keep(table: &Table, runs: impl Fn() -> Vec<Run>, options: &Options) -> Result<()> {
     let Some(folder) = &options.out else { return Ok(()) };
     let all = Table { runs: runs(), ..table.clone() };
-    write(&folder.join(RESULTS), &(serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"))
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(|e| Error::file(path, e))
+    output::write(&folder.join(RESULTS), serde_json::to_string_pretty(&all).unwrap_or_default() + "\n", true)
 }
 
 /// Mean and standard deviation (that of a sample, n - 1) over seeds.
@@ -606,7 +602,7 @@ impl Table {
     /// A folder that cannot be written.
     pub fn write_csv(&self, folder: &Path) -> Result<PathBuf> {
         let path = folder.join("sweep.csv");
-        write(&path, &self.csv())?;
+        output::write(&path, self.csv(), true)?;
         Ok(path)
     }
 }
