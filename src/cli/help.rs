@@ -93,7 +93,7 @@ fn page(command: &Command) -> Result<String> {
 fn pages(command: &Command, folder: &Path) -> Result<()> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let file = folder.join(format!("{name}.1"));
-    std::fs::write(&file, page(command)?).map_err(|e| Error::file(&file, e))?;
+    output::write(&file, page(command)?, true)?;
     out!("{}", file.display());
     command.get_subcommands().try_for_each(|sub| pages(sub, folder))
 }
