@@ -4,6 +4,7 @@
 use super::Arguments;
 use clap::{Args, Command, CommandFactory};
 use sharpwave::error::{Error, Result, nearest};
+use sharpwave::io::output;
 use sharpwave::scenario::reference;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,13 +66,15 @@ pub struct ManArguments {
     /// Write the pages of the program and of all commands into this folder
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     out: Option<PathBuf>,
+    /// Replace pages that are there
+    #[arg(long)]
+    force: bool,
 }
 
 pub fn man(arguments: &ManArguments) -> Result<ExitCode> {
     let mut command = built();
     if let Some(folder) = &arguments.out {
-        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-        return pages(&command, folder).map(|()| ExitCode::SUCCESS);
+        return pages(&command, folder, arguments.force).map(|()| ExitCode::SUCCESS);
     }
     for word in &arguments.command {
         let Some(found) = command.find_subcommand(word) else {
@@ -90,10 +93,10 @@ fn page(command: &Command) -> Result<String> {
 }
 
 /// `sharpwave.1`, `sharpwave-run.1` and so on.
-fn pages(command: &Command, folder: &Path) -> Result<()> {
+fn pages(command: &Command, folder: &Path, force: bool) -> Result<()> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let file = folder.join(format!("{name}.1"));
-    output::write(&file, page(command)?, true)?;
+    output::write(&file, page(command)?, force)?;
     out!("{}", file.display());
-    command.get_subcommands().try_for_each(|sub| pages(sub, folder))
+    command.get_subcommands().try_for_each(|sub| pages(sub, folder, force))
 }
