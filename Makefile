@@ -1,11 +1,13 @@
 # What a newcomer needs; everything else is cargo and the sharpwave command.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help run test test-peft bench bench-peers bench-gpu-bundle
+.PHONY: help run test test-python test-peft wheel bench bench-peers bench-gpu-bundle
 
 help:
 	@echo 'make run         install what is missing, build, teach the built-in language model a fact, simulate the quick start'
 	@echo 'make test        install what is missing, run every test'
+	@echo 'make wheel       build the Python package with all that it needs into target/wheels'
+	@echo 'make test-python build the wheel, install it, run its tests and notebooks'
 	@echo 'make bench       build, measure every engine and device here; QUICK=1 ends in two minutes'
 	@echo 'make bench-peers install NEST and Brian2 (pip) into target/peers, measure them and sharpwave in turn'
 	@echo 'make bench-gpu-bundle  build target/bundle/sharpwave, which runs the suite on a bare Linux machine with a GPU driver'
@@ -23,6 +25,16 @@ run:
 test:
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+# maturin builds the wheel, CMake (3.26 or newer) its HDF5 library; both come through pip.
+wheel:
+	@scripts/setup.sh
+	@test -x target/build-wheel/bin/maturin || { python3 -m venv target/build-wheel && target/build-wheel/bin/pip install --quiet maturin cmake; }
+	rm -f target/wheels/sharpwave-*.whl
+	cd python && PATH="$(CURDIR)/target/build-wheel/bin:$$PATH" maturin build --release --strip --features hdf5-static --out ../target/wheels
+
+test-python: wheel
+	@scripts/test_python.sh target/wheels/sharpwave-*.whl
 
 # SHARPWAVE_PEFT_GGUF=1 compares SmolLM2 as well, where SHARPWAVE_SHARED holds it.
 test-peft:

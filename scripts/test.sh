@@ -12,7 +12,8 @@ fi
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --no-fail-fast "$@" 2>&1 | tee "$log"
+# With the Python package, whose module then shares what is compiled here.
+cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 # A simulation alone, without transformers, HDF5, plots, network and command line.
 if [ $# -eq 0 ]; then
@@ -22,6 +23,8 @@ if [ $# -eq 0 ]; then
         echo "test result: FAILED. 0 passed; 1 failed; the library without its features" | tee -a "$log"
         status=1
     fi
+    scripts/test_python.sh 2>&1 | tee -a "$log"
+    [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
 fi
 
 sum() { awk -v what="$1" '/^test result: / { for (i = 2; i <= NF; i++) if (index($i, what) == 1) n += $(i - 1) } END { print n + 0 }' "$log"; }

@@ -109,6 +109,11 @@ const FUNCTIONS2: &[(&str, Fn2)] = &[("atan2", Fn2::Atan2), ("max", Fn2::Max), (
 
 const CONSTANTS: &[(&str, f64)] = &[("pi", std::f64::consts::PI), ("inf", f64::INFINITY), ("true", 1.0), ("false", 0.0)];
 
+/// The names of all functions.
+pub(crate) fn functions() -> Vec<&'static str> {
+    FUNCTIONS1.iter().map(|f| f.0).chain(FUNCTIONS2.iter().map(|f| f.0)).collect()
+}
+
 /// True for words that an expression understands by itself, so that no parameter may carry them.
 pub fn is_reserved(name: &str) -> bool {
     name == "if"

@@ -19,6 +19,7 @@
 //! - [`stimulus`]: what enters a network: Poisson trains, currents, spike files, encoded numbers.
 //! - [`engine`]: the three engines behind one trait; one advances a network, and a sink receives spikes and samples.
 //! - [`run`]: the loop over a plan, with progress, checkpoints and interruption.
+//! - [`sweep`]: runs of one scenario over seeds and values, several at a time.
 //! - [`record`]: recordings and checkpoints on disk, and statistics of a run.
 //!
 //! Memory of language models:
@@ -33,6 +34,7 @@
 //! - [`protocol`]: experiments from a file: data, tasks, methods and seeds to results.
 //!
 //! Beside them:
+//! - [`cli`]: the `sharpwave` command, for programs that carry it along.
 //! - [`plot`]: figures of recordings, evaluations and protocols.
 //! - [`mod@bench`]: what the engines cost on this machine.
 //! - [`units`]: quantities with their units.
@@ -115,8 +117,14 @@
 // Without the rooms that a feature brings, what only they use has no user.
 #![cfg_attr(not(all(feature = "llm", feature = "plot", feature = "net", feature = "gpu")), allow(dead_code, unused_imports))]
 
+// The command line names the library as any other user of it does.
+#[cfg(feature = "cli")]
+extern crate self as sharpwave;
+
 #[cfg(feature = "llm")]
 pub mod bench;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod dataset;
 pub mod engine;
 pub mod error;
@@ -143,6 +151,8 @@ pub mod run;
 pub mod scenario;
 mod simd;
 pub mod stimulus;
+#[cfg(feature = "hdf5")]
+pub mod sweep;
 pub mod system;
 #[cfg(feature = "llm")]
 pub mod transformer;

@@ -1,7 +1,6 @@
-//! The `sharpwave` command: arguments in, exit code out. 0: done; 1: failed on the way; 2: refused before anything was done.
-
-mod cli;
+//! The `sharpwave` command: arguments in, exit code out. 0: done; 1: failed on the way; 2: refused before anything was done;
+//! 130: interrupted.
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    sharpwave::cli::main(std::env::args_os())
 }

@@ -2,15 +2,16 @@
 //! or written, that Ctrl-C and `--checkpoint-every` leave a state from which the run goes on bit for bit, and bounded memory.
 
 use crate::engine::open::{self, Kind, open};
-use crate::engine::{Counters, Engine};
+use crate::engine::{Counters, Engine, Snapshot};
 use crate::error::{Error, Result};
+use crate::io::output;
 use crate::network::Network;
 use crate::network::inputs::steps_between;
-use crate::record::sonata::check_free;
 use crate::record::summary::{Statistics, Summary, Tee};
 use crate::record::{Recorder, RunInfo, checkpoint};
 use crate::scenario::Plan;
 use crate::system::cpu_seconds;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,8 @@ pub struct Options {
     pub checkpoint: Option<PathBuf>,
     /// Checkpoint to go on from.
     pub resume: Option<PathBuf>,
+    /// The command line, for the recording.
+    pub command: String,
 }
 
 /// Told about what goes on; every method may do nothing.
@@ -89,6 +92,66 @@ impl Outcome {
     pub fn real_time_factor(&self) -> f64 {
         if self.simulated > 0.0 { self.simulate_s * 1e3 / self.simulated } else { 0.0 }
     }
+
+    /// Everything that there is to say about this run of a plan, as one JSON object.
+    pub fn summary(&self, plan: &Plan) -> serde_json::Value {
+        let published: Vec<_> = plan
+            .published
+            .iter()
+            .map(|p| json!({"source": p.source, "population": p.population, "quantity": p.quantity, "value": p.value}))
+            .collect();
+        let c = &self.counters;
+        json!({
+            "title": plan.title, "citation": plan.citation, "scenario": plan.path, "variant": plan.variant,
+            "overrides": plan.overrides, "seed": plan.network.seed,
+            "stimulus_seed": plan.network.stimulus_seed, "dt_ms": plan.network.dt,
+            "engine": self.engine, "interrupted": self.interrupted,
+            "neurons": plan.network.neurons(), "synapses": c.synapses, "synapse_bytes": c.synapse_bytes,
+            "simulated_ms": self.simulated, "build_s": self.build_s, "simulate_s": self.simulate_s, "cpu_s": self.cpu_s,
+            "cpu_counted_s": self.cpu_counted_s,
+            "real_time_factor": self.real_time_factor(),
+            "spikes": c.spikes, "synaptic_events": c.synaptic_events, "neuron_updates": c.neuron_updates,
+            "statistics": self.statistics, "published": published,
+            "out": self.out, "checkpoint": self.checkpoint, "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+}
+
+/// What is stored about a run of a plan beside its data; `engine` in words, as [`Engine::describe`] gives it.
+pub fn info(plan: &Plan, engine: String, threads: usize) -> RunInfo {
+    RunInfo {
+        title: plan.title.clone(),
+        scenario_path: plan.path.clone(),
+        scenario_text: plan.text.to_string(),
+        overrides: plan.overrides.clone(),
+        variant: plan.variant.clone(),
+        resolved: plan.resolved.clone(),
+        models: plan.models.clone(),
+        command: String::new(),
+        seed: plan.network.seed,
+        stimulus_seed: plan.network.stimulus_seed,
+        engine,
+        threads,
+        duration: plan.duration,
+        warmup: plan.warmup,
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+/// The plan with which a run goes on from a checkpoint, made by `plan` from overrides: the network is that of the checkpoint's seed, and
+/// a seed that is asked for among `overrides` is that of the stimuli, which makes a branch.
+pub fn resumed(origin: &RunInfo, overrides: &[String], plan: impl Fn(&[String]) -> Result<Plan>) -> Result<Plan> {
+    let asked = plan(overrides)?;
+    let seeded = overrides.iter().any(|o| o.split('=').next().is_some_and(|key| key.trim() == "simulation.seed"));
+    let stimulus_seed = if seeded { asked.network.seed } else { origin.stimulus_seed };
+    let mut plan = if origin.seed == asked.network.seed {
+        asked
+    } else {
+        plan(&[overrides, &[format!("simulation.seed={}", origin.seed)]].concat())?
+    };
+    plan.network.stimulus_seed = stimulus_seed;
+    plan.overrides = overrides.to_vec();
+    Ok(plan)
 }
 
 /// Run a plan. `stop` may be set at any time (by Ctrl-C): the run then ends after the current slice with a checkpoint, if it
@@ -98,39 +161,20 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let threads = open::threads(&net, options.threads.or(plan.threads))?;
     let kind = options.engine.unwrap_or(plan.engine).resolve(&net)?;
     let resumed = options.resume.as_deref().map(|path| checkpoint::read(path, &net)).transpose()?;
-    if let Some((info, _)) = &resumed
-        && info.engine.starts_with("event") != (kind == Kind::Event)
-    {
-        return Err(Error::input(
-            format!("the checkpoint was written by the engine `{}`: exact times and a grid do not mix", info.engine),
-            if kind == Kind::Event { "resume it with --engine cpu or gpu" } else { "resume it with --engine event" },
-        ));
-    }
-    if let Some((info, _)) = &resumed
-        && info.seed != net.seed
-    {
-        return Err(Error::input(
-            format!("the checkpoint is of the network of seed {}, this one is of seed {}", info.seed, net.seed),
-            "plan the network with the checkpoint's seed; a branch changes the seed of the stimuli only",
-        ));
+    if let Some((info, _)) = &resumed {
+        continues(info, kind, &net)?;
     }
     let checkpoint_path = options.checkpoint.clone().or_else(|| options.out.as_ref().map(|o| o.with_extension("checkpoint")));
     refuse_overwriting(plan, options, checkpoint_path.as_deref())?;
     if let Some(out) = &options.out {
-        refuse_existing(out, options)?;
+        output::check(out, options.force || options.resume.is_some())?;
     }
     if options.checkpoint_every.is_some() && checkpoint_path.is_none() {
         return Err(Error::input("--checkpoint-every has nowhere to write", "give --out FILE or --checkpoint FILE"));
     }
-    if let Some(path) = checkpoint_path.as_deref()
-        && path.exists()
-        && !options.force
-        && options.resume.as_deref() != Some(path)
-    {
-        return Err(Error::input(
-            format!("the checkpoint {} exists", path.display()),
-            "go on from it with --resume, name another with --checkpoint, or pass --force to replace it",
-        ));
+    if let Some(path) = checkpoint_path.as_deref() {
+        let remedy = "go on from it with --resume, name another with --checkpoint, or pass --force to replace it";
+        output::check_or(path, options.force || options.resume.as_deref() == Some(path), remedy)?;
     }
 
     let started = Instant::now();
@@ -139,10 +183,10 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let how = open::Options { threads: Some(threads), device, accumulators, progress: Some(&told) };
     let mut engine = open(kind, &net, &how)?;
     let build_s = started.elapsed().as_secs_f64();
-    let mut from = 0;
+    let (mut from, mut before) = (0, Totals::default());
     if let Some((_, snapshot)) = &resumed {
         engine.restore(snapshot)?;
-        from = snapshot.step;
+        (from, before) = (snapshot.step, Totals::of(snapshot));
     }
 
     let steps = |ms: f64| (ms / net.dt).round() as u64;
@@ -153,19 +197,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
             "lengthen simulation.duration (--set simulation.duration=...)",
         ));
     }
-    let info = RunInfo {
-        title: plan.title.clone(),
-        scenario_path: plan.path.clone(),
-        scenario_text: plan.text.to_string(),
-        overrides: plan.overrides.clone(),
-        seed: net.seed,
-        stimulus_seed: net.stimulus_seed,
-        engine: engine.describe(),
-        threads,
-        duration: plan.duration,
-        warmup: plan.warmup,
-        version: env!("CARGO_PKG_VERSION").into(),
-    };
+    let info = RunInfo { command: options.command.clone(), ..info(plan, engine.describe(), threads) };
     let mut summary = Summary::new(&net, plan.warmup.max(from as f64 * net.dt), plan.warmup + plan.duration);
     let mut recorder = match &options.out {
         None => None,
@@ -173,6 +205,8 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
             Some(Recorder::resume(out, &net, &info, from as f64 * net.dt)?)
         }
         Some(out) => {
+            // A recording of its own tells what happened in it.
+            before = Totals::default();
             let mut recorder = Recorder::create(out, &net, &info, options.force)?;
             if from > 0 {
                 recorder.start_at(from as f64 * net.dt)?;
@@ -217,21 +251,25 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
         }
         weights.due(&net, now, engine.as_mut(), recorder.as_mut())?;
         if every.is_some_and(|every| now % every == 0) && now < end {
-            saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
+            let totals = before.and(&engine.counters(), wall);
+            saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info, totals)?);
         }
         let rtf = wall * 1e3 / ((now - from) as f64 * net.dt);
         progress.simulated(now as f64 * net.dt, end as f64 * net.dt, rtf);
     }
     let interrupted = now < end;
     if (interrupted || every.is_some()) && checkpoint_path.is_some() {
-        saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info)?);
+        let totals = before.and(&engine.counters(), wall);
+        saved = Some(save(engine.as_mut(), recorder.as_mut(), checkpoint_path.as_deref(), &net, &info, totals)?);
     }
     if !interrupted {
         weights.last(&net, now, engine.as_mut(), recorder.as_mut())?;
     }
     let counters = engine.counters();
     if let Some(recorder) = recorder {
-        recorder.finish(!interrupted, &counters, wall)?;
+        let all = before.and(&counters, wall);
+        let Totals { spikes, synaptic_events, neuron_updates, wall } = all;
+        recorder.finish(!interrupted, &Counters { spikes, synaptic_events, neuron_updates, ..counters }, wall)?;
     }
     Ok(Outcome {
         engine: info.engine,
@@ -248,15 +286,34 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     })
 }
 
-/// Steps of the next slice, so that it takes about [`SLICE`].
-fn next_slice(steps: u64, took: Duration) -> u64 {
+/// Whether an engine of this kind goes on with a network from a checkpoint.
+///
+/// # Errors
+/// The checkpoint is of the other kind of time, or of a network of another seed.
+pub fn continues(info: &RunInfo, kind: Kind, net: &Network) -> Result<()> {
+    if info.engine.starts_with("event") != (kind == Kind::Event) {
+        return Err(Error::input(
+            format!("the checkpoint was written by the engine `{}`: exact times and a grid do not mix", info.engine),
+            if kind == Kind::Event { "resume it with --engine cpu or gpu" } else { "resume it with --engine event" },
+        ));
+    }
+    if info.seed != net.seed {
+        return Err(Error::input(
+            format!("the checkpoint is of the network of seed {}, this one is of seed {}", info.seed, net.seed),
+            "plan the network with the checkpoint's seed; a branch changes the seed of the stimuli only",
+        ));
+    }
+    Ok(())
+}
+
+/// Steps of the next slice of a simulation, so that it takes about 150 ms: `steps` took that long.
+pub fn next_slice(steps: u64, took: Duration) -> u64 {
     let ratio = SLICE.as_secs_f64() / took.as_secs_f64().max(1e-6);
     ((steps as f64 * ratio.clamp(0.25, 4.0)) as u64).max(1)
 }
 
 /// A file that this run reads, or writes for another purpose, is never its output, whatever `force` says.
 fn refuse_overwriting(plan: &Plan, options: &Options, checkpoint: Option<&Path>) -> Result<()> {
-    let same = |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
     let scenario = Path::new(&plan.path);
     let (out, resume) = (options.out.as_deref(), options.resume.as_deref());
     let pairs = [
@@ -267,23 +324,12 @@ fn refuse_overwriting(plan: &Plan, options: &Options, checkpoint: Option<&Path>)
     ];
     for (a, b, what) in pairs {
         if let (Some(a), Some(b)) = (a, b)
-            && same(a, b)
+            && output::same(a, b)
         {
             return Err(Error::input(format!("{what} would be one file, {}", a.display()), "give them different names"));
         }
     }
     Ok(())
-}
-
-fn refuse_existing(out: &Path, options: &Options) -> Result<()> {
-    if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|e| Error::File {
-            path: folder.to_path_buf(),
-            message: format!("the folder of the output cannot be made: {e}"),
-            remedy: Some("choose another --out".into()),
-        })?;
-    }
-    check_free(out, options.force || options.resume.is_some())
 }
 
 fn save(
@@ -292,13 +338,55 @@ fn save(
     path: Option<&Path>,
     net: &Network,
     info: &RunInfo,
+    totals: Totals,
 ) -> Result<PathBuf> {
     let path = path.expect("checked before the run");
     if let Some(recorder) = recorder {
         recorder.flush()?;
     }
-    checkpoint::write(path, net, info, &engine.snapshot()?)?;
+    let mut snapshot = engine.snapshot()?;
+    snapshot.notes.push(totals.note());
+    checkpoint::write(path, net, info, &snapshot)?;
     Ok(path.to_path_buf())
+}
+
+/// What a recording has seen, over all runs that it was continued by.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    spikes: u64,
+    synaptic_events: u64,
+    neuron_updates: u64,
+    /// Seconds of simulation.
+    wall: f64,
+}
+
+impl Totals {
+    /// Their name in a checkpoint.
+    const NOTE: &str = "totals";
+
+    /// With what came since.
+    fn and(self, counters: &Counters, wall: f64) -> Totals {
+        Totals {
+            spikes: self.spikes + counters.spikes,
+            synaptic_events: self.synaptic_events + counters.synaptic_events,
+            neuron_updates: self.neuron_updates + counters.neuron_updates,
+            wall: self.wall + wall,
+        }
+    }
+
+    fn note(self) -> (String, Vec<u64>) {
+        (Self::NOTE.into(), vec![self.spikes, self.synaptic_events, self.neuron_updates, self.wall.to_bits()])
+    }
+
+    /// Of the runs up to a checkpoint; nothing where it does not tell.
+    fn of(snapshot: &Snapshot) -> Totals {
+        match snapshot.notes.iter().find(|note| note.0 == Self::NOTE).map(|note| &note.1[..]) {
+            Some(&[spikes, synaptic_events, neuron_updates, wall]) => {
+                Totals { spikes, synaptic_events, neuron_updates, wall: f64::from_bits(wall) }
+            }
+            _ => Totals::default(),
+        }
+    }
 }
 
 /// When the weights of which projection are due to be recorded.

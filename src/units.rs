@@ -55,6 +55,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("\u{3bc}s", "us"),
 ];
 
+/// The names of all units but deg.
+pub(crate) fn names() -> Vec<&'static str> {
+    ATOMS.iter().map(|a| a.0).collect()
+}
+
 impl Unit {
     /// Plain numbers.
     pub const NONE: Unit = Unit { factor: 1.0, powers: [0; 4] };

@@ -8,10 +8,7 @@ use super::{Options, Place};
 use crate::engine::Kind as Engine;
 use crate::error::{Error, Result};
 use crate::model::library::Library;
-
-mod scenarios {
-    include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
-}
+use crate::scenario::built_in;
 
 /// A row to be.
 pub struct Job {
@@ -119,9 +116,7 @@ pub fn rows(options: &Options, places: &[Place]) -> Result<Vec<Job>> {
 
 /// The text of a built-in scenario.
 fn scenario(name: &str) -> (String, String) {
-    let path = format!("models/scenarios/{name}.toml");
-    let text = scenarios::SCENARIOS.iter().find(|(file, _)| *file == path).map_or("", |(_, text)| text);
-    (path, text.to_string())
+    (format!("models/scenarios/{name}.toml"), built_in(name).unwrap_or_default().to_string())
 }
 
 const ON_A_GRID: &[Engine] = &[Engine::Cpu, Engine::Gpu];

@@ -1,14 +1,13 @@
 //! `sharpwave bench`: what the engines cost on this machine.
 
-use super::run::watch;
+use super::interrupt;
 use clap::Args;
 use sharpwave::bench::report::{Report, Row};
 use sharpwave::bench::{self, Options, Progress};
 use sharpwave::error::{Error, Result};
-use std::path::{Path, PathBuf};
+use sharpwave::io::output;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 #[derive(Args)]
 pub struct BenchArguments {
@@ -71,10 +70,10 @@ pub fn bench(a: &BenchArguments) -> Result<ExitCode> {
     }
     let earlier = a.compare.as_deref().map(Report::read).transpose()?;
     for path in [&a.json, &a.markdown].into_iter().flatten() {
-        if path.exists() && !a.force {
-            let message = format!("{} exists already", path.display());
-            return Err(Error::input(message, "name another file, or pass --force to replace it"));
-        }
+        output::check_text(path, a.force)?;
+    }
+    if a.json.is_some() && a.json == a.markdown {
+        return Err(Error::input("--json and --markdown name one file", "give each its own"));
     }
     let mut options = Options::default();
     options.quick = a.quick;
@@ -86,14 +85,13 @@ pub fn bench(a: &BenchArguments) -> Result<ExitCode> {
     options.accumulators = a.accumulators.clone();
     options.profile = a.profile;
     options.seed = a.seed;
-    let stop = Arc::new(AtomicBool::new(false));
-    watch(&stop, "stopping after this row")?;
+    let stop = interrupt::watch("stopping after this row")?;
     let report = bench::run(&options, &Lines, &stop)?;
     if let Some(path) = &a.json {
-        write(path, &report.json())?;
+        output::write_text(path, &report.json(), a.force)?;
     }
     if let Some(path) = &a.markdown {
-        write(path, &report.markdown())?;
+        output::write_text(path, &report.markdown(), a.force)?;
     }
     out!("{}", report.text().trim_end());
     let mut regressions = 0;
@@ -104,7 +102,11 @@ pub fn bench(a: &BenchArguments) -> Result<ExitCode> {
         note!("interrupted: the rows that were done are told");
     }
     let failed = report.failures() + regressions;
-    Ok(if failed > 0 || report.interrupted { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(match report.interrupted {
+        true => interrupt::code(),
+        false if failed > 0 => ExitCode::from(1),
+        false => ExitCode::SUCCESS,
+    })
 }
 
 /// Prints the ratios; how many rows regressed.
@@ -122,15 +124,4 @@ fn compare(report: &Report, earlier: &Report, allowed: f64) -> usize {
         out!("  no row is in both");
     }
     changes.iter().filter(|c| c.regressed).count()
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        let _ = std::fs::create_dir_all(folder);
-    }
-    std::fs::write(path, text).map_err(|e| Error::File {
-        path: path.to_path_buf(),
-        message: format!("cannot be written: {e}"),
-        remedy: Some("name a file in a folder that may be written".into()),
-    })
 }

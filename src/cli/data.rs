@@ -3,7 +3,7 @@
 use super::progress::Bar;
 use clap::{Args, Subcommand};
 use sharpwave::dataset::fetch::{self, Package, State};
-use sharpwave::error::{Error, Result, nearest};
+use sharpwave::error::{Error, Result, nearest, quoted};
 use sharpwave::run::Progress;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,7 +87,11 @@ fn check(folder: &std::path::Path) -> Result<ExitCode> {
     }
     let whole = states.iter().all(|s| matches!(s, State::Whole(_)));
     if !whole {
-        note!("{} is not whole there; get it with: sharpwave data fetch {0}", package.set);
+        // The set has a folder of its own in the one that `fetch` is told.
+        let above = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == package.set.as_str()));
+        let to = above.map(|f| if f.as_os_str().is_empty() { ".".into() } else { quoted(&f.to_string_lossy()) });
+        let to = to.map_or(String::new(), |to| format!(" --to {to}"));
+        note!("{} is not whole there; get it with: sharpwave data fetch {0}{to}", package.set);
     }
     Ok(ExitCode::from(!whole as u8))
 }

@@ -1,12 +1,14 @@
 //! `sharpwave eval`: how well a model learns facts, as tables, JSON and a page.
 
-use super::learn::{protected, statistics, stopper};
+use super::interrupt;
+use super::learn::{protected, statistics};
 use super::progress::Bar;
 use clap::{Args, Subcommand};
 use sharpwave::error::{Error, Result};
 use sharpwave::eval::cases;
 use sharpwave::eval::report::{Report, Spread};
 use sharpwave::eval::run::{Bench, Method};
+use sharpwave::io::output;
 use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::key_statistics::Prompt;
 use sharpwave::memory::settings::Settings;
@@ -16,6 +18,9 @@ use sharpwave::system::peak_memory;
 use sharpwave::transformer::Source;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// The file of the results in the folder asked for.
+const RESULTS: &str = "results.json";
 
 #[derive(Args)]
 pub struct EvalArguments {
@@ -68,6 +73,9 @@ struct Asked {
     /// Folder for results.json and a page with plots
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Replace the results that are there
+    #[arg(long)]
+    force: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -83,6 +91,9 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
         EvalCommand::All(a) => ("all", a),
     };
     let methods = methods(&a.methods)?;
+    if let Some(folder) = &a.out {
+        plot::eval_files(folder).chain([folder.join(RESULTS)]).try_for_each(|file| output::check(&file, a.force))?;
+    }
     let (all, experiences) = match what {
         "experiences" => {
             let file = std::fs::File::open(&a.data).map_err(|e| Error::file(&a.data, e))?;
@@ -97,7 +108,7 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
     let source = Source::open(&a.model)?;
     let settings = Settings::new(&source.config).with(&a.set, &source.config)?;
     let host = std::sync::Arc::new(source.load()?);
-    let stop = stopper()?;
+    let stop = interrupt::watch("stopping as soon as may be")?;
     let bar = Bar::new(a.json);
     let statistics = statistics(&source, &host, &settings, &prompts, &bar, &stop)?;
     let mut report = Report::new(&source, &settings, &a.data, prompts.len())?;
@@ -140,10 +151,8 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
     report.peak_bytes = peak_memory();
     bar.clear();
     if let Some(folder) = &a.out {
-        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-        let path = folder.join("results.json");
-        std::fs::write(&path, report.json()).map_err(|e| Error::file(&path, e))?;
-        for file in plot::eval(folder, &report)? {
+        output::write(&folder.join(RESULTS), report.json(), a.force)?;
+        for file in plot::eval(folder, &report, a.force)? {
             note!("{}", file.display());
         }
     }

@@ -1,5 +1,6 @@
 //! `sharpwave learn` and `sharpwave sleep`: a model's memory takes experiences in, and moves them over night.
 
+use super::interrupt;
 use super::progress::Bar;
 use clap::Args;
 use serde::Serialize;
@@ -7,7 +8,7 @@ use serde_json::json;
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::Memory;
 use sharpwave::memory::experience::Experience;
-use sharpwave::memory::facade::Observed;
+use sharpwave::memory::facade::{Observed, model_of};
 use sharpwave::memory::journal::{self, Stage};
 use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::key_statistics::{self, Prompt, Statistics};
@@ -15,6 +16,7 @@ use sharpwave::memory::settings::Settings;
 use sharpwave::memory::store::{Store, user_folder};
 use sharpwave::run::Progress;
 use sharpwave::transformer::{Host, Source};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
@@ -83,29 +85,6 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|e| e.to_string())
 }
 
-/// Set by Ctrl-C.
-pub fn stopper() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = stop.clone();
-    ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))
-        .map_err(|e| Error::Run { message: format!("Ctrl-C cannot be heard: {e}"), remedy: "start again".into() })?;
-    Ok(stop)
-}
-
-/// The model of a memory: as asked for, or as the memory has it.
-pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
-    store.check_version()?;
-    let name = asked.unwrap_or(&store.meta().model);
-    let path = Path::new(name);
-    if asked.is_none() && !path.exists() && (path.is_absolute() || name.starts_with('.')) {
-        let what = format!("the model of this memory is no longer at {name}");
-        return Err(Error::input(what, "name where it is now: --model PATH"));
-    }
-    let source = Source::open(name)?;
-    store.check_model(&source.fingerprint()?)?;
-    Ok(source)
-}
-
 /// What a new memory protects: prompts of a file, or the built-in ones.
 pub fn protected(file: Option<&PathBuf>) -> Result<Vec<Prompt>> {
     match file {
@@ -147,7 +126,7 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
         }
         lines = Box::new(all.into_iter());
     }
-    let stop = stopper()?;
+    let stop = interrupt::watch("stopping after this experience")?;
     let bar = Bar::new(a.quiet);
     bar.phase("reading the model", 0.0);
     let exists = a.memory.as_ref().is_some_and(|m| m.join("memory.redb").exists());
@@ -231,7 +210,7 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
             );
         }
     }
-    Ok(if stopped { ExitCode::from(130) } else { sums.code() })
+    Ok(if stopped { interrupt::code() } else { sums.code() })
 }
 
 /// The memories that experiences go to.
@@ -339,21 +318,26 @@ pub fn supersede(memory: &Path, model: Option<&str>, id: &str, answer: &str, new
 
 pub fn sleep(a: &SleepArguments) -> Result<ExitCode> {
     let until = a.budget.map(|budget| Instant::now() + budget);
-    let stop = stopper()?;
+    let stop = interrupt::watch("waking up after this experience")?;
     let bar = Bar::new(a.quiet);
     bar.phase("reading the memory and its model", 0.0);
     let (_, mut memory) = open(Store::open(&a.memory)?, a.model.as_deref())?;
-    let mut all = None;
-    bar.phase("dreaming", 0.0);
-    let moved = memory.sleep(until, &stop, &mut |slept, left| {
+    let (begun, left) = (Instant::now(), Cell::new(None));
+    // The night ends when everything was replayed, or when its time is over.
+    let mut progress = |done: f64| {
+        let of_time = a.budget.map_or(0.0, |budget| begun.elapsed().as_secs_f64() / budget.as_secs_f64().max(1e-3));
+        let name = left.get().map_or("dreaming".to_string(), |left| format!("dreaming, {left} to replay"));
+        bar.phase(&name, done.max(of_time).min(1.0));
+    };
+    progress(0.0);
+    let moved = memory.sleep(until, &stop, &mut progress, &mut |slept, remaining| {
         let e = &slept.entry;
         let why = e.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
         out!("{}: p {:.3}, {}{why}, {:.1} s", e.experience.id, slept.probability, e.stage.name(), slept.seconds);
-        let all = *all.get_or_insert(left.max(1) + 1);
-        bar.phase(&format!("{left} to replay"), 1.0 - left as f64 / all as f64);
+        left.set(Some(remaining));
     })?;
     bar.clear();
     let learner = memory.learner();
     out!("{moved} moved from layer {} to layer {}", learner.late().layer, learner.early().layer);
-    Ok(if stop.load(Ordering::Relaxed) { ExitCode::from(130) } else { ExitCode::SUCCESS })
+    Ok(if stop.load(Ordering::Relaxed) { interrupt::code() } else { ExitCode::SUCCESS })
 }

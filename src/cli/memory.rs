@@ -344,7 +344,7 @@ fn checked(memory: &Memory, model: Option<&str>, folder_only: bool) -> Result<Ex
     if learned && !folder_only {
         match super::learn::open(store?, model) {
             Ok((_, mut memory)) => {
-                let (bar, stop) = (Bar::new(false), super::learn::stopper()?);
+                let (bar, stop) = (Bar::new(false), super::interrupt::watch("stopping after this experience")?);
                 health = Some(memory.check(&mut |done| bar.phase("asking for everything", done), &stop)?);
                 bar.clear();
             }

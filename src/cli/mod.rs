@@ -16,6 +16,9 @@ mod data;
 mod devices;
 mod eval;
 mod export;
+mod extract;
+mod help;
+mod interrupt;
 mod learn;
 mod memory;
 mod model;
@@ -26,14 +29,22 @@ mod protocol;
 mod pull;
 mod report;
 mod run;
+mod scenarios;
+mod sweep;
 
 use clap::{Parser, Subcommand};
-use sharpwave::error::{Error, Place};
+use sharpwave::error::{Error, Place, quoted};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "sharpwave", version, about = "An event-driven spiking-network simulator, on any CPU and GPU")]
+#[command(
+    name = "sharpwave",
+    version,
+    about = "An event-driven spiking-network simulator, on any CPU and GPU",
+    disable_help_subcommand = true
+)]
 struct Arguments {
     /// Folder with own model files (neurons/*.toml, synapses/*.toml or *.toml); may be repeated
     #[arg(long, value_name = "DIR", global = true)]
@@ -48,6 +59,8 @@ enum Command {
     Run(run::RunArguments),
     /// Check a scenario and say what it would need, without simulating
     Check(run::CheckArguments),
+    /// List the scenarios that come with sharpwave, or show one
+    Scenarios(scenarios::ScenariosArguments),
     /// List the neuron and synapse models, or show one
     Models(models::ModelsArguments),
     /// Get a transformer, look at it, or let it write
@@ -72,16 +85,26 @@ enum Command {
     Eval(eval::EvalArguments),
     /// Measure what the engines cost on this machine
     Bench(bench::BenchArguments),
+    /// Print or write the scenario and models that a recording was made from
+    Extract(extract::ExtractArguments),
     /// Draw what a run recorded: SVG, PNG and one HTML report
     Plot(plot::PlotArguments),
+    /// Print the help of a command, or the language of scenarios (`help scenario`)
+    Help(help::HelpArguments),
+    /// Print what makes a shell complete commands and options
+    Completions(help::CompletionsArguments),
+    /// Print the manual page of the program or of a command
+    Man(help::ManArguments),
 }
 
-pub fn main() -> ExitCode {
+/// Does what the arguments say, the first of which is the name of the program. Wrong arguments, `--help` and `--version` end the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     quiet_drivers();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(arguments);
     let done = match &arguments.command {
         Command::Run(run) => run::run(run, &arguments.models),
         Command::Check(check) => run::check(check, &arguments.models),
+        Command::Scenarios(scenarios) => scenarios::scenarios(scenarios),
         Command::Models(models) => models::models(models, &arguments.models),
         Command::Model(model) => model::model(model),
         Command::Memory(memory) => memory::memory(memory),
@@ -94,15 +117,24 @@ pub fn main() -> ExitCode {
         Command::Export(export) => export::export(export),
         Command::Eval(eval) => eval::eval(eval),
         Command::Bench(bench) => bench::bench(bench),
+        Command::Extract(extract) => extract::extract(extract),
         Command::Plot(plot) => plot::plot(plot),
+        Command::Help(topic) => help::help(topic),
+        Command::Completions(shell) => help::completions(shell),
+        Command::Man(page) => help::man(page),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             show(&error);
-            ExitCode::from(error.exit_code() as u8)
+            if interrupt::asked() { interrupt::code() } else { ExitCode::from(error.exit_code() as u8) }
         }
     }
+}
+
+/// The command as it can be given to a shell again.
+fn command_line() -> String {
+    std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 /// Mesa's drivers complain on standard error when this variable is missing, as it is on servers; they never use it here.
@@ -144,12 +176,37 @@ pub fn show(error: &Error) {
         None if std::io::IsTerminal::is_terminal(&std::io::stderr()) => miette::GraphicalTheme::unicode(),
         _ => miette::GraphicalTheme::none(),
     })
-    .with_width(110)
+    .with_width(terminal_size::terminal_size_of(std::io::stderr()).map_or(110, |(width, _)| usize::from(width.0).clamp(40, 110)))
     .with_context_lines(1);
     let mut text = String::new();
     match handler.render_report(&mut text, &report) {
         Ok(()) => note!("{}", text.trim_end_matches('\n')),
         Err(_) => note!("error: {error}"),
+    }
+}
+
+/// Characters of a message at the most, and of the name of a file.
+const TEXT: usize = 2000;
+const NAME: usize = 160;
+
+/// A text with its middle left out where it is far too long to read.
+fn cut(text: &str, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text.into();
+    }
+    let (head, tail): (String, String) =
+        (text.chars().take(most * 3 / 4).collect(), text.chars().skip(length - most / 4).collect());
+    format!("{head} … {tail}")
+}
+
+/// The name of a file, or an override, for the head of an excerpt: of a path its end tells most.
+fn shortened(name: &str) -> String {
+    let length = name.chars().count();
+    match length <= NAME {
+        true => name.into(),
+        false if name.starts_with("--") => cut(name, NAME),
+        false => format!("…{}", name.chars().skip(length - NAME).collect::<String>()),
     }
 }
 
@@ -167,7 +224,7 @@ impl From<&Error> for Diagnostic {
             Error::Input(fault) => (fault.message.clone(), fault.place.as_ref().map(source)),
             other => (other.to_string(), None),
         };
-        Diagnostic { message, remedy: error.remedy().map(str::to_string), place }
+        Diagnostic { message: cut(&message, TEXT), remedy: error.remedy().map(|remedy| cut(remedy, TEXT)), place }
     }
 }
 
@@ -201,7 +258,8 @@ fn source(place: &Place) -> (miette::NamedSource<String>, std::ops::Range<usize>
         shown.push_str(&format!("{before}{}{after}{}", &body[from..to], &whole[body.len()..]));
         start += whole.len();
     }
-    let name = if cut { format!("{} (column {column}; the line is cut)", place.file) } else { place.file.clone() };
+    let file = shortened(&place.file);
+    let name = if cut { format!("{file} (column {column}; the line is cut)") } else { file };
     // What was cut before this line has moved it.
     if !cut && shown.len() != text.len() {
         let lines = |text: &str| text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
@@ -227,5 +285,47 @@ impl miette::Diagnostic for Diagnostic {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
         let (_, span) = self.place.as_ref()?;
         Some(Box::new(std::iter::once(miette::LabeledSpan::new(Some("here".into()), span.start, span.len().max(1)))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell would pass them, without its comment.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (vec![], None::<String>, false);
+        for c in line.chars() {
+            match c {
+                '"' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                '#' if !quoted && word.is_none() => break,
+                ' ' if !quoted => words.extend(word.take()),
+                c => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn the_arguments_are_in_order() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    /// Every command that the README shows is one that the program takes.
+    #[test]
+    fn the_commands_of_the_readme_parse() {
+        let readme = include_str!("../../README.md");
+        let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("sharpwave ")).collect();
+        assert!(lines.len() > 30, "{}", lines.len());
+        for line in lines {
+            if let Err(error) = Arguments::try_parse_from(words(line)) {
+                panic!("{line}\n{error}");
+            }
+        }
     }
 }

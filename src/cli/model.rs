@@ -109,7 +109,7 @@ fn generate(arguments: &GenerateArguments) -> Result<()> {
     let mut sampler = Sampler::new(arguments.temperature, arguments.seed)?;
     let store = arguments.memory.as_ref().map(Store::read).transpose()?;
     let source = match (&store, &arguments.model) {
-        (Some(store), model) => super::learn::model_of(store, model.as_deref())?,
+        (Some(store), model) => sharpwave::memory::facade::model_of(store, model.as_deref())?,
         (None, Some(model)) => Source::open(model)?,
         (None, None) => return Err(Error::input("no model is named", "give --model, or --memory of a model that learned")),
     };

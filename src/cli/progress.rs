@@ -1,24 +1,40 @@
-//! The progress bars on standard error: phases of construction, then model time with real-time factor and time left; bytes of a
-//! download with their rate and the time left.
+//! What goes on, on standard error. On a terminal as bars: phases of construction, then model time with real-time factor and time left;
+//! bytes of a download with their rate and the time left. Elsewhere, as in a log, a line now and then of what takes long.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sharpwave::run::Progress;
+use std::io::IsTerminal;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Between two looks at the clock of a bar, which moves where nothing else does.
+const TICK: Duration = Duration::from_millis(250);
+/// Before the first line where there is no terminal, and between two.
+const FIRST: Duration = Duration::from_secs(3);
+const NEXT: Duration = Duration::from_secs(20);
 
 pub struct Bar {
     bar: ProgressBar,
     phase: Mutex<String>,
+    /// When the next line is due, where there is no terminal.
+    due: Option<Mutex<Instant>>,
 }
 
 impl Bar {
-    /// Hidden when `quiet`, or when standard error is not a terminal.
+    /// Says nothing when `quiet`.
     pub fn new(quiet: bool) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
         let bar = ProgressBar::with_draw_target(Some(1000), target);
         bar.set_style(
-            ProgressStyle::with_template("{msg:40} [{bar:32}] {percent:>3} %").expect("a fixed template").progress_chars("=> "),
+            ProgressStyle::with_template("{msg:40} [{bar:24}] {percent:>3} % {elapsed:>4}")
+                .expect("a fixed template")
+                .progress_chars("=> "),
         );
-        Bar { bar, phase: Mutex::new(String::new()) }
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
+        let due = (!quiet && !std::io::stderr().is_terminal()).then(|| Mutex::new(Instant::now() + FIRST));
+        Bar { bar, phase: Mutex::new(String::new()), due }
     }
 
     /// A line above the bar.
@@ -28,6 +44,15 @@ impl Bar {
 
     pub fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+
+    /// A line where there is no terminal, when it is time for one.
+    fn log(&self, text: impl FnOnce() -> String) {
+        let Some(Ok(mut due)) = self.due.as_ref().map(Mutex::try_lock) else { return };
+        if Instant::now() >= *due {
+            *due = Instant::now() + NEXT;
+            note!("{} ...", text());
+        }
     }
 }
 
@@ -40,12 +65,15 @@ impl Progress for Bar {
             }
             self.bar.set_position((done * 1000.0) as u64);
         }
+        self.log(|| format!("{name}, {:.0} %", 100.0 * done));
     }
 
     fn simulated(&self, now: f64, total: f64, real_time_factor: f64) {
         let left = (total - now) * 1e-3 * real_time_factor;
         let left = if left < 90.0 { format!("{left:.0} s") } else { format!("{:.0} min", left / 60.0) };
-        self.bar.set_message(format!("{:.2} s simulated, x{real_time_factor:.2}, {left} left", now * 1e-3));
+        let text = format!("{:.2} s simulated, x{real_time_factor:.2}, {left} left", now * 1e-3);
+        self.log(|| text.clone());
+        self.bar.set_message(text);
         self.bar.set_position((now / total * 1000.0) as u64);
     }
 }

@@ -1,9 +1,10 @@
 //! `sharpwave protocol`: run a learning protocol, or list those there are.
 
+use super::interrupt;
 use super::progress::Bar;
 use clap::Args;
 use sharpwave::error::{Error, Result};
-use sharpwave::io::http;
+use sharpwave::io::{http, output};
 use sharpwave::model::library::Library;
 use sharpwave::protocol::diehl_cook;
 use sharpwave::protocol::results::{Results, Run};
@@ -12,8 +13,6 @@ use sharpwave::record::summary::align;
 use sharpwave::run::Progress;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 #[derive(Args)]
 pub struct ProtocolArguments {
@@ -111,13 +110,18 @@ fn options(arguments: &ProtocolArguments) -> Options {
     options
 }
 
+/// Refuses figures and a page that are there and are not those of the results to go on with or to replace.
+fn free(arguments: &ProtocolArguments, mut files: impl Iterator<Item = PathBuf>) -> Result<()> {
+    files.try_for_each(|file| output::check(&file, arguments.force || arguments.resume))
+}
+
 fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
     let protocol = file::read(source)?;
     let options = options(arguments);
-    let stop = Arc::new(AtomicBool::new(false));
-    super::run::watch(&stop, "stopping after the current batch")?;
+    let stop = interrupt::watch("stopping after the current batch")?;
     let bar = Bar::new(arguments.quiet);
     let told = &mut |event: Event| tell(&bar, arguments.quiet, event);
+    free(arguments, sharpwave::plot::protocol_files(&options.out))?;
     let results = protocol::run(&protocol, &options, told, &stop);
     bar.clear();
     let results = results?;
@@ -130,7 +134,7 @@ fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
     }
     if !results.complete {
         note!("interrupted; go on with the same command and --resume");
-        return Ok(ExitCode::from(1));
+        return Ok(interrupt::code());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -138,14 +142,14 @@ fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
 fn digits(arguments: &ProtocolArguments, source: &file::Source, models: &[PathBuf]) -> Result<ExitCode> {
     let settings = diehl_cook::file::read(source, &Library::load(models)?)?;
     let options = options(arguments);
-    let stop = Arc::new(AtomicBool::new(false));
-    super::run::watch(&stop, "stopping after the current digit")?;
+    let stop = interrupt::watch("stopping after the current digit")?;
     let bar = Bar::new(arguments.quiet);
     let told = &mut |told: diehl_cook::Told| match told {
         diehl_cook::Told::Phase(name, done) => bar.phase(name, done),
         diehl_cook::Told::Line(text) if !arguments.quiet => bar.line(text),
         diehl_cook::Told::Line(_) => {}
     };
+    free(arguments, sharpwave::plot::digits_files(&options.out))?;
     let results = diehl_cook::run(&settings, &options, told, &stop);
     bar.clear();
     let results = results?;
@@ -158,7 +162,7 @@ fn digits(arguments: &ProtocolArguments, source: &file::Source, models: &[PathBu
     }
     if !results.complete {
         note!("interrupted; go on with the same command and --resume");
-        return Ok(ExitCode::from(1));
+        return Ok(interrupt::code());
     }
     Ok(ExitCode::SUCCESS)
 }

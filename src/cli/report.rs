@@ -39,34 +39,11 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
 
 fn heading(plan: &Plan) -> String {
     let variant = plan.variant.as_ref().map_or(String::new(), |v| format!(", variant {v}"));
+    let title = if plan.title.is_empty() { &plan.path } else { &plan.title };
     match plan.citation.is_empty() {
-        true => format!("{}{variant}\n\n", plan.title),
-        false => format!("{}{variant}\n{}\n\n", plan.title, plan.citation),
+        true => format!("{title}{variant}\n\n"),
+        false => format!("{title}{variant}\n{}\n\n", plan.citation),
     }
-}
-
-/// The same as one JSON object.
-pub fn json(plan: &Plan, outcome: &Outcome) -> String {
-    let published: Vec<_> = plan
-        .published
-        .iter()
-        .map(|p| json!({"source": p.source, "population": p.population, "quantity": p.quantity, "value": p.value}))
-        .collect();
-    let c = &outcome.counters;
-    let value = json!({
-        "title": plan.title, "citation": plan.citation, "scenario": plan.path, "variant": plan.variant,
-        "overrides": plan.overrides, "seed": plan.network.seed,
-        "stimulus_seed": plan.network.stimulus_seed, "dt_ms": plan.network.dt,
-        "engine": outcome.engine, "interrupted": outcome.interrupted,
-        "neurons": plan.network.neurons(), "synapses": c.synapses, "synapse_bytes": c.synapse_bytes,
-        "simulated_ms": outcome.simulated, "build_s": outcome.build_s, "simulate_s": outcome.simulate_s, "cpu_s": outcome.cpu_s,
-        "cpu_counted_s": outcome.cpu_counted_s,
-        "real_time_factor": outcome.real_time_factor(),
-        "spikes": c.spikes, "synaptic_events": c.synaptic_events, "neuron_updates": c.neuron_updates,
-        "statistics": outcome.statistics, "published": published,
-        "out": outcome.out, "checkpoint": outcome.checkpoint, "version": env!("CARGO_PKG_VERSION"),
-    });
-    serde_json::to_string_pretty(&value).unwrap_or_default()
 }
 
 /// What a scenario would need.
@@ -104,7 +81,8 @@ pub fn check_json(plan: &Plan, e: &Estimate) -> String {
     serde_json::to_string_pretty(&value).unwrap_or_default()
 }
 
-fn count(n: u64) -> String {
+/// A number with commas between thousands.
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

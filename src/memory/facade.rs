@@ -143,6 +143,23 @@ pub fn settings(store: &Store) -> Result<Settings> {
         .map_err(|e| Error::input(format!("settings of the memory: {e}"), "make a new memory, with this version of sharpwave"))
 }
 
+/// The model of a memory: as asked for, or as the memory has it.
+///
+/// # Errors
+/// A model that is not there, or is not the memory's.
+pub fn model_of(store: &Store, asked: Option<&str>) -> Result<Source> {
+    store.check_version()?;
+    let name = asked.unwrap_or(&store.meta().model);
+    let path = Path::new(name);
+    if asked.is_none() && !path.exists() && (path.is_absolute() || name.starts_with('.')) {
+        let what = format!("the model of this memory is no longer at {name}");
+        return Err(Error::input(what, "name where it is now: --model PATH"));
+    }
+    let source = Source::open(name)?;
+    store.check_model(&source.fingerprint()?)?;
+    Ok(source)
+}
+
 /// Forgets experiences, with no model at hand: their engrams and their text. What one of them had replaced stands again. All of them or,
 /// where one id is unknown, none.
 pub fn forget(store: &Store, ids: &[&str]) -> Result<Vec<Left>> {
@@ -548,6 +565,7 @@ impl Memory {
     /// # Errors
     /// Nothing to export, nothing that stays within the damage allowed, and what the export refuses.
     pub fn export(&mut self, source: &Source, options: &export::Options, out: &Path) -> Result<Exported> {
+        export::check(options.format, out, options.force)?;
         let (adapter, left_out) = self.adapter()?;
         let damage = self.learner.damage_through(&adapter, 1)?;
         let engrams = self.learner.whole_engrams();
@@ -615,9 +633,15 @@ impl Memory {
     }
 
     /// Replays what was learned awake and moves it to the early layer, in the order in which the spike layer brings it back, until all
-    /// are tried, `until` is past, or `stop` is set. Only what stands is replayed; it moves only where its whole answer comes out
+    /// are tried, `until` is past, or `stop` is set; `progress` hears the part of the night that is over. Only what stands is replayed; it moves only where its whole answer comes out
     /// afterwards and nothing else breaks. How many moved.
-    pub fn sleep(&mut self, until: Option<Instant>, stop: &AtomicBool, tell: &mut dyn FnMut(&Slept, usize)) -> Result<usize> {
+    pub fn sleep(
+        &mut self,
+        until: Option<Instant>,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(f64),
+        tell: &mut dyn FnMut(&Slept, usize),
+    ) -> Result<usize> {
         self.ready()?;
         let arrived = self.entries.len();
         let standing =
@@ -633,11 +657,13 @@ impl Memory {
         };
         let mut replay = Replay::new(&ids.iter().map(cue).collect::<Vec<_>>())?;
         let (mut moved, mut left) = (0, ids.len());
+        let all = ids.len().max(1) as f64;
         while let Some(i) = replay.next()? {
             if stop.load(Ordering::Relaxed) || until.is_some_and(|until| Instant::now() >= until) {
                 break;
             }
-            let Some(slept) = self.replay(&ids[i], stop)? else { break };
+            let before = (ids.len() - left) as f64;
+            let Some(slept) = self.replay(&ids[i], &mut |part| progress((before + part) / all), stop)? else { break };
             // A dream is a function of its experience: the same night it would come again as it was.
             replay.silence(i)?;
             left -= 1;
@@ -652,14 +678,14 @@ impl Memory {
     }
 
     /// One experience, one dream; None where it was stopped.
-    fn replay(&mut self, id: &str, stop: &AtomicBool) -> Result<Option<Slept>> {
+    fn replay(&mut self, id: &str, tell: &mut dyn FnMut(f64), stop: &AtomicBool) -> Result<Option<Slept>> {
         let started = Instant::now();
         let at = self.at(id).ok_or_else(missing)?;
         let mut entry = self.entries[at].clone();
         let e = entry.experience.clone();
         let exchange = Exchange::of(&self.learner.host, &e)?;
         let (reward, subject) = (e.outcome.reward() as f32, e.subject.clone().unwrap_or_default());
-        let dream = self.learner.dream(id, &exchange, &subject, reward, stop)?;
+        let dream = self.learner.dream(id, &exchange, &subject, reward, tell, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }

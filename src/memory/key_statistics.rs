@@ -212,11 +212,12 @@ impl Statistics {
         let mut texts = Vec::new();
         let rounds = samples.div_ceil(SAMPLE * SAMPLE);
         let all = (rounds + prompts.len().div_ceil(TOGETHER)).max(1) as f64;
+        tell(0.0);
         for round in 0..rounds {
             let sequences = SAMPLE.min((samples - round * SAMPLE * SAMPLE).div_ceil(SAMPLE));
-            let drawn = draw(host, sequences, seed, round, &mut gather, stop)?;
+            let mut part = |done: f64| tell((round as f64 + done) / all);
+            let drawn = draw(host, sequences, seed, round, &mut gather, &mut part, stop)?;
             texts.extend(drawn.into_iter().take(TEXTS.saturating_sub(texts.len())));
-            tell((round + 1) as f64 / all);
         }
         let mut canaries: Vec<Vec<u32>> = Vec::new();
         for (i, some) in prompts.chunks(TOGETHER).enumerate() {
@@ -272,7 +273,6 @@ impl Statistics {
             return Ok(statistics);
         }
         let statistics = Statistics::collect(host, settings, prompts, tell, stop)?;
-        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
         statistics.state().save(&path)?;
         Ok(statistics)
     }
@@ -333,7 +333,15 @@ pub fn cache_folder() -> std::path::PathBuf {
 }
 
 /// Texts of the model's own: temperature 1 from the first token, `SAMPLE` tokens each.
-fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gather, stop: &AtomicBool) -> Result<Vec<Vec<u32>>> {
+fn draw(
+    host: &Host,
+    sequences: usize,
+    seed: u64,
+    round: usize,
+    gather: &mut Gather,
+    tell: &mut dyn FnMut(f64),
+    stop: &AtomicBool,
+) -> Result<Vec<Vec<u32>>> {
     let decoder = &host.decoder;
     let start = host.begin("")?.first().copied().unwrap_or(0);
     let mut samplers =
@@ -342,7 +350,9 @@ fn draw(host: &Host, sequences: usize, seed: u64, round: usize, gather: &mut Gat
     let mut tokens = vec![start; sequences];
     let mut texts = vec![vec![start]; sequences];
     gather.weights.clear();
-    for _ in 0..SAMPLE.min(decoder.config.context) {
+    let steps = SAMPLE.min(decoder.config.context);
+    for step in 0..steps {
+        tell(step as f64 / steps as f64);
         go_on(stop)?;
         let slices: Vec<&[u32]> = tokens.iter().map(std::slice::from_ref).collect();
         let output = decoder.forward(&mut caches, &slices, Logits::Last, gather)?;

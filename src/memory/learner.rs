@@ -439,7 +439,15 @@ impl Learner {
 
     /// Looks for a value at the subject that makes the answer likely, and makes engrams of it: one in the early layer, and in the late
     /// one those for what it leaves open. A function of the experience alone; nothing is held yet.
-    pub fn dream(&mut self, id: &str, exchange: &Exchange, subject: &str, reward: f32, stop: &AtomicBool) -> Result<Dream> {
+    pub fn dream(
+        &mut self,
+        id: &str,
+        exchange: &Exchange,
+        subject: &str,
+        reward: f32,
+        tell: &mut dyn FnMut(f64),
+        stop: &AtomicBool,
+    ) -> Result<Dream> {
         self.prepare_spikes()?;
         let (prior, layer) = (self.prior(1)?, self.settings.sleep_layer);
         let last = exchange.prompt.len() - 1;
@@ -450,7 +458,7 @@ impl Learner {
         let seed = self.settings.seed ^ places[last] ^ context_target::places(&exchange.answer).last().copied().unwrap_or(0);
         let codes = &self.studied()?.statistics.codes.clone();
         let mut noise = Noise::new(codes, self.host.decoder.config.width, seed)?;
-        let found = value_search::explore(&stage, (), &mut noise, &self.settings.sleep, stop)?;
+        let found = value_search::explore(&stage, (), &mut noise, &self.settings.sleep, tell, stop)?;
         let n = prior.inputs();
         let key = |at: usize| keys[at * n..(at + 1) * n].to_vec();
         let mut engrams = Vec::new();

@@ -153,13 +153,21 @@ pub struct Found {
     pub steps: usize,
 }
 
-/// Looks for a value; a search that `stop` ends gives what it has.
-pub fn explore(stage: &Stage, mut hooks: impl Hooks, noise: &mut Noise, how: &Exploration, stop: &AtomicBool) -> Result<Found> {
+/// Looks for a value; a search that `stop` ends gives what it has. `tell` hears the part of the steps that are done.
+pub fn explore(
+    stage: &Stage,
+    mut hooks: impl Hooks,
+    noise: &mut Noise,
+    how: &Exploration,
+    tell: &mut dyn FnMut(f64),
+    stop: &AtomicBool,
+) -> Result<Found> {
     let length = norm(stage.here());
     let width = noise.width;
     let (mut value, mut velocity) = (vec![0.0f32; width], vec![0.0f32; width]);
     let mut best = Found { value: value.clone(), probability: 0.0, steps: 0 };
     for step in 0..=how.steps {
+        tell(step as f64 / how.steps.max(1) as f64);
         let last = step == how.steps || stop.load(Ordering::Relaxed);
         let pairs = if last { 0 } else { how.pairs };
         let moves = noise.draw(pairs, how.noise * length)?;

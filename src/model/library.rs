@@ -2,7 +2,7 @@
 
 use super::file::{self, Model};
 use super::{Modifier, NeuronModel, SynapseModel};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Place, Result, nearest};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -26,16 +26,40 @@ impl Library {
         for folder in folders {
             let mut files = vec![];
             collect(folder, 0, &mut files)?;
-            let mut own = Library::default();
-            for path in files {
+            let read = |path: PathBuf| {
                 let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
-                own.add(&path.to_string_lossy(), &text)?;
-            }
-            library.neurons.append(&mut own.neurons);
-            library.synapses.append(&mut own.synapses);
-            library.modifiers.append(&mut own.modifiers);
+                Ok((path.to_string_lossy().into_owned(), text))
+            };
+            library.extend(&files.into_iter().map(read).collect::<Result<Vec<_>>>()?)?;
         }
         Ok(library)
+    }
+
+    /// Adds models by file name and text; they stand before those of the same name that are there.
+    ///
+    /// # Errors
+    /// A text that is no model, two of one name.
+    pub fn extend(&mut self, files: &[(String, String)]) -> Result<()> {
+        let mut own = Library::default();
+        files.iter().try_for_each(|(file, text)| own.add(file, text))?;
+        self.neurons.append(&mut own.neurons);
+        self.synapses.append(&mut own.synapses);
+        self.modifiers.append(&mut own.modifiers);
+        Ok(())
+    }
+
+    /// Names and places of the models that are not built in.
+    pub fn own(&self) -> impl Iterator<Item = (&str, &Place)> {
+        let built_in = |place: &Place| built_in::FILES.iter().any(|(path, text)| *path == place.file && *text == &*place.text);
+        let neurons = self.neurons.iter().map(|(name, m)| (name.as_str(), &m.place));
+        let synapses = self.synapses.iter().map(|(name, m)| (name.as_str(), &m.place));
+        let modifiers = self.modifiers.iter().map(|(name, m)| (name.as_str(), &m.place));
+        neurons.chain(synapses).chain(modifiers).filter(move |(_, place)| !built_in(place))
+    }
+
+    /// Whether a model of any kind has this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.neurons.contains_key(name) || self.synapses.contains_key(name) || self.modifiers.contains_key(name)
     }
 
     /// The models that are part of the program.

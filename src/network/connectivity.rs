@@ -7,6 +7,8 @@
 //! `Delay`, element = local id of the source (of the target for fixed_indegree's draws).
 
 pub use super::edges::read_edges;
+#[cfg(feature = "hdf5")]
+pub use super::edges::write_edges;
 use super::{Draw, Edge, Edges, Network, Profile, Projection, Rule};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream, key};

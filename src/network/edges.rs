@@ -9,19 +9,49 @@ use crate::io::is_hdf5;
 use std::path::Path;
 
 /// Edges from a file: a table (see `io::csv`) with the header `source,target[,weight][,delay]` (columns in any order), or HDF5 (`.h5`,
-/// `.hdf5`) with one-dimensional datasets of these names. Ids are local to their population; delays in ms and weights in
-/// `weight_unit`, or what the attribute `units` of their dataset says.
+/// `.hdf5`) with one-dimensional datasets of these names, or a projection that a recording of ours has weights of, the last ones, or that
+/// SONATA's layout has under `/edges`. `projection` names it where there are several. Ids are local to their population; delays in ms
+/// and weights in `weight_unit`, or what the attribute `units` of their dataset says.
 ///
 /// # Errors
 /// The file cannot be read; a column is missing; a value is no number, an id is out of range, a delay is not above zero: with
 /// line and column for CSV.
-pub fn read_edges(path: impl AsRef<Path>, sources: u32, targets: u32, weight_unit: &str) -> Result<Edges> {
+pub fn read_edges(
+    path: impl AsRef<Path>,
+    projection: Option<&str>,
+    sources: u32,
+    targets: u32,
+    weight_unit: &str,
+) -> Result<Edges> {
     let path = path.as_ref();
     let list = match is_hdf5(path) {
-        true => read_edges_hdf5(path, sources, targets, weight_unit)?,
+        true => read_edges_hdf5(path, projection, sources, targets, weight_unit)?,
+        false if projection.is_some() => {
+            return Err(Error::input("a table has no projections", "leave out `projection`, or name an HDF5 file"));
+        }
         false => read_edges_csv(path, sources, targets)?,
     };
     Ok(list.sort(sources))
+}
+
+/// Writes edges as an HDF5 file for [`read_edges`]: local ids, weights in the unit of whoever reads them, delays in ms.
+///
+/// # Errors
+/// There is such a file already, or it cannot be written.
+#[cfg(feature = "hdf5")]
+pub fn write_edges(
+    path: impl AsRef<Path>,
+    source: &[u32],
+    target: &[u32],
+    weight: Option<&[f64]>,
+    delay: Option<&[f64]>,
+) -> Result<()> {
+    let store = Store::create(path.as_ref())?;
+    store.write("source", source)?;
+    store.write("target", target)?;
+    weight.map_or(Ok(()), |weight| store.write("weight", weight))?;
+    delay.map_or(Ok(()), |delay| store.write("delay", delay))?;
+    store.close()
 }
 
 /// Edges in the order of the file.
@@ -119,14 +149,57 @@ fn read_edges_csv(path: &Path, sources: u32, targets: u32) -> Result<EdgeList> {
     Ok(list)
 }
 
-fn read_edges_hdf5(path: &Path, sources: u32, targets: u32, weight_unit: &str) -> Result<EdgeList> {
+/// Names of the datasets of a file's columns.
+fn datasets(store: &Store, projection: Option<&str>) -> Result<[String; 4]> {
+    if projection.is_none() && store.has(COLUMNS[0]) {
+        return Ok(COLUMNS.map(String::from));
+    }
+    let groups = ["weights", "edges"].map(|kind| store.members(kind).into_iter().map(move |name| (kind, name)));
+    let all: Vec<(&str, String)> = groups.into_iter().flatten().collect();
+    let names = || all.iter().map(|(_, name)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let wrong = |message: String, remedy: String| Error::File { path: store.path().into(), message, remedy: Some(remedy) };
+    let found = match (projection, &all[..]) {
+        (None, []) => return Ok(COLUMNS.map(String::from)),
+        (None, [one]) => one,
+        (None, _) => return Err(wrong("holds several projections".into(), format!("add projection = NAME, one of {}", names()))),
+        (Some(name), _) => all.iter().find(|(_, there)| there == name).ok_or_else(|| {
+            let remedy = if all.is_empty() { "leave out `projection`".into() } else { format!("it has {}", names()) };
+            wrong(format!("has no projection \"{name}\""), remedy)
+        })?,
+    };
+    Ok(match found {
+        ("weights", name) => ["source_node_id", "target_node_id", "weight", "delay"].map(|c| format!("weights/{name}/{c}")),
+        (kind, name) => ["source_node_id", "target_node_id", "0/syn_weight", "0/delay"].map(|c| format!("{kind}/{name}/{c}")),
+    })
+}
+
+/// The last row of weights over time, in `unit`.
+fn last_weights(store: &Store, name: &str, unit: &str) -> Result<Vec<f64>> {
+    let table = store.open_table::<f32>(name)?;
+    let rows = table.rows();
+    let written = store.get_text(name, "units").unwrap_or_default();
+    let factor = match written.trim() {
+        "" => 1.0,
+        written => crate::units::factor(written, unit).map_err(|(message, remedy)| Error::File {
+            path: store.path().into(),
+            message,
+            remedy: Some(remedy),
+        })?,
+    };
+    let weights = if rows == 0 { Vec::new() } else { table.read(rows - 1..rows)? };
+    Ok(weights.into_iter().map(|w| w as f64 * factor).collect())
+}
+
+fn read_edges_hdf5(path: &Path, projection: Option<&str>, sources: u32, targets: u32, weight_unit: &str) -> Result<EdgeList> {
     let store = Store::open(path)?;
+    let names = datasets(&store, projection)?;
     let mut columns: [Option<Vec<f64>>; 4] = Default::default();
-    for (c, name) in COLUMNS.into_iter().enumerate() {
+    for (c, name) in names.iter().enumerate() {
         if c >= 2 && !store.has(name) {
             continue;
         }
         let values = match c {
+            2 if store.shape(name)?.len() == 2 => last_weights(&store, name, weight_unit)?,
             2 => read_quantity(path, name, weight_unit)?,
             3 => read_quantity(path, name, "ms")?,
             _ => read_column_f64(path, name)?,
@@ -139,7 +212,7 @@ fn read_edges_hdf5(path: &Path, sources: u32, targets: u32, weight_unit: &str) -
         }
         if let Some(first) = columns[0].as_ref().filter(|first| first.len() != values.len()) {
             return Err(wrong(
-                format!("dataset \"{name}\" has {} entries, \"source\" has {}", values.len(), first.len()),
+                format!("dataset \"{name}\" has {} entries, \"{}\" has {}", values.len(), names[0], first.len()),
                 "give every dataset one entry an edge".into(),
             ));
         }
@@ -169,9 +242,9 @@ mod tests {
         };
         let same =
             |a: &Edges, b: &Edges| a.start == b.start && a.target == b.target && a.weight == b.weight && a.delay == b.delay;
-        assert!(same(&read_edges(&path, 3, 4, "1").unwrap(), &expected));
+        assert!(same(&read_edges(&path, None, 3, 4, "1").unwrap(), &expected));
         std::fs::write(&path, "weight;Delay;source;target\n.25;1.5;2;1\n-1;2;0;3\n0.001;0.5;2;0\n").unwrap();
-        assert!(same(&read_edges(&path, 3, 4, "1").unwrap(), &expected));
+        assert!(same(&read_edges(&path, None, 3, 4, "1").unwrap(), &expected));
 
         let path = dir.path().join("edges.h5");
         let store = Store::create(&path).unwrap();
@@ -182,17 +255,17 @@ mod tests {
         store.set_text("delay", "units", "s").unwrap();
         store.set_text("weight", "units", "nA").unwrap();
         store.close().unwrap();
-        let scaled = read_edges(&path, 3, 4, "pA").unwrap();
+        let scaled = read_edges(&path, None, 3, 4, "pA").unwrap();
         assert_eq!(scaled.delay, Some(vec![2000.0, 1500.0, 500.0]));
         assert_eq!(scaled.weight, Some(vec![-1000.0, 250.0, 1.0]));
-        assert!(read_edges(&path, 3, 4, "mV").unwrap_err().to_string().contains("a current (`nA`)"));
+        assert!(read_edges(&path, None, 3, 4, "mV").unwrap_err().to_string().contains("a current (`nA`)"));
         let store = Store::open_to_write(&path).unwrap();
         store.set_text("delay", "units", "ms").unwrap();
         store.set_text("weight", "units", "pA").unwrap();
         store.close().unwrap();
-        let read_edges = |path: &Path, sources, targets, _: &str| read_edges(path, sources, targets, "pA");
-        assert!(same(&read_edges(&path, 3, 4, "1").unwrap(), &expected));
-        let message = read_edges(&path, 2, 4, "1").unwrap_err().to_string();
+        let read_edges = |path: &Path, within, sources, targets, _: &str| read_edges(path, within, sources, targets, "pA");
+        assert!(same(&read_edges(&path, None, 3, 4, "1").unwrap(), &expected));
+        let message = read_edges(&path, None, 2, 4, "1").unwrap_err().to_string();
         assert!(message.contains("source 2 is out of range"), "{message}");
     }
 
@@ -202,7 +275,7 @@ mod tests {
         let path = dir.path().join("edges.csv");
         let refuse = |text: &str, line_column: (usize, usize), part: &str| {
             std::fs::write(&path, text).unwrap();
-            match read_edges(&path, 3, 4, "1").expect_err(text) {
+            match read_edges(&path, None, 3, 4, "1").expect_err(text) {
                 Error::Input(fault) => {
                     let place = fault.place.expect("a place");
                     assert_eq!(place.line_column(), line_column, "{text}: {}", fault.message);
@@ -225,8 +298,8 @@ mod tests {
         refuse("", (1, 1), "nothing in this file");
         refuse("0,1\n", (1, 1), "no column `source`");
         refuse("source;target;weight\n0;1;0,5\n", (2, 5), "`0,5` is not a number");
-        assert!(read_edges(dir.path().join("none.csv"), 3, 4, "1").is_err());
+        assert!(read_edges(dir.path().join("none.csv"), None, 3, 4, "1").is_err());
         std::fs::write(dir.path().join("bad.h5"), "no").unwrap();
-        assert!(read_edges(dir.path().join("bad.h5"), 3, 4, "1").is_err());
+        assert!(read_edges(dir.path().join("bad.h5"), None, 3, 4, "1").is_err());
     }
 }

@@ -90,7 +90,7 @@ fn curve(results: &Results) -> Result<Figure> {
     figure("learning", "Accuracy while learning", note, 320, |area| {
         let last = results.curve.last().map_or(1.0, |c| c.0 as f64);
         let (x, y) = (0.0..last, 0.0..100.0);
-        let labels = Labels { x: Some("digits learned"), y: "told right (%)", left: 60, ticks: (8, 6) };
+        let labels = Labels { x: Some("digits learned"), y: "told right (%)", left: 60, ticks: (8, 6), top: 6 };
         let chart = panel(area, x, y, &labels)?;
         let points: Vec<(f64, f64)> = results.curve.iter().map(|(done, right)| (*done as f64, 100.0 * right)).collect();
         let (across, down) = chart.plotting_area().get_pixel_range();

@@ -79,7 +79,7 @@ fn lasting(report: &Report) -> Result<Figure> {
     let note = "EA (%) of the first 50 facts after so many were taught, one at a time; a line a seed";
     figure("sequence", "How the first facts last", note, 320, |area| {
         let last = report.sequences.iter().map(|s| s.facts).max().unwrap_or(1) as f64;
-        let labels = Labels { x: Some("facts taught"), y: "first 50 known (%)", left: 60, ticks: (8, 6) };
+        let labels = Labels { x: Some("facts taught"), y: "first 50 known (%)", left: 60, ticks: (8, 6), top: 6 };
         let chart = panel(area, 0.0..last, 0.0..100.0, &labels)?;
         let (across, down) = chart.plotting_area().get_pixel_range();
         let (width, tall) = (f64::from(across.end - across.start), f64::from(down.end - down.start));

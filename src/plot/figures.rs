@@ -33,9 +33,11 @@ const HEAD: u32 = 58;
 pub(super) const MARGIN: u32 = 12;
 /// Panels in one figure.
 const PANELS: usize = 12;
+/// Room above a panel's plotting area for its name.
+const TITLE: u32 = 22;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Drawing into memory does not fail; should it, that is said.
 pub(super) fn drawn<T, E: std::fmt::Display>(result: std::result::Result<T, E>) -> Result<T> {
@@ -110,16 +112,19 @@ pub(super) struct Labels<'a> {
     pub left: u32,
     /// Ticks of the axes, about.
     pub ticks: (usize, usize),
+    /// Room above, for a name.
+    pub top: u32,
 }
 
 /// Axes in an area.
 pub(super) fn panel<'a>(area: &Area<'a>, x: Range<f64>, y: Range<f64>, labels: &Labels) -> Result<Chart<'a>> {
     let mut builder = ChartBuilder::on(area);
-    builder.margin_left(MARGIN).margin_right(30).margin_top(6).margin_bottom(4).x_label_area_size(if labels.x.is_some() {
-        46
-    } else {
-        4
-    });
+    builder
+        .margin_left(MARGIN)
+        .margin_right(30)
+        .margin_top(labels.top)
+        .margin_bottom(4)
+        .x_label_area_size(if labels.x.is_some() { 46 } else { 4 });
     let mut chart = drawn(builder.y_label_area_size(labels.left).build_cartesian_2d(x, y))?;
     let format = |v: &f64| number(*v);
     let mut mesh = chart.configure_mesh();
@@ -137,18 +142,43 @@ pub(super) fn panel<'a>(area: &Area<'a>, x: Range<f64>, y: Range<f64>, labels: &
         Some(x) => mesh.x_desc(x),
         None => mesh.disable_x_axis(),
     };
+    if labels.ticks.0 == 0 {
+        mesh.disable_x_mesh();
+    }
     drawn(mesh.draw())?;
     Ok(chart)
 }
 
-/// A heading in the upper left of a panel's plotting area.
+/// A name above a panel's plotting area.
 fn heading(area: &Area, left: u32, text: &str) -> Result<()> {
-    let at = ((left + MARGIN) as i32 + 10, 10);
+    let at = ((left + MARGIN) as i32 + 2, 5);
     drawn(area.draw(&Text::new(text.to_string(), at, style(12.5, INK, HPos::Left, VPos::Top))))
 }
 
+/// Where the warm-up lies in a panel of time, as a shade.
+fn warmup(chart: &Chart, time: &Range<f64>, recording: &Recording) -> String {
+    let end = recording.info.warmup.min(time.end);
+    if end <= time.start {
+        return String::new();
+    }
+    let (across, down) = chart.plotting_area().get_pixel_range();
+    let width = (end - time.start) / (time.end - time.start) * (across.end - across.start) as f64;
+    let (x, y, tall) = (across.start, down.start, down.end - down.start);
+    format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{tall}\" fill=\"#808080\" fill-opacity=\"0.13\"/>\n")
+}
+
+/// What a note says of the shade, where there is one.
+fn shaded(from: f64, recording: &Recording) -> &'static str {
+    if from < recording.info.warmup { "; shaded: warm-up" } else { "" }
+}
+
+/// The outline of bins: a level for the width of each.
+fn steps(points: &[(f64, f64)], bin: f64) -> Vec<(f64, f64)> {
+    points.iter().flat_map(|&(middle, value)| [(middle - bin / 2.0, value), (middle + bin / 2.0, value)]).collect()
+}
+
 /// A curve as a path, cut where it has no value.
-fn curve(chart: &Chart, x: &Range<f64>, y: &Range<f64>, points: &[(f64, f64)], RGBColor(r, g, b): RGBColor) -> String {
+pub(super) fn curve(chart: &Chart, x: &Range<f64>, y: &Range<f64>, points: &[(f64, f64)], RGBColor(r, g, b): RGBColor) -> String {
     let (across, down) = chart.plotting_area().get_pixel_range();
     let (width, tall) = ((across.end - across.start) as f64, (down.end - down.start) as f64);
     let mut path = String::new();
@@ -197,13 +227,16 @@ pub(super) fn all(recording: &Recording, data: &Data) -> Result<Vec<Figure>> {
         figures.push(rates(data, recording)?);
     }
     if !data.traces.is_empty() {
-        figures.push(traces(data)?);
+        figures.push(traces(data, recording)?);
     }
     if data.intervals.iter().any(|i| !i.values.is_empty()) {
         figures.push(intervals(data)?);
     }
     if !data.weights.is_empty() {
         figures.push(weights(data)?);
+    }
+    if !data.courses.is_empty() || !data.signals.is_empty() {
+        figures.push(courses(data, recording)?);
     }
     Ok(figures)
 }
@@ -220,7 +253,8 @@ fn raster(raster: &Raster, recording: &Recording) -> Result<Figure> {
         true => format!("{} ms", number(raster.stop - raster.start)),
         false => format!("{} to {} ms of {} ms", number(raster.start), number(raster.stop), number(until)),
     };
-    let note = format!("{neurons}; {time}; {} spikes, one mark each", count(raster.spikes.len() as u64));
+    let shaded = shaded(raster.start, recording);
+    let note = format!("{neurons}; {time}; {} spikes, one mark each{shaded}", count(raster.spikes.len() as u64));
     let height = (rows * 14).clamp(170, 560);
     let longest = raster.bands.iter().map(|b| b.name.chars().count()).max().unwrap_or(0) as u32;
     let left = (longest * 8 + 24).clamp(48, 260);
@@ -239,7 +273,7 @@ fn raster(raster: &Raster, recording: &Recording) -> Result<Figure> {
         let x = |t: f64| across.start as f64 + (t - time.start) / (time.end - time.start) * width;
         let y = |row: f64| down.start as f64 + row / rows.max(1) as f64 * tall;
         let step = tall / rows.max(1) as f64;
-        let mut extra = String::new();
+        let mut extra = warmup(&chart, &time, recording);
         for band in &raster.bands {
             let ours = colour(band.population);
             let middle = y(band.first as f64 + band.rows as f64 / 2.0) - HEAD as f64;
@@ -274,8 +308,9 @@ fn rates(data: &Data, recording: &Recording) -> Result<Figure> {
     bins.sort_by(f64::total_cmp);
     bins.dedup();
     let bins = bins.iter().map(|&b| number(b)).collect::<Vec<_>>().join(", ");
-    let note = format!("spikes per neuron and second, in bins of {bins} ms{}", left_out(data.rates.len(), "populations"));
-    let (each, last) = (if shown.len() > 4 { 78 } else { 120 }, 50);
+    let shaded = shaded(data.begin, recording);
+    let note = format!("spikes per neuron and second, in bins of {bins} ms{shaded}{}", left_out(data.rates.len(), "populations"));
+    let (each, last) = (TITLE + if shown.len() > 4 { 70 } else { 110 }, 50);
     figure("rates", "Population rates", &note, each * shown.len() as u32 + last, |area| {
         let (mut rest, mut extra) = (area.clone(), String::new());
         for (k, of) in shown.iter().enumerate() {
@@ -283,19 +318,24 @@ fn rates(data: &Data, recording: &Recording) -> Result<Figure> {
             let (top, below) = rest.split_vertically(each + if bottom { last } else { 0 });
             rest = below;
             let high = of.points.iter().map(|p| p.1).fold(0.0, f64::max);
-            let (time, range) = (span(recording.ending.start, recording.ending.until), 0.0..(high * 1.3).max(1e-3));
-            let labels = Labels { x: bottom.then_some("time (ms)"), y: "rate (Hz)", left: 76, ticks: (10, 3) };
+            let (time, range) = (span(data.begin, data.stop), 0.0..if high > 0.0 { high * 1.08 } else { 1.0 });
+            let labels = Labels { x: bottom.then_some("time (ms)"), y: "rate (Hz)", left: 76, ticks: (10, 3), top: TITLE };
             let chart = panel(&top, time.clone(), range.clone(), &labels)?;
-            extra += &curve(&chart, &time, &range, &of.points, colour(of.population));
-            let statistics = data.statistics.populations.iter().find(|p| p.name == of.name);
-            let mean = statistics.map_or(String::new(), |s| format!(", mean {} Hz", number((s.rate * 100.0).round() / 100.0)));
+            extra += &warmup(&chart, &time, recording);
+            extra += &curve(&chart, &time, &range, &steps(&of.points, of.bin), colour(of.population));
+            let statistics = data.statistics.populations.iter().find(|p| p.name == of.name && p.n > 0);
+            let mean = match statistics {
+                _ if high == 0.0 => ": silent".into(),
+                Some(s) => format!(", mean {} Hz", number((s.rate * 100.0).round() / 100.0)),
+                None => String::new(),
+            };
             heading(&top, 76, &format!("{}{mean}", of.name))?;
         }
         Ok(extra)
     })
 }
 
-fn traces(data: &Data) -> Result<Figure> {
+fn traces(data: &Data, recording: &Recording) -> Result<Figure> {
     let shown = &data.traces[..data.traces.len().min(PANELS)];
     let part = shown.iter().any(|t| t.stop - t.start < t.report.rows as f64 * t.report.interval - 1e-6);
     let most = shown.iter().map(|t| t.curves.len()).max().unwrap_or(0);
@@ -304,8 +344,11 @@ fn traces(data: &Data) -> Result<Figure> {
     let time = span(ends.0, ends.1);
     let whole = if part { ", a part of the recording" } else { "" };
     let neurons = if most == 1 { "neuron".into() } else { format!("{most} neurons") };
-    let note = format!("the first {neurons} recorded in each population{whole}{}", left_out(data.traces.len(), "variables"));
-    let (each, last) = (if shown.len() > 3 { 120 } else { 190 }, 50);
+    let marked = if shown.iter().any(|t| !t.spikes.is_empty()) { "; marks above: their spikes" } else { "" };
+    let shaded = shaded(time.start, recording);
+    let left = left_out(data.traces.len(), "variables");
+    let note = format!("the first {neurons} recorded in each population{whole}{marked}{shaded}{left}");
+    let (each, last) = (TITLE + if shown.len() > 3 { 110 } else { 180 }, 50);
     figure("traces", "State variables", &note, each * shown.len() as u32 + last, |area| {
         let (mut rest, mut extra) = (area.clone(), String::new());
         for (k, traces) in shown.iter().enumerate() {
@@ -315,21 +358,37 @@ fn traces(data: &Data) -> Result<Figure> {
             let values = || traces.curves.iter().flat_map(|(_, c)| c.iter().map(|p| p.1));
             let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
             let full = room(low, high);
-            let y = full.start..full.end + 0.22 * (full.end - full.start);
+            let rows = if traces.spikes.is_empty() { 0 } else { traces.curves.len() };
+            // A band at the top for the marks, one row a neuron.
+            let y = full.start..full.end + 0.07 * rows as f64 * (full.end - full.start);
             let (name, unit) = (&traces.report.variable, &traces.report.unit);
             let y_label = if unit.is_empty() { name.clone() } else { format!("{name} ({unit})") };
-            let labels = Labels { x: bottom.then_some("time (ms)"), y: &y_label, left: 84, ticks: (10, 4) };
+            let labels = Labels { x: bottom.then_some("time (ms)"), y: &y_label, left: 84, ticks: (10, 4), top: TITLE };
             let chart = panel(&top, time.clone(), y.clone(), &labels)?;
+            extra += &warmup(&chart, &time, recording);
             for (c, (_, points)) in traces.curves.iter().enumerate() {
                 extra += &curve(&chart, &time, &y, points, colour(c));
             }
-            let mut at = 94 + MARGIN as i32;
+            let (across, down) = chart.plotting_area().get_pixel_range();
+            let row = f64::from(down.end - down.start) * (y.end - full.end) / (y.end - y.start) / rows.max(1) as f64;
+            for c in 0..rows {
+                let RGBColor(r, g, b) = colour(c);
+                let mut path = String::new();
+                for (_, spike) in traces.spikes.iter().filter(|s| s.0 == c) {
+                    let at = f64::from(across.start)
+                        + (spike - time.start) / (time.end - time.start) * f64::from(across.end - across.start);
+                    let _ = write!(path, "M{at:.1} {:.1}v{:.1}", f64::from(down.start) + (c as f64 + 0.12) * row, 0.76 * row);
+                }
+                let _ =
+                    writeln!(extra, "<path d=\"{path}\" fill=\"none\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"1.1\"/>");
+            }
+            let mut at = 86 + MARGIN as i32;
             let title = format!("{}:", traces.report.population);
-            drawn(top.draw(&Text::new(title.clone(), (at, 10), style(12.5, INK, HPos::Left, VPos::Top))))?;
+            drawn(top.draw(&Text::new(title.clone(), (at, 5), style(12.5, INK, HPos::Left, VPos::Top))))?;
             at += title.chars().count() as i32 * 8 + 8;
             for (c, (id, _)) in traces.curves.iter().enumerate() {
                 let text = format!("neuron {id}");
-                drawn(top.draw(&Text::new(text.clone(), (at, 10), style(12.5, colour(c), HPos::Left, VPos::Top))))?;
+                drawn(top.draw(&Text::new(text.clone(), (at, 5), style(12.5, colour(c), HPos::Left, VPos::Top))))?;
                 at += text.chars().count() as i32 * 8 + 12;
             }
         }
@@ -388,12 +447,18 @@ fn intervals(data: &Data) -> Result<Figure> {
     let shown = &with[..with.len().min(PANELS)];
     let sampled = shown.iter().any(|i| i.neurons < i.n || i.values.len() >= 500_000);
     let from = if sampled { " of a sample of the neurons" } else { "" };
+    let without: Vec<&str> = data.intervals.iter().filter(|i| i.values.is_empty()).map(|i| i.name.as_str()).collect();
+    let none = match without.len() {
+        0 => String::new(),
+        1..=6 => format!("; none in {}", without.join(", ")),
+        more => format!("; none in {more} populations"),
+    };
     let note = format!(
-        "inter-spike intervals{from} after {} ms, up to the 99th percentile{}",
+        "inter-spike intervals{from} after {} ms, up to the 99th percentile{}{none}",
         number(data.start),
         left_out(with.len(), "populations")
     );
-    let height = 190;
+    let height = 200;
     figure("isi", "Inter-spike intervals", &note, height * rows_of(shown.len()) + 8, |area| {
         grid(area, shown.len(), height, |k, cell| {
             let of = shown[k];
@@ -403,8 +468,8 @@ fn intervals(data: &Data) -> Result<Figure> {
             let range = 0.0..round_up(most * 1.02 / 10.0) * ((most * 1.02) / round_up(most * 1.02 / 10.0)).ceil();
             let shares = histogram(of.values.iter().copied(), &range, 50);
             let corners = outline(&shares, &range);
-            let high = corners.iter().map(|c| c.1).fold(0.0, f64::max) * 1.3;
-            let labels = Labels { x: Some("interval (ms)"), y: "share (%)", left: 76, ticks: (6, 4) };
+            let high = corners.iter().map(|c| c.1).fold(0.0, f64::max) * 1.08;
+            let labels = Labels { x: Some("interval (ms)"), y: "share (%)", left: 76, ticks: (6, 4), top: TITLE };
             let mut chart = panel(cell, range, 0.0..high.max(1e-6), &labels)?;
             let ours = colour(of.population);
             drawn(chart.draw_series(AreaSeries::new(corners, 0.0, ours.mix(0.45)).border_style(ours.stroke_width(1))))?;
@@ -422,7 +487,7 @@ fn intervals(data: &Data) -> Result<Figure> {
 fn weights(data: &Data) -> Result<Figure> {
     let shown = &data.weights[..data.weights.len().min(PANELS)];
     let note = format!("filled: at the end; line: at the first recorded time{}", left_out(data.weights.len(), "projections"));
-    let height = 200;
+    let height = 210;
     figure("weights", "Weights", &note, height * rows_of(shown.len()) + 8, |area| {
         grid(area, shown.len(), height, |k, cell| {
             let of = &shown[k];
@@ -433,9 +498,9 @@ fn weights(data: &Data) -> Result<Figure> {
             let shares =
                 |values: &[f32]| outline(&histogram(values.iter().filter(finite).map(|&w| w as f64), &range, 60), &range);
             let (first, last) = (shares(&of.first), shares(&of.last));
-            let most = first.iter().chain(&last).map(|c| c.1).fold(0.0, f64::max) * 1.3;
+            let most = first.iter().chain(&last).map(|c| c.1).fold(0.0, f64::max) * 1.08;
             let x_label = if of.unit.is_empty() { "weight".to_string() } else { format!("weight ({})", of.unit) };
-            let labels = Labels { x: Some(&x_label), y: "share (%)", left: 76, ticks: (6, 4) };
+            let labels = Labels { x: Some(&x_label), y: "share (%)", left: 76, ticks: (6, 4), top: TITLE };
             let mut chart = panel(cell, range.clone(), 0.0..most.max(1e-6), &labels)?;
             let ours = colour(k);
             drawn(chart.draw_series(AreaSeries::new(last, 0.0, ours.mix(0.45)).border_style(ours.mix(0.0))))?;
@@ -447,6 +512,65 @@ fn weights(data: &Data) -> Result<Figure> {
             heading(cell, 76, &format!("{}: {} synapses{times}", of.projection, count(of.last.len() as u64)))
         })?;
         Ok(String::new())
+    })
+}
+
+/// Weights and signals over time, a panel each.
+fn courses(data: &Data, recording: &Recording) -> Result<Figure> {
+    let shown = &data.courses[..data.courses.len().min(PANELS)];
+    let signals = &data.signals[..data.signals.len().min(PANELS - shown.len().min(PANELS - 1))];
+    let panels = shown.len() + signals.len();
+    let single = if shown.is_empty() { "" } else { "line: mean, band: tenth to ninetieth percentile, thin: some synapses" };
+    let more = format!("{}{}", shaded(data.begin, recording), left_out(data.courses.len() + data.signals.len(), "courses"));
+    let note = format!("{single}{more}");
+    let note = note.trim_start_matches("; ");
+    let (each, last) = (TITLE + if panels > 3 { 90 } else { 140 }, 50);
+    let title = match (shown.is_empty(), signals.is_empty()) {
+        (false, true) => "Weights over time",
+        (true, false) => "Signals over time",
+        _ => "Weights and signals over time",
+    };
+    figure("courses", title, note, each * panels as u32 + last, |area| {
+        let (mut rest, mut extra) = (area.clone(), String::new());
+        let time = span(data.begin, data.stop);
+        let mut sheet = |k: usize, y: &Range<f64>, y_label: &str, name: &str, curves: &dyn Fn(&Chart) -> String| -> Result<()> {
+            let bottom = k + 1 == panels;
+            let (top, below) = rest.split_vertically(each + if bottom { last } else { 0 });
+            rest = below;
+            let labels = Labels { x: bottom.then_some("time (ms)"), y: y_label, left: 84, ticks: (10, 4), top: TITLE };
+            let chart = panel(&top, time.clone(), y.clone(), &labels)?;
+            extra += &warmup(&chart, &time, recording);
+            extra += &curves(&chart);
+            heading(&top, 84, name)
+        };
+        for (k, course) in shown.iter().enumerate() {
+            let values = || {
+                let singles = course.single.iter().flatten().map(|p| p.1);
+                course.range.iter().flat_map(|r| [r.1, r.2]).chain(course.mean.iter().map(|p| p.1)).chain(singles)
+            };
+            let (low, high) =
+                values().filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+            let y = room(low, high);
+            let y_label = if course.unit.is_empty() { "weight".to_string() } else { format!("weight ({})", course.unit) };
+            let name = format!("{}: {} synapses", course.projection, count(course.synapses as u64));
+            sheet(k, &y, &y_label, &name, &|chart| {
+                let edge = course.range.iter().map(|r| (r.0, r.2)).chain(course.range.iter().rev().map(|r| (r.0, r.1)));
+                let band = curve(chart, &time, &y, &edge.collect::<Vec<_>>(), colour(k));
+                let mut svg = band.replace("fill=\"none\" stroke=", "stroke=\"none\" fill-opacity=\"0.25\" fill=");
+                for single in &course.single {
+                    svg += &curve(chart, &time, &y, single, FAINT).replace("stroke-width=\"1.1\"", "stroke-width=\"0.6\"");
+                }
+                svg + &curve(chart, &time, &y, &course.mean, colour(k)).replace("stroke-width=\"1.1\"", "stroke-width=\"1.8\"")
+            })?;
+        }
+        for (k, (name, points)) in signals.iter().enumerate() {
+            let (low, high) = points.iter().fold((0.0f64, 0.0f64), |(l, h), p| (l.min(p.1), h.max(p.1)));
+            let y = room(low, high);
+            sheet(shown.len() + k, &y, "signal", &format!("modulator {name}"), &|chart| {
+                curve(chart, &time, &y, points, colour(shown.len() + k))
+            })?;
+        }
+        Ok(extra)
     })
 }
 
@@ -472,6 +596,11 @@ mod tests {
             (count(999), count(7717), count(77169), count(1234567)),
             ("999".into(), "7717".into(), "77\u{a0}169".into(), "1\u{a0}234\u{a0}567".into())
         );
+    }
+
+    #[test]
+    fn rates_are_steps() {
+        assert_eq!(steps(&[(5.0, 2.0), (15.0, 0.0)], 10.0), [(0.0, 2.0), (10.0, 2.0), (10.0, 0.0), (20.0, 0.0)]);
     }
 
     #[test]

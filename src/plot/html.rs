@@ -20,7 +20,10 @@ p.lead, figcaption { color: var(--faint); } figure { margin: 0 0 1.2rem; } figur
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } th { font-weight: 600; color: var(--faint); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: 0; } dt { color: var(--faint); } dd { margin: 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: 0; } dt { color: var(--faint); }
+dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+/* On a phone a figure keeps a size at which it can be read, and is moved sideways. */
+@media (max-width: 46rem) { figure { overflow-x: auto; } figure svg { min-width: 46rem; } h1 { overflow-wrap: anywhere; } }
 pre { background: var(--box); padding: .8rem 1rem; overflow-x: auto; border-radius: 6px; font: 13px/1.45 ui-monospace, monospace; }
 .warning { border-left: 4px solid #d55e00; padding: .2rem .8rem; background: var(--box); }
 ";
@@ -54,8 +57,15 @@ fn facts(recording: &Recording) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if recording.own {
         facts.push(("scenario", info.scenario_path.clone()));
+        facts.extend(info.variant.iter().map(|variant| ("variant", variant.clone())));
         if !info.overrides.is_empty() {
             facts.push(("settings", info.overrides.join(", ")));
+        }
+        if !info.models.is_empty() {
+            facts.push(("own models", info.models.iter().map(|m| m.0.as_str()).collect::<Vec<_>>().join(", ")));
+        }
+        if !info.command.is_empty() {
+            facts.push(("command", info.command.clone()));
         }
         facts.push(("engine", format!("{}, {} thread{}", info.engine, info.threads, if info.threads == 1 { "" } else { "s" })));
         facts.push(("seed", info.seed.to_string()));
@@ -143,6 +153,13 @@ pub(super) fn page(recording: &Recording, data: &Data, figures: &[Figure]) -> St
     }
     if recording.own {
         page += &format!("<h2>Scenario</h2>\n<pre>{}</pre>\n", escape(&recording.info.scenario_text));
+        let applied = recording.info.variant.is_some() || !recording.info.overrides.is_empty();
+        if applied && !recording.info.resolved.is_empty() {
+            page += &format!("<h2>The same as it was run</h2>\n<pre>{}</pre>\n", escape(&recording.info.resolved));
+        }
+        for (file, text) in &recording.info.models {
+            page += &format!("<h2>Model {}</h2>\n<pre>{}</pre>\n", escape(file), escape(text));
+        }
     }
     document(&title, &file, &page)
 }

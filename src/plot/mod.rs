@@ -8,11 +8,15 @@ mod digits;
 mod eval;
 mod figures;
 mod html;
+mod pdf;
 mod protocol;
+mod sweep;
 
 use crate::error::{Error, Result};
+use crate::io::output;
 use crate::protocol::results::Results;
 use crate::record::read::Recording;
+use rayon::prelude::*;
 use resvg::{tiny_skia, usvg};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -21,9 +25,49 @@ use std::sync::{Arc, OnceLock};
 pub(crate) const FONT: &str = "DejaVu Sans, sans-serif";
 static FONT_FILE: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
 
+/// What is drawn of a recording, and how. By default all of it.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// ms; nothing before it is shown or counted.
+    pub from: Option<f64>,
+    /// ms; nothing after it.
+    pub to: Option<f64>,
+    /// Width of the bins of the rates, ms.
+    pub bin: Option<f64>,
+    /// By name; all where empty.
+    pub populations: Vec<String>,
+    /// SVG and PNG where empty.
+    pub formats: Vec<Format>,
+    /// Replaces existing files.
+    pub force: bool,
+}
+
+/// A kind of picture file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text as text.
+    Svg,
+    /// Two pixels to the unit.
+    Png,
+    /// Text as outlines.
+    Pdf,
+}
+
+impl std::str::FromStr for Format {
+    type Err = Error;
+    fn from_str(word: &str) -> Result<Format> {
+        match word {
+            "svg" => Ok(Format::Svg),
+            "png" => Ok(Format::Png),
+            "pdf" => Ok(Format::Pdf),
+            _ => Err(Error::input(format!("pictures cannot be written as `{word}`"), "give svg, png or pdf")),
+        }
+    }
+}
+
 /// One drawing.
 pub struct Figure {
-    /// Ends the file name: "raster", "rates", "traces", "isi" or "weights".
+    /// Ends the file name: "raster", "rates", "traces", "isi", "weights" or "courses".
     pub name: &'static str,
     /// Heading of the drawing.
     pub title: String,
@@ -36,9 +80,9 @@ pub struct Figure {
 /// Draws every figure that the recording has data for.
 ///
 /// # Errors
-/// A recording that cannot be read.
-pub fn figures(recording: &Recording) -> Result<Vec<Figure>> {
-    let data = collect::collect(recording)?;
+/// A recording that cannot be read; a time or population that it does not hold.
+pub fn figures(recording: &Recording, options: &Options) -> Result<Vec<Figure>> {
+    let data = collect::collect(recording, options)?;
     figures::all(recording, &data)
 }
 
@@ -46,15 +90,40 @@ pub fn figures(recording: &Recording) -> Result<Vec<Figure>> {
 /// files written.
 ///
 /// # Errors
-/// A recording that cannot be read; a file that exists already without `force`; a folder that cannot be written.
-pub fn report(file: &Path, folder: Option<&Path>, force: bool) -> Result<Vec<PathBuf>> {
+/// A recording that cannot be read; a time or population that it does not hold; a file that exists already without `force`; a folder
+/// that cannot be written.
+pub fn report(file: &Path, folder: Option<&Path>, options: &Options) -> Result<Vec<PathBuf>> {
     let recording = Recording::open(file)?;
     let folder = folder.map_or_else(|| file.parent().unwrap_or(Path::new("")).to_path_buf(), Path::to_path_buf);
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let data = collect::collect(&recording)?;
+    let data = collect::collect(&recording, options)?;
     let figures = figures::all(&recording, &data)?;
     let page = (format!("{stem}.html"), html::page(&recording, &data, &figures));
-    write(&folder, &format!("{stem}_"), &figures, page, force)
+    write(&folder, &format!("{stem}_"), &figures, page, &options.formats, options.force)
+}
+
+/// The file of the page in a folder of its own.
+const PAGE: &str = "index.html";
+
+/// The files that [`protocol`] may write into a folder.
+pub fn protocol_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    files(folder, &["matrix", "accuracy"])
+}
+
+/// The files that [`digits`] may write into a folder.
+pub fn digits_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    files(folder, &["fields", "learning", "confusion"])
+}
+
+/// The files that [`eval`] may write into a folder.
+#[cfg(feature = "llm")]
+pub fn eval_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    files(folder, &["scores", "sequence"])
+}
+
+fn files(folder: &Path, figures: &'static [&'static str]) -> impl Iterator<Item = PathBuf> {
+    let names = figures.iter().flat_map(|name| ["svg", "png"].map(|end| format!("{name}.{end}")));
+    names.chain([PAGE.to_string()]).map(|name| folder.join(name)).collect::<Vec<_>>().into_iter()
 }
 
 /// Draws what came out of a protocol into its folder, in place of earlier figures: `matrix.svg`, `accuracy.svg`, their `.png` and
@@ -64,8 +133,8 @@ pub fn report(file: &Path, folder: Option<&Path>, force: bool) -> Result<Vec<Pat
 /// A folder that cannot be written.
 pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
     let figures = protocol::figures(results)?;
-    let page = ("index.html".to_string(), protocol::page(results, &figures));
-    write(folder, "", &figures, page, true)
+    let page = (PAGE.to_string(), protocol::page(results, &figures));
+    write(folder, "", &figures, page, &[], true)
 }
 
 /// Draws what came out of digits learned without labels into its folder, in place of earlier figures: `fields`, `learning` and
@@ -75,41 +144,56 @@ pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
 /// A folder that cannot be written.
 pub fn digits(folder: &Path, results: &crate::protocol::diehl_cook::Results) -> Result<Vec<PathBuf>> {
     let figures = digits::figures(results)?;
-    let page = ("index.html".to_string(), digits::page(results, &figures));
-    write(folder, "", &figures, page, true)
+    let page = (PAGE.to_string(), digits::page(results, &figures));
+    write(folder, "", &figures, page, &[], true)
 }
 
-/// Draws what evaluations gave into a folder, in place of earlier figures: `scores` and `sequence`, each `.svg` and `.png`, and
-/// `index.html`. Gives the files written.
+/// Draws what evaluations gave into a folder: `scores` and `sequence`, each `.svg` and `.png`, and `index.html`. Gives the files
+/// written.
+///
+/// # Errors
+/// A file that exists already without `force`; a folder that cannot be written.
+#[cfg(feature = "llm")]
+pub fn eval(folder: &Path, report: &crate::eval::report::Report, force: bool) -> Result<Vec<PathBuf>> {
+    let figures = eval::figures(report)?;
+    let page = (PAGE.to_string(), eval::page(report, &figures));
+    write(folder, "", &figures, page, &[], force)
+}
+
+/// Draws what came of a sweep into its folder, in place of earlier figures: `sweep_rate`, `sweep_cv_isi` and `sweep_synchrony`, each
+/// `.svg` and `.png`, and `sweep.html`. Gives the files written.
 ///
 /// # Errors
 /// A folder that cannot be written.
-#[cfg(feature = "llm")]
-pub fn eval(folder: &Path, report: &crate::eval::report::Report) -> Result<Vec<PathBuf>> {
-    let figures = eval::figures(report)?;
-    let page = ("index.html".to_string(), eval::page(report, &figures));
-    write(folder, "", &figures, page, true)
+pub fn sweep(folder: &Path, table: &crate::sweep::Table) -> Result<Vec<PathBuf>> {
+    let figures = sweep::figures(table)?;
+    let page = ("sweep.html".to_string(), sweep::page(table, &figures));
+    write(folder, "sweep_", &figures, page, &[], true)
 }
 
 /// Write figures, their names behind a prefix, and a page (name, text) into a folder.
-fn write(folder: &Path, prefix: &str, figures: &[Figure], page: (String, String), force: bool) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
-    for figure in figures {
-        let base = format!("{prefix}{}", figure.name);
-        files.push((folder.join(format!("{base}.svg")), figure.svg.clone().into_bytes()));
-        files.push((folder.join(format!("{base}.png")), png(&figure.svg, 2.0)?));
-    }
+fn write(
+    folder: &Path,
+    prefix: &str,
+    figures: &[Figure],
+    page: (String, String),
+    formats: &[Format],
+    force: bool,
+) -> Result<Vec<PathBuf>> {
+    let formats = if formats.is_empty() { &[Format::Svg, Format::Png] } else { formats };
+    let pictures: Vec<(&Figure, Format)> = figures.iter().flat_map(|f| formats.iter().map(move |format| (f, *format))).collect();
+    let picture = |(figure, format): &(&Figure, Format)| {
+        let (ending, bytes) = match format {
+            Format::Svg => ("svg", figure.svg.clone().into_bytes()),
+            Format::Png => ("png", png(&figure.svg, 2.0)?),
+            Format::Pdf => ("pdf", pdf::pdf(&tree(&figure.svg)?)),
+        };
+        Ok((folder.join(format!("{prefix}{}.{ending}", figure.name)), bytes))
+    };
+    let mut files: Vec<(PathBuf, Vec<u8>)> = pictures.par_iter().map(picture).collect::<Result<_>>()?;
     files.push((folder.join(page.0), page.1.into_bytes()));
-    if let Some((taken, _)) = files.iter().find(|(path, _)| path.exists() && !force) {
-        let remedy = "give --force to replace it, or another --out";
-        return Err(Error::input(format!("{} exists already", taken.display()), remedy));
-    }
-    if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-    }
-    for (path, bytes) in &files {
-        std::fs::write(path, bytes).map_err(|e| Error::file(path, e))?;
-    }
+    files.iter().try_for_each(|(path, _)| output::check(path, force))?;
+    files.iter().try_for_each(|(path, bytes)| output::write(path, bytes, force))?;
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
@@ -125,12 +209,19 @@ fn fonts() -> Arc<usvg::fontdb::Database> {
     FONTS.get_or_init(load).clone()
 }
 
+fn failed(what: String) -> Error {
+    Error::Run { message: format!("a figure cannot be drawn: {what}"), remedy: "please report it".into() }
+}
+
+/// A figure read, with its text in outlines of the built-in font.
+fn tree(svg: &str) -> Result<usvg::Tree> {
+    let options = usvg::Options { fontdb: fonts(), ..Default::default() };
+    usvg::Tree::from_str(svg, &options).map_err(|e| failed(e.to_string()))
+}
+
 /// Rasterises a figure, `scale` pixels to the unit.
 fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
-    let failed =
-        |what: String| Error::Run { message: format!("a figure cannot be drawn: {what}"), remedy: "please report it".into() };
-    let options = usvg::Options { fontdb: fonts(), ..Default::default() };
-    let tree = usvg::Tree::from_str(svg, &options).map_err(|e| failed(e.to_string()))?;
+    let tree = tree(svg)?;
     let size = tree.size();
     let (width, height) = ((size.width() * scale).ceil() as u32, (size.height() * scale).ceil() as u32);
     let mut pixels = tiny_skia::Pixmap::new(width, height).ok_or_else(|| failed("it is too large".into()))?;
@@ -259,7 +350,7 @@ mod tests {
         let path = dir.path().join("run.h5");
         large(&path);
         let out = dir.path().join("figures");
-        let files = report(&path, Some(&out), false).unwrap();
+        let files = report(&path, Some(&out), &Options::default()).unwrap();
         let expected =
             ["raster", "rates", "traces", "isi", "weights"].iter().flat_map(|f| [format!("run_{f}.svg"), format!("run_{f}.png")]);
         assert_eq!(names(&files), expected.chain(["run.html".to_string()]).collect::<Vec<_>>());
@@ -283,11 +374,11 @@ mod tests {
                 }
             }
         }
-        let drawn = figures(&Recording::open(&path).unwrap()).unwrap();
+        let drawn = figures(&Recording::open(&path).unwrap(), &Options::default()).unwrap();
         assert!(drawn[0].note.contains("of 77\u{a0}169 neurons"), "{}", drawn[0].note);
-        let error = report(&path, Some(&out), false).unwrap_err();
+        let error = report(&path, Some(&out), &Options::default()).unwrap_err();
         assert!(error.to_string().contains("exists already") && error.remedy().unwrap().contains("--force"));
-        report(&path, Some(&out), true).unwrap();
+        report(&path, Some(&out), &Options { force: true, ..Options::default() }).unwrap();
     }
 
     #[test]
@@ -295,10 +386,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("two.h5");
         small(&path);
-        let files = report(&path, None, false).unwrap();
+        let files = report(&path, None, &Options::default()).unwrap();
         assert!(files.iter().all(|f| f.parent() == Some(dir.path())));
         let recording = Recording::open(&path).unwrap();
-        let data = collect::collect(&recording).unwrap();
+        let data = collect::collect(&recording, &Options::default()).unwrap();
         assert_eq!(data.raster.spikes.len(), 2000 / 150 + 2000 / 370);
         assert!(data.raster.spikes.iter().filter(|s| s.1 == 1).map(|s| s.0).eq((1..=5).map(|k| (370 * k) as f64 * 0.1)));
         let curve = &data.traces[0].curves[0].1;
@@ -308,6 +399,97 @@ mod tests {
         assert!((extreme(f64::max, -100.0) - (-70.0 + 15.0 * (1.0 - (-369.0f64 / 150.0).exp()))).abs() < 1e-4);
         assert!(data.intervals[0].values.iter().all(|i| (i - 15.0).abs() < 1e-6));
         assert_eq!(data.rates[0].points.iter().map(|p| p.1 * data.rates[0].bin / 1000.0).sum::<f64>().round(), 13.0);
+    }
+
+    #[test]
+    fn a_window_populations_bins_and_formats_are_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("two.h5");
+        small(&path);
+        let recording = Recording::open(&path).unwrap();
+        let options = Options {
+            from: Some(50.0),
+            to: Some(150.0),
+            bin: Some(20.0),
+            populations: vec!["post".into()],
+            formats: vec![Format::Pdf, Format::Svg],
+            force: false,
+        };
+        let data = collect::collect(&recording, &options).unwrap();
+        assert_eq!((data.begin, data.stop, data.raster.start, data.raster.stop), (50.0, 150.0, 50.0, 150.0));
+        // Every 37 ms: at 74, 111 and 148.
+        assert_eq!(data.raster.spikes.iter().map(|s| s.0.round()).collect::<Vec<_>>(), [74.0, 111.0, 148.0]);
+        assert_eq!(
+            data.traces[0].spikes.iter().map(|s| (s.0, s.1.round())).collect::<Vec<_>>(),
+            [(0, 74.0), (0, 111.0), (0, 148.0)]
+        );
+        assert!(data.traces[0].curves[0].1.iter().all(|p| (50.0..=150.0).contains(&p.0)));
+        let rates: Vec<(f64, f64)> = data.rates[0].points.iter().map(|p| (p.0, p.1.round())).collect();
+        assert_eq!(rates, [(60.0, 0.0), (80.0, 50.0), (100.0, 0.0), (120.0, 50.0), (140.0, 50.0)]);
+        assert_eq!(data.rates.len(), 1);
+        let out = dir.path().join("out");
+        let files = report(&path, Some(&out), &options).unwrap();
+        assert!(names(&files).contains(&"two_rates.pdf".into()) && !names(&files).iter().any(|f| f.ends_with(".png")));
+        for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "pdf")) {
+            let bytes = std::fs::read(file).unwrap();
+            assert!(bytes.starts_with(b"%PDF-") && bytes.len() > 1500, "{} has {} bytes", file.display(), bytes.len());
+        }
+        for (wrong, said) in [
+            (Options { from: Some(300.0), ..Options::default() }, "the recording reaches from 0 to 200 ms"),
+            (Options { from: Some(50.0), to: Some(40.0), ..Options::default() }, "nothing is recorded from 50 to 40 ms"),
+            (Options { populations: vec!["pots".into()], ..Options::default() }, "did you mean `post`?"),
+            (Options { bin: Some(0.01), ..Options::default() }, "bins of 0.01 ms do not fit"),
+            (Options { bin: Some(900.0), ..Options::default() }, "bins of 900 ms do not fit"),
+        ] {
+            let error = report(&path, Some(&out), &wrong).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        assert!("gif".parse::<Format>().is_err());
+    }
+
+    #[test]
+    fn weights_and_signals_over_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.h5");
+        let mut net = network(&[("A", 2), ("B", 1)]);
+        net.projections = vec![projection("learning", 0, 1)];
+        net.probes = vec![Probe::Weights { projection: 0, interval: Some(25.0) }];
+        let spikes = crate::network::ModulatorSpikes { population: 0, delay: 2.0, amount: 0.5 };
+        let signal = |name: &str, spikes| crate::network::Modulator {
+            name: name.into(),
+            tau: 20.0,
+            initial: 1.0,
+            jumps: vec![(40.0, 2.0)],
+            spikes,
+        };
+        net.modulators = vec![signal("given", None), signal("of_spikes", Some(spikes))];
+        let mut run = info();
+        (run.duration, run.warmup) = (80.0, 20.0);
+        let mut recorder = Recorder::create(&path, &net, &run, false).unwrap();
+        for k in 0..5 {
+            recorder.weights(0, 25.0 * k as f64, &[(0, 0, 1.0 + k as f32), (1, 0, 3.0 + k as f32)]).unwrap();
+        }
+        recorder.spikes(&[Spike { time: 50.0, id: 1 }]).unwrap();
+        recorder.finish(true, &Counters::default(), 0.1).unwrap();
+        let recording = Recording::open(&path).unwrap();
+        let data = collect::collect(&recording, &Options::default()).unwrap();
+        assert_eq!(data.courses[0].mean, [(0.0, 2.0), (25.0, 3.0), (50.0, 4.0), (75.0, 5.0), (100.0, 6.0)]);
+        assert_eq!((data.courses[0].range[0], data.courses[0].single.len()), ((0.0, 1.0, 3.0), 2));
+        let level = |course: &[(f64, f64)], at: f64| course.iter().rfind(|p| p.0 <= at + 1e-9).unwrap().1;
+        let expected =
+            |t: f64, extra: f64| (-t / 20.0).exp() + if t >= 40.0 { 2.0 * (-(t - 40.0) / 20.0).exp() } else { 0.0 } + extra;
+        assert_eq!((data.signals[0].0.as_str(), data.signals[1].0.as_str()), ("given", "of_spikes"));
+        for at in [0.0, 10.0, 40.0, 70.0, 100.0] {
+            let late = if at >= 52.0 { 0.5 * (-(at - 52.0) / 20.0f64).exp() } else { 0.0 };
+            assert!((level(&data.signals[0].1, at) - expected(at, 0.0)).abs() < 1e-9, "{at}");
+            assert!((level(&data.signals[1].1, at) - expected(at, late)).abs() < 0.02, "{at}");
+        }
+        let drawn = figures(&recording, &Options::default()).unwrap();
+        let course = drawn.iter().find(|f| f.name == "courses").unwrap();
+        assert!(course.title == "Weights and signals over time" && course.note.contains("shaded: warm-up"), "{}", course.note);
+        // A shade a panel: one projection, two signals.
+        assert_eq!(course.svg.matches("fill-opacity=\"0.13\"").count(), 3);
+        assert!(course.svg.contains("modulator of_spikes"));
     }
 
     /// The statistics on the page are those of the run.
@@ -324,7 +506,7 @@ mod tests {
         recorder.spikes(&spikes).unwrap();
         summary.spikes(&spikes).unwrap();
         recorder.finish(true, &Counters::default(), 1.0).unwrap();
-        let data = collect::collect(&Recording::open(&path).unwrap()).unwrap();
+        let data = collect::collect(&Recording::open(&path).unwrap(), &Options::default()).unwrap();
         assert_eq!(data.statistics, summary.finish());
         let mean = data.intervals[1].values.iter().sum::<f64>() / data.intervals[1].values.len() as f64;
         assert!((mean - 1000.0 / 30.0).abs() < 1.0);
@@ -343,7 +525,7 @@ mod tests {
         recorder.sample(0, 1.0, &[f32::NAN]).unwrap();
         recorder.flush().unwrap();
         drop(recorder);
-        let files = report(&silent, None, false).unwrap();
+        let files = report(&silent, None, &Options::default()).unwrap();
         assert!(names(&files).contains(&"silent_raster.png".to_string()));
         let page = std::fs::read_to_string(dir.path().join("silent.html")).unwrap();
         assert!(page.contains("was cut off"));
@@ -351,8 +533,8 @@ mod tests {
         net.populations[0].record_spikes = None;
         net.probes.clear();
         Recorder::create(&nothing, &net, &info(), false).unwrap().finish(true, &Counters::default(), 0.0).unwrap();
-        assert_eq!(names(&report(&nothing, None, false).unwrap()), ["nothing.html"]);
-        assert!(report(&dir.path().join("absent.h5"), None, false).is_err());
-        assert!(report(&dir.path().join("nothing.html"), None, false).is_err());
+        assert_eq!(names(&report(&nothing, None, &Options::default()).unwrap()), ["nothing.html"]);
+        assert!(report(&dir.path().join("absent.h5"), None, &Options::default()).is_err());
+        assert!(report(&dir.path().join("nothing.html"), None, &Options::default()).is_err());
     }
 }

@@ -154,7 +154,7 @@ fn over_tasks(results: &Results, methods: &[&(String, String)]) -> Result<Figure
             let (low, high) = all.iter().flatten().fold((f64::MAX, f64::MIN), |(l, h), p| (l.min(p.1), h.max(p.1)));
             let (x, y) = (0.8..tasks as f64 + 0.2, room(low, high));
             let y = y.start.max(0.0)..y.end.min(100.5);
-            let labels = Labels { x: Some("tasks learned"), y: text, left: 66, ticks: (tasks.min(10), 6) };
+            let labels = Labels { x: Some("tasks learned"), y: text, left: 66, ticks: (tasks.min(10), 6), top: 6 };
             let chart = panel(half, x.clone(), y.clone(), &labels)?;
             let (across, down) = chart.plotting_area().get_pixel_range();
             let (width, tall) = ((across.end - across.start) as f64, (down.end - down.start) as f64);

@@ -29,6 +29,9 @@ use crate::learning::{dreams, gated, predictive};
 use crate::scenario::tree::Spot;
 use std::sync::Arc;
 
+/// What to do about results that are there.
+const AGAIN: &str = "give --resume to go on, --force to replace it, or another --out";
+
 /// What a file of kind "supervised", "permuted" or "split" asks for, checked.
 #[derive(Clone, Debug)]
 pub struct Protocol {

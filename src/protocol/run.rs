@@ -7,6 +7,7 @@ use super::results::{Results, Run, Source};
 use super::train::{Pause, Trainer};
 use super::{Event, Method, Protocol};
 use crate::error::{Error, Result};
+use crate::io::output;
 use crate::learning::state::State;
 use crate::scenario::read::suggest;
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ pub fn run(protocol: &Protocol, options: &Options, tell: &mut dyn FnMut(Event), 
         results.runs.push(rounded(trainer.run()?));
         results.complete = wanted.iter().all(|(seed, name)| results.has(*seed, name));
         folder.write(&results)?;
-        let _ = std::fs::remove_file(folder.checkpoint());
+        output::remove(&folder.checkpoint());
     }
     results.complete = wanted.iter().all(|(seed, name)| results.has(*seed, name));
     folder.write(&results)?;
@@ -240,32 +241,20 @@ impl Folder {
             return Ok(new);
         }
         let files = new.wanted().into_iter().map(|(seed, method)| self.learned(&method, seed));
-        let taken = files.chain([self.results(), self.checkpoint()]).find(|path| path.exists());
-        if let (Some(path), false) = (taken, options.force) {
-            let remedy = "give --resume to go on, --force to replace it, or another --out";
-            return Err(Error::input(format!("{} exists already", path.display()), remedy));
+        for path in files.chain([self.results(), self.checkpoint()]) {
+            output::check_or(&path, options.force, super::AGAIN)?;
         }
-        std::fs::create_dir_all(&self.0).map_err(|e| Error::file(&self.0, e))?;
         if there && let Ok(old) = Results::read(&self.results()) {
-            old.runs.iter().for_each(|run| drop(std::fs::remove_file(self.learned(&run.method, run.seed))));
+            old.runs.iter().for_each(|run| output::remove(&self.learned(&run.method, run.seed)));
         }
-        let _ = std::fs::remove_file(self.checkpoint());
+        output::remove(&self.checkpoint());
         self.write(&new)?;
         Ok(new)
     }
 
     /// results.json, in place of the old one once it is whole.
     fn write(&self, results: &Results) -> Result<()> {
-        use std::io::Write;
-        let path = self.results();
-        let part = path.with_extension("json.part");
-        let written = std::fs::File::create(&part)
-            .and_then(|mut file| file.write_all(results.json().as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&part, &path));
-        written.map_err(|e| {
-            let _ = std::fs::remove_file(&part);
-            Error::file(&path, e)
-        })
+        output::write(&self.results(), results.json(), true)
     }
 }
 

@@ -6,6 +6,7 @@ use super::RunInfo;
 use crate::engine::Snapshot;
 use crate::error::{Error, Result};
 use crate::io::hdf5::{Element, Store, file_error};
+use crate::io::output::Output;
 use crate::network::{Cell, Network};
 use std::path::Path;
 
@@ -77,23 +78,9 @@ impl Summed {
 /// # Errors
 /// The disk is full or the folder cannot be written; the previous checkpoint then still stands.
 pub fn write(path: impl AsRef<Path>, net: &Network, info: &RunInfo, snapshot: &Snapshot) -> Result<()> {
-    let path = path.as_ref();
-    let temporary = super::sonata::temporary_name(path);
-    let _ = std::fs::remove_file(&temporary);
-    let written = write_whole(&temporary, net, info, snapshot).and_then(|()| {
-        let file = std::fs::File::open(&temporary).and_then(|f| f.sync_all());
-        file.and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| {
-            file_error(path, format!("the checkpoint cannot be put in place: {e}"), "check the disk and the permissions")
-        })
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    } else if let Some(folder) = path.parent() {
-        // So that the rename itself survives a loss of power, where folders can be synchronised.
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let _ = std::fs::File::open(folder).and_then(|f| f.sync_all());
-    }
-    written
+    let output = Output::file(path.as_ref(), true)?;
+    write_whole(output.part(), net, info, snapshot)?;
+    output.keep()
 }
 
 fn write_whole(path: &Path, net: &Network, info: &RunInfo, snapshot: &Snapshot) -> Result<()> {
@@ -395,6 +382,6 @@ mod tests {
         std::fs::write(path.join("inside"), "x").unwrap();
         assert!(write(&path, &net(), &info(), &snapshot()).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(write(dir.path().join("no/such/place"), &net(), &info(), &snapshot()).is_err());
+        assert!(write(path.join("inside/place"), &net(), &info(), &snapshot()).is_err());
     }
 }

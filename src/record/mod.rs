@@ -19,6 +19,14 @@ pub struct RunInfo {
     pub scenario_text: String,
     /// `--set` settings, in order.
     pub overrides: Vec<String>,
+    /// Named settings of the scenario that were applied; None where it has none.
+    pub variant: Option<String>,
+    /// The scenario with all of them in their places: run again, with `models`, it gives the same spikes.
+    pub resolved: String,
+    /// The user's own models: file and text of each.
+    pub models: Vec<(String, String)>,
+    /// The command line, as it can be given again; empty where a program ran it.
+    pub command: String,
     /// Of the network, and of the stimuli of all runs but branches.
     pub seed: u64,
     /// Seed of the stimuli: differs from `seed` in a branch.
@@ -90,6 +98,10 @@ pub(crate) mod tests {
             scenario_path: "test.toml".into(),
             scenario_text: "[simulation]\nduration = 100\n".into(),
             overrides: vec!["a=1".into(), "b=2".into()],
+            variant: None,
+            resolved: String::new(),
+            models: vec![],
+            command: String::new(),
             seed: u64::MAX - 3,
             stimulus_seed: 12,
             engine: "cpu, portable".into(),

@@ -116,6 +116,29 @@ pub struct WeightSeries {
     group: String,
 }
 
+/// The course of a signal that plastic synapses read, such as dopamine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignalSeries {
+    /// As in the scenario.
+    pub name: String,
+    /// Level at 0 ms.
+    pub initial: f64,
+    /// ms: between jumps the level decays by `exp(-t / tau)`.
+    pub tau: f64,
+    /// (ms, amount) in order of time: of the scenario and of spikes.
+    pub jumps: Vec<(f64, f64)>,
+}
+
+impl SignalSeries {
+    /// The level at a time in ms, jumps of that time included.
+    pub fn at(&self, time: f64) -> f64 {
+        let before = self.jumps.iter().take_while(|jump| jump.0 <= time);
+        let (last, level) = before
+            .fold((0.0, self.initial), |(last, level), &(at, amount)| (at, level * (-(at - last) / self.tau).exp() + amount));
+        level * (-(time - last) / self.tau).exp()
+    }
+}
+
 impl Recording {
     /// Opens a recording, or another simulator's file in SONATA's layout.
     ///
@@ -265,6 +288,34 @@ impl Recording {
         self.store.open_table::<f32>(&format!("{}/weight", series.group))?.read(at..at + 1)
     }
 
+    /// The signals of the network; none in a recording that begins later than 0 ms, which does not know what came before.
+    pub fn signals(&self) -> Result<Vec<SignalSeries>> {
+        let mut series = Vec::new();
+        for name in self.store.members("/signals").into_iter().filter(|_| self.ending.start == 0.0) {
+            let group = format!("/signals/{name}");
+            let column = |name: &str| match self.store.has(&format!("{group}/{name}")) {
+                true => self.store.read::<f64>(&format!("{group}/{name}")),
+                false => Ok(Vec::new()),
+            };
+            let pairs = |times: Vec<f64>, amounts: Vec<f64>| times.into_iter().zip(amounts).filter(|j| j.0 <= self.ending.until);
+            let mut jumps: Vec<(f64, f64)> = pairs(column("given_time")?, column("given_amount")?).collect();
+            jumps.extend(pairs(column("time")?, column("amount")?));
+            jumps.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let (initial, tau) = (self.store.get(&group, "initial")?, self.store.get(&group, "tau")?);
+            series.push(SignalSeries { name, initial, tau, jumps });
+        }
+        Ok(series)
+    }
+
+    /// Positions (x, y in mm) of a population's neurons; None where they have none.
+    pub fn positions(&self, population: &str) -> Result<Option<Vec<[f32; 2]>>> {
+        let object = format!("/positions/{population}");
+        if !self.store.has(&object) {
+            return Ok(None);
+        }
+        Ok(Some(self.store.read::<f32>(&object)?.chunks_exact(2).map(|p| [p[0], p[1]]).collect()))
+    }
+
     /// What a population presented: onsets (ms) and labels; None when it presents nothing.
     pub fn stimulus(&self, population: &str) -> Result<Option<(Vec<f64>, Vec<i64>)>> {
         let group = format!("/stimulus/{population}");
@@ -294,6 +345,10 @@ fn read_info(store: &Store) -> Result<RunInfo> {
         scenario_path: store.get_text(at, "scenario_path")?,
         scenario_text: store.read_text("/sharpwave/scenario")?,
         overrides: store.read_text("/sharpwave/overrides")?.lines().map(str::to_string).collect(),
+        variant: store.get_text(at, "variant").ok().filter(|variant| !variant.is_empty()),
+        resolved: store.read_text("/sharpwave/resolved").unwrap_or_default(),
+        models: read_models(store)?,
+        command: store.get_text(at, "command").unwrap_or_default(),
         seed: store.get(at, "seed")?,
         stimulus_seed: store.get(at, "stimulus_seed").or_else(|_| store.get(at, "seed"))?,
         engine: store.get_text(at, "engine")?,
@@ -302,6 +357,12 @@ fn read_info(store: &Store) -> Result<RunInfo> {
         warmup: store.get(at, "warmup")?,
         version: store.get_text(at, "version")?,
     })
+}
+
+/// The user's own models, in the order in which they were written.
+fn read_models(store: &Store) -> Result<Vec<(String, String)>> {
+    let all = (0..store.members("/sharpwave/models").len()).map(|k| format!("/sharpwave/models/{k}"));
+    all.map(|object| Ok((store.get_text(&object, "file")?, store.read_text(&object)?))).collect()
 }
 
 fn read_ending(store: &Store) -> Result<Ending> {

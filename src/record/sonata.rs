@@ -10,18 +10,24 @@
 //! /rates/<population>/{rate, time}                            Hz in bins; time = [start, stop, bin] ms
 //! /weights/<projection>/{source_node_id, target_node_id, weight [time, edge], time}
 //! /stimulus/<population>/{onset, sample, label}               what was presented when (label -1: none)
-//! /sharpwave                                                  attributes: engine, seed, dt, ...; datasets: scenario, overrides
+//! /signals/<signal>/{time, amount, given_time, given_amount}  jumps by spikes, and those of the scenario; attributes initial, tau:
+//!                                                             the level decays by exp(-t / tau) between jumps
+//! /positions/<population>                                     x, y in mm, where neurons have positions
+//! /sharpwave                                                  attributes: engine, seed, dt, variant, command, ...; datasets: the
+//!     scenario as written and as resolved (variant and overrides in their places, what runs it again), overrides, parameters (every
+//!     population's, defaults too), models/ (the user's own, as text), populations/ (names, sizes, first global ids)
 //! ```
 
 use super::RunInfo;
 use crate::engine::{Counters, Sink, Spike};
 use crate::error::{Error, Result};
 use crate::io::hdf5::{Element, Sorting, Store, Table, file_error};
+use crate::io::output::Output;
 use crate::io::storable;
-use crate::network::{Cell, Network, Probe, Projection};
+use crate::network::{Cell, Network, Probe, Projection, Values};
 use crate::stimulus::SpikeSource;
 use crate::stimulus::encode::Shown;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub(super) const FORMAT: &str = "sharpwave recording";
@@ -64,6 +70,18 @@ struct Rate {
     marks: Table<f64>,
 }
 
+/// A signal, where spikes make it jump.
+struct Signal {
+    /// Global ids whose spikes do, how much later in ms, and by how much.
+    ids: std::ops::Range<u32>,
+    delay: f64,
+    amount: f64,
+    /// Jumps that are not in the file yet, those of one time as one.
+    buffer: Vec<(f64, f64)>,
+    time: Table<f64>,
+    amounts: Table<f64>,
+}
+
 struct Weights {
     group: String,
     projection: usize,
@@ -78,7 +96,7 @@ pub struct Recorder {
     /// None once finished.
     store: Option<Store>,
     /// Where the file belongs, when it still has a temporary name.
-    destination: Option<PathBuf>,
+    destination: Option<Output>,
     /// Something worth keeping was flushed.
     kept: bool,
     /// A write failed, with this message: nothing more is written.
@@ -91,6 +109,7 @@ pub struct Recorder {
     reports: Vec<Vec<Report>>,
     rates: Vec<Rate>,
     weights: Vec<Weights>,
+    signals: Vec<Signal>,
     /// Everything up to this time (ms) was received; when the run ends.
     time: f64,
     end: f64,
@@ -117,17 +136,13 @@ impl Recorder {
     /// The file exists and `force` is not set; the folder is missing or not writable; a name that HDF5 cannot hold.
     pub fn create(path: impl AsRef<Path>, net: &Network, info: &RunInfo, force: bool) -> Result<Self> {
         let path = path.as_ref();
-        check_free(path, force)?;
-        let (store, destination) = if path.exists() {
-            let temporary = temporary_name(path);
-            // A leftover of a process that had the same id and was killed.
-            let _ = std::fs::remove_file(&temporary);
-            (Store::create(&temporary)?, Some(path.to_path_buf()))
-        } else {
-            (Store::create(path)?, None)
+        let output = Output::file(path, force)?;
+        let (store, destination) = match path.exists() {
+            true => (Store::create(output.part())?, Some(output)),
+            false => (Store::create(path)?, None),
         };
-        let made = Self::lay_out(&store, net, info);
-        let (spikes, reports, rates, weights) = match made.and_then(|parts| store.flush().map(|()| parts)) {
+        let made = Self::lay_out(&store, net, info).and_then(|parts| Ok((parts, Self::signals(&store, net, true)?)));
+        let ((spikes, reports, rates, weights), signals) = match made.and_then(|parts| store.flush().map(|()| parts)) {
             Ok(parts) => parts,
             Err(e) => {
                 let _ = std::fs::remove_file(store.path());
@@ -145,6 +160,7 @@ impl Recorder {
             reports,
             rates,
             weights,
+            signals,
             time: 0.0,
             end: info.warmup + info.duration,
             buffered: 0,
@@ -314,6 +330,7 @@ impl Recorder {
             reports: Vec::new(),
             rates: Vec::new(),
             weights: Vec::new(),
+            signals: Vec::new(),
             time: from_time,
             end: info.warmup + info.duration,
             buffered: 0,
@@ -324,7 +341,8 @@ impl Recorder {
         drop(store);
         let store = Store::open_to_write(path)?;
         let differs = |e: Error| other(format!("its probes differ ({e})"));
-        recorder.open_parts(&store, net).map_err(differs)?;
+        recorder.open_parts(&store, net).map_err(&differs)?;
+        recorder.signals = Self::signals(&store, net, false).map_err(differs)?;
         recorder.drop_after(&store, from_time)?;
         store.set("/sharpwave", "complete", false)?;
         let count = store.members("/sharpwave").iter().filter(|m| m.starts_with("resumed")).count();
@@ -339,6 +357,34 @@ impl Recorder {
         recorder.store = Some(store);
         recorder.sync()?;
         Ok(recorder)
+    }
+
+    /// The signals that spikes drive, and what is known of all of them where they are `new` in the file.
+    fn signals(store: &Store, net: &Network, new: bool) -> Result<Vec<Signal>> {
+        let mut driven = Vec::new();
+        for signal in &net.modulators {
+            let group = format!("/signals/{}", link("signal", &signal.name)?);
+            if new {
+                store.group(&group)?;
+                store.set(&group, "initial", signal.initial)?;
+                store.set(&group, "tau", signal.tau)?;
+                let (times, amounts): (Vec<f64>, Vec<f64>) = signal.jumps.iter().copied().unzip();
+                store.write(&format!("{group}/given_time"), &times)?;
+                store.write(&format!("{group}/given_amount"), &amounts)?;
+            }
+            let Some(spikes) = &signal.spikes else { continue };
+            let [time, amount] = ["time", "amount"].map(|name| format!("{group}/{name}"));
+            let table = |name: &str| if new { store.table::<f64>(name, None, 1 << 10) } else { store.open_table(name) };
+            let (times, amounts) = (table(&time)?, table(&amount)?);
+            if new {
+                store.set_text(&time, "units", "ms")?;
+            }
+            let of = &net.populations[spikes.population];
+            let ids = of.first..of.first + of.n;
+            let (delay, amount) = (spikes.delay, spikes.amount);
+            driven.push(Signal { ids, delay, amount, buffer: Vec::new(), time: times, amounts });
+        }
+        Ok(driven)
     }
 
     fn open_parts(&mut self, store: &Store, net: &Network) -> Result<()> {
@@ -452,6 +498,13 @@ impl Recorder {
             report.data.truncate(keep.max(0) as usize)?;
             report.start = (report.data.rows() > 0).then_some(start);
         }
+        for signal in &mut self.signals {
+            // Jumps to come are there since their spike.
+            let rows = signal.time.rows().min(signal.amounts.rows());
+            let keep = rows_until(&signal.time, rows, time + signal.delay)?;
+            signal.time.truncate(keep)?;
+            signal.amounts.truncate(keep)?;
+        }
         for weights in &mut self.weights {
             let rows = weights.time.rows().min(weights.weight.rows());
             let keep = rows_until(&weights.time, rows, time)?;
@@ -546,6 +599,10 @@ impl Recorder {
             f(&mut rate.rate);
             f(&mut rate.marks);
         }
+        for signal in &mut self.signals {
+            f(&mut signal.time);
+            f(&mut signal.amounts);
+        }
         for weights in &mut self.weights {
             f(&mut weights.time);
             f(&mut weights.weight);
@@ -592,6 +649,11 @@ impl Recorder {
             rate.rate.append(&rate.buffer)?;
             rate.buffer.clear();
         }
+        for signal in &mut self.signals {
+            let (times, amounts): (Vec<f64>, Vec<f64>) = signal.buffer.drain(..).unzip();
+            signal.time.append(&times)?;
+            signal.amounts.append(&amounts)?;
+        }
         self.buffered = 0;
         Ok(())
     }
@@ -629,7 +691,9 @@ impl Recorder {
         store.set("/sharpwave", "recorded_until", self.time)?;
         store.flush()?;
         if let Some(destination) = self.destination.take() {
-            store.rename(&destination)?;
+            let path = destination.path().to_path_buf();
+            destination.keep()?;
+            store.renamed(&path);
         }
         self.each_table(|table| table.keep());
         self.kept = true;
@@ -659,6 +723,7 @@ impl Recorder {
         self.reports.clear();
         self.rates.clear();
         self.weights.clear();
+        self.signals.clear();
         self.store.take().map_or(Ok(()), Store::close)
     }
 }
@@ -714,6 +779,16 @@ impl Sink for Recorder {
                 self.buffered += 8 * rate.close(bin);
                 rate.count += (bin >= rate.open) as u64;
             }
+            for signal in self.signals.iter_mut().filter(|s| s.ids.contains(&spike.id)) {
+                let time = spike.time + signal.delay;
+                match signal.buffer.last_mut().filter(|last| last.0 == time) {
+                    Some(last) => last.1 += signal.amount,
+                    None => {
+                        signal.buffer.push((time, signal.amount));
+                        self.buffered += 16;
+                    }
+                }
+            }
             if let Some(record) = &mut self.spikes[p] {
                 let local = spike.id - first;
                 if local < record.limit {
@@ -762,31 +837,6 @@ impl Rate {
         }
         self.buffer.len() - before
     }
-}
-
-/// Refuses an output that exists, unless `force` is set and it is a file.
-///
-/// # Errors
-/// Input that names the file and the remedy; to be called before anything is built.
-pub fn check_free(path: &Path, force: bool) -> Result<()> {
-    if path.is_dir() {
-        return Err(Error::input(format!("{} is a folder", path.display()), "give the name of a file"));
-    }
-    if path.exists() && !force {
-        let remedy = "give --force to replace it, or another --out";
-        return Err(Error::input(format!("{} exists already", path.display()), remedy));
-    }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|p| !p.is_dir()) {
-        return Err(Error::input(format!("there is no folder {}", folder.display()), "make the folder first"));
-    }
-    Ok(())
-}
-
-/// A name beside `path` for a file that is not valid yet.
-pub(super) fn temporary_name(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
 /// `name`, or the first of `name_2`, `name_3`, … that is not in the file.
@@ -854,12 +904,55 @@ fn write_info(store: &Store, net: &Network, info: &RunInfo) -> Result<()> {
     store.set(at, "complete", false)?;
     store.write_text("/sharpwave/scenario", &info.scenario_text)?;
     store.write_text("/sharpwave/overrides", &info.overrides.join("\n"))?;
+    store.set_text(at, "variant", info.variant.as_deref().unwrap_or_default())?;
+    store.set_text(at, "command", &info.command)?;
+    store.write_text("/sharpwave/resolved", &info.resolved)?;
+    store.write_text("/sharpwave/parameters", &parameters(net))?;
+    for (k, (file, text)) in info.models.iter().enumerate() {
+        let object = format!("/sharpwave/models/{k}");
+        store.write_text(&object, text)?;
+        store.set_text(&object, "file", file)?;
+    }
+    for population in &net.populations {
+        if let Some(positions) = &population.positions {
+            let object = format!("/positions/{}", link("population", &population.name)?);
+            store.write_shaped(&object, &[positions.len(), 2], positions.as_flattened())?;
+            store.set_text(&object, "units", "mm")?;
+        }
+    }
     let list = "/sharpwave/populations";
     store.write_text(&format!("{list}/name"), &net.populations.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("\n"))?;
     store.write(&format!("{list}/n"), &net.populations.iter().map(|p| p.n as u64).collect::<Vec<_>>())?;
     store.write(&format!("{list}/first"), &net.populations.iter().map(|p| p.first as u64).collect::<Vec<_>>())?;
     let sources = net.populations.iter().map(|p| matches!(p.cell, Cell::Source(_)) as u8).collect::<Vec<_>>();
     store.write(&format!("{list}/source"), &sources)
+}
+
+/// What every population and projection is made of, a parameter a line, those that the scenario leaves out too.
+fn parameters(net: &Network) -> String {
+    let each = |values: &Values| match values {
+        Values::Uniform(x) => x.to_string(),
+        Values::Each(all) => {
+            let (low, high) = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+            format!("{} values from {low} to {high}", all.len())
+        }
+    };
+    let mut text = String::new();
+    for population in &net.populations {
+        let Cell::Neuron(neuron) = &population.cell else { continue };
+        text += &format!("[{}] {}\n", population.name, neuron.model.name);
+        for (param, values) in neuron.model.params.iter().zip(&neuron.params) {
+            text += &format!("{} = {} {}\n", param.name, each(values), param.unit);
+        }
+    }
+    for projection in &net.projections {
+        let model = &projection.synapse.model;
+        text += &format!("[{}] {}\n", projection.name, model.name);
+        for (param, value) in model.params.iter().zip(&projection.synapse.params) {
+            text += &format!("{} = {value} {}\n", param.name, param.unit);
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -1113,7 +1206,7 @@ mod tests {
         drop(Recorder::create(&fresh, &net, &info(), false).unwrap());
         assert!(!fresh.exists());
         assert!(Recorder::create(dir.path(), &net, &info(), true).is_err());
-        assert!(Recorder::create(dir.path().join("no/such/run.h5"), &net, &info(), false).is_err());
+        assert!(Recorder::create(path.join("below.h5"), &net, &info(), false).is_err());
         let bad = network(&[("E/I", 5)]);
         assert!(Recorder::create(dir.path().join("bad.h5"), &bad, &info(), false).is_err());
         assert!(!dir.path().join("bad.h5").exists());

@@ -11,7 +11,7 @@ use crate::engine::{Sink, Spike};
 use crate::error::Result;
 use crate::network::{Cell, Network};
 use crate::scenario::Published;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Spikes that a neuron needs to count in the mean CV of inter-spike intervals.
 pub const MIN_SPIKES_CV: u32 = 5;
@@ -38,7 +38,7 @@ impl Sink for Tee<'_, '_> {
 }
 
 /// What a run gave.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// ms; spikes in (start, stop] count.
     pub start: f64,
@@ -49,7 +49,7 @@ pub struct Statistics {
 }
 
 /// What a population did between `start` and `stop` of [`Statistics`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PopulationStatistics {
     /// As in the scenario.
     pub name: String,

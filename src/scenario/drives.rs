@@ -1,6 +1,7 @@
 //! [[drives]]: Poisson input and currents applied directly to neurons. Knows stimuli; no engine.
 
 use super::Builder;
+use super::keys::{DRIVE, DRIVES, Keys, names};
 use super::read::{Bounds, boolean, check_keys, choice, need, strings, text};
 use super::scale::Lost;
 use super::tree::{Kind, Node};
@@ -10,27 +11,16 @@ use crate::network::{Cell, Values};
 use crate::rng::{Purpose, key};
 use crate::stimulus::{Drive, DriveKind};
 
-const COMMON: [&str; 5] = ["name", "target", "type", "start", "stop"];
-
-/// Types by name, with the keys of each.
-const TYPES: [(&str, &[&str]); 5] = [
-    ("poisson_generator", &["rate", "weight", "receptor"]),
-    ("dc_generator", &["amplitude"]),
-    ("ac_generator", &["amplitude", "frequency", "phase", "offset"]),
-    ("step_current_generator", &["times", "amplitudes", "allow_offgrid_times"]),
-    ("noise_generator", &["mean", "std", "interval"]),
-];
-
 impl Builder<'_> {
     pub(super) fn drives(&mut self, nodes: &[Node], lost: &mut Vec<Lost>) -> Result<()> {
         for node in nodes {
             // The type first, so that the keys of this type are known; a table without one still has its keys checked.
-            let all: Vec<&str> = COMMON.iter().chain(TYPES.iter().flat_map(|t| t.1)).copied().collect();
-            check_keys(node, "[[drives]]", &all)?;
+            let all: Vec<Keys> = [DRIVE].into_iter().chain(DRIVES.map(|t| t.2)).collect();
+            check_keys(node, "[[drives]]", &names(&all))?;
             let name = need(node, &node.spot, "[[drives]]", "type", "\"poisson_generator\"")?;
-            let name = choice(name, "type", &TYPES.map(|t| t.0))?;
-            let keys = TYPES.iter().find(|t| t.0 == name).map_or(&[][..], |t| t.1);
-            check_keys(node, name, &[&COMMON[..], keys].concat())?;
+            let name = choice(name, "type", &DRIVES.map(|t| t.0))?;
+            let keys = DRIVES.iter().find(|t| t.0 == name).map_or(&[][..], |t| t.2);
+            check_keys(node, name, &names(&[DRIVE, keys]))?;
             for (target, target_node) in strings(need(node, &node.spot, "[[drives]]", "target", "\"E\"")?)? {
                 let population = self.group(target, target_node)?;
                 let Cell::Neuron(neuron) = &self.net.populations[population].cell else {

@@ -8,25 +8,32 @@
 //! ```
 
 mod drives;
+mod keys;
+mod library;
 mod plasticity;
 mod populations;
 mod projections;
 pub(crate) mod read;
+pub mod reference;
+mod resolved;
 mod scale;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
 
+pub use library::{all_built_in, built_in};
+
 use crate::engine::Kind as Engine;
 use crate::error::{Error, Result};
 use crate::model::library::Library;
 use crate::network::Network;
+use keys::names;
 use populations::Group;
 use read::{Bounds, Scope, check_keys, choice, mentions, need, suggest, text};
 use scale::Scale;
 use std::path::Path;
 use std::sync::Arc;
-use tree::{Kind, Node};
+use tree::{Kind, Node, Spot};
 
 /// What a scenario asks for, resolved: plain data for the run loop.
 #[derive(Clone, Debug)]
@@ -45,6 +52,11 @@ pub struct Plan {
     pub overrides: Vec<String>,
     /// Named settings that were applied, chosen or by default.
     pub variant: Option<String>,
+    /// The scenario with the variant's settings, every override and the simulation's defaults in their places, as text: what runs
+    /// this network again, with `models`.
+    pub resolved: String,
+    /// The user's own models that it may name: file and text of each.
+    pub models: Vec<(String, String)>,
     /// Populations, projections, inputs and probes.
     pub network: Network,
     /// ms of simulation that count, after `warmup` ms that are simulated and not counted in the statistics.
@@ -85,41 +97,34 @@ pub struct Scenario {
     engine: Option<Engine>,
 }
 
-/// Top-level keys.
-const KEYS: &[&str] = &[
-    "title",
-    "citation",
-    "description",
-    "variant",
-    "simulation",
-    "variables",
-    "variants",
-    "scale",
-    "populations",
-    "projections",
-    "modulators",
-    "homeostasis",
-    "drives",
-    "published",
-];
-
 impl Scenario {
-    /// Reads a scenario file and applies a variant's settings, then the overrides (`"key.path=value"`).
+    /// Reads a scenario, a file or the name of one that is part of the program, and applies a variant's settings, then the
+    /// overrides (`"key.path=value"`).
     ///
     /// # Errors
-    /// An unreadable file, TOML that does not parse, an unknown variant, an override that names nothing.
+    /// An unreadable file, a name that is not known, TOML that does not parse, an unknown variant, an override that names nothing.
     pub fn load(path: impl AsRef<Path>, overrides: &[String], variant: Option<&str>) -> Result<Scenario> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|e| Error::File {
-            path: path.to_path_buf(),
-            message: format!("cannot be read: {e}"),
-            remedy: Some(match e.kind() {
-                std::io::ErrorKind::InvalidData => "a scenario is a text file, TOML in UTF-8".into(),
-                _ => "check the path; the scenarios that come with sharpwave are in models/scenarios".into(),
-            }),
-        })?;
-        let mut scenario = Scenario::parse(&path.display().to_string(), &text, overrides, variant)?;
+        let (text, built_in) = library::find(path)?;
+        Scenario::read(path, &text, built_in, overrides, variant)
+    }
+
+    /// The scenario of this name that is part of the program, whatever files there are.
+    ///
+    /// # Errors
+    /// A name that is not known.
+    pub fn of_built_in(name: &str) -> Result<Scenario> {
+        let Some(text) = built_in(name) else {
+            let names = all_built_in().map(|(name, _)| name).collect::<Vec<_>>();
+            return Err(Error::input(format!("no scenario `{name}` comes with sharpwave"), suggest(name, names)));
+        };
+        Scenario::read(Path::new(name), text, true, &[], None)
+    }
+
+    fn read(path: &Path, text: &str, built_in: bool, overrides: &[String], variant: Option<&str>) -> Result<Scenario> {
+        let mut scenario = Scenario::parse(&path.display().to_string(), text, overrides, variant)?;
         scenario.scope.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        scenario.scope.built_in = built_in;
         Ok(scenario)
     }
 
@@ -127,14 +132,11 @@ impl Scenario {
     pub fn parse(path: &str, content: &str, overrides: &[String], variant: Option<&str>) -> Result<Scenario> {
         let source: Arc<str> = content.into();
         let mut root = tree::parse(path, source.clone())?;
-        check_keys(&root, "a scenario", KEYS)?;
+        check_keys(&root, "a scenario", &names(&[keys::SCENARIO]))?;
         let variant = Self::apply_variant(&mut root, variant)?;
         for setting in overrides {
             let (path, value) = tree::parse_override(setting)?;
-            if !KEYS.contains(&path[0].0.as_str()) {
-                let remedy = suggest(&path[0].0, KEYS.iter().copied());
-                return Err(path[0].1.error(format!("unknown key `{}` in a scenario", path[0].0), remedy));
-            }
+            known(&path[0], "a scenario")?;
             tree::set(&mut root, &path, value)?;
         }
         let names = variables(&root)?;
@@ -145,6 +147,12 @@ impl Scenario {
     /// The same for an engine chosen elsewhere (None: the file's own): the event engine takes times that no step ends at.
     pub fn on(self, engine: Option<Engine>) -> Scenario {
         Scenario { engine, ..self }
+    }
+
+    /// The same with data files looked for in a folder.
+    pub fn in_folder(mut self, folder: impl Into<std::path::PathBuf>) -> Scenario {
+        self.scope.folder = folder.into();
+        self
     }
 
     fn apply_variant(root: &mut Node, chosen: Option<&str>) -> Result<Option<String>> {
@@ -161,13 +169,15 @@ impl Scenario {
             });
         };
         for (path, value) in settings? {
-            if !KEYS.contains(&path[0].0.as_str()) {
-                let message = format!("unknown key `{}` in variant `{name}`", path[0].0);
-                return Err(path[0].1.error(message, suggest(&path[0].0, KEYS.iter().copied())));
-            }
+            known(&path[0], &format!("variant `{name}`"))?;
             tree::set(root, &path, value)?;
         }
         Ok(Some(name))
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Names of the variants that may be chosen.
@@ -182,12 +192,13 @@ impl Scenario {
     pub fn plan(&self, library: &Library) -> Result<Plan> {
         let root = &self.root;
         let string = |key| root.get(key).map_or(Ok(String::new()), |n| text(n).map(str::to_string));
-        let simulation = self.simulation()?;
+        let mut simulation = self.simulation()?;
+        simulation.engine = self.engine.unwrap_or(simulation.engine);
         let mut builder = Builder {
             library,
             scope: self.scope.clone(),
             dt: simulation.dt,
-            grid: self.engine.unwrap_or(simulation.engine) != Engine::Event,
+            grid: simulation.engine != Engine::Event,
             seed: simulation.seed,
             scale: Scale::read(root.get("scale"), &self.scope)?,
             groups: vec![],
@@ -203,6 +214,11 @@ impl Scenario {
         builder.drives(items(root.get("drives"), "drives")?, &mut lost)?;
         builder.compensate(lost)?;
         let published = self.published(&builder.groups)?;
+        let resolved = resolved::text(root, &self.scope, &simulation, self.variant.as_deref(), &self.heading());
+        // A model of the user's that has the name of one built in may be meant without being named.
+        let shadows = |name: &str| Library::built_in().is_ok_and(|own| own.has(name));
+        let models = library.own().filter(|(name, _)| resolved.contains(name) || shadows(name));
+        let models = models.map(|(_, place)| (place.file.clone(), place.text.to_string())).collect();
         Ok(Plan {
             title: string("title")?,
             citation: string("citation")?,
@@ -211,6 +227,8 @@ impl Scenario {
             text: self.text.clone(),
             overrides: self.overrides.clone(),
             variant: self.variant.clone(),
+            resolved,
+            models,
             network: builder.net,
             duration: simulation.duration,
             warmup: simulation.warmup,
@@ -220,10 +238,18 @@ impl Scenario {
         })
     }
 
+    /// What the resolved text is made of.
+    fn heading(&self) -> String {
+        let mut heading = format!("{} as it was run, by sharpwave {}", self.path, env!("CARGO_PKG_VERSION"));
+        self.variant.iter().for_each(|variant| heading += &format!("\nvariant {variant}"));
+        self.overrides.iter().for_each(|setting| heading += &format!("\n--set {}", setting.replace(['\n', '\r'], " ")));
+        heading
+    }
+
     fn simulation(&self) -> Result<Simulation> {
         let root = &self.root;
         let node = need(root, &root.spot, "this scenario", "simulation", "{ duration = \"1 s\" }")?;
-        check_keys(node, "[simulation]", &["dt", "duration", "warmup", "seed", "engine", "threads"])?;
+        check_keys(node, "[simulation]", &names(&[keys::SIMULATION]))?;
         let scope = &self.scope;
         let dt = node.get("dt").map_or(Ok(0.1), |n| scope.bounded(n, "the step", "ms", &Bounds::POSITIVE))?;
         if !(1e-6..=1e3).contains(&dt) {
@@ -261,7 +287,7 @@ impl Scenario {
     fn published(&self, groups: &[Group]) -> Result<Vec<Published>> {
         let mut out = vec![];
         for node in items(self.root.get("published"), "published")? {
-            check_keys(node, "[[published]]", &["source", "quantity", "values", "variant"])?;
+            check_keys(node, "[[published]]", &names(&[keys::PUBLISHED]))?;
             let source = text(need(node, &node.spot, "[[published]]", "source", "\"Table 6 of the paper\"")?)?;
             let quantity = need(node, &node.spot, "[[published]]", "quantity", "\"rate\"")?;
             let quantity = choice(quantity, "quantity", &["rate", "cv_isi"])?;
@@ -300,6 +326,15 @@ fn seed(node: &Node) -> Result<u64> {
         _ => None,
     };
     found.ok_or_else(|| node.error("the seed must be a whole number, 0 or more", "write for instance seed = 1"))
+}
+
+/// A setting begins with a key of a scenario.
+fn known((key, spot): &(String, Spot), what: &str) -> Result<()> {
+    let all = names(&[keys::SCENARIO]);
+    match all.contains(&key.as_str()) {
+        true => Ok(()),
+        false => Err(spot.error(format!("unknown key `{key}` in {what}"), suggest(key, all))),
+    }
 }
 
 /// The entries of an array of tables.

@@ -2,15 +2,13 @@
 //! rule that finds all it reads: its signal, and the states of its target. Knows models; no engine.
 
 use super::Builder;
+use super::keys::{self, names};
 use super::read::{Bounds, check_keys, list, need, placed, strings, suggest, text};
 use super::tree::{Kind, Node};
 use crate::error::{Result, nearest};
 use crate::model::{Modifier, NeuronModel, SynapseModel, compose};
 use crate::network::{Homeostasis, HomeostasisKind, Modulator, ModulatorSpikes, SynapseInstance};
 use std::sync::Arc;
-
-/// Keys of a synapse that are not parameters of its model.
-const SYNAPSE_KEYS: [&str; 4] = ["model", "modulator", "gate", "metaplasticity"];
 
 /// Values given to parameters, by name.
 type Given = Vec<(String, f64)>;
@@ -41,7 +39,7 @@ impl Builder<'_> {
             at.error(format!("unknown synapse model `{name}`"), unknown(name, self.library.synapses().map(|m| m.name.as_str())))
         })?;
         let Some(node) = node else { return Ok((SynapseInstance::new(&base, &[], self.dt)?, None)) };
-        let mut given = self.parameters(node, name, &base.params, &SYNAPSE_KEYS)?;
+        let mut given = self.parameters(node, name, &base.params, &names(&[keys::SYNAPSE]))?;
         let (modifiers, values) = self.modifiers(node)?;
         let model = match modifiers.is_empty() {
             true => base,
@@ -100,7 +98,7 @@ impl Builder<'_> {
                 let known = self.library.modifiers().map(|m| m.name.as_str());
                 name.error(format!("unknown modifier `{word}`"), unknown(word, known))
             })?;
-            values.push(self.parameters(item, &modifier.name, &modifier.params, &["model"])?);
+            values.push(self.parameters(item, &modifier.name, &modifier.params, &names(&[keys::MODIFIER]))?);
             modifiers.push(modifier);
         }
         if node.get("gate").is_some() {
@@ -162,7 +160,7 @@ impl Builder<'_> {
         for entry in node.entries() {
             let (name, node) = (entry.key.as_str(), &entry.value);
             let what = format!("modulator {name}");
-            check_keys(node, &what, &["tau", "initial", "jumps", "spikes"])?;
+            check_keys(node, &what, &names(&[keys::MODULATOR]))?;
             let tau = match need(node, &entry.key_spot, &what, "tau", "\"200 ms\", or inf")? {
                 Node { kind: Kind::Float(x), .. } if *x == f64::INFINITY => *x,
                 Node { kind: Kind::Text(t), .. } if t == "inf" => f64::INFINITY,
@@ -178,7 +176,7 @@ impl Builder<'_> {
 
     fn jumps(&self, node: &Node, what: &str) -> Result<Vec<(f64, f64)>> {
         let what = format!("jumps of {what}");
-        check_keys(node, &what, &["times", "amounts"])?;
+        check_keys(node, &what, &names(&[keys::JUMPS]))?;
         let get = |key, example| need(node, &node.spot, &what, key, example);
         let (times, amounts) = (get("times", "[\"100 ms\"]")?, get("amounts", "[1.0]")?);
         let items = |node: &Node| match &node.kind {
@@ -201,7 +199,7 @@ impl Builder<'_> {
 
     fn modulating(&self, node: &Node, what: &str) -> Result<ModulatorSpikes> {
         let what = format!("spikes of {what}");
-        check_keys(node, &what, &["population", "delay", "amount"])?;
+        check_keys(node, &what, &names(&[keys::SIGNAL_SPIKES]))?;
         let population = need(node, &node.spot, &what, "population", "\"DA\"")?;
         Ok(ModulatorSpikes {
             population: self.group(text(population)?, population)?,
@@ -216,7 +214,7 @@ impl Builder<'_> {
     /// [[homeostasis]]: what acts on the weights of a projection at stated times.
     pub(super) fn homeostasis(&mut self, nodes: &[Node]) -> Result<()> {
         for node in nodes {
-            check_keys(node, "[[homeostasis]]", &["projection", "every", "normalise", "scaling"])?;
+            check_keys(node, "[[homeostasis]]", &names(&[keys::HOMEOSTASIS]))?;
             let get = |key, example| need(node, &node.spot, "[[homeostasis]]", key, example);
             let every = self.scope.steps(get("every", "\"500 ms\"")?, "the interval", self.dt, 1)?;
             for (name, at) in strings(get("projection", "\"E->E\"")?)? {
@@ -258,7 +256,7 @@ impl Builder<'_> {
                 Ok(HomeostasisKind::Normalise { sum })
             }
             (None, Some(table)) => {
-                check_keys(table, "scaling", &["target", "gain"])?;
+                check_keys(table, "scaling", &names(&[keys::SCALING]))?;
                 let get = |key, example| need(table, &table.spot, "scaling", key, example);
                 let target = self.scope.bounded(get("target", "\"5 Hz\"")?, "target", "Hz", &Bounds::NOT_NEGATIVE)?;
                 Ok(HomeostasisKind::Scaling { target, gain: self.scope.number(get("gain", "0.01")?, "1")? })

@@ -2,6 +2,7 @@
 //! are right. Knows models by their parameter lists only.
 
 use super::Builder;
+use super::keys::{self, names};
 use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, read_columns, strings, suggest, text};
 use super::tree::{Kind, Node, Spot};
 use crate::dataset::idx::Images;
@@ -31,7 +32,6 @@ pub struct Group {
 type Sheet = Option<Arc<[[f32; 2]]>>;
 
 const SOURCES: [&str; 3] = ["poisson", "spike_generator", "images"];
-const COMMON: [&str; 4] = ["model", "n", "positions", "record"];
 
 impl Builder<'_> {
     pub(super) fn populations(&mut self, node: &Node) -> Result<()> {
@@ -60,7 +60,7 @@ impl Builder<'_> {
             "images" => self.images(node, spot, &what)?,
             _ => {
                 let model = self.neuron_model(model, model_node)?;
-                check_keys(node, &what, &[&COMMON[..], &["params", "initial", "random"]].concat())?;
+                check_keys(node, &what, &names(&[keys::POPULATION, keys::NEURON]))?;
                 let (full, n) = self.size(node, spot, &what)?;
                 self.draw_random(node.get("random"), index, n)?;
                 (Cell::Neuron(self.neurons(node, spot, model, index, n)?), full, n)
@@ -180,7 +180,7 @@ impl Builder<'_> {
     }
 
     fn poisson(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
-        check_keys(node, what, &[&COMMON[..], &["rate", "start", "stop"]].concat())?;
+        check_keys(node, what, &names(&[keys::POPULATION, keys::POISSON]))?;
         let (full, n) = self.size(node, spot, what)?;
         let index = self.net.populations.len() as u32;
         let rate = need(node, spot, what, "rate", "\"8 Hz\"")?;
@@ -221,19 +221,28 @@ impl Builder<'_> {
 
     fn spike_generator(&self, name: &str, node: &Node, spot: &Spot) -> Result<(Cell, f64, u32)> {
         let what = format!("population `{name}`");
-        check_keys(node, &what, &[&COMMON[..], &["times", "file", "population", "allow_offgrid_times"]].concat())?;
+        check_keys(node, &what, &names(&[keys::POPULATION, keys::SPIKE_GENERATOR]))?;
         let offgrid = node.get("allow_offgrid_times").map_or(Ok(false), boolean)?;
         let (trains, least) = match (node.get("times"), node.get("file")) {
             (Some(times), None) => self.inline_trains(times, offgrid)?,
             (None, Some(file)) => {
                 let path = self.scope.path(file)?;
                 let within = node.get("population").map_or(Ok(name), text)?;
-                let read = if is_hdf5(&path) { Trains::from_hdf5(&path, within) } else { Trains::from_csv(&path) };
+                let foreign = !is_hdf5(&path) && Trains::is_text(&path);
+                let first = node.get("first_id").map(|f| self.scope.count32(f, "first_id")).transpose()?;
+                if let (Some(at), false) = (node.get("first_id"), foreign) {
+                    return Err(at.error("ids of this file count from 0", "leave out first_id: it is for NEST's .dat and .gdf"));
+                }
+                let read = match (is_hdf5(&path), foreign) {
+                    (true, _) => Trains::from_hdf5(&path, within),
+                    (_, true) => Trains::from_text(&path, within, first),
+                    _ => Trains::from_csv(&path),
+                };
                 let trains = read.map_err(|e| placed(e, &file.spot))?;
                 for spike in trains.time.iter().copied().zip(trains.source.iter().copied()) {
                     let Some((message, remedy)) = self.spike_fault(spike.0, offgrid) else { continue };
                     let message = format!("{what}, source {}: {message}", spike.1);
-                    return Err(match is_hdf5(&path) {
+                    return Err(match is_hdf5(&path) || foreign {
                         true => file.error(format!("{message} (in {})", path.display()), remedy),
                         false => Trains::fault_in_csv(&path, spike, &message, &remedy),
                     });
@@ -296,12 +305,12 @@ impl Builder<'_> {
 
     /// Images shown one after another, one source a pixel.
     fn images(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
-        let own =
-            ["images", "labels", "encoding", "max_rate", "window", "present", "rest", "samples", "first", "shuffle", "start"];
-        check_keys(node, what, &[&COMMON[..], &own].concat())?;
+        check_keys(node, what, &names(&[keys::POPULATION, keys::IMAGES]))?;
         let file = need(node, spot, what, "images", "\"train-images-idx3-ubyte.gz\"")?;
-        let labels = node.get("labels").map(|l| self.scope.path(l)).transpose()?;
-        let images = Images::read(self.scope.path(file)?, labels.as_deref()).map_err(|e| placed(e, &file.spot))?;
+        let labels = node.get("labels").map(|l| self.scope.idx(l)).transpose()?;
+        let (path, images) = self.scope.idx(file)?;
+        let labels = labels.as_ref().map(|(path, labels)| (path.as_path(), labels.clone()));
+        let images = Images::of((&path, images), labels).map_err(|e| placed(e, &file.spot))?;
         let time = |key, default: f64, least| node.get(key).map_or(Ok(default), |t| self.scope.steps(t, key, self.dt, least));
         let (present, rest, start) = (time("present", 350.0, 1)?, time("rest", 150.0, 0)?, time("start", 0.0, 0)?);
         let rate = node.get("encoding").map_or(Ok("rate"), |e| choice(e, "encoding", &["rate", "latency"]))? == "rate";
@@ -348,7 +357,7 @@ impl Builder<'_> {
     }
 
     fn positions(&self, node: &Node, n: u32, index: u32) -> Result<(Sheet, [f64; 2])> {
-        check_keys(node, "positions", &["extent", "layout", "file"])?;
+        check_keys(node, "positions", &names(&[keys::POSITIONS]))?;
         let extent_node = need(node, &node.spot, "positions", "extent", "[\"1 mm\", \"1 mm\"]")?;
         let Kind::Array(sides) = &extent_node.kind else {
             return Err(extent_node.error("extent must be [width, height]", "write for instance [\"1 mm\", \"1 mm\"]"));
@@ -412,7 +421,7 @@ impl Builder<'_> {
     }
 
     fn record(&mut self, node: &Node, population: usize) -> Result<()> {
-        check_keys(node, "record", &["spikes", "states", "neurons", "interval", "rate_bin"])?;
+        check_keys(node, "record", &names(&[keys::RECORD]))?;
         let n = self.net.populations[population].n;
         if let Some(spikes) = node.get("spikes") {
             self.net.populations[population].record_spikes = match &spikes.kind {

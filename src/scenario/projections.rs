@@ -2,6 +2,7 @@
 //! carried out (no impossible in-degree, no delay below the step). Knows rules and ports; no table format.
 
 use super::Builder;
+use super::keys::{self, RULES, names};
 use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, strings, suggest, text};
 use super::scale::{Lost, multiply, total_of_probability};
 use super::tree::{Kind, Node, Spot};
@@ -10,21 +11,6 @@ use crate::io::storable;
 use crate::model::{NeuronModel, Sign};
 use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule};
 use std::sync::Arc;
-
-const KEYS: [&str; 11] =
-    ["name", "source", "target", "rule", "receptor", "weight", "delay", "synapse", "autapses", "multapses", "record"];
-
-/// Rules by name, with the keys of each.
-const RULES: [(&str, &[&str]); 8] = [
-    ("one_to_one", &[]),
-    ("all_to_all", &[]),
-    ("pairwise_bernoulli", &["p"]),
-    ("fixed_indegree", &["indegree"]),
-    ("fixed_outdegree", &["outdegree"]),
-    ("fixed_total_number", &["n", "probability"]),
-    ("distance", &["profile", "p", "p0", "sigma", "lambda", "radius", "periodic"]),
-    ("explicit", &["file"]),
-];
 
 /// Reads a probability under a key: as written, and in this network.
 type Scaled<'a> = dyn Fn(&'static str, &Node) -> Result<(f64, f64)> + 'a;
@@ -65,7 +51,7 @@ impl Pair {
 impl Builder<'_> {
     pub(super) fn projections(&mut self, nodes: &[Node], lost: &mut Vec<Lost>) -> Result<()> {
         for node in nodes {
-            check_keys(node, "[[projections]]", &KEYS)?;
+            check_keys(node, "[[projections]]", &names(&[keys::PROJECTION]))?;
             let get = |key, example| need(node, &node.spot, "[[projections]]", key, example);
             let sources = strings(get("source", "\"E\"")?)?;
             let targets = strings(get("target", "\"E\"")?)?;
@@ -154,7 +140,7 @@ impl Builder<'_> {
         crate::network::connectivity::check_bound(&projection).map_err(|e| placed(e, at))?;
         self.net.projections.push(projection);
         if let Some(record) = node.get("record") {
-            check_keys(record, "record", &["weights", "interval"])?;
+            check_keys(record, "record", &names(&[keys::RECORD_WEIGHTS]))?;
             let interval = record.get("interval").map(|i| self.scope.steps(i, "the interval", self.dt, 1)).transpose()?;
             if record.get("weights").map_or(Ok(false), boolean)? {
                 self.net.probes.push(Probe::Weights { projection: self.net.projections.len() - 1, interval });
@@ -167,17 +153,17 @@ impl Builder<'_> {
 
     /// The rule in this network, and the mean in-degree at full scale.
     fn rule(&self, node: &Node, pair: &Pair) -> Result<(Rule, f64)> {
-        let names = RULES.map(|r| r.0);
+        let rules = RULES.map(|r| r.0);
         let (name, spot) = match &node.kind {
-            Kind::Text(_) => (choice(node, "rule", &names)?, &node.spot),
+            Kind::Text(_) => (choice(node, "rule", &rules)?, &node.spot),
             _ => {
                 let name = need(node, &node.spot, "this rule", "name", "\"fixed_indegree\"")?;
-                (choice(name, "rule", &names)?, &node.spot)
+                (choice(name, "rule", &rules)?, &node.spot)
             }
         };
-        let keys = RULES.iter().find(|r| r.0 == name).map_or(&[][..], |r| r.1);
+        let own = RULES.iter().find(|r| r.0 == name).map_or(&[][..], |r| r.2);
         if let Kind::Table { .. } = node.kind {
-            check_keys(node, &format!("rule {name}"), &[&["name"], keys].concat())?;
+            check_keys(node, &format!("rule {name}"), &names(&[keys::RULE, own]))?;
         }
         let what = format!("rule {name}");
         let get = |key, example| need(node, spot, &what, key, example);
@@ -249,7 +235,8 @@ impl Builder<'_> {
                     let message = "explicit edges cannot be scaled".to_string();
                     return Err(self.scale.refuse(spot, message, "remove [scale], or use another rule"));
                 }
-                let edges = self.edges(get("file", "\"edges.csv\"")?, pair)?;
+                let within = node.get("projection").map(text).transpose()?;
+                let edges = self.edges(get("file", "\"edges.csv\"")?, within, pair)?;
                 let mean = edges.target.len() as f64 / pair.full.1;
                 (Rule::Explicit(Arc::new(edges)), mean)
             }
@@ -392,10 +379,10 @@ impl Builder<'_> {
         sum / f64::max(targets, 1.0) / pair.shares().0
     }
 
-    fn edges(&self, file: &Node, pair: &Pair) -> Result<Edges> {
+    fn edges(&self, file: &Node, projection: Option<&str>, pair: &Pair) -> Result<Edges> {
         let path = self.scope.path(file)?;
-        let edges =
-            crate::network::connectivity::read_edges(&path, pair.n.0, pair.n.1, &pair.unit).map_err(|e| placed(e, &file.spot))?;
+        let read = crate::network::connectivity::read_edges(&path, projection, pair.n.0, pair.n.1, &pair.unit);
+        let edges = read.map_err(|e| placed(e, &file.spot))?;
         let possible = self.dt * (1.0 - 1e-9)..=self.dt * MAX_DELAY;
         if let Some((i, delay)) = edges.delay.iter().flatten().enumerate().find(|(_, d)| !possible.contains(*d)) {
             let (source, target) = edges.ends(i);

@@ -1,7 +1,9 @@
 //! Typed reading of the scenario's tree: keys, quantities, distributions, per-neuron values. Promises that every refusal points
 //! at the key or value it is about and says what to write instead. Knows TOML shapes and units; no network.
 
+use super::keys::{DISTRIBUTION, DISTRIBUTIONS, FILE, names};
 use super::tree::{Kind, Node, Spot};
+use crate::dataset::idx::{self, Idx};
 use crate::error::{Error, Result, nearest};
 use crate::io::csv::Table;
 use crate::io::is_hdf5;
@@ -20,6 +22,8 @@ pub struct Scope {
     pub drawn: Vec<(String, Values)>,
     /// Folder of the scenario file.
     pub folder: PathBuf,
+    /// The scenario is part of the program, and so are the files that it names.
+    pub built_in: bool,
 }
 
 /// A list of words for a remedy.
@@ -183,17 +187,11 @@ impl Scope {
     /// A constant or a distribution.
     pub fn draw(&self, node: &Node, what: &str, unit: &str) -> Result<Draw> {
         let Kind::Table { entries, .. } = &node.kind else { return Ok(Draw::Constant(self.number(node, unit)?)) };
-        const NAMES: [&str; 5] = ["normal", "lognormal", "uniform", "exponential", "constant"];
         let example = "\"normal\", mean and std";
-        let name = choice(need(node, &node.spot, what, "distribution", example)?, "distribution", &NAMES)?;
-        let keys: &[&str] = match name {
-            "normal" => &["distribution", "mean", "std", "relative_std", "low", "high", "redraw"],
-            "lognormal" => &["distribution", "mean", "std", "relative_std", "mu", "sigma", "low", "high", "redraw"],
-            "uniform" => &["distribution", "low", "high"],
-            "exponential" => &["distribution", "mean", "low", "high", "redraw"],
-            _ => &["distribution", "value"],
-        };
-        check_keys(node, &format!("this {name} distribution"), keys)?;
+        let name = need(node, &node.spot, what, "distribution", example)?;
+        let name = choice(name, "distribution", &DISTRIBUTIONS.map(|d| d.0))?;
+        let keys = DISTRIBUTIONS.iter().find(|d| d.0 == name).map_or(&[][..], |d| d.2);
+        check_keys(node, &format!("this {name} distribution"), &names(&[DISTRIBUTION, keys]))?;
         let spot = &node.spot;
         let must = |key, example: &str| {
             need(node, spot, &format!("this {name} distribution"), key, example).and_then(|n| self.number(n, unit))
@@ -303,7 +301,7 @@ impl Scope {
         let values: Vec<f64> = match &node.kind {
             Kind::Array(items) => items.iter().map(|i| self.number(i, unit)).collect::<Result<_>>()?,
             Kind::Table { .. } if node.get("file").is_some() => {
-                check_keys(node, what, &["file", "dataset", "column"])?;
+                check_keys(node, what, &names(&[FILE]))?;
                 self.column(node, what, unit, n, bounds)?
             }
             Kind::Table { .. } => match self.draw(node, what, unit)? {
@@ -319,7 +317,7 @@ impl Scope {
             },
             Kind::Text(t) if self.drawn.iter().any(|d| mentions(t, &d.0)) => {
                 room(n).map_err(|e| placed(e, &node.spot))?;
-                let mut each = Scope { names: self.names.clone(), drawn: vec![], folder: self.folder.clone() };
+                let mut each = Scope { names: self.names.clone(), ..Scope::default() };
                 let known = each.names.len();
                 (0..n as usize)
                     .map(|i| {
@@ -360,6 +358,16 @@ impl Scope {
                 None => node.error(format!("there is no file `{written}`"), remedy),
             }
         })
+    }
+
+    /// An IDX file, and its path.
+    pub fn idx(&self, node: &Node) -> Result<(PathBuf, Idx)> {
+        let written = text(node)?;
+        let carried = super::library::data(written).filter(|_| self.built_in && !Path::new(written).is_file());
+        let path = carried.map_or_else(|| self.path(node), |_| Ok(PathBuf::from(written)))?;
+        let idx =
+            carried.map_or_else(|| idx::read(&path), |bytes| idx::parse(&path, bytes)).map_err(|e| placed(e, &node.spot))?;
+        Ok((path, idx))
     }
 
     /// One value for each of `n` neurons from `file`: a table, where `column` says which (by name or number from 0) unless there is

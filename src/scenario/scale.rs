@@ -3,6 +3,7 @@
 //! current for the mean input that is lost. Knows rules and rates; no TOML beyond [scale].
 
 use super::Builder;
+use super::keys::{self, names as names_of};
 use super::populations::Group;
 use super::read::{Bounds, Scope, check_keys, suggest};
 use super::tree::{Node, Spot};
@@ -55,7 +56,7 @@ pub fn names(node: Option<&Node>, scope: &mut Scope) -> Result<()> {
 impl Scale {
     pub fn read(node: Option<&Node>, scope: &Scope) -> Result<Scale> {
         let Some(node) = node else { return Ok(Scale { n: 1.0, k: 1.0, rates: vec![], spots: None }) };
-        check_keys(node, "[scale]", &["n", "k", "rates"])?;
+        check_keys(node, "[scale]", &names_of(&[keys::SCALE]))?;
         let mut rates = vec![];
         for entry in node.get("rates").map(Node::entries).unwrap_or(&[]) {
             let rate = scope.bounded(&entry.value, "the rate", "Hz", &Bounds::NOT_NEGATIVE)?;

@@ -1,10 +1,12 @@
-//! Spike trains from lists, CSV and HDF5. Promises trains sorted by time, finite and not negative, or an error that names file,
-//! line and remedy. Knows no engine; HDF5 is read by the record module.
+//! Spike trains from lists, CSV, HDF5, and the text files of NEST and SONATA. Promises trains sorted by time, finite and not negative,
+//! or an error that names file, line and remedy. Knows no engine; HDF5 is read by the record module.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::io::csv::Table;
 use crate::io::hdf5::{read_column_f64, read_quantity};
 use crate::stimulus::Trains;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 impl Trains {
@@ -39,6 +41,68 @@ impl Trains {
     pub(crate) fn fault_in_csv(path: &Path, spike: (f64, u32), message: &str, remedy: &str) -> Error {
         let here = |time: f64, id, fault: &dyn Fn(&str, &str) -> Error| (spike == (time, id)).then(|| fault(message, remedy));
         in_csv(path, here).err().unwrap_or_else(|| Error::input(message, remedy))
+    }
+
+    /// Whether a text file is one that [`Trains::from_text`] reads: NEST's by its name, SONATA's by the names of its columns.
+    pub fn is_text(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        let nest = path.extension().is_some_and(|e| e == "dat" || e == "gdf");
+        let line = |file: File| BufReader::new(file.take(1 << 12)).lines().next().and_then(|line| line.ok()).unwrap_or_default();
+        nest || File::open(path).is_ok_and(|file| words(&line(file)).any(|word| word == "timestamps"))
+    }
+
+    /// From a text file of another simulator, its columns parted by blanks, tabs or commas: NEST's `.dat` and `.gdf` (`sender`,
+    /// `time_ms`), where `first_id` is the id of the first neuron, or SONATA's (`timestamps`, `population`, `node_ids`), of which
+    /// `population` is taken.
+    ///
+    /// # Errors
+    /// A line that is no spike, an id before the first, times in steps.
+    pub fn from_text(path: impl AsRef<Path>, population: &str, first_id: Option<u32>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let mut columns: [Option<usize>; 3] = [Some(1), Some(0), None];
+        let (mut spikes, mut start, mut begun) = (Vec::new(), 0, false);
+        for line in text.split_inclusive('\n') {
+            let span = start..start + line.trim_end().len();
+            start += line.len();
+            let fault = |message: String, remedy: &str| {
+                let place = Place { file: path.display().to_string(), text: text.as_str().into(), span: span.clone() };
+                Error::at(place, message, remedy)
+            };
+            let values: Vec<&str> = words(line).collect();
+            if values.is_empty() || line.trim_start().starts_with('#') {
+                continue;
+            }
+            if !std::mem::replace(&mut begun, true) && values.iter().all(|v| v.parse::<f64>().is_err()) {
+                let find = |names: &[&str]| values.iter().position(|v| names.contains(v));
+                if values.contains(&"time_step") {
+                    let remedy = "record with time_in_steps = false";
+                    return Err(fault("times are in steps here, whose length the file does not tell".into(), remedy));
+                }
+                columns = [find(&["time_ms", "timestamps"]), find(&["sender", "node_ids"]), find(&["population"])];
+                if columns[0].is_none() || columns[1].is_none() {
+                    let remedy =
+                        "columns are `sender` and `time_ms` (NEST), or `timestamps`, `population` and `node_ids` (SONATA)";
+                    return Err(fault("these columns are not known".into(), remedy));
+                }
+                continue;
+            }
+            let value = |column: Option<usize>| column.and_then(|k| values.get(k)).copied();
+            if columns[2].is_some() && value(columns[2]).is_none_or(|name| name != population) {
+                continue;
+            }
+            let time = value(columns[0]).and_then(|v| v.parse::<f64>().ok()).filter(|t| *t >= 0.0 && t.is_finite());
+            let id = value(columns[1]).and_then(|v| v.parse::<u32>().ok());
+            let (Some(time), Some(id)) = (time, id) else {
+                return Err(fault("this line is no spike".into(), "a spike is an id from 0 and a time in ms, not negative"));
+            };
+            let Some(local) = id.checked_sub(first_id.unwrap_or(0)) else {
+                let message = format!("the id {id} lies before first_id = {}", first_id.unwrap_or(0));
+                return Err(fault(message, "give the id of the population's first neuron as first_id"));
+            };
+            spikes.push((time, local));
+        }
+        Self::from_pairs(spikes)
     }
 
     /// From HDF5: a group that holds `timestamps` (ms, or what their attribute `units` says) and `node_ids`, as SONATA has for each population in `/spikes`.
@@ -97,6 +161,11 @@ impl Trains {
         }
         Ok(())
     }
+}
+
+/// The values of a line.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split([' ', '\t', ',', ';', '\r', '\n']).filter(|word| !word.is_empty())
 }
 
 /// Calls `each` with time, source and a maker of refusals for every spike of a table, until it returns one.

@@ -128,7 +128,9 @@ fn sleep_over_a_contradiction_keeps_the_newer_one() {
         learned(&mut memory, &fact("old", old, "2025-01-01T00:00:00Z"));
         learned(&mut memory, &fact("new", new, "2026-01-01T00:00:00Z"));
         let mut tried = Vec::new();
-        memory.sleep(None, &AtomicBool::new(false), &mut |slept, _| tried.push(slept.entry.experience.id.clone())).unwrap();
+        memory
+            .sleep(None, &AtomicBool::new(false), &mut |_| (), &mut |slept, _| tried.push(slept.entry.experience.id.clone()))
+            .unwrap();
         assert!(!tried.is_empty() && tried.iter().all(|id| id == "new"), "{tried:?}");
         drop(memory);
         let mut memory = Memory::open(folder.path(), &model.source, model.host.clone()).unwrap();

@@ -272,7 +272,7 @@ fn ctrl_c_leaves_a_checkpoint_from_which_the_run_goes_on() {
     // SAFETY: a signal to our own child.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("--resume cut.checkpoint"), "{}", text(&output.stderr));
     let cut = spikes(at.join("cut.h5"));
     assert!(!cut.0.is_empty());
@@ -327,4 +327,43 @@ fn shipped_scenarios_check() {
     }
     assert!(seen >= 6, "{seen}");
     assert!(plan(NETWORK, &["simulation.seed=4"]).network.seed == 4);
+}
+
+/// A name of `sharpwave scenarios` stands for a file everywhere; a file of that name is taken first.
+#[test]
+fn scenarios_have_names() {
+    let (_keep, at) = folder(NETWORK);
+    let list = done(&at, &["scenarios"]);
+    let json: serde_json::Value = serde_json::from_str(&done(&at, &["scenarios", "--json"])).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/scenarios");
+    let files =
+        std::fs::read_dir(&shipped).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "toml"));
+    let names: Vec<String> = files.map(|p| p.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(json.as_array().unwrap().len(), names.len());
+    for name in &names {
+        assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name} is not in\n{list}");
+        let file = std::fs::read_to_string(shipped.join(format!("{name}.toml"))).unwrap();
+        assert_eq!(done(&at, &["scenarios", "show", name]).trim_end(), file.trim_end());
+    }
+    assert!(list.contains("12,500 neurons") && list.contains("SI_fast") && list.contains("Brunel N (2000)"), "{list}");
+
+    let summary = done(&at, &["run", "quickstart", "--set", "simulation.duration=100 ms", "--out", "a.h5"]);
+    assert!(summary.contains("Two neurons"), "{summary}");
+    assert_eq!(Recording::open(at.join("a.h5")).unwrap().info.scenario_path, "quickstart");
+    // The pictures that this one reads come along with it, in every variant.
+    assert!(done(&at, &["check", "bars"]).contains("no mistakes found"));
+    assert!(done(&at, &["check", "bars", "--variant", "latency"]).contains("no mistakes found"));
+    let refused = sharpwave(&at, &["check", "bars", "--set", "populations.retina.images=mine.idx"]);
+    assert!(text(&refused.stderr).contains("there is no file `mine.idx`"), "{}", text(&refused.stderr));
+
+    std::fs::create_dir(at.join("bars")).unwrap();
+    assert!(done(&at, &["check", "bars"]).contains("Bars shown"), "a folder of the name hides no scenario");
+    std::fs::write(at.join("quickstart"), NETWORK).unwrap();
+    assert!(done(&at, &["check", "quickstart"]).contains("A noisy population"));
+    for (wrong, near) in [("quikstart", "`quickstart`"), ("models/brunel_200.toml", "`brunel_2000`"), ("x", "brunel_stdp")] {
+        let refused = sharpwave(&at, &["check", wrong]);
+        let said = text(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(near) && said.contains("no scenario of this name"), "{said}");
+    }
+    assert!(text(&sharpwave(&at, &["scenarios", "show", "quikstart"]).stderr).contains("did you mean `quickstart`?"));
 }

@@ -471,10 +471,10 @@ fn nothing_is_replaced_unasked_or_left_half_written() {
         if format == Format::Gguf {
             std::fs::remove_file(&out).unwrap();
             std::fs::create_dir(&out).unwrap();
-            refused(write(&host, &new, &force, &out), &["is not a file"]);
+            refused(write(&host, &new, &force, &out), &["is a folder"]);
         } else {
             std::fs::write(out.join("notes.txt"), "mine").unwrap();
-            refused(write(&host, &new, &force, &out), &["holds more than an adapter"]);
+            refused(write(&host, &new, &force, &out), &["holds more than this output"]);
             assert_eq!(std::fs::read_to_string(out.join("notes.txt")).unwrap(), "mine");
         }
         std::fs::remove_dir_all(&out).unwrap();
@@ -483,7 +483,6 @@ fn nothing_is_replaced_unasked_or_left_half_written() {
             refused(write(&host, &new, &force, &out), &["is not a folder"]);
         }
         std::fs::remove_file(&out).unwrap();
-        refused(write(&host, &new, &options, &folder.path().join("no/where")), &["there is no folder"]);
         refused(write(&host, &new, &options, Path::new("/")), &["/"]);
         refused(write(&host, &Adapter::default(), &options, &out), &["changes nothing"]);
         let silent = combined(&host.decoder.config, &[(&new, 0.0)]).unwrap();

@@ -155,7 +155,7 @@ impl World<'_> {
             },
             Step::Sleep => {
                 let until = Some(Instant::now() + Duration::from_millis(1500));
-                self.memory().sleep(until, &AtomicBool::new(false), &mut |_, _| ()).map(|_| ()).map_err(said)
+                self.memory().sleep(until, &AtomicBool::new(false), &mut |_| (), &mut |_, _| ()).map(|_| ()).map_err(said)
             }
             Step::Reopen => {
                 self.memory = None;

@@ -223,7 +223,7 @@ fn asleep_it_finds_a_value_without_a_gradient_unless_rewards_are_shuffled() {
         let mut learner = Learner::new(model.host.clone(), &settings, &model.statistics.texts).unwrap();
         learner.study(model.statistics.clone()).unwrap();
         let exchange = Exchange::of(&model.host, fact).unwrap();
-        let dream = learner.dream("dog", &exchange, "the dog", 1.0, &AtomicBool::new(false)).unwrap();
+        let dream = learner.dream("dog", &exchange, "the dog", 1.0, &mut |_| (), &AtomicBool::new(false)).unwrap();
         let early: Vec<_> = dream.engrams.iter().filter(|e| e.site == learner.early()).collect();
         (dream.found.probability, (-surprise_of(&model.host, &learner.adapter_of(early).unwrap(), fact)).exp())
     };

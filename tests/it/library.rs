@@ -15,7 +15,7 @@ fn a_memory_learns_sleeps_and_exports_on_a_thread_of_its_own() {
     let worker = thread::spawn(move || -> sharpwave::Result<(usize, Memory)> {
         let fact = Experience::new("name", "The name of the dog was", "Max", Outcome::Success).with_subject("the dog");
         assert!(matches!(memory.observe(&fact)?, Observed::Learned(_)));
-        let moved = memory.sleep(None, &AtomicBool::new(false), &mut |_, _| ())?;
+        let moved = memory.sleep(None, &AtomicBool::new(false), &mut |_| (), &mut |_, _| ())?;
         let options = sharpwave::export::Options::new(Format::Peft);
         // What sleep wrote in so small a model damages more than is allowed unasked; it is refused by name.
         let refused = memory.export(&model.source, &options, &night).unwrap_err().to_string();

@@ -45,6 +45,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("what learns", &["memory"]),
     ("what leaves", &["export"]),
     ("language models", &["transformer"]),
+    ("its runs over seeds and values", &["sweep"]),
     ("a scenario's run", &["run"]),
     ("what is kept of a run", &["record"]),
     ("what is simulated", &["scenario"]),
@@ -224,6 +225,27 @@ fn the_database_is_named_only_by_the_store() {
 #[test]
 fn tables_are_read_in_one_place() {
     assert_eq!(code_lines_with("csv::Reader", |f| f == "io/csv.rs"), Vec::<String>::new());
+}
+
+/// What ends up under a name that the user gave goes through one room. The database of a memory is its own matter; parts of downloads
+/// and of adapters wait beside until that room gives them their names.
+#[test]
+fn outputs_are_put_in_place_in_one_room() {
+    let room = |f: &str| f == "io/output.rs" || f == "system.rs" || f.starts_with("memory/store/");
+    let parts = |f: &str| room(f) || f.starts_with("export/") || f == "dataset/fetch.rs" || f == "transformer/pull/wheel.rs";
+    for (word, allowed) in [("fs::rename(", &room as &dyn Fn(&str) -> bool), ("fs::write(", &parts), ("File::create(", &parts)] {
+        let hits = code_lines_with(word, allowed);
+        assert_eq!(hits.into_iter().filter(|hit| !in_tests(hit)).collect::<Vec<_>>(), Vec::<String>::new());
+    }
+}
+
+/// Whether a hit of [`code_lines_with`] is in a file's tests.
+fn in_tests(hit: &str) -> bool {
+    let mut parts = hit.trim_start_matches("src/").splitn(3, ':');
+    let (file, line) = (parts.next().unwrap_or(""), parts.next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0));
+    let text = sources().into_iter().find(|(name, _)| name == file).map(|(_, text)| text).unwrap_or_default();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("").lines().count();
+    file.ends_with("tests.rs") || line > code
 }
 
 #[test]

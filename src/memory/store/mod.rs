@@ -27,7 +27,7 @@ pub use verify::{Report, verify};
 
 use super::journal::Entry;
 use super::{Engram, codec};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, nearest, quoted};
 use crate::transformer::site::{Linear, Site};
 use error::{Trouble, close, guarded};
 use folder::Lock;
@@ -390,7 +390,7 @@ impl Store {
         let folder = self.folder.display();
         let remedy = match nearest(id, known.iter().map(String::as_str)) {
             Some(near) => format!("did you mean {near:?}?"),
-            None => format!("`sharpwave memory list --memory {folder}` shows the ids"),
+            None => format!("`sharpwave memory list --memory {}` shows the ids", quoted(&self.folder.to_string_lossy())),
         };
         Ok(Error::input(format!("the memory {folder} has no experience {id:?}"), remedy))
     }

