@@ -63,6 +63,7 @@ pub fn protocol(arguments: &ProtocolArguments, models: &[PathBuf]) -> Result<Exi
     let (kind, place) = source.kind()?;
     match kind {
         "supervised" | "permuted" | "split" => tasks(arguments, &source),
+        "suite" => suite(arguments, &source),
         "diehl_cook" => digits(arguments, &source, models),
         _ => {
             let remedy = match sharpwave::error::nearest(kind, file::KINDS) {
@@ -133,6 +134,51 @@ fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
         drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
     }
     if !results.complete {
+        note!("interrupted; go on with the same command and --resume");
+        return Ok(interrupt::code());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every part into a folder of its name, and a page of all.
+fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
+    let parts = file::parts(source)?.into_iter().map(|(name, part)| Ok((name, file::read(&part)?))).collect::<Result<Vec<_>>>()?;
+    let all = options(arguments);
+    let stop = interrupt::watch("stopping after the current batch")?;
+    free(arguments, sharpwave::plot::suite_files(&all.out))?;
+    let mut done = vec![];
+    for (name, protocol) in &parts {
+        let mut own = all.clone();
+        own.out = all.out.join(name);
+        // A part that was not begun begins; methods that it leaves out are not asked for.
+        own.resume = all.resume && own.out.join("results.json").exists();
+        own.methods = all.methods.as_ref().map(|m| m.iter().filter(|m| protocol.methods.iter().any(|p| p.name == **m)).cloned().collect());
+        free(arguments, sharpwave::plot::protocol_files(&own.out))?;
+        let bar = Bar::new(arguments.quiet);
+        if !arguments.quiet {
+            bar.line(&format!("part {name}"));
+        }
+        let told = &mut |event: Event| tell(&bar, arguments.quiet, event);
+        let results = protocol::run(protocol, &own, told, &stop);
+        bar.clear();
+        let results = results?;
+        sharpwave::plot::protocol(&own.out, &results)?;
+        if !arguments.json {
+            out!("{name}\n{}\n", table(&results).trim_end());
+        }
+        done.push((name.clone(), results));
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            break;
+        }
+    }
+    let drawn = sharpwave::plot::suite(&all.out, &source.heading("title")?, &source.heading("citation")?, &done)?;
+    if arguments.json {
+        let parts: serde_json::Map<_, _> = done.iter().map(|(name, results)| (name.clone(), serde_json::json!(results))).collect();
+        super::json(&parts)?;
+    } else {
+        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("{}", f.display()));
+    }
+    if done.len() < parts.len() || done.iter().any(|(_, results)| !results.complete) {
         note!("interrupted; go on with the same command and --resume");
         return Ok(interrupt::code());
     }

@@ -10,6 +10,7 @@ mod figures;
 mod html;
 mod pdf;
 mod protocol;
+mod suite;
 mod sweep;
 
 use crate::error::{Error, Result};
@@ -134,6 +135,22 @@ fn files(folder: &Path, figures: &'static [&'static str]) -> impl Iterator<Item 
 pub fn protocol(folder: &Path, results: &Results) -> Result<Vec<PathBuf>> {
     let figures = protocol::figures(results)?;
     let page = (PAGE.to_string(), protocol::page(results, &figures));
+    write(folder, "", &figures, page, &[], true)
+}
+
+/// The files that [`suite`] may write into a folder.
+pub fn suite_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    files(folder, &["kept", "spikes"])
+}
+
+/// Draws what came out of several protocols with the same methods into a folder, in place of earlier figures: `kept` and `spikes`, each
+/// `.svg` and `.png`, and `index.html`, which leads to the pages of the parts. Gives the files written.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn suite(folder: &Path, title: &str, citation: &str, parts: &[(String, Results)]) -> Result<Vec<PathBuf>> {
+    let figures = suite::figures(parts)?;
+    let page = (PAGE.to_string(), suite::page(title, citation, parts, &figures));
     write(folder, "", &figures, page, &[], true)
 }
 

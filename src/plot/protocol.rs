@@ -20,7 +20,61 @@ pub(super) fn figures(results: &Results) -> Result<Vec<Figure>> {
     if results.tasks < 2 {
         return Ok(vec![final_accuracy(results, &methods)?]);
     }
+    if results.runs.iter().all(|run| run.matrix.len() == 1) {
+        return Ok(vec![by_task(results, &methods)?]);
+    }
     Ok(vec![matrices(results, &methods)?, over_tasks(results, &methods)?])
+}
+
+/// Where all tasks are tested at the end alone: the accuracy on each of them then.
+fn by_task(results: &Results, methods: &[&(String, String)]) -> Result<Figure> {
+    let tasks = results.tasks;
+    let note = format!("test accuracy on every task after the last one was learned; the newest on the right; {}", seeds(results));
+    let legend = methods.len().div_ceil(4) as u32 * 18 + 12;
+    figure("accuracy", "Accuracy on every task at the end", &note, 360 + legend, |area| {
+        let (top, _) = area.split_vertically(360);
+        let rows: Vec<Vec<f64>> = methods.iter().map(|m| results.matrix(&m.0).unwrap_or_default().concat()).collect();
+        let (low, high) = rows.iter().flatten().fold((f64::MAX, f64::MIN), |(l, h), a| (l.min(100.0 * a), h.max(100.0 * a)));
+        let y = room(low, high);
+        let (x, y) = (0.5..tasks as f64 + 0.5, y.start.max(0.0)..y.end.min(100.5));
+        let labels = Labels { x: Some("task"), y: "accuracy (%)", left: 66, top: 6, ticks: (tasks.min(10), 6) };
+        let chart = panel(&top, x.clone(), y.clone(), &labels)?;
+        let (across, down) = chart.plotting_area().get_pixel_range();
+        let (width, tall) = ((across.end - across.start) as f64, (down.end - down.start) as f64);
+        let mut svg = String::new();
+        for (k, row) in rows.iter().enumerate() {
+            let RGBColor(r, g, b) = colour(k);
+            let path = row.iter().enumerate().fold(String::new(), |path, (t, a)| {
+                let px = across.start as f64 + (t as f64 + 1.0 - x.start) / (x.end - x.start) * width;
+                let py = down.end as f64 - (100.0 * a - y.start) / (y.end - y.start) * tall;
+                path + &format!("{}{px:.1} {py:.1}", if t == 0 { 'M' } else { 'L' })
+            });
+            let _ = writeln!(
+                svg,
+                "<path d=\"{path}\" fill=\"none\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"1.6\"{}/>",
+                dashes(k)
+            );
+        }
+        svg += &legend_of(methods, 58.0 + 360.0 + 14.0);
+        Ok(svg)
+    })
+}
+
+/// Names of methods beside their lines, four in a row.
+fn legend_of(methods: &[&(String, String)], top: f64) -> String {
+    let mut svg = String::new();
+    for (k, (name, _)) in methods.iter().enumerate() {
+        let RGBColor(r, g, b) = colour(k);
+        let x = 80.0 + (k % 4) as f64 * 215.0;
+        let y = top + (k / 4) as f64 * 18.0;
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{x:.1} {y:.1}h26\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"2\"{}/>",
+            dashes(k)
+        );
+        svg += &label(x + 32.0, y + 4.0, 12.0, "start", INK, name);
+    }
+    svg
 }
 
 /// "mean over 3 seeds", or the one there is.
@@ -182,17 +236,7 @@ fn over_tasks(results: &Results, methods: &[&(String, String)]) -> Result<Figure
                 }
             }
         }
-        for (k, (name, _)) in methods.iter().enumerate() {
-            let RGBColor(r, g, b) = colour(k);
-            let x = 80.0 + (k % 4) as f64 * 215.0;
-            let y = 58.0 + 330.0 + 14.0 + (k / 4) as f64 * 18.0;
-            let _ = writeln!(
-                svg,
-                "<path d=\"M{x:.1} {y:.1}h26\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"2\"{}/>",
-                dashes(k)
-            );
-            svg += &label(x + 32.0, y + 4.0, 12.0, "start", INK, name);
-        }
+        svg += &legend_of(methods, 58.0 + 330.0 + 14.0);
         Ok(svg)
     })
 }
@@ -287,6 +331,7 @@ pub(super) fn page(results: &Results, figures: &[Figure]) -> String {
         if one { "test (%)" } else { "ACC (%)" },
         "BWT (points)",
         "forgetting (points)",
+        "kept (kB)",
         "spikes an image",
         "training (s)",
         "testing (s)",
@@ -303,6 +348,7 @@ pub(super) fn page(results: &Results, figures: &[Figure]) -> String {
                 cell(100.0, 2, &|r| Some(r.acc)),
                 cell(100.0, 2, &|r| r.bwt),
                 cell(100.0, 2, &|r| r.forgetting),
+                cell(1e-3, 0, &|r| Some(r.bytes as f64)),
                 cell(1.0, 0, &|r| Some(r.spikes_per_image)),
                 cell(1.0, 1, &|r| Some(r.train_s)),
                 cell(1.0, 1, &|r| Some(r.test_s)),
@@ -310,7 +356,8 @@ pub(super) fn page(results: &Results, figures: &[Figure]) -> String {
         );
     }
     body += "</table></div>\n<p class=\"lead\">Mean over seeds, with the standard deviation where there are several. ACC: mean accuracy \
-             over all tasks at the end. BWT: mean change of a task's accuracy since it was learned. Forgetting: mean fall from its best.</p>\n";
+             over all tasks at the end. BWT: mean change of a task's accuracy since it was learned. Forgetting: mean fall from its best. \
+             Kept: bytes of old tasks beside the network that all methods have.</p>\n";
     for figure in figures {
         body += &format!("<figure>\n{}\n</figure>\n", inline(figure));
     }

@@ -87,8 +87,53 @@ impl Source {
     }
 }
 
+/// The parts of a file of kind "suite", by name: the file itself with each part's settings. `without` in a part names methods that it
+/// leaves out.
+///
+/// # Errors
+/// No parts, a name that is no folder's, a setting that names nothing, a method to leave out that there is not.
+pub fn parts(source: &Source) -> Result<Vec<(String, Source)>> {
+    let list = need(&source.root, &source.root.spot, "a suite", "parts", "[parts.first] with the settings of each")?;
+    let mut parts = vec![];
+    for part in list.entries() {
+        if part.key.is_empty() || !part.key.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
+            return Err(part.key_spot.error(
+                format!("`{}` is no name of a part", part.key),
+                "use letters, digits, _ and -: its folder is named after it",
+            ));
+        }
+        let mut root = source.root.clone();
+        let drop = |node: &mut Node, gone: &dyn Fn(&str) -> bool| {
+            if let Kind::Table { entries, .. } = &mut node.kind {
+                entries.retain(|entry| !gone(&entry.key));
+            }
+        };
+        drop(&mut root, &|key| key == "parts");
+        for (path, value) in tree::settings(&part.value)? {
+            if !matches!(&path[..], [(key, _)] if key == "without") {
+                tree::set(&mut root, &path, value)?;
+                continue;
+            }
+            let names = strings(&value)?;
+            let Kind::Table { entries, .. } = &mut root.kind else { continue };
+            let Some(methods) = entries.iter_mut().find(|entry| entry.key == "methods") else { continue };
+            if let Some((name, spot)) = names.iter().find(|(name, _)| methods.value.get(name).is_none()) {
+                let known: Vec<&str> = methods.value.entries().iter().map(|e| e.key.as_str()).collect();
+                return Err(spot.error(format!("there is no method `{name}` to leave out"), suggest(name, known)));
+            }
+            drop(&mut methods.value, &|key| names.iter().any(|(name, _)| *name == key));
+        }
+        let settings = source.settings.iter().cloned().chain([format!("part {}", part.key)]).collect();
+        parts.push((part.key.clone(), Source { name: source.name.clone(), text: source.text.clone(), settings, root }));
+    }
+    match parts.is_empty() {
+        true => Err(list.error("a suite of no parts", "add [parts.first] with the settings of each")),
+        false => Ok(parts),
+    }
+}
+
 /// Kinds that are read here.
-pub const KINDS: [&str; 4] = ["supervised", "permuted", "split", "diehl_cook"];
+pub const KINDS: [&str; 5] = ["supervised", "permuted", "split", "suite", "diehl_cook"];
 const KEYS: &[&str] = &[
     "title",
     "citation",
