@@ -22,6 +22,7 @@ venv=$PWD/$venv
 if [ $# -gt 0 ]; then
     "$venv/bin/pip" install --quiet --force-reinstall --no-deps "$1" || exit 1
     package=
+    unset SHARPWAVE_PROGRAM
 else
     # The targets that cargo test has, so that their libraries have the same features and are compiled once.
     cargo build --workspace --lib --bins --tests --examples || exit 1
@@ -29,6 +30,7 @@ else
     rm -rf "$package"
     mkdir -p "$package"
     cp -r python/sharpwave "$package/"
+    export SHARPWAVE_PROGRAM=$PWD/target/debug/sharpwave
     for built in target/debug/lib_sharpwave.so target/debug/lib_sharpwave.dylib; do
         [ ! -e "$built" ] || cp "$built" "$package/sharpwave/_sharpwave.abi3.so"
     done
@@ -37,7 +39,7 @@ fi
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 # Subprocesses and kernels of notebooks find the package in the same place.
-PYTHONPATH=$package PATH="$venv/bin:$PATH" "$venv/bin/python" -m pytest python/tests --rootdir python -p no:cacheprovider -q -rs "${PYTEST[@]}" \
+PYTHONPATH=$package PATH="$venv/bin:$PATH" "$venv/bin/python" -m pytest python/tests --rootdir python -p no:cacheprovider -q -rs \
     --junit-xml "$report"
 status=$?
 "$venv/bin/python" - "$report" <<'PY'

@@ -21,11 +21,9 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def program():
-    """The `sharpwave` program to compare with: SHARPWAVE_PROGRAM, the repository's newest build, else the command of the module."""
-    built = [ROOT / "target" / profile / "sharpwave" for profile in ("debug", "release")]
+    """The `sharpwave` program to compare with: SHARPWAVE_PROGRAM, else the command of the package."""
     named = os.environ.get("SHARPWAVE_PROGRAM")
-    there = sorted((path for path in built if path.is_file()), key=lambda path: path.stat().st_mtime)
-    command = [named] if named else [str(there[-1])] if there else [sys.executable, "-m", "sharpwave"]
+    command = [named] if named else [sys.executable, "-m", "sharpwave"]
 
     def call(*arguments, folder=None):
         done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, cwd=folder, timeout=600)
