@@ -252,18 +252,25 @@ class Memory:
         words = [f"{k}={v}" for k, v in rank.items()] if isinstance(rank, Mapping) else [str(rank)]
         return json.loads(self._inner.export(os.path.abspath(path), format, words, force, lossy))
 
-    def apply(self, model: Any, name: str = "sharpwave", *, damage: float | None = None) -> None:
-        """Puts the one adapter on a live model of transformers or PEFT, as its adapter ``name``, in the place of one of that name."""
-        load = getattr(model, "load_adapter", None)
-        if load is None:
-            raise TypeError(f"{type(model).__name__} takes no adapters; give a model of transformers (with peft installed) or a PeftModel")
+    def apply(self, model: Any, name: str = "sharpwave", *, damage: float | None = None) -> Any:
+        """Puts the one adapter on a live model, as its adapter ``name``, in the place of one of that name: a ``PeftModel``, which is given back,
+        or a model of transformers, around which one is made."""
+        try:
+            import peft
+        except ImportError:
+            raise Error("peft is not installed", "pip install peft, or write the adapter with export(path)") from None
+        if not hasattr(model, "named_modules"):
+            raise TypeError(f"{type(model).__name__} takes no adapters; give a PeftModel or a model of transformers")
         with tempfile.TemporaryDirectory(prefix="sharpwave-") as folder:
             path = os.path.join(folder, "adapter")
             self.export(path, "peft", damage=damage)
-            if name in getattr(model, "peft_config", {}):
+            if not isinstance(model, peft.PeftModel):
+                return peft.PeftModel.from_pretrained(model, path, adapter_name=name)
+            if name in model.peft_config:
                 model.delete_adapter(name)
-            load(path, adapter_name=name)
+            model.load_adapter(path, adapter_name=name)
         model.set_adapter(name)
+        return model
 
     @property
     def model(self) -> str:
