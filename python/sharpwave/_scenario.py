@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +67,7 @@ def asked(
     if isinstance(scenario, str) and "\n" in scenario:
         return Asked("scenario", scenario, None, settings, **more)
     if isinstance(scenario, (str, os.PathLike)):
-        return Asked(os.fspath(pathlib.Path(scenario)), None, None, settings, **more)
+        return Asked(os.fspath(scenario), None, None, settings, **more)
     raise TypeError(f"a scenario is a name, a path, a text in TOML or a Network, not {type(scenario).__name__}")
 
 

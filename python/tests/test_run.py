@@ -109,6 +109,7 @@ def test_check_says_what_there_is(balanced):
         ("[simulation]\nduration = 1\n", {}, "no `populations`"),
         ("[simulation]\nduration = \n", {}, "TOML"),
         ("no_such_scenario.toml", {}, "no such file"),
+        ("", {}, "no such file"),
         (None, {"engine": "quantum"}, "unknown engine"),
         (None, {"set": {"variables.gg": 1}}, "did you mean `g`"),
         (None, {"set": {"simulation.duration": float("nan")}}, "is nan"),
@@ -122,7 +123,7 @@ def test_check_says_what_there_is(balanced):
 )
 def test_what_is_wrong_is_said_with_a_remedy(balanced, scenario, arguments, message):
     with pytest.raises(sw.Error, match=message) as caught:
-        sw.run(scenario or balanced, **arguments)
+        sw.run(balanced if scenario is None else scenario, **arguments)
     assert caught.value.remedy and caught.value.message and str(caught.value.remedy) in str(caught.value)
 
 
