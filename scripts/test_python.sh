@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests the Python package, and closes with a line as cargo does: "test result: …". With no argument the module is built in the
-# development profile, from what `cargo test --workspace` has compiled; with a wheel, that is installed and tested.
+# development profile, from what `cargo test --workspace` has compiled; with a wheel, that is installed and tested. SHARPWAVE_TEST_VENV names
+# another virtual environment to test in, such as one with torch.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
@@ -11,7 +12,7 @@ command -v "$python" >/dev/null || skip "there is no $python"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || skip "$("$python" --version 2>&1) is older than 3.11"
 
 # What the tests need beside the package, through pip, once.
-venv=target/python
+venv=${SHARPWAVE_TEST_VENV:-target/python}
 if [ ! -e "$venv/ready" ]; then
     { "$python" -m venv "$venv" && "$venv/bin/pip" install --quiet --retries 1 --timeout 60 numpy pandas matplotlib pytest nbclient ipykernel; } \
         >target/python.log 2>&1 || skip "numpy, pandas, matplotlib, pytest, nbclient and ipykernel cannot be installed, why: target/python.log"

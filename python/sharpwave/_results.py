@@ -73,7 +73,8 @@ class Named(Mapping[str, T], Generic[T]):
         tables = {name: self[name].to_pandas() for name in self}  # type: ignore[attr-defined]
         if not tables:
             return pandas.DataFrame()
-        return pandas.concat(tables, names=[self._what]).reset_index(level=0).reset_index(drop=True)
+        table = pandas.concat(tables, names=[self._what]).reset_index(level=0)
+        return table.reset_index(drop=table.index.name is None)
 
 
 @dataclass(eq=False)
@@ -99,8 +100,19 @@ class Spikes:
         return _pandas().DataFrame({"time": self.times, "id": self.ids}, copy=False)
 
 
+class _Array:
+    """Numpy takes it as its values."""
+
+    values: numpy.ndarray
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
+        import numpy
+
+        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
+
+
 @dataclass(eq=False)
-class States:
+class States(_Array):
     """A state variable of some neurons of a population over time; numpy takes it as its values."""
 
     population: str
@@ -112,11 +124,6 @@ class States:
     """Neurons within the population, one a column; int64."""
     values: numpy.ndarray
     """times x neurons, float32."""
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
-        import numpy
-
-        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -132,7 +139,7 @@ class States:
 
 
 @dataclass(eq=False)
-class Rates:
+class Rates(_Array):
     """Mean rate of a population over time; numpy takes it as its values."""
 
     population: str
@@ -143,11 +150,6 @@ class Rates:
     bin: float
     """Width of a bin, ms."""
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
-        import numpy
-
-        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
-
     def __len__(self) -> int:
         return len(self.times)
 
@@ -157,7 +159,7 @@ class Rates:
 
 
 @dataclass(eq=False)
-class Weights:
+class Weights(_Array):
     """Weights of a projection's synapses at some times."""
 
     projection: str
@@ -170,11 +172,6 @@ class Weights:
     values: numpy.ndarray
     """times x synapses, float32."""
     unit: str
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
-        import numpy
-
-        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -55,7 +55,7 @@ def value(what: str, given: Any) -> str:
     """A value of TOML; ``what`` names it in messages."""
     if hasattr(given, "toml"):
         return given.toml(what)
-    if isinstance(given, bool) or type(given).__name__ in ("bool_", "bool") and hasattr(given, "dtype") and not getattr(given, "shape", ()):
+    if isinstance(given, bool) or getattr(given, "shape", None) == () and given.dtype.kind == "b":
         return "true" if given else "false"
     if isinstance(given, str):
         return text(given)

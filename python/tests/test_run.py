@@ -56,7 +56,10 @@ def test_tables_of_pandas(balanced, net):
     table = r.spikes.to_pandas()
     assert list(table.columns) == ["population", "time", "id"]
     assert table.groupby("population").size().to_dict() == {name: len(s) for name, s in r.spikes.items()}
-    assert r.states["E"]["V_m"].to_pandas().shape == (200, 2)
+    trace = r.states["E"]["V_m"]
+    assert trace.to_pandas().shape == (200, 2) and list(trace.to_pandas().index[:2]) == [1.0, 2.0]
+    states = r.states.to_pandas()
+    assert list(states.columns) == ["population", "time", "state", 0, 1] and states[1].to_numpy().tolist() == trace.values[:, 1].tolist()
     assert list(r.rates["E"].to_pandas().columns) == ["time", "rate"]
     weights = sw.run(net).weights["plastic"]
     assert isinstance(weights.to_pandas(), pandas.DataFrame) and weights.to_pandas().shape == (1000, 4)
