@@ -42,7 +42,8 @@ class Named(Mapping[str, T], Generic[T]):
     """Things by name, each read once, when it is asked for."""
 
     def __init__(self, what: str, names: Mapping[str, Callable[[], T]]) -> None:
-        self._what, self._read, self._known = what, dict(names), {}
+        self._what, self._read = what, dict(names)
+        self._known: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
         if name not in self._known:
@@ -252,7 +253,11 @@ class Result:
                 return States(p, v, u, s + d * numpy.arange(n), i, recording.report(at))
 
             all.setdefault(population, {})[variable] = read
-        return Named("population", {p: (lambda v=v: Named("state", v)) for p, v in all.items()})
+
+        def variables(read: dict[str, Callable[[], States]]) -> Callable[[], Named[States]]:
+            return lambda: Named("state", read)
+
+        return Named("population", {population: variables(read) for population, read in all.items()})
 
     @cached_property
     def rates(self) -> Named[Rates]:

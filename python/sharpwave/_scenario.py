@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +46,9 @@ def asked(
     models: str | os.PathLike | Iterable[str | os.PathLike] = (),
 ) -> Asked:
     """What the arguments of a run say."""
+    if sys.platform == "linux":
+        # Mesa's drivers complain on standard error when this variable is missing, as it is on servers; they never use it here.
+        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     settings = _values.settings(set)
     if seed is not None:
         settings.append(f"simulation.seed={count('seed', seed)}")
@@ -51,7 +56,7 @@ def asked(
         threads = count("threads", threads)
     if isinstance(models, (str, os.PathLike)):
         models = [models]
-    more = {
+    more: dict[str, Any] = {
         "variant": variant,
         "engine": engine,
         "threads": threads,

@@ -78,5 +78,7 @@ def net():
     net = sw.Network(dt="0.1 ms", seed=2, duration="100 ms")
     pre = net.population("input", 20, "poisson", rate="40 Hz", record={"spikes": True})
     post = net.population("cells", 50, "iaf_psc_exp", I_e="500 pA", record={"states": ["V_m"], "neurons": 3, "interval": "1 ms"})
-    net.project(pre, post, rule="all_to_all", weight="20 pA", delay="1 ms", synapse="stdp_synapse", name="plastic", record={"weights": True})
+    net.project(
+        pre, post, rule="all_to_all", weight="20 pA", delay="1 ms", synapse="stdp_synapse", name="plastic", record={"weights": True}
+    )
     return net

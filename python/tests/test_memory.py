@@ -38,7 +38,7 @@ def test_a_fact_is_learned_answered_superseded_and_forgotten(folder):
 def test_the_adapter_is_numpy_and_peft(folder, tmp_path):
     with sw.Memory(folder=folder) as m:
         adapter = m.adapter(damage=5.0)
-        (site, term), = adapter.layers.items()
+        ((site, term),) = adapter.layers.items()
         assert site.endswith("down_proj") and adapter.left_out == []
         rank = term.A.shape[0]
         assert term.B.shape[1] == rank and term.A.dtype == term.B.dtype == np.float32 and np.abs(term.B @ term.A).max() > 0

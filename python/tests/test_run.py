@@ -20,7 +20,9 @@ def test_spikes_are_those_of_the_program_byte_for_byte(program, tmp_path):
     settings = {"simulation.duration": "150 ms", "simulation.seed": 5}
     ours = sw.run(scenario, set=settings, threads=2)
     file = tmp_path / "program.h5"
-    told = program("run", scenario, "--set", "simulation.duration=150 ms", "--set", "simulation.seed=5", "--threads", 1, "--out", file, "--json")
+    told = program(
+        "run", scenario, "--set", "simulation.duration=150 ms", "--set", "simulation.seed=5", "--threads", 1, "--out", file, "--json"
+    )
     theirs = sw.open(file)
     assert list(ours.spikes) == list(theirs.spikes) == list(ours.populations)
     for name in ours.spikes:
@@ -130,7 +132,17 @@ def test_what_is_wrong_is_said_with_a_remedy(balanced, scenario, arguments, mess
     assert caught.value.remedy and caught.value.message and str(caught.value.remedy) in str(caught.value)
 
 
-@pytest.mark.parametrize("scenario, arguments", [(7, {}), (b"x", {}), (None, {"set": [1]}), (None, {"seed": 1.5}), (None, {"set": {"variables.g": object()}}), (None, {"progress": "loud"})])
+@pytest.mark.parametrize(
+    "scenario, arguments",
+    [
+        (7, {}),
+        (b"x", {}),
+        (None, {"set": [1]}),
+        (None, {"seed": 1.5}),
+        (None, {"set": {"variables.g": object()}}),
+        (None, {"progress": "loud"}),
+    ],
+)
 def test_wrong_types_are_type_errors(balanced, scenario, arguments):
     with pytest.raises(TypeError):
         sw.run(balanced if scenario is None else scenario, **arguments)
