@@ -11,7 +11,7 @@ help:
 	@echo 'make bench       build, measure every engine and device here; QUICK=1 ends in two minutes'
 	@echo 'make bench-peers install NEST and Brian2 (pip) into target/peers, measure them and sharpwave in turn'
 	@echo 'make bench-gpu-bundle  build target/bundle/sharpwave, which runs the suite on a bare Linux machine with a GPU driver'
-	@echo 'make test-peft   install torch, transformers and peft (pip, large) into target/peft, compare exported adapters'
+	@echo 'make test-peft   install torch, transformers and peft (pip, large) into target/peft, compare adapters exported and applied'
 
 run:
 	@scripts/setup.sh
@@ -42,6 +42,7 @@ test-peft:
 	@test -x target/peft/bin/python || python3 -m venv target/peft
 	@target/peft/bin/pip install --quiet torch transformers peft gguf accelerate
 	SHARPWAVE_PYTHON=target/peft/bin/python cargo test --test it peft_gives_the_same_logits -- --nocapture
+	SHARPWAVE_TEST_VENV=target/peft scripts/test_python.sh
 
 bench:
 	@scripts/setup.sh

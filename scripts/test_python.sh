@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests the Python package, and closes with a line as cargo does: "test result: …". With no argument the module is built in the
-# development profile, from what `cargo test --workspace` has compiled; with a wheel, that is installed and tested.
+# development profile, from what `cargo test --workspace` has compiled; with a wheel, that is installed and tested. SHARPWAVE_TEST_VENV names
+# another virtual environment to test in, such as one with torch.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
@@ -11,7 +12,7 @@ command -v "$python" >/dev/null || skip "there is no $python"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || skip "$("$python" --version 2>&1) is older than 3.11"
 
 # What the tests need beside the package, through pip, once.
-venv=target/python
+venv=${SHARPWAVE_TEST_VENV:-target/python}
 if [ ! -e "$venv/ready" ]; then
     { "$python" -m venv "$venv" && "$venv/bin/pip" install --quiet --retries 1 --timeout 60 numpy pandas matplotlib pytest nbclient ipykernel; } \
         >target/python.log 2>&1 || skip "numpy, pandas, matplotlib, pytest, nbclient and ipykernel cannot be installed, why: target/python.log"
@@ -22,6 +23,7 @@ venv=$PWD/$venv
 if [ $# -gt 0 ]; then
     "$venv/bin/pip" install --quiet --force-reinstall --no-deps "$1" || exit 1
     package=
+    unset SHARPWAVE_PROGRAM
 else
     # The targets that cargo test has, so that their libraries have the same features and are compiled once.
     cargo build --workspace --lib --bins --tests --examples || exit 1
@@ -29,6 +31,7 @@ else
     rm -rf "$package"
     mkdir -p "$package"
     cp -r python/sharpwave "$package/"
+    export SHARPWAVE_PROGRAM=$PWD/target/debug/sharpwave
     for built in target/debug/lib_sharpwave.so target/debug/lib_sharpwave.dylib; do
         [ ! -e "$built" ] || cp "$built" "$package/sharpwave/_sharpwave.abi3.so"
     done
@@ -37,7 +40,7 @@ fi
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 # Subprocesses and kernels of notebooks find the package in the same place.
-PYTHONPATH=$package PATH="$venv/bin:$PATH" "$venv/bin/python" -m pytest python/tests --rootdir python -p no:cacheprovider -q -rs "${PYTEST[@]}" \
+PYTHONPATH=$package PATH="$venv/bin:$PATH" "$venv/bin/python" -m pytest python/tests --rootdir python -p no:cacheprovider -q -rs \
     --junit-xml "$report"
 status=$?
 "$venv/bin/python" - "$report" <<'PY'

@@ -35,7 +35,9 @@ def main() -> None:
     program = os.environ.get("SHARPWAVE_PROGRAM")
     command = [program] if program else [sys.executable, "-m", "sharpwave"]
     code = "import time; t = time.perf_counter(); import sharpwave; print(time.perf_counter() - t)"
-    imports = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(repeats)]
+    imports = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(repeats)
+    ]
     sw.run(scenario, set={"simulation.duration": "1 ms", "simulation.warmup": 0}, threads=1, progress=False)
     ours, theirs = [], []
     for _ in range(repeats):

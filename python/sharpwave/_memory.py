@@ -82,9 +82,14 @@ def _experience(text: str | dict[str, Any]) -> Experience:
     entry = json.loads(text) if isinstance(text, str) else text
     fields = entry["experience"]
     return Experience(
-        fields["id"], entry["status"], entry["stage"], entry["reason"], entry["note"], entry["surprise"],
+        fields["id"],
+        entry["status"],
+        entry["stage"],
+        entry["reason"],
+        entry["note"],
+        entry["surprise"],
         {k: v for k, v in fields.items() if k != "id"},
-    )  # fmt: skip
+    )
 
 
 class Memory:
@@ -144,8 +149,18 @@ class Memory:
 
         :param subject: what it is about, copied from what was said; sleep needs it.
         """
-        given = {"id": id, "user": user, "answer": answer, "outcome": outcome, "subject": subject, "tools": tools, "join": join,
-                 "time": time, "tags": tags, "supersedes": supersedes}  # fmt: skip
+        given = {
+            "id": id,
+            "user": user,
+            "answer": answer,
+            "outcome": outcome,
+            "subject": subject,
+            "tools": tools,
+            "join": join,
+            "time": time,
+            "tags": tags,
+            "supersedes": supersedes,
+        }
         given["prompt" if isinstance(prompt, str) else "messages"] = prompt
         return self._observe(given)
 
@@ -174,9 +189,7 @@ class Memory:
         ``limit`` tokens. ``said`` hears the text as it comes, and may return False when it has enough."""
         text, messages = (prompt, None) if isinstance(prompt, str) else (None, _json("messages", prompt))
         told = json.loads(
-            self._inner.answer(
-                text, messages, None if tools is None else _json("tools", tools), limit, temperature, seed, said, stop.get()
-            )
+            self._inner.answer(text, messages, None if tools is None else _json("tools", tools), limit, temperature, seed, said, stop.get())
         )
         return Answer(told["text"], told["ending"], {part["id"]: part["coverage"] for part in told["parts"]})
 
@@ -193,9 +206,7 @@ class Memory:
             raise Error("nothing is to be forgotten", "name ids")
         return sorted({site for _, _, sites in self._inner.forget(list(ids)) for site in sites})
 
-    def sleep(
-        self, budget: float | str | None = None, *, told: Callable[[dict[str, Any]], object] | None = None
-    ) -> int:
+    def sleep(self, budget: float | str | None = None, *, told: Callable[[dict[str, Any]], object] | None = None) -> int:
         """Replays what was learned awake and moves it to an earlier layer, for so many seconds of wall time at most (or ``"10 min"``); how
         many moved. ``told`` hears of each: its id, stage, note, probability of the answer, and seconds; it may return False to wake up."""
         if budget is not None:
@@ -252,18 +263,25 @@ class Memory:
         words = [f"{k}={v}" for k, v in rank.items()] if isinstance(rank, Mapping) else [str(rank)]
         return json.loads(self._inner.export(os.path.abspath(path), format, words, force, lossy))
 
-    def apply(self, model: Any, name: str = "sharpwave", *, damage: float | None = None) -> None:
-        """Puts the one adapter on a live model of transformers or PEFT, as its adapter ``name``, in the place of one of that name."""
-        load = getattr(model, "load_adapter", None)
-        if load is None:
-            raise TypeError(f"{type(model).__name__} takes no adapters; give a model of transformers (with peft installed) or a PeftModel")
+    def apply(self, model: Any, name: str = "sharpwave", *, damage: float | None = None) -> Any:
+        """Puts the one adapter on a live model, as its adapter ``name``, in the place of one of that name: a ``PeftModel``, which is given back,
+        or a model of transformers, around which one is made."""
+        try:
+            import peft
+        except ImportError:
+            raise Error("peft is not installed", "pip install peft, or write the adapter with export(path)") from None
+        if not hasattr(model, "named_modules"):
+            raise TypeError(f"{type(model).__name__} takes no adapters; give a PeftModel or a model of transformers")
         with tempfile.TemporaryDirectory(prefix="sharpwave-") as folder:
             path = os.path.join(folder, "adapter")
             self.export(path, "peft", damage=damage)
-            if name in getattr(model, "peft_config", {}):
+            if not isinstance(model, peft.PeftModel):
+                return peft.PeftModel.from_pretrained(model, path, adapter_name=name)
+            if name in model.peft_config:
                 model.delete_adapter(name)
-            load(path, adapter_name=name)
+            model.load_adapter(path, adapter_name=name)
         model.set_adapter(name)
+        return model
 
     @property
     def model(self) -> str:

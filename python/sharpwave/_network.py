@@ -7,15 +7,12 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _values
 from ._error import Error
 from ._results import remove
 from ._sharpwave import write_edges
-
-if TYPE_CHECKING:
-    import numpy
 
 SOURCES = ("poisson", "spike_generator", "images")
 """Populations without dynamics; what is given for them are no parameters of a model."""
@@ -116,7 +113,7 @@ class Network:
         self._drives: list[dict[str, Any]] = []
         self._modulators: dict[str, dict[str, Any]] = {}
         self._homeostasis: list[dict[str, Any]] = []
-        self._edges: dict[int, list[numpy.ndarray | None]] = {}
+        self._edges: dict[int, list[Any]] = {}
         self._folder: str | None = None
 
     def population(
@@ -150,7 +147,7 @@ class Network:
 
     @staticmethod
     def _fits(what: str, given: Any, n: int | None) -> None:
-        if hasattr(given, "__array__") and getattr(given, "shape", ()):
+        if _values.is_array(given):
             column = _values.array(what, given)
             if n is not None and len(column) != n:
                 raise Error(f"{what} has {len(column)} values for {n} neurons", f"give {n} values, one a neuron, or one for all")
@@ -180,8 +177,11 @@ class Network:
             if rule is None:
                 raise Error("there is no rule", 'give one, such as rule="fixed_indegree", indegree=100, or edges=(sources, targets)')
             for what, given in (("weight", weight), ("delay", delay)):
-                if hasattr(given, "__array__") and getattr(given, "shape", ()):
-                    raise Error(f"{what} is an array, and rule {rule!r} draws its synapses", "give edges=(sources, targets) with it, or one number or distribution")
+                if _values.is_array(given):
+                    raise Error(
+                        f"{what} is an array, and rule {rule!r} draws its synapses",
+                        "give edges=(sources, targets) with it, or one number or distribution",
+                    )
             node["rule"] = {"name": rule, **parameters} if parameters else rule
             columns = None
         else:
@@ -207,13 +207,15 @@ class Network:
         for what, given in (("sources", source), ("targets", target)):
             column = _values.array(what, given, "iu")
             if len(column) and (column.min() < 0 or column.max() >= 1 << 32):
-                raise Error(f"{what} holds {column.min() if column.min() < 0 else column.max()}", "ids count from 0 within their population")
+                raise Error(
+                    f"{what} holds {column.min() if column.min() < 0 else column.max()}", "ids count from 0 within their population"
+                )
             columns.append(numpy.ascontiguousarray(column, numpy.uint32))
         if len(columns[0]) != len(columns[1]):
             raise Error(f"there are {len(columns[0])} sources and {len(columns[1])} targets", "give one of each a synapse")
-        left = []
+        left: list[Any] = []
         for what, given in (("weight", weight), ("delay", delay)):
-            if hasattr(given, "__array__") and getattr(given, "shape", ()) or isinstance(given, (list, tuple)):
+            if _values.is_array(given) or isinstance(given, (list, tuple)):
                 column = numpy.ascontiguousarray(_values.array(what, given), numpy.float64)
                 if len(column) != len(columns[0]):
                     raise Error(f"{what} has {len(column)} values for {len(columns[0])} synapses", "give one a synapse, or one for all")
@@ -282,7 +284,9 @@ class Network:
     def _written(self, at: int, folder: str | os.PathLike | None) -> str:
         """Writes the edges of a projection; their file's name."""
         if folder is None:
-            raise Error("edges that are arrays do not fit in a text", "save(path) writes them beside it, to_toml(edges=folder) where you want")
+            raise Error(
+                "edges that are arrays do not fit in a text", "save(path) writes them beside it, to_toml(edges=folder) where you want"
+            )
         name = f"edges-{at}.h5"
         path = os.path.join(folder, name)
         if os.path.exists(path):

@@ -61,7 +61,8 @@ def shown(progress: bool | str | Hears | None) -> Iterator[Hears | None]:
     if not progress or progress == "auto" and not _watched():
         yield None
         return
-    began, display = time.monotonic(), None
+    began = time.monotonic()
+    display: _Line | _Tqdm | None = None
 
     def hear(done: float, text: str) -> None:
         nonlocal display

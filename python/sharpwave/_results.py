@@ -42,7 +42,8 @@ class Named(Mapping[str, T], Generic[T]):
     """Things by name, each read once, when it is asked for."""
 
     def __init__(self, what: str, names: Mapping[str, Callable[[], T]]) -> None:
-        self._what, self._read, self._known = what, dict(names), {}
+        self._what, self._read = what, dict(names)
+        self._known: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
         if name not in self._known:
@@ -73,7 +74,8 @@ class Named(Mapping[str, T], Generic[T]):
         tables = {name: self[name].to_pandas() for name in self}  # type: ignore[attr-defined]
         if not tables:
             return pandas.DataFrame()
-        return pandas.concat(tables, names=[self._what]).reset_index(level=0).reset_index(drop=True)
+        table = pandas.concat(tables, names=[self._what]).reset_index(level=0)
+        return table.reset_index(drop=table.index.name is None)
 
 
 @dataclass(eq=False)
@@ -99,8 +101,19 @@ class Spikes:
         return _pandas().DataFrame({"time": self.times, "id": self.ids}, copy=False)
 
 
+class _Array:
+    """Numpy takes it as its values."""
+
+    values: numpy.ndarray
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
+        import numpy
+
+        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
+
+
 @dataclass(eq=False)
-class States:
+class States(_Array):
     """A state variable of some neurons of a population over time; numpy takes it as its values."""
 
     population: str
@@ -112,11 +125,6 @@ class States:
     """Neurons within the population, one a column; int64."""
     values: numpy.ndarray
     """times x neurons, float32."""
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
-        import numpy
-
-        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -132,7 +140,7 @@ class States:
 
 
 @dataclass(eq=False)
-class Rates:
+class Rates(_Array):
     """Mean rate of a population over time; numpy takes it as its values."""
 
     population: str
@@ -143,11 +151,6 @@ class Rates:
     bin: float
     """Width of a bin, ms."""
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
-        import numpy
-
-        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
-
     def __len__(self) -> int:
         return len(self.times)
 
@@ -157,7 +160,7 @@ class Rates:
 
 
 @dataclass(eq=False)
-class Weights:
+class Weights(_Array):
     """Weights of a projection's synapses at some times."""
 
     projection: str
@@ -170,11 +173,6 @@ class Weights:
     values: numpy.ndarray
     """times x synapses, float32."""
     unit: str
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
-        import numpy
-
-        return numpy.array(self.values, dtype=dtype) if copy else numpy.asarray(self.values, dtype=dtype)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -255,7 +253,11 @@ class Result:
                 return States(p, v, u, s + d * numpy.arange(n), i, recording.report(at))
 
             all.setdefault(population, {})[variable] = read
-        return Named("population", {p: (lambda v=v: Named("state", v)) for p, v in all.items()})
+
+        def variables(read: dict[str, Callable[[], States]]) -> Callable[[], Named[States]]:
+            return lambda: Named("state", read)
+
+        return Named("population", {population: variables(read) for population, read in all.items()})
 
     @cached_property
     def rates(self) -> Named[Rates]:

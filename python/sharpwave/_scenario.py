@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import pathlib
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,9 @@ def asked(
     models: str | os.PathLike | Iterable[str | os.PathLike] = (),
 ) -> Asked:
     """What the arguments of a run say."""
+    if sys.platform == "linux":
+        # Mesa's drivers complain on standard error when this variable is missing, as it is on servers; they never use it here.
+        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     settings = _values.settings(set)
     if seed is not None:
         settings.append(f"simulation.seed={count('seed', seed)}")
@@ -52,7 +56,7 @@ def asked(
         threads = count("threads", threads)
     if isinstance(models, (str, os.PathLike)):
         models = [models]
-    more = {
+    more: dict[str, Any] = {
         "variant": variant,
         "engine": engine,
         "threads": threads,
@@ -68,7 +72,7 @@ def asked(
     if isinstance(scenario, str) and "\n" in scenario:
         return Asked("scenario", scenario, None, settings, **more)
     if isinstance(scenario, (str, os.PathLike)):
-        return Asked(os.fspath(pathlib.Path(scenario)), None, None, settings, **more)
+        return Asked(os.fspath(scenario), None, None, settings, **more)
     raise TypeError(f"a scenario is a name, a path, a text in TOML or a Network, not {type(scenario).__name__}")
 
 

@@ -54,9 +54,16 @@ class Simulation:
         progress: bool | str | Hears | None = "auto",
     ) -> None:
         what = asked(
-            scenario, set=set, variant=variant, seed=seed, duration=1e3 if hasattr(scenario, "to_toml") else None,
-            engine=engine, threads=threads, device=device, models=models,
-        )  # fmt: skip
+            scenario,
+            set=set,
+            variant=variant,
+            seed=seed,
+            duration=1e3 if hasattr(scenario, "to_toml") else None,
+            engine=engine,
+            threads=threads,
+            device=device,
+            models=models,
+        )
         self._open(what, None, progress)
 
     def _open(self, what: Asked, checkpoint: str | None, progress: bool | str | Hears | None) -> None:
@@ -91,7 +98,7 @@ class Simulation:
         """
         path = os.fspath(checkpoint)
         name, text, overrides = _sharpwave.origin(path)
-        more = {"variant": variant, "engine": engine, "threads": threads, "device": device, "models": models}
+        more: dict[str, Any] = {"variant": variant, "engine": engine, "threads": threads, "device": device, "models": models}
         if scenario is None:
             what = asked(name, set=set, seed=seed, **more)
             what.text, what.folder = text, os.path.dirname(name) or None
@@ -108,7 +115,7 @@ class Simulation:
         ms = _values.time("duration", duration)
         with shown(self._progress) as hears:
             start, end, spikes, states = self._inner.advance(ms, hears, stop.get())
-        made = {name: (lambda n=name, s=pair: Spikes(n, *s, self._populations[n])) for name, pair in spikes.items()}
+        made = {name: (lambda n=name, t=times, i=ids: Spikes(n, t, i, self._populations[n])) for name, (times, ids) in spikes.items()}
         return Stretch(start, end, Named("population", made), of_states(states))
 
     @property

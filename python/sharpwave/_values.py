@@ -41,7 +41,9 @@ def array(what: str, value: Any, kinds: str = "iuf") -> numpy.ndarray:
         raise Error(f"{what} is no array: its rows are of different lengths", "give one number an element") from None
     if column.dtype.kind not in kinds:
         wanted = "numbers" if "f" in kinds else "whole numbers"
-        raise Error(f"{what} holds {column.dtype}, not {wanted}", f"convert it, for instance with .astype({'float' if 'f' in kinds else 'int'})")
+        raise Error(
+            f"{what} holds {column.dtype}, not {wanted}", f"convert it, for instance with .astype({'float' if 'f' in kinds else 'int'})"
+        )
     if column.ndim != 1:
         raise Error(f"{what} has the shape {column.shape}", "give one column of numbers, for instance with .ravel()")
     finite = numpy.isfinite(column)
@@ -51,11 +53,16 @@ def array(what: str, value: Any, kinds: str = "iuf") -> numpy.ndarray:
     return column
 
 
+def is_array(given: Any) -> bool:
+    """Whether it is an array of one number or more dimensions, as numpy's are."""
+    return hasattr(given, "__array__") and bool(getattr(given, "shape", None))
+
+
 def value(what: str, given: Any) -> str:
     """A value of TOML; ``what`` names it in messages."""
     if hasattr(given, "toml"):
         return given.toml(what)
-    if isinstance(given, bool) or type(given).__name__ in ("bool_", "bool") and hasattr(given, "dtype") and not getattr(given, "shape", ()):
+    if isinstance(given, bool) or getattr(given, "shape", None) == () and given.dtype.kind == "b":
         return "true" if given else "false"
     if isinstance(given, str):
         return text(given)
@@ -74,7 +81,7 @@ def value(what: str, given: Any) -> str:
         return "[" + ", ".join(map(repr, array(what, given).tolist())) + "]"
     if isinstance(given, (list, tuple, range)):
         return "[" + ", ".join(value(f"{what}[{i}]", v) for i, v in enumerate(given)) + "]"
-    raise TypeError(f"{what} is {given!r}; give a number, a text such as \"20 ms\", an array, a distribution or a dict")
+    raise TypeError(f'{what} is {given!r}; give a number, a text such as "20 ms", an array, a distribution or a dict')
 
 
 def table(entries: Mapping[str, Any]) -> str:

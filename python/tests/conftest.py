@@ -21,11 +21,9 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def program():
-    """The `sharpwave` program to compare with: SHARPWAVE_PROGRAM, the repository's newest build, else the command of the module."""
-    built = [ROOT / "target" / profile / "sharpwave" for profile in ("debug", "release")]
+    """The `sharpwave` program to compare with: SHARPWAVE_PROGRAM, else the command of the package."""
     named = os.environ.get("SHARPWAVE_PROGRAM")
-    there = sorted((path for path in built if path.is_file()), key=lambda path: path.stat().st_mtime)
-    command = [named] if named else [str(there[-1])] if there else [sys.executable, "-m", "sharpwave"]
+    command = [named] if named else [sys.executable, "-m", "sharpwave"]
 
     def call(*arguments, folder=None):
         done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, cwd=folder, timeout=600)
@@ -80,5 +78,7 @@ def net():
     net = sw.Network(dt="0.1 ms", seed=2, duration="100 ms")
     pre = net.population("input", 20, "poisson", rate="40 Hz", record={"spikes": True})
     post = net.population("cells", 50, "iaf_psc_exp", I_e="500 pA", record={"states": ["V_m"], "neurons": 3, "interval": "1 ms"})
-    net.project(pre, post, rule="all_to_all", weight="20 pA", delay="1 ms", synapse="stdp_synapse", name="plastic", record={"weights": True})
+    net.project(
+        pre, post, rule="all_to_all", weight="20 pA", delay="1 ms", synapse="stdp_synapse", name="plastic", record={"weights": True}
+    )
     return net

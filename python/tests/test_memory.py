@@ -38,7 +38,7 @@ def test_a_fact_is_learned_answered_superseded_and_forgotten(folder):
 def test_the_adapter_is_numpy_and_peft(folder, tmp_path):
     with sw.Memory(folder=folder) as m:
         adapter = m.adapter(damage=5.0)
-        (site, term), = adapter.layers.items()
+        ((site, term),) = adapter.layers.items()
         assert site.endswith("down_proj") and adapter.left_out == []
         rank = term.A.shape[0]
         assert term.B.shape[1] == rank and term.A.dtype == term.B.dtype == np.float32 and np.abs(term.B @ term.A).max() > 0
@@ -49,8 +49,6 @@ def test_the_adapter_is_numpy_and_peft(folder, tmp_path):
             m.export(tmp_path / "adapter")
         with pytest.raises(sw.Error, match="did you mean `gguf`"):
             m.export(tmp_path / "x", "ggu")
-        with pytest.raises(TypeError, match="takes no adapters"):
-            m.apply(object())
 
 
 def test_sleep_moves_what_was_learned(tmp_path):
@@ -139,16 +137,21 @@ def test_a_memory_that_cannot_be_opened_says_why(folder, tmp_path):
 
 def test_an_adapter_goes_onto_a_live_model(folder):
     torch = pytest.importorskip("torch")
-    transformers, _ = pytest.importorskip("transformers"), pytest.importorskip("peft")
+    transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
     from conftest import ROOT
 
     model = transformers.LlamaForCausalLM.from_pretrained(ROOT / "models" / "transformers" / "stories260K")
     with sw.Memory(folder=folder) as m:
-        m.apply(model, damage=5.0)
         adapter = m.adapter(damage=5.0)
-    (site, term), = adapter.layers.items()
-    number = int(site.split(".")[1])
-    layer = model.model.layers[number].mlp.down_proj
+        applied = m.apply(model, damage=5.0)
+        assert isinstance(applied, peft.PeftModel) and applied.active_adapter == "sharpwave"
+        with pytest.raises(TypeError, match="takes no adapters"):
+            m.apply(object())
+        # Once more takes its own place, beside others.
+        assert m.apply(applied, "other", damage=5.0) is applied and m.apply(applied, damage=5.0) is applied
+        assert set(applied.peft_config) == {"sharpwave", "other"} and applied.active_adapter == "sharpwave"
+    ((site, term),) = adapter.layers.items()
+    layer = applied.base_model.model.model.layers[int(site.split(".")[1])].mlp.down_proj
     x = torch.randn(3, layer.base_layer.in_features)
     change = (layer(x) - layer.base_layer(x)).detach().numpy()
     np.testing.assert_allclose(change, x.numpy() @ (term.scale * term.B @ term.A).T, rtol=1e-3, atol=1e-4)

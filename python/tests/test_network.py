@@ -35,7 +35,15 @@ def test_edges_are_arrays(tmp_path, program):
     net = sw.Network(duration="20 ms")
     pre = net.population("pre", 3, "spike_generator", times=[[1.0], [2.0], [3.0]])
     post = net.population("post", 2, "iaf_psc_delta", record={"states": "V_m", "interval": "0.1 ms"})
-    net.project(pre, post, edges=(source, target), weight=np.array([1.0, 2.0, 4.0, 8.0]), delay=np.array([1, 1.5, 1, 2]), name="given", record={"weights": True})
+    net.project(
+        pre,
+        post,
+        edges=(source, target),
+        weight=np.array([1.0, 2.0, 4.0, 8.0]),
+        delay=np.array([1, 1.5, 1, 2]),
+        name="given",
+        record={"weights": True},
+    )
     r = sw.run(net)
     got = r.weights["given"]
     assert sorted(zip(got.source, got.target, got.values[0])) == [(0, 1, 1.0), (1, 0, 2.0), (2, 0, 4.0), (2, 1, 8.0)]
@@ -123,7 +131,9 @@ def test_what_the_scenario_refuses_is_said_in_its_words():
 
 def test_distributions_are_written_as_they_are_given():
     net = sw.Network(duration=10)
-    net.population("E", 10, V_m=sw.normal("-60 mV", "2 mV", low=-70, redraw=True), tau_m=sw.lognormal(20, 1), C_m=sw.exponential(100, low=50), E_L=-65)
+    net.population(
+        "E", 10, V_m=sw.normal("-60 mV", "2 mV", low=-70, redraw=True), tau_m=sw.lognormal(20, 1), C_m=sw.exponential(100, low=50), E_L=-65
+    )
     text = net.to_toml()
     assert 'V_m = { distribution = "normal", mean = "-60 mV", std = "2 mV", low = -70, redraw = true }' in text
     assert sw.check(net)["neurons"] == 10

@@ -20,7 +20,9 @@ def test_spikes_are_those_of_the_program_byte_for_byte(program, tmp_path):
     settings = {"simulation.duration": "150 ms", "simulation.seed": 5}
     ours = sw.run(scenario, set=settings, threads=2)
     file = tmp_path / "program.h5"
-    told = program("run", scenario, "--set", "simulation.duration=150 ms", "--set", "simulation.seed=5", "--threads", 1, "--out", file, "--json")
+    told = program(
+        "run", scenario, "--set", "simulation.duration=150 ms", "--set", "simulation.seed=5", "--threads", 1, "--out", file, "--json"
+    )
     theirs = sw.open(file)
     assert list(ours.spikes) == list(theirs.spikes) == list(ours.populations)
     for name in ours.spikes:
@@ -56,7 +58,10 @@ def test_tables_of_pandas(balanced, net):
     table = r.spikes.to_pandas()
     assert list(table.columns) == ["population", "time", "id"]
     assert table.groupby("population").size().to_dict() == {name: len(s) for name, s in r.spikes.items()}
-    assert r.states["E"]["V_m"].to_pandas().shape == (200, 2)
+    trace = r.states["E"]["V_m"]
+    assert trace.to_pandas().shape == (200, 2) and list(trace.to_pandas().index[:2]) == [1.0, 2.0]
+    states = r.states.to_pandas()
+    assert list(states.columns) == ["population", "time", "state", 0, 1] and states[1].to_numpy().tolist() == trace.values[:, 1].tolist()
     assert list(r.rates["E"].to_pandas().columns) == ["time", "rate"]
     weights = sw.run(net).weights["plastic"]
     assert isinstance(weights.to_pandas(), pandas.DataFrame) and weights.to_pandas().shape == (1000, 4)
@@ -109,6 +114,7 @@ def test_check_says_what_there_is(balanced):
         ("[simulation]\nduration = 1\n", {}, "no `populations`"),
         ("[simulation]\nduration = \n", {}, "TOML"),
         ("no_such_scenario.toml", {}, "no such file"),
+        ("", {}, "no such file"),
         (None, {"engine": "quantum"}, "unknown engine"),
         (None, {"set": {"variables.gg": 1}}, "did you mean `g`"),
         (None, {"set": {"simulation.duration": float("nan")}}, "is nan"),
@@ -122,11 +128,21 @@ def test_check_says_what_there_is(balanced):
 )
 def test_what_is_wrong_is_said_with_a_remedy(balanced, scenario, arguments, message):
     with pytest.raises(sw.Error, match=message) as caught:
-        sw.run(scenario or balanced, **arguments)
+        sw.run(balanced if scenario is None else scenario, **arguments)
     assert caught.value.remedy and caught.value.message and str(caught.value.remedy) in str(caught.value)
 
 
-@pytest.mark.parametrize("scenario, arguments", [(7, {}), (b"x", {}), (None, {"set": [1]}), (None, {"seed": 1.5}), (None, {"set": {"variables.g": object()}}), (None, {"progress": "loud"})])
+@pytest.mark.parametrize(
+    "scenario, arguments",
+    [
+        (7, {}),
+        (b"x", {}),
+        (None, {"set": [1]}),
+        (None, {"seed": 1.5}),
+        (None, {"set": {"variables.g": object()}}),
+        (None, {"progress": "loud"}),
+    ],
+)
 def test_wrong_types_are_type_errors(balanced, scenario, arguments):
     with pytest.raises(TypeError):
         sw.run(balanced if scenario is None else scenario, **arguments)
