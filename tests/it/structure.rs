@@ -41,7 +41,7 @@ fn code_lines_with(word: &str, allowed: impl Fn(&str) -> bool) -> Vec<String> {
 const FLOORS: &[(&str, &[&str])] = &[
     ("the program", &["main", "cli"]),
     ("figures of it", &["bench", "plot"]),
-    ("applications", &["eval", "protocol"]),
+    ("applications", &["eval", "protocol", "serve"]),
     ("what learns", &["memory"]),
     ("what leaves", &["export"]),
     ("language models", &["transformer"]),
