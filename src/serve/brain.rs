@@ -60,9 +60,7 @@ impl Brain {
                 return Ok(None);
             }
             let meta = Meta { user: Some(user.name.clone()), ..self.meta.clone() };
-            let mut opened = Memory::new(Store::open_or_create(&user.folder, &meta)?, self.host.clone())?;
-            opened.prepare(|_| Ok(self.statistics.clone()))?;
-            *memory = Some(opened);
+            *memory = Some(Memory::new(Store::open_or_create(&user.folder, &meta)?, self.host.clone())?);
         }
         Ok(Some(memory))
     }
@@ -74,12 +72,20 @@ impl Brain {
     pub fn learn(&self, user: &User, most: usize, stop: &AtomicBool) -> Result<Done> {
         let mut done = Done::default();
         while done.learned + done.refused.len() < most && !stop.load(Ordering::Relaxed) {
+            // Whoever waits for the weights goes first.
+            if user.wake.swap(false, Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             let Some(note) = user.notes().all().iter().find(|note| note.waits()).cloned() else { break };
             let Some(experience) = note.experience.clone() else { break };
             let id = note.id.clone();
             let observed = {
                 let Some(mut memory) = self.memory(user, true)? else { break };
-                memory.as_mut().map(|memory| memory.observe(&experience))
+                let learn = |memory: &mut Memory| {
+                    memory.prepare(|_| Ok(self.statistics.clone()))?;
+                    memory.observe(&experience)
+                };
+                memory.as_mut().map(learn)
             };
             let (learned, refusal) = match observed {
                 Some(Ok(Observed::Refused(entry))) => match entry.stage {

@@ -33,6 +33,8 @@ use tokio::task::{JoinHandle, JoinSet};
 const CONNECTIONS: usize = 512;
 /// Time that a client may take for the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
+/// Time that a call of a tool may take: the longest sleep, and a minute.
+const SLEEP: Duration = Duration::from_secs(660);
 /// Bytes of a request that is too large that are read all the same.
 const POURED: usize = 16 << 20;
 /// Who a request is for, where its token may speak for anyone.
@@ -218,7 +220,9 @@ impl Server {
             }
             _ => "other",
         };
-        let answer = match tokio::time::timeout(self.timeout, self.clone().route(request, &path)).await {
+        // A memory may be asked to sleep for long.
+        let timeout = if route == "/mcp" { self.timeout.max(SLEEP) } else { self.timeout };
+        let answer = match tokio::time::timeout(timeout, self.clone().route(request, &path)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(refusal)) => refusal.answer(),
             Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "The request took too long. Remedy: ask for less, or try again.")

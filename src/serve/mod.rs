@@ -103,6 +103,9 @@ pub enum Ended {
 
 /// Experiences that wait, at which learning begins before there is idle time.
 const BATCH: usize = 20;
+/// Users whose weights stay open while nobody asks for them, and how long they do.
+const OPEN: usize = 16;
+const LONG: Duration = Duration::from_secs(300);
 /// Time that calls in flight have to end.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -213,7 +216,7 @@ async fn signal() -> Ended {
     Ended::Interrupted
 }
 
-/// Writes the experiences that wait into the weights of users who are idle, or of whom many wait.
+/// Writes the experiences that wait into the weights of users who are idle, or of whom many wait, and closes weights that nobody asks for.
 fn learn_when_idle(users: &Users, idle: Duration, stop: &AtomicBool) {
     let Some(brain) = &users.brain else { return };
     let mut failed: Vec<(String, Instant)> = Vec::new();
@@ -233,6 +236,11 @@ fn learn_when_idle(users: &Users, idle: Duration, stop: &AtomicBool) {
                 failed.push((user.name.clone(), Instant::now()));
             }
         }
+        let mut resting: Vec<_> =
+            users.at_work().iter().filter_map(std::sync::Weak::upgrade).filter(|user| user.rests()).collect();
+        resting.sort_by_key(|user| std::cmp::Reverse(user.turn()));
+        resting.iter().enumerate().filter(|(n, user)| *n >= OPEN || user.idle() >= LONG).for_each(|(_, user)| user.close());
+        drop(resting);
         std::thread::sleep(Duration::from_millis(100));
     }
 }

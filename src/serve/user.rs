@@ -75,6 +75,18 @@ impl User {
         })
     }
 
+    /// Whether their weights are open and nobody works on them.
+    pub fn rests(&self) -> bool {
+        self.memory.try_lock().is_ok_and(|memory| memory.is_some())
+    }
+
+    /// Closes their weights, where nobody works on them; they are opened again when they are asked for.
+    pub fn close(&self) {
+        if let Ok(mut memory) = self.memory.try_lock() {
+            *memory = None;
+        }
+    }
+
     /// Keeps an answer in mind, for an outcome.
     pub fn said(&self, answered: Answered) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);

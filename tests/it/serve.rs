@@ -594,3 +594,17 @@ fn weights_answer_for_their_user_alone_and_what_failed_is_not_said_again() {
     assert!(receipts.to_string().contains("weights: layers."), "{receipts}");
     assert_eq!(say(&server, "ada")["choices"][0]["text"], say(&server, "bob")["choices"][0]["text"]);
 }
+
+/// The official clients of MCP and of OpenAI, in Python.
+#[test]
+fn the_official_clients_hold_a_conversation_over_two_sessions() {
+    let Some(python) = crate::common::python("mcp, openai") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let model = chatting(folder.path());
+    let seen = crate::common::script(
+        &python,
+        "check_serve.py",
+        &[Path::new(env!("CARGO_BIN_EXE_sharpwave")), folder.path(), Path::new(&model)],
+    );
+    assert_eq!(seen["sessions"], json!(["first", "second", "stdio"]));
+}

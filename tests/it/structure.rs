@@ -222,6 +222,13 @@ fn the_database_is_named_only_by_the_store() {
 }
 
 #[test]
+fn the_protocols_of_agents_are_spoken_by_the_server_alone() {
+    for word in ["rmcp::", "hyper::", "tokio::"] {
+        assert_eq!(code_lines_with(word, |f| f.starts_with("serve/")), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn tables_are_read_in_one_place() {
     assert_eq!(code_lines_with("csv::Reader", |f| f == "io/csv.rs"), Vec::<String>::new());
 }
