@@ -417,7 +417,7 @@ fn without_tokens_only_this_machine_is_heard() {
     let server = Http::start(folder.path(), &[]);
     assert_eq!(server.send("GET", "/v1/models", &[], b"").0, 200);
     assert_eq!(server.send("GET", "/v1/models", &[("Origin", "https://evil.example")], b"").0, 403);
-    let rebound = format!("GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    let rebound = "GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(server.raw(rebound.as_bytes()).0, 403);
     let outside = command(folder.path(), &["--listen", "0.0.0.0:0"]).output().unwrap();
     let text = String::from_utf8_lossy(&outside.stderr).into_owned();
@@ -451,7 +451,7 @@ fn no_call_reaches_another_user() {
             5 => ("memory_forget", json!({ "ids": [id] })),
             6 => (
                 "memory",
-                json!({ "command": "view", "path": ["/memories/walrus.md", "/memories", "/memories/../user-bob"][pick(3)] }),
+                json!({ "command": "view", "path": (["/memories/walrus.md", "/memories", "/memories/../user-bob"][pick(3)]) }),
             ),
             _ => ("memory_update", json!({ "id": id, "text": "mine now" })),
         };
