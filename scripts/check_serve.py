@@ -80,7 +80,8 @@ async def first(server):
         assert len(whole.memory["recalled"]) == 1, whole
         await structured(client, "memory_outcome", id=whole.id, outcome="failure")
         await structured(client, "memory_outcome", id=name["id"], outcome="failure")
-        await structured(client, "memory_sleep", seconds=0)
+        while (await structured(client, "memory_sleep", seconds=0))["waiting"]:
+            pass
         assert says(server) != "Max"
         await structured(client, "memory", command="create", path="/memories/tasks.md", file_text="- call Bob\n")
 

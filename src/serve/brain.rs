@@ -102,6 +102,17 @@ impl Brain {
                 Some(reason) => done.refused.push((id.clone(), reason)),
                 None => done.learned += 1,
             }
+            // What was corrected, or failed, is not said again, whether or not the weights take what came instead.
+            if done.refused.last().is_some_and(|(last, _)| *last == id) {
+                let mut before = user.notes().chain(&id)?;
+                before.truncate(before.iter().position(|other| *other == id).unwrap_or(0));
+                forget(user, &before)?;
+                let mut notes = user.notes();
+                let found = before.iter().filter_map(|old| notes.find(old).ok());
+                // Should they hold again, they wait to be learned again.
+                let again = found.filter(|old| !old.forgotten).map(|old| Note { learned: None, ..old.clone() }).collect();
+                notes.keep(again)?;
+            }
             let mut notes = user.notes();
             // It may have been forgotten meanwhile.
             if let Ok(now) = notes.find(&id).cloned()

@@ -167,6 +167,21 @@ impl Notes {
         }
     }
 
+    /// The ids of what an id superseded, itself, and what superseded it, oldest first.
+    ///
+    /// # Errors
+    /// An unknown id.
+    pub fn chain(&self, id: &str) -> Result<Vec<String>> {
+        let mut chain = vec![self.find(id)?.id.clone()];
+        while let Some(old) = self.find(&chain[0])?.supersedes.clone().filter(|old| self.knows(old) && !chain.contains(old)) {
+            chain.insert(0, old);
+        }
+        while let Some(new) = self.find(&chain[chain.len() - 1])?.superseded_by.clone().filter(|new| !chain.contains(new)) {
+            chain.push(new);
+        }
+        Ok(chain)
+    }
+
     /// Whether an id is taken.
     pub fn knows(&self, id: &str) -> bool {
         self.places.contains_key(id)

@@ -88,7 +88,10 @@ impl Shown {
             fit: None,
             answer: note.experience.as_ref().map(|e| e.answer.trim().to_string()),
             outcome: note.outcome,
-            weights: note.experience.is_some().then(|| note.learned.clone().unwrap_or_else(|| "waiting".into())),
+            weights: note.experience.is_some().then(|| {
+                let nothing = if note.waits() { "waiting" } else { "none" };
+                note.learned.clone().unwrap_or_else(|| nothing.into())
+            }),
             superseded_by: text(&note.superseded_by),
             supersedes: text(&note.supersedes),
             quarantine: text(&note.quarantine),

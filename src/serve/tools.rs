@@ -601,18 +601,6 @@ pub fn update(user: &User, args: Update) -> Result<Kept> {
     }
 }
 
-/// The ids of what an id superseded, and of what superseded it, oldest first.
-fn chain(notes: &Notes, id: &str) -> Result<Vec<String>> {
-    let mut chain = vec![notes.find(id)?.id.clone()];
-    while let Some(old) = notes.find(&chain[0])?.supersedes.clone().filter(|old| notes.knows(old) && !chain.contains(old)) {
-        chain.insert(0, old);
-    }
-    while let Some(new) = notes.find(&chain[chain.len() - 1])?.superseded_by.clone().filter(|new| !chain.contains(new)) {
-        chain.push(new);
-    }
-    Ok(chain)
-}
-
 /// Forgets memories, in the notes, in the index and in the weights, and proves it.
 ///
 /// # Errors
@@ -624,7 +612,7 @@ pub fn forget(user: &User, args: &Forget) -> Result<Forgotten> {
     {
         let notes = user.notes();
         for id in &args.ids {
-            let all = if args.history { chain(&notes, id)? } else { vec![notes.find(id)?.id.clone()] };
+            let all = if args.history { notes.chain(id)? } else { vec![notes.find(id)?.id.clone()] };
             for id in all {
                 if !ids.contains(&id) {
                     said.push(notes.find(&id)?.clone());
@@ -664,7 +652,7 @@ pub fn forget(user: &User, args: &Forget) -> Result<Forgotten> {
 /// An unknown id.
 pub fn history(user: &User, args: &History) -> Result<Told> {
     let notes = user.notes();
-    let chain = chain(&notes, &args.id)?;
+    let chain = notes.chain(&args.id)?;
     let all: Vec<Shown> = chain.iter().map(|id| notes.find(id).map(Shown::of)).collect::<Result<_>>()?;
     let count = all.len();
     let (memories, tokens) = within(all.into_iter(), budget(args.max_tokens, 1000));
