@@ -17,6 +17,8 @@ pub trait Search: Send {
 
 /// What fits less is not found: 0 to 1.
 const LEAST: f64 = 0.12;
+/// A hint of words that weigh less together asks for nothing much: as one does that every tenth text holds, ln(10)^3.
+const TELLING: f64 = 12.2;
 /// Words that weigh a smaller part of a hint are not looked up.
 const SLIGHT: f64 = 0.005;
 
@@ -61,7 +63,7 @@ impl Search for Words {
     fn search(&self, hint: &str, most: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<(u32, f64)> {
         let topic = Topic::of(hint);
         let words: Vec<(&str, f64)> = topic.distinct().map(|word| (word, self.vocabulary.weight(word))).collect();
-        let all: f64 = words.iter().map(|(_, weight)| weight).sum();
+        let all = words.iter().map(|(_, weight)| weight).sum::<f64>().max(TELLING);
         let mut covered = vec![0.0; self.places];
         // What everybody says decides nothing.
         for (word, weight) in words.into_iter().filter(|(_, weight)| *weight >= SLIGHT * all) {
