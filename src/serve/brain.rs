@@ -107,13 +107,13 @@ impl Brain {
                 let mut before = user.notes().chain(&id)?;
                 before.truncate(before.iter().position(|other| *other == id).unwrap_or(0));
                 forget(user, &before)?;
-                let mut notes = user.notes();
+                let mut notes = user.notes_mut();
                 let found = before.iter().filter_map(|old| notes.find(old).ok());
                 // Should they hold again, they wait to be learned again.
                 let again = found.filter(|old| !old.forgotten).map(|old| Note { learned: None, ..old.clone() }).collect();
                 notes.keep(again)?;
             }
-            let mut notes = user.notes();
+            let mut notes = user.notes_mut();
             // It may have been forgotten meanwhile.
             if let Ok(now) = notes.find(&id).cloned()
                 && !now.forgotten

@@ -100,7 +100,7 @@ pub fn run(user: &User, args: Command) -> Result<Said> {
         Name::Create => {
             let path = path(args.path, "path")?;
             let text = args.file_text.ok_or_else(|| missing("file_text"))?;
-            let mut notes = user.notes();
+            let mut notes = user.notes_mut();
             if path == ROOT || !inside(&notes, &path).is_empty() {
                 return Err(Error::input(format!("{path} is a folder"), "name a file in it"));
             }
@@ -115,7 +115,7 @@ pub fn run(user: &User, args: Command) -> Result<Said> {
         }
         Name::StrReplace => {
             let (path, old) = (path(args.path, "path")?, args.old_str.ok_or_else(|| missing("old_str"))?);
-            let mut notes = user.notes();
+            let mut notes = user.notes_mut();
             let there = existing(&notes, &path)?.clone();
             let lines: Vec<String> =
                 there.text.match_indices(&old).map(|(at, _)| (1 + there.text[..at].matches('\n').count()).to_string()).collect();
@@ -140,7 +140,7 @@ pub fn run(user: &User, args: Command) -> Result<Said> {
                 args.insert_line.ok_or_else(|| missing("insert_line"))?,
                 args.insert_text.ok_or_else(|| missing("insert_text"))?,
             );
-            let mut notes = user.notes();
+            let mut notes = user.notes_mut();
             let there = existing(&notes, &path)?.clone();
             let mut lines: Vec<&str> = there.text.split('\n').collect();
             let count = there.text.lines().count();
@@ -160,7 +160,7 @@ pub fn run(user: &User, args: Command) -> Result<Said> {
             if path == ROOT {
                 return Err(Error::input(format!("{ROOT} itself stays"), "name what is in it"));
             }
-            let mut notes = user.notes();
+            let mut notes = user.notes_mut();
             // Earlier states, and those of files inside of a folder, go too.
             let under = format!("{path}/");
             let ids: Vec<String> = notes
@@ -177,7 +177,7 @@ pub fn run(user: &User, args: Command) -> Result<Said> {
         }
         Name::Rename => {
             let (old, new) = (path(args.old_path, "old_path")?, path(args.new_path, "new_path")?);
-            let mut notes = user.notes();
+            let mut notes = user.notes_mut();
             if [&old, &new].iter().any(|path| *path == ROOT) || new.starts_with(&format!("{old}/")) {
                 return Err(Error::input(
                     format!("{old} cannot become {new}"),

@@ -169,8 +169,13 @@ async fn serve(
         let (users, stop, idle) = (users.clone(), stop.clone(), options.idle);
         move || learn_when_idle(&users, idle, &stop)
     });
+    let hush = || {
+        stop.store(true, Ordering::Relaxed);
+        users.at_work().iter().filter_map(std::sync::Weak::upgrade).for_each(|user| user.wake.store(true, Ordering::Relaxed));
+    };
     let ended = if options.stdio {
         let handler = Handler { user: Some(options.user.clone()), ..handler };
+        let work = handler.work.clone();
         let transport = rmcp::transport::async_rw::AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout());
         let session = async {
             match handler.serve(transport.with_max_line_length(options.largest)).await {
@@ -178,15 +183,29 @@ async fn serve(
                 Err(error) => log(&format!("the session ended: {error}")),
             }
         };
-        tokio::select! {
-            () = session => Ended::Input,
+        tokio::pin!(session);
+        let ended = tokio::select! {
+            () = &mut session => Ended::Input,
             ended = signal() => ended,
+        };
+        if ended != Ended::Input {
+            hush();
+            // What is in flight is done and told.
+            let told = async {
+                work.rest().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            };
+            tokio::select! {
+                () = &mut session => (),
+                () = told => (),
+                () = tokio::time::sleep(GRACE) => log("calls in flight did not end in time"),
+            }
         }
+        ended
     } else {
         signal().await
     };
-    stop.store(true, Ordering::Relaxed);
-    users.at_work().iter().filter_map(std::sync::Weak::upgrade).for_each(|user| user.wake.store(true, Ordering::Relaxed));
+    hush();
     let _ = closing.send(true);
     let calm = async {
         if let Some(http) = http {

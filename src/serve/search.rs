@@ -6,7 +6,7 @@ use crate::memory::key_statistics::built_in_questions;
 use std::collections::{HashMap, HashSet};
 
 /// What finds notes. A note is known by its place among all.
-pub trait Search: Send {
+pub trait Search: Send + Sync {
     /// Takes a note in.
     fn add(&mut self, place: u32, text: &str);
     /// Takes everything out.
@@ -74,8 +74,12 @@ impl Search for Words {
         let found = (0..).zip(covered).filter(|(place, fit)| *fit >= LEAST && allowed(*place));
         let mut found: Vec<(u32, f64)> = found.collect();
         // Of those that fit alike the newest is first.
-        found.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
-        found.truncate(most);
+        let order = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0));
+        if found.len() > most {
+            found.select_nth_unstable_by(most, order);
+            found.truncate(most);
+        }
+        found.sort_unstable_by(order);
         found
     }
 }

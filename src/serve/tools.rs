@@ -423,7 +423,7 @@ pub fn add(user: &User, args: Add) -> Result<Kept> {
         pinned: args.pinned,
         ..Note::default()
     };
-    keep(&mut user.notes(), note, recalled_left_out)
+    keep(&mut user.notes_mut(), note, recalled_left_out)
 }
 
 /// Keeps a note under its id or one made from its words, held back where a rule asks for that.
@@ -477,13 +477,13 @@ pub fn search(user: &User, args: &Search) -> Result<Found> {
     let (since, until, now) = (moment("since", &args.since)?, moment("until", &args.until)?, Timestamp::now());
     let notes = user.notes();
     let allowed = |note: &Note| {
-        let happened = note.instant();
+        let happened = || note.instant();
         let state = if args.history { !note.forgotten && note.quarantine.is_none() } else { note.holds(now) };
         state
             && args.tags.iter().all(|tag| note.tags.contains(tag))
             && args.session.as_ref().is_none_or(|s| note.session.as_ref() == Some(s))
-            && since.is_none_or(|since| happened.is_some_and(|t| t >= since))
-            && until.is_none_or(|until| happened.is_some_and(|t| t < until))
+            && since.is_none_or(|since| happened().is_some_and(|t| t >= since))
+            && until.is_none_or(|until| happened().is_some_and(|t| t < until))
     };
     let (query, _) = without_recalled(&args.query);
     let most = args.k.unwrap_or(8).clamp(1, MOST);
@@ -542,7 +542,7 @@ pub fn list(user: &User, args: &List) -> Result<Page> {
 /// # Errors
 /// An unknown id, a memory that was superseded or forgotten, and what breaks a rule. Nothing is changed then.
 pub fn update(user: &User, args: Update) -> Result<Kept> {
-    let mut notes = user.notes();
+    let mut notes = user.notes_mut();
     let old = notes.find(&args.id)?.clone();
     if old.forgotten {
         return Err(Error::input(format!("{} was forgotten", old.id), "tell it anew with memory_add"));
@@ -622,7 +622,7 @@ pub fn forget(user: &User, args: &Forget) -> Result<Forgotten> {
         }
     }
     let weights = brain::forget(user, &ids)?;
-    let mut notes = user.notes();
+    let mut notes = user.notes_mut();
     notes.forget(&ids)?;
     let forgotten = now();
     let mut receipts = Vec::new();
@@ -703,7 +703,7 @@ pub fn outcome(user: &User, args: &Rewarded) -> Result<Valued> {
         let kept = self::add(user, add)?;
         return Ok(Valued { id: kept.id, value: reward, weights: kept.weights });
     }
-    let mut notes = user.notes();
+    let mut notes = user.notes_mut();
     let old = notes.find(&args.id)?.clone();
     if old.forgotten {
         return Err(Error::input(format!("{:?} was forgotten", old.id), "tell it anew with memory_add"));

@@ -7,7 +7,7 @@ use crate::transformer::chat::Message;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// Answers that an outcome may still name.
@@ -32,7 +32,7 @@ pub struct User {
     pub folder: PathBuf,
     /// Set by whoever wants the weights now: sleep ends.
     pub wake: AtomicBool,
-    notes: Mutex<Notes>,
+    notes: RwLock<Notes>,
     memory: Mutex<Option<Memory>>,
     answers: Mutex<VecDeque<Answered>>,
     /// When a call came last.
@@ -49,7 +49,7 @@ impl User {
     pub fn open(name: &str, folder: PathBuf) -> Result<User> {
         Ok(User {
             name: name.into(),
-            notes: Mutex::new(Notes::open(&folder)?),
+            notes: RwLock::new(Notes::open(&folder)?),
             folder,
             wake: AtomicBool::new(false),
             memory: Mutex::new(None),
@@ -59,9 +59,14 @@ impl User {
         })
     }
 
-    /// Their notes; held for moments alone.
-    pub fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Their notes, to read; held for moments alone.
+    pub fn notes(&self) -> RwLockReadGuard<'_, Notes> {
+        self.notes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Their notes, to write.
+    pub fn notes_mut(&self) -> RwLockWriteGuard<'_, Notes> {
+        self.notes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Their weights, where they are open; held while an experience is learned or replayed.

@@ -85,7 +85,7 @@ mod tests {
         for name in ["../../etc", "/tmp/x", "a/b", "..", "C:\\x", "Ada", "ada"] {
             let user = users.get(name).unwrap();
             let note = Note { id: "n".into(), text: name.into(), told: "2026-03-09T17:05:00Z".into(), ..Note::default() };
-            user.notes().keep(vec![note]).unwrap();
+            user.notes_mut().keep(vec![note]).unwrap();
             assert_eq!(user.folder.parent().unwrap(), root.path().canonicalize().unwrap().join("all"), "{name}");
         }
         assert_eq!(users.at_work().len(), 2);

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 pub struct Work {
     permits: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    threads: usize,
     most: usize,
 }
 
@@ -33,7 +34,8 @@ pub const AGAIN: &str = "call again in a moment";
 impl Work {
     /// Work of `threads` at a time, while `most` may wait.
     pub fn new(threads: usize, most: usize) -> Work {
-        Work { permits: Arc::new(Semaphore::new(threads.max(1))), waiting: Arc::default(), most }
+        let threads = threads.max(1);
+        Work { permits: Arc::new(Semaphore::new(threads)), waiting: Arc::default(), threads, most }
     }
 
     /// Does it, when its turn comes.
@@ -54,6 +56,13 @@ impl Work {
             work()
         });
         done.await.map_err(|e| Error::Run { message: format!("the call broke off: {e}"), remedy: "report this".into() })
+    }
+
+    /// Returns when nothing is done and nothing waits.
+    pub async fn rest(&self) {
+        while self.waiting() > 0 || self.permits.available_permits() < self.threads {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 
     /// Calls that wait for a thread.

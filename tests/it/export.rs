@@ -16,7 +16,6 @@ use sharpwave::transformer::site::{Linear, Site};
 use sharpwave::transformer::{Host, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const PROMPT: &str = "Once upon a time there was a red ball";
 const MLP: [Linear; 3] = [Linear::Gate, Linear::Up, Linear::Down];
