@@ -16,18 +16,22 @@ if [ "$(printf '%s\n' "$needed" "${version%%-*}" | sort -V | head -n1)" != "$nee
     fail "cargo $version is too old, $needed or newer is needed: rustup update stable (get rustup from https://rustup.rs)."
 fi
 
-# llama.cpp for Python (34 MB), which loads what is exported; in a folder of its own, tried again only when that is gone.
-llama_cpp() {
-    local folder python=${SHARPWAVE_PYTHON:-python3}
+# Python packages that only some tests need, in a folder of their own: llama.cpp (34 MB), which loads what is exported, and the clients of MCP
+# and OpenAI, which speak to the server. Each is tried again only when that folder is gone.
+python_packages() {
+    local folder package python=${SHARPWAVE_PYTHON:-python3}
     folder="$(cd "$(dirname "$0")/.." && pwd)/target/check"
-    [ ! -e "$folder" ] || return 0
     have "$python" || return 0
-    ! "$python" -c 'import xllamacpp' 2>/dev/null || return 0
-    echo "setup: installing xllamacpp into target/check" >&2
-    mkdir -p "$folder"
-    if ! { "$python" -m venv "$folder" && "$folder/bin/pip" install --quiet --retries 1 --timeout 30 xllamacpp; } >"$folder/log" 2>&1; then
-        printf 'setup: going on without xllamacpp: the check of exports with llama.cpp is skipped (why: target/check/log).\n' >&2
-    fi
+    for package in xllamacpp mcp openai; do
+        [ ! -e "$folder/tried-$package" ] || continue
+        mkdir -p "$folder" && touch "$folder/tried-$package"
+        ! "$python" -c "import $package" 2>/dev/null || continue
+        echo "setup: installing $package into target/check" >&2
+        [ -x "$folder/bin/pip" ] || "$python" -m venv "$folder" >>"$folder/log" 2>&1 || true
+        if ! "$folder/bin/pip" install --quiet --retries 1 --timeout 30 "$package" >>"$folder/log" 2>&1; then
+            printf 'setup: going on without %s: the tests that need it are skipped (why: target/check/log).\n' "$package" >&2
+        fi
+    done
 }
 
 required=() optional=()
@@ -39,7 +43,7 @@ file_in '*.[to]tf' /usr/share/fonts /usr/local/share/fonts ~/.local/share/fonts 
 if [ "${1:-}" = test ]; then
     /sbin/ldconfig -p | grep -q 'libvulkan\.so\.1' || optional+=(libvulkan1)
     file_in 'lvp_icd*.json' /usr/share/vulkan/icd.d /etc/vulkan/icd.d || optional+=(mesa-vulkan-drivers)
-    llama_cpp
+    python_packages
 fi
 [ ${#required[@]} -gt 0 ] || [ ${#optional[@]} -gt 0 ] || exit 0
 

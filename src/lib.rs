@@ -27,6 +27,7 @@
 //! - [`memory`]: [`Memory`] learns from single experiences, answers requests, sleeps and forgets.
 //! - [`export`]: what was learned, as an adapter in the formats of other programs.
 //! - [`eval`]: published metrics of knowledge editing, method by method.
+//! - [`serve`]: memories of agents, a folder a user, by MCP and HTTP.
 //!
 //! Continual learning:
 //! - [`learning`]: local rules and what protects old tasks, on matrices.
@@ -149,6 +150,8 @@ pub mod rng;
 #[cfg(feature = "hdf5")]
 pub mod run;
 pub mod scenario;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod simd;
 pub mod stimulus;
 #[cfg(feature = "hdf5")]

@@ -30,6 +30,7 @@ mod pull;
 mod report;
 mod run;
 mod scenarios;
+mod serve;
 mod sweep;
 
 use clap::{Parser, Subcommand};
@@ -79,6 +80,8 @@ enum Command {
     Learn(learn::LearnArguments),
     /// Replay what a memory holds and move it to an earlier layer
     Sleep(learn::SleepArguments),
+    /// Serve memories to agents: MCP over standard input or HTTP, and OpenAI's API
+    Serve(serve::ServeArguments),
     /// Write what a memory holds as a LoRA adapter: PEFT, GGUF, MLX or for vLLM
     Export(export::ExportArguments),
     /// Measure how well a model learns facts
@@ -114,6 +117,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Data(data) => data::data(data),
         Command::Learn(learn) => learn::learn(learn),
         Command::Sleep(sleep) => learn::sleep(sleep),
+        Command::Serve(serve) => serve::serve(serve),
         Command::Export(export) => export::export(export),
         Command::Eval(eval) => eval::eval(eval),
         Command::Bench(bench) => bench::bench(bench),

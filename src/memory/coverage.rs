@@ -35,7 +35,8 @@ impl Vocabulary {
         topic.distinct().for_each(|word| *self.holding.entry(word.to_string()).or_insert(0) += 1);
     }
 
-    fn weight(&self, word: &str) -> f64 {
+    /// How much a word tells: the rarer, the more.
+    pub fn weight(&self, word: &str) -> f64 {
         let holding = self.holding.get(word).copied().unwrap_or(0);
         ((1 + self.texts) as f64 / (1 + holding) as f64).ln().max(0.0).powi(POWER) + 1e-9
     }
@@ -140,7 +141,8 @@ impl Topic {
         Topic { named: true, ..self.about(subject) }
     }
 
-    fn distinct(&self) -> impl Iterator<Item = &str> {
+    /// Its words, each once.
+    pub fn distinct(&self) -> impl Iterator<Item = &str> {
         let mut seen = HashSet::new();
         self.words.iter().map(String::as_str).filter(move |word| seen.insert(*word))
     }

@@ -286,7 +286,7 @@ pub(super) const OUTCOME_RULE: &str = "write \"success\", \"failure\" or a numbe
 
 /// The moment of a date and time of RFC 3339, such as `2026-03-09T17:05:00.25+01:00`; None where a text is none, or names a day that
 /// the calendar does not have. The form is checked here because jiff reads more forms than RFC 3339 has; the calendar is jiff's.
-pub(super) fn instant(text: &str) -> Option<Timestamp> {
+pub fn instant(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let form = b"dddd-dd-ddTdd:dd:dd";
     let fits = |(byte, form): (&u8, &u8)| match form {

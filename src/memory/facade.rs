@@ -14,7 +14,7 @@ use super::learner::{Capacity, Composition, Counted, Held, Learner};
 use super::replay::{Cue, Replay};
 use super::settings::Settings;
 use super::standing::{Standing, question, standings};
-use super::store::{Left, Meta, Store, VERSION};
+use super::store::{Compaction, Left, Meta, Store, VERSION};
 use super::wake::{self, Check};
 use crate::error::{Error, Result};
 use crate::export::{self, Base};
@@ -297,6 +297,11 @@ impl Memory {
     /// What is kept on disk.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Writes the folder's file anew, with no byte of what was forgotten: see [`Store::compact`].
+    pub fn compact(&mut self) -> Result<Compaction> {
+        self.store.compact()
     }
 
     /// What is at work: model, settings, and what is held of each experience.

@@ -12,7 +12,7 @@ mod canaries;
 mod cells;
 mod codec;
 pub mod context_target;
-mod coverage;
+pub mod coverage;
 pub mod exchange;
 pub mod experience;
 pub mod facade;

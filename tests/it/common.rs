@@ -173,3 +173,24 @@ pub fn sharpwave(folder: &Path, arguments: &[&str]) -> Output {
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// A Python that can import these, or the reason why not.
+pub fn python(modules: &str) -> Option<PathBuf> {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/check/bin/python");
+    let named = std::env::var_os("SHARPWAVE_PYTHON").map(PathBuf::from);
+    let can = |p: &PathBuf| Command::new(p).args(["-c", &format!("import {modules}")]).output().is_ok_and(|o| o.status.success());
+    let found = named.into_iter().chain([venv, "python3".into()]).find(can);
+    if found.is_none() {
+        let _ = writeln!(std::io::stderr(), "skipped: no Python with {modules} (SHARPWAVE_PYTHON names one)");
+    }
+    found
+}
+
+/// What a script of scripts/ says on its last line.
+pub fn script(python: &Path, name: &str, arguments: &[&Path]) -> serde_json::Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
+    let output = Command::new(python).arg(script).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or("");
+    serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}

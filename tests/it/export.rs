@@ -1,7 +1,7 @@
 //! Adapters as files: every format read back, others' files, what a rank loses, what is refused and how it is said, nothing half
 //! written; and the readers themselves, llama.cpp and PEFT, where Python has them.
 
-use crate::common::shared;
+use crate::common::{python, script, shared};
 use crate::transformer::{TOKENS, Tiny, drawn, largest, plain, said, sharpwave, stories, tiny};
 use candle_core::quantized::gguf_file::{self, Value as Meta};
 use candle_core::quantized::{GgmlDType, QTensor};
@@ -16,7 +16,6 @@ use sharpwave::transformer::site::{Linear, Site};
 use sharpwave::transformer::{Host, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const PROMPT: &str = "Once upon a time there was a red ball";
 const MLP: [Linear; 3] = [Linear::Gate, Linear::Up, Linear::Down];
@@ -815,27 +814,6 @@ fn the_command_line_writes_with_adapters_and_converts_them() {
         let (_, errors, code) = sharpwave(&arguments);
         assert!(code == 2 && errors.contains(word), "{word}: {errors}");
     }
-}
-
-/// A Python that can import these, or the reason why not.
-fn python(modules: &str) -> Option<PathBuf> {
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/check/bin/python");
-    let named = std::env::var_os("SHARPWAVE_PYTHON").map(PathBuf::from);
-    let can = |p: &PathBuf| Command::new(p).args(["-c", &format!("import {modules}")]).output().is_ok_and(|o| o.status.success());
-    let found = named.into_iter().chain([venv, "python3".into()]).find(can);
-    if found.is_none() {
-        said(&format!("skipped: no Python with {modules} (SHARPWAVE_PYTHON names one)"));
-    }
-    found
-}
-
-/// What a script of scripts/ says on its last line.
-fn script(python: &Path, name: &str, arguments: &[&Path]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
-    let output = Command::new(python).arg(script).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().unwrap_or("");
-    serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {text}\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 const TEXTS: [&str; 10] = [

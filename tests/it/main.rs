@@ -32,6 +32,7 @@ mod plasticity_event;
 mod protocols;
 mod pull;
 mod readings;
+mod serve;
 mod silence;
 mod structure;
 mod sweep;

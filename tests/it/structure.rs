@@ -41,7 +41,7 @@ fn code_lines_with(word: &str, allowed: impl Fn(&str) -> bool) -> Vec<String> {
 const FLOORS: &[(&str, &[&str])] = &[
     ("the program", &["main", "cli"]),
     ("figures of it", &["bench", "plot"]),
-    ("applications", &["eval", "protocol"]),
+    ("applications", &["eval", "protocol", "serve"]),
     ("what learns", &["memory"]),
     ("what leaves", &["export"]),
     ("language models", &["transformer"]),
@@ -220,6 +220,13 @@ fn the_transformer_libraries_are_named_only_by_their_module() {
 #[test]
 fn the_database_is_named_only_by_the_store() {
     assert_eq!(code_lines_with("redb::", |f| f.starts_with("memory/store/")), Vec::<String>::new());
+}
+
+#[test]
+fn the_protocols_of_agents_are_spoken_by_the_server_alone() {
+    for word in ["rmcp::", "hyper::", "tokio::"] {
+        assert_eq!(code_lines_with(word, |f| f.starts_with("serve/")), Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub(super) const DATABASE: &str = "memory.redb";
 /// Where a database is built.
 pub(super) const UNFINISHED: &str = "memory.redb.new";
+/// What files of notes that lie beside the database begin with.
+pub(super) const NOTES: &str = "notes.";
 /// Held by the process that writes.
 pub(super) const LOCK: &str = "lock";
 
