@@ -27,6 +27,8 @@ pub struct MemoryArguments {
 
 #[derive(Subcommand)]
 enum MemoryCommand {
+    /// Add experiences to be recalled: notes, chats, JSONL; no language model is needed. Goes on where it was stopped
+    Add(super::recall::AddArguments),
     /// List the experiences in the order in which they arrived
     List {
         /// Only those with this tag
@@ -116,6 +118,7 @@ struct Memory {
 
 pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
     match &arguments.command {
+        MemoryCommand::Add(arguments) => return super::recall::add(arguments),
         MemoryCommand::List { tag, stage, memory } => {
             let mut entries = Store::read(&memory.folder)?.entries()?;
             entries.retain(|entry| tag.as_ref().is_none_or(|tag| entry.experience.tags.contains(tag)));

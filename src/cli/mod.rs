@@ -24,6 +24,7 @@ mod plot;
 mod progress;
 mod protocol;
 mod pull;
+mod recall;
 mod report;
 mod run;
 
@@ -62,6 +63,8 @@ enum Command {
     Protocol(protocol::ProtocolArguments),
     /// Get or check public data sets
     Data(data::DataArguments),
+    /// Recall experiences from a hint: a question, or a part of what happened
+    Recall(recall::RecallArguments),
     /// Teach a model: experiences into a memory folder, as they come
     Learn(learn::LearnArguments),
     /// Replay what a memory holds and move it to an earlier layer
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
+        Command::Recall(recall) => recall::recall(recall),
         Command::Learn(learn) => learn::learn(learn),
         Command::Sleep(sleep) => learn::sleep(sleep),
         Command::Export(export) => export::export(export),

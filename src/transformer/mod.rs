@@ -5,6 +5,7 @@
 //! path -> Source (config, tensors, tokenizer) -> Host (Decoder, Tokenizer) -> tokens, logits, what hooks saw
 //! ```
 
+pub mod bert;
 pub mod chat;
 pub mod config;
 pub mod decoder;

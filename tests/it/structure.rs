@@ -44,6 +44,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("applications", &["eval", "protocol"]),
     ("what learns", &["memory"]),
     ("what leaves", &["export"]),
+    ("what is recalled", &["recall"]),
     ("language models", &["transformer"]),
     ("a scenario's run", &["run"]),
     ("what is kept of a run", &["record"]),

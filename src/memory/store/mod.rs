@@ -12,6 +12,7 @@
 //! Folders of version 1 have engrams of another form. They are read, but for those, and never written.
 
 mod commit;
+pub mod episodes;
 mod error;
 mod files;
 mod folder;
