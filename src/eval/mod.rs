@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod metrics;
+pub mod recall;
 pub mod report;
 pub mod run;
 mod text;

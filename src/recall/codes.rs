@@ -126,6 +126,11 @@ impl Whitening {
         self.n >= 16 && (self.n >= 2 * self.made_of) && self.made_of < 1 << 14
     }
 
+    /// Whether vectors came or went since the version was made.
+    pub fn is_stale(&self) -> bool {
+        self.n != self.made_of
+    }
+
     /// Makes the next version of what was taken in.
     pub fn refresh(&mut self) {
         let (width, n) = (self.width(), self.n as f64);

@@ -10,6 +10,7 @@ use super::{codes, words};
 use crate::engine::cpu::volley;
 use crate::network::synapse_table::Table;
 use rayon::prelude::*;
+use std::collections::HashMap;
 
 /// Ports of a cell.
 pub const PORTS: usize = 4;
@@ -225,6 +226,26 @@ impl Index {
             drive.ports.iter_mut().zip(ports).for_each(|(all, own)| all.extend(own));
         }
         drive
+    }
+
+    /// What a cue leaves in every cell by port, computed from the codes one after another instead of by spikes: for comparing.
+    pub fn scan(&self, cue: &Cue) -> [Vec<f32>; PORTS] {
+        let of_words: HashMap<u16, f32> = cue.words.iter().copied().collect();
+        let of_sense: HashMap<u16, f32> = cue.sense.iter().copied().collect();
+        let mut ports: [Vec<f32>; PORTS] = std::array::from_fn(|_| vec![0.0; self.codes.len()]);
+        for (cell, code) in self.codes.iter().enumerate() {
+            let Some(code) = code else { continue };
+            for (port, words) in [(WORDS, &code.words), (AROUND, &code.around)] {
+                let of = |(word, n): &(u16, u8)| {
+                    of_words.get(word).map_or(0.0, |a| a * f32::from(*n) * (1.0 + SATURATION) / (f32::from(*n) + SATURATION))
+                };
+                ports[port][cell] = words.iter().map(of).sum::<f32>() / self.divisor(port, words);
+            }
+            for (port, sense) in [(SENSE, &code.sense), (SENSE_AROUND, &code.sense_around)] {
+                ports[port][cell] = sense.iter().filter_map(|c| of_sense.get(c)).sum();
+            }
+        }
+        ports
     }
 
     /// Synapses onto the population, and the bytes of their tables.
