@@ -6,11 +6,13 @@ use clap::Args;
 use serde_json::json;
 use sharpwave::error::{Error, Result};
 use sharpwave::memory::episodic::{BATCH, Episodic, With};
+use sharpwave::recall::completion::Rule;
 use sharpwave::recall::episode::{Timestamp, instant};
-use sharpwave::recall::hippocampus::Why;
+use sharpwave::recall::hippocampus::{Receipt, Why};
 use sharpwave::recall::{Ask, Episode, Filter};
 use sharpwave::run::Progress;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -240,4 +242,144 @@ pub fn add(a: &AddArguments) -> Result<ExitCode> {
         note!("stopped; the same command goes on with the other {}", total - fresh - known);
     }
     Ok(if stopped { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A memory folder to look into.
+#[derive(Args)]
+pub struct Folder {
+    /// The memory folder
+    #[arg(long = "memory", value_name = "DIR")]
+    folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    encoder: EncoderChoice,
+}
+
+/// What can be recalled, in order.
+pub fn notes(folder: &Folder, tag: Option<&String>) -> Result<ExitCode> {
+    let memory = opened(&folder.folder, &With::Words)?;
+    let all: Vec<&Episode> = memory.network().episodes().filter(|e| tag.is_none_or(|tag| e.tags.contains(tag))).collect();
+    if folder.json {
+        super::json(&all)?;
+    } else {
+        for e in all {
+            let mut marks = Vec::new();
+            marks.extend(e.pinned.then_some("pinned".to_string()));
+            marks.extend(e.superseded_by.as_ref().map(|by| format!("superseded by {by}")));
+            marks.extend(e.until.as_ref().map(|until| format!("until {until}")));
+            let marks = if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) };
+            out!("{}  {}{marks}", e.id, one_line(&e.said()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn complete(folder: &Folder, part: &str, rule: Rule) -> Result<ExitCode> {
+    let memory = opened(&folder.folder, &folder.encoder.with())?;
+    let restored = memory.network().complete(part, rule)?;
+    if folder.json {
+        super::json(&restored)?;
+    } else {
+        match &restored {
+            None => out!("no cell is driven by that"),
+            Some(r) => {
+                out!("{}", r.episode.said());
+                let (given, whole) = (100.0 * r.given, 100.0 * r.restored);
+                out!("{}: {given:.0} % of its cells were driven, {whole:.0} % fire after {} rounds", r.episode.id, r.rounds);
+            }
+        }
+    }
+    Ok(if restored.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub fn replay(folder: &Folder, ripples: usize, seed: u64) -> Result<ExitCode> {
+    let memory = opened(&folder.folder, &With::Words)?;
+    let report = sharpwave::recall::replay::rest(memory.network(), ripples, seed, Timestamp::now());
+    if folder.json {
+        super::json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for sequence in report.sequences.iter().take(20) {
+        let arrow = if sequence.backward { " <- " } else { " -> " };
+        out!("{:>6.0} ms  {}", sequence.ms, sequence.ids.join(arrow));
+    }
+    let replayed = report.counts.len();
+    out!("{} sequences, {replayed} of {} experiences", report.sequences.len(), memory.network().len());
+    out!("order {:.2} (Spearman); {:.0} % above the median of the priorities", report.spearman, 100.0 * report.above_median);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn stats(folder: &Folder) -> Result<ExitCode> {
+    let size = opened(&folder.folder, &With::Words)?.size();
+    if folder.json {
+        super::json(&size)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    out!("{} experiences in {} sessions; {} of them history, {} pinned", size.experiences, size.sessions, size.history, size.pinned);
+    out!("{} index cells, {} synapses in {} bytes; {} bytes on disk", size.cells, size.synapses, size.table_bytes, size.file_bytes);
+    match size.encoder.width {
+        0 => out!("no encoder: words alone"),
+        width => out!("encoder {} ({width} numbers), whitening {}", size.encoder.name, size.version),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn recode(folder: &Folder) -> Result<ExitCode> {
+    let mut memory = Episodic::open(&folder.folder, &With::Words)?;
+    let (bar, stop) = (Bar::new(folder.json), stopper()?);
+    memory.recode(&folder.encoder.with(), &mut |done, of| {
+        bar.phase("coding anew", done as f64 / of.max(1) as f64);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    bar.clear();
+    stats(folder)
+}
+
+/// Pins an experience or says until when it holds.
+pub fn keep(folder: &Folder, id: &str, pinned: Option<bool>, until: Option<&String>) -> Result<ExitCode> {
+    let mut memory = Episodic::open(&folder.folder, &With::Words)?;
+    memory.amend(id, |e| {
+        e.pinned = pinned.unwrap_or(e.pinned);
+        if let Some(until) = until {
+            e.until = Some(until.clone()).filter(|until| until != "ever");
+        }
+    })?;
+    let e = memory.network().get(id);
+    match folder.json {
+        true => super::json(&e)?,
+        false => e.iter().for_each(|e| out!("{id}: {}, until {}", if e.pinned { "pinned" } else { "not pinned" }, e.until.as_deref().unwrap_or("ever"))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What went, and a proof: none of its cells fires for its own words.
+#[derive(serde::Serialize)]
+pub struct Proof {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Cells without an experience that fire for the words of the one that was forgotten.
+    ghosts: usize,
+}
+
+/// Forgets what can be recalled; ids that are not there stay for the journal.
+pub fn forget(folder: &Path, ids: &[&str]) -> Result<Vec<Proof>> {
+    if !sharpwave::memory::store::episodes::has_episodes(folder) {
+        return Ok(Vec::new());
+    }
+    let mut memory = Episodic::open(folder, &With::Own)?;
+    let own: Vec<&str> = ids.iter().copied().filter(|id| memory.network().get(id).is_some()).collect();
+    let texts: Vec<String> = own.iter().filter_map(|id| memory.network().get(id).map(Episode::said)).collect();
+    let receipts = memory.forget(&own)?;
+    memory.compact()?;
+    let proof = |(receipt, text): (Receipt, String)| Ok(Proof { ghosts: memory.network().ghosts(&text)?, receipt });
+    receipts.into_iter().zip(texts).map(proof).collect()
+}
+
+/// A receipt in words.
+pub fn receipt(proof: &Proof) {
+    let Receipt { id, cells, synapses, links, bytes: [text, vectors, tokens] } = &proof.receipt;
+    out!("{id}: {text} bytes of text, {vectors} of vectors, {tokens} of token vectors; {cells} index cells, {synapses} synapses, {links} links");
+    out!("{id}: {} cells of what is gone fire for its words", proof.ghosts);
 }

@@ -4,6 +4,7 @@
 pub mod cases;
 pub mod metrics;
 pub mod recall;
+pub mod recall_speed;
 pub mod report;
 pub mod run;
 mod text;

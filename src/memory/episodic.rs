@@ -8,7 +8,7 @@ use super::store::Store;
 use super::store::episodes::{Episodes, TokenTable, Writing, has_episodes};
 use crate::error::{Error, Result};
 use crate::recall::codes::Whitening;
-use crate::recall::encoder::{Encoder, Tokens};
+use crate::recall::encoder::{Encoder, TokenCounts, Tokens};
 use crate::recall::hippocampus::{Added, Answer, Late, Place, Receipt};
 use crate::recall::{Ask, Episode, Hippocampus};
 use crate::transformer::bert::Bert;
@@ -127,11 +127,16 @@ impl Episodic {
         Ok(Episodic { folder: PathBuf::new(), store, network, mark, without: None })
     }
 
+    /// Those of a folder, to write, with an encoder of the program's own.
+    ///
+    /// # Errors
+    /// As [`Episodic::open`].
+    pub fn open_with(folder: &Path, encoder: Arc<dyn Encoder>) -> Result<Episodic> {
+        Episodic::by(folder, Episodes::open(folder)?, Some(encoder), None)
+    }
+
     fn of(folder: &Path, store: Episodes, with: &With) -> Result<Episodic> {
-        let kept: Option<Mark> = match store.about("encoder")? {
-            Some(json) => Some(serde_json::from_slice(&json).map_err(|e| Error::file(folder, format!("its encoder: {e}")))?),
-            None => None,
-        };
+        let kept: Option<Mark> = Episodic::kept_mark(folder, &store)?;
         let mut without = None;
         let encoder = match (with, &kept) {
             (With::Words, _) => None,
@@ -146,6 +151,18 @@ impl Episodic {
                 }
             },
         };
+        Episodic::by(folder, store, encoder, without)
+    }
+
+    fn kept_mark(folder: &Path, store: &Episodes) -> Result<Option<Mark>> {
+        match store.about("encoder")? {
+            Some(json) => Ok(Some(serde_json::from_slice(&json).map_err(|e| Error::file(folder, format!("its encoder: {e}")))?)),
+            None => Ok(None),
+        }
+    }
+
+    fn by(folder: &Path, store: Episodes, encoder: Option<Arc<dyn Encoder>>, without: Option<String>) -> Result<Episodic> {
+        let kept = Episodic::kept_mark(folder, &store)?;
         let own = mark(encoder.as_ref());
         if let Some(kept) = kept.as_ref().filter(|kept| kept.width > 0 && own.width > 0 && kept.fingerprint != own.fingerprint) {
             let message = format!(
@@ -161,7 +178,8 @@ impl Episodic {
         }
         let all = store.all()?;
         let whitening = store.about("whitening")?.and_then(|bytes| Whitening::from_bytes(&bytes));
-        let network = Hippocampus::restore(encoder, whitening, all);
+        let counts = store.about("tokens")?.and_then(|bytes| TokenCounts::from_bytes(&bytes));
+        let network = Hippocampus::restore(encoder, whitening, counts, all);
         let mark = kept.filter(|kept| kept.width > 0 || own.width == 0).unwrap_or(own);
         let mut own = Episodic { folder: folder.into(), store, network, mark, without };
         // Words came before the encoder did.
@@ -251,6 +269,7 @@ impl Episodic {
         let mut about = Vec::new();
         if self.network.whitening().width() > 0 {
             about.push(("whitening", self.network.whitening().to_bytes()));
+            about.push(("tokens", self.network.counts().to_bytes()));
         }
         let json = serde_json::to_vec(&self.mark).map_err(|e| Error::input(e.to_string(), "name another encoder"))?;
         about.push(("encoder", json));
@@ -285,14 +304,8 @@ impl Episodic {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut gone = Vec::new();
-        let (mut receipts, changed) = self.network.forget(ids, &mut |order| gone.push(order))?;
         let tokens = self.store.tokens()?;
-        for (receipt, order) in receipts.iter_mut().zip(&gone) {
-            for piece in 0..receipt.cells as u32 {
-                receipt.bytes[2] += tokens.get((*order, piece))?.map_or(0, |t| t.values.len() + 8 * t.len());
-            }
-        }
+        let (receipts, gone, changed) = self.network.forget(ids, &|place| tokens.get(place))?;
         drop(tokens);
         self.keep(changed, gone)?;
         self.network.settle();
@@ -314,7 +327,7 @@ impl Episodic {
         };
         self.network = {
             let all: Vec<(u64, Episode)> = self.store.all()?.into_iter().map(|(order, episode, _)| (order, episode)).collect();
-            Hippocampus::restore(encoder, None, all.into_iter().map(|(order, episode)| (order, episode, Vec::new())))
+            Hippocampus::restore(encoder, None, None, all.into_iter().map(|(order, episode)| (order, episode, Vec::new())))
         };
         self.without = None;
         self.recode_by(each)
@@ -324,7 +337,8 @@ impl Episodic {
         let added = self.network.encode_again(each)?;
         self.mark = mark(self.network.encoder());
         let json = serde_json::to_vec(&self.mark).map_err(|e| Error::input(e.to_string(), "name another encoder"))?;
-        let about = vec![("whitening", self.network.whitening().to_bytes()), ("encoder", json)];
+        let (whitening, tokens) = (self.network.whitening().to_bytes(), self.network.counts().to_bytes());
+        let about = vec![("whitening", whitening), ("tokens", tokens), ("encoder", json)];
         let Added { episodes, cells, tokens, .. } = added;
         self.store.write(&Writing { anew: true, gone: Vec::new(), episodes, cells, tokens, about })?;
         self.network.settle();

@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::simd::{for_every_level, level};
 use crate::transformer::bert::{Bert, Piece};
+use std::collections::HashMap;
 
 /// An encoder of texts.
 pub trait Encoder: Send + Sync {
@@ -40,6 +41,62 @@ pub struct Tokens {
     pub scales: Vec<f32>,
     /// Tokens x width.
     pub values: Vec<i8>,
+}
+
+/// In how many cells each token occurs: what it tells.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenCounts {
+    cells: u32,
+    holding: HashMap<u32, u32>,
+}
+
+impl TokenCounts {
+    /// Takes a cell's tokens in.
+    pub fn add(&mut self, tokens: &Tokens) {
+        self.cells += 1;
+        distinct(tokens).for_each(|id| *self.holding.entry(id).or_insert(0) += 1);
+    }
+
+    /// Takes them out again.
+    pub fn remove(&mut self, tokens: &Tokens) {
+        self.cells = self.cells.saturating_sub(1);
+        for id in distinct(tokens) {
+            match self.holding.get_mut(&id) {
+                Some(n) if *n > 1 => *n -= 1,
+                _ => drop(self.holding.remove(&id)),
+            }
+        }
+    }
+
+    /// ln(1 + (n - df + 1/2) / (df + 1/2)), df of n cells having it.
+    pub fn rarity(&self, id: u32) -> f32 {
+        let (n, df) = (self.cells as f32, self.holding.get(&id).copied().unwrap_or(0) as f32);
+        (1.0 + (n - df + 0.5).max(0.0) / (df + 0.5)).ln()
+    }
+
+    /// As bytes, to be kept.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut all: Vec<(u32, u32)> = self.holding.iter().map(|(id, n)| (*id, *n)).collect();
+        all.sort_unstable();
+        let words = [self.cells].into_iter().chain(all.into_iter().flat_map(|(id, n)| [id, n]));
+        words.flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// The reverse of [`TokenCounts::to_bytes`]; None for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<TokenCounts> {
+        let mut words = bytes.chunks_exact(4).map(|b| u32::from_le_bytes(std::array::from_fn(|i| b[i])));
+        let cells = words.next()?;
+        let words: Vec<u32> = words.collect();
+        let holding = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        (bytes.len() % 8 == 4).then_some(TokenCounts { cells, holding })
+    }
+}
+
+fn distinct(tokens: &Tokens) -> impl Iterator<Item = u32> {
+    let mut ids = tokens.ids.clone();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter()
 }
 
 impl Tokens {
@@ -149,6 +206,12 @@ mod tests {
             let exact = (0..5).map(|t| cosine(&vector(q + 3), &vector(t))).fold(f32::NEG_INFINITY, f32::max);
             assert!((best - exact).abs() < 0.02, "{best} {exact}");
         }
+        let mut counts = TokenCounts::default();
+        [&text, &cue, &text].into_iter().for_each(|tokens| counts.add(tokens));
+        assert!(counts.rarity(7) > counts.rarity(4) && counts.rarity(99) > counts.rarity(7));
+        assert_eq!(TokenCounts::from_bytes(&counts.to_bytes()), Some(counts.clone()));
+        [&text, &cue, &text].into_iter().for_each(|tokens| counts.remove(tokens));
+        assert_eq!(counts, TokenCounts::default());
         assert!(best[0] > 0.999 && text.best(&Tokens::default()).is_none());
     }
 }

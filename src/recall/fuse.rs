@@ -17,17 +17,17 @@ pub struct Mix {
     pub sense_around: f32,
     /// Late interaction of token vectors, among the first `rescored`.
     pub late: f32,
+    /// The same, each token of the hint at its best in an experience or a neighbour of it in time.
+    pub late_around: f32,
     /// What neighbours in time pass on of theirs.
     pub links: f32,
-    /// What the first to fire pass on to those that share their words and sense, in a second volley.
-    pub hop: f32,
     /// How many late interaction looks at.
     pub rescored: usize,
 }
 
 impl Default for Mix {
     fn default() -> Mix {
-        Mix { words: 0.7, around: 0.7, sense: 0.2, sense_around: 0.2, late: 1.0, links: 0.3, hop: 0.0, rescored: 200 }
+        Mix { words: 0.5, around: 0.7, sense: 0.2, sense_around: 0.3, late: 2.0, late_around: 1.0, links: 0.1, rescored: 200 }
     }
 }
 

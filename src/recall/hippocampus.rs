@@ -2,8 +2,9 @@
 //! cells to fire pass some of it on along their links; late interaction rescores the first of them; one order comes out, with how sure it
 //! is and why. Joins encoder, codes and index; what is to be kept on disk is handed out as plain data.
 
-use super::codes::{DRIVEN, Projection, Whitening, strongest};
-use super::encoder::{Encoder, Tokens, unit};
+use super::codes::{ACTIVE, DRIVEN, Projection, Whitening, strongest};
+use super::completion::{Completion, Rule};
+use super::encoder::{Encoder, TokenCounts, Tokens, unit};
 use super::episode::{Episode, Filter};
 use super::fuse::{Mix, add_scores, confidence};
 use super::index::{AROUND, Code, Cue, Drive, Index, PORTS, SENSE, SENSE_AROUND, WORDS};
@@ -20,6 +21,10 @@ use std::sync::Arc;
 
 /// What neighbours weigh in the vector of an experience and what happened around it.
 const AROUND_WEIGHT: f32 = 0.6;
+/// Cells of the recurrent population, those of a code, and words that have cells in it.
+const COMPLETION_CELLS: usize = 8192;
+const COMPLETION_ACTIVE: usize = 64;
+const COMPLETION_WORDS: usize = 16;
 /// Texts that are encoded together.
 const BATCH: usize = 128;
 
@@ -87,6 +92,7 @@ struct Cell {
 pub struct Hippocampus {
     encoder: Option<Arc<dyn Encoder>>,
     whitening: Whitening,
+    counts: TokenCounts,
     projection: Projection,
     index: Index,
     slots: Vec<Option<Slot>>,
@@ -171,6 +177,21 @@ pub struct Answer {
     pub cells: usize,
 }
 
+/// An experience whose code was completed from a part of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    /// The experience.
+    pub episode: Episode,
+    /// Share of its code's cells that the part drove.
+    pub given: f64,
+    /// Share of them that fire in the end.
+    pub restored: f64,
+    /// Rounds of the recurrent population.
+    pub rounds: usize,
+    /// Synaptic events.
+    pub events: u64,
+}
+
 /// How the index is asked, for controls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Late {
@@ -201,6 +222,7 @@ impl Hippocampus {
         let width = encoder.as_ref().map_or(0, |e| e.width());
         Hippocampus {
             whitening: Whitening::new(width),
+            counts: TokenCounts::default(),
             projection: Projection::new(width, 0),
             encoder,
             index: Index::new(),
@@ -218,11 +240,13 @@ impl Hippocampus {
     pub fn restore(
         encoder: Option<Arc<dyn Encoder>>,
         whitening: Option<Whitening>,
+        counts: Option<TokenCounts>,
         kept: impl IntoIterator<Item = (u64, Episode, Vec<Kept>)>,
     ) -> Hippocampus {
         let mut own = Hippocampus::new(encoder);
         if let Some(whitening) = whitening.filter(|w| w.width() == own.whitening.width()) {
             own.whitening = whitening;
+            own.counts = counts.unwrap_or_default();
         }
         for (order, episode, pieces) in kept {
             let slot = own.slots.len() as u32;
@@ -256,6 +280,11 @@ impl Hippocampus {
     /// Statistics of the vectors, to be kept.
     pub fn whitening(&self) -> &Whitening {
         &self.whitening
+    }
+
+    /// In how many cells each token occurs, to be kept.
+    pub fn counts(&self) -> &TokenCounts {
+        &self.counts
     }
 
     /// The population.
@@ -378,6 +407,7 @@ impl Hippocampus {
                 let embedding = embeddings.next().unwrap_or_default();
                 if !embedding.vector.is_empty() {
                     self.whitening.add(&embedding.vector);
+                    self.counts.add(&embedding.tokens);
                     added.tokens.push(((order, piece), embedding.tokens));
                 }
                 let vector = embedding.vector.iter().map(|x| f16::from_f32(*x)).collect();
@@ -559,20 +589,21 @@ impl Hippocampus {
     }
 
     /// Forgets experiences: their cells, synapses, links and texts. Neighbours in time become each other's. What took its place stays; what
-    /// it had superseded holds again. `gone` hears the order of each. Returns receipts, and what changed elsewhere.
+    /// it had superseded holds again. Returns receipts,
+    /// the order of each, and what changed elsewhere.
     ///
     /// # Errors
     /// An id that is not there; nothing is forgotten then.
-    pub fn forget(&mut self, ids: &[&str], gone: &mut dyn FnMut(u64)) -> Result<(Vec<Receipt>, Added)> {
+    pub fn forget(&mut self, ids: &[&str], shelf: &Shelf) -> Result<(Vec<Receipt>, Vec<u64>, Added)> {
         if let Some(id) = ids.iter().find(|id| !self.ids.contains_key(**id)) {
             let near = crate::error::nearest(id, self.ids.keys().map(String::as_str));
             let remedy = near.map_or("`sharpwave memory notes` shows the ids".into(), |near| format!("did you mean {near:?}?"));
             return Err(Error::input(format!("the memory has no experience {id:?}"), remedy));
         }
-        let (mut receipts, mut changed, mut touched) = (Vec::new(), Added::default(), Vec::new());
+        let (mut receipts, mut gone, mut changed, mut touched) = (Vec::new(), Vec::new(), Added::default(), Vec::new());
         for id in ids {
             let Some(slot) = self.ids.remove(*id).and_then(|at| self.slots[at as usize].take()) else { continue };
-            gone(slot.order);
+            gone.push(slot.order);
             let mut receipt = Receipt { id: id.to_string(), bytes: [slot.episode.text.len(), 0, 0], ..Receipt::default() };
             for cell in &slot.cells {
                 let Some(own) = self.cells[*cell as usize].take() else { continue };
@@ -580,6 +611,10 @@ impl Hippocampus {
                 receipt.synapses += self.index.erase(*cell as usize);
                 receipt.links += own.before.is_some() as usize + own.after.is_some() as usize;
                 receipt.bytes[1] += 2 * own.vector.len();
+                if let Some(tokens) = shelf((slot.order, own.piece))? {
+                    receipt.bytes[2] += tokens.values.len() + 8 * tokens.len();
+                    self.counts.remove(&tokens);
+                }
                 if !own.vector.is_empty() && own.vector.len() == self.whitening.width() {
                     self.whitening.remove(&own.vector.iter().map(|x| x.to_f32()).collect::<Vec<_>>());
                 }
@@ -613,7 +648,7 @@ impl Hippocampus {
         self.code(&touched);
         changed.cells = touched.iter().filter_map(|cell| self.kept(*cell)).collect();
         changed.episodes.retain(|(_, episode)| self.ids.contains_key(&episode.id));
-        Ok((receipts, changed))
+        Ok((receipts, gone, changed))
     }
 
     /// Whether any cell of an experience that is not there any more fires for a text: cells that fire by their own words or sense and have
@@ -654,6 +689,66 @@ impl Hippocampus {
             false => strongest(&self.projection.drive(&self.whitening.apply(&embedding.vector)), DRIVEN),
         };
         Ok((Cue { words: amplitudes, sense }, said, embedding.tokens))
+    }
+
+    /// Cells of a code for completion: half of them, about, of the dense code, the others of the rarest words, as often as there is room.
+    fn pattern(&self, words: &[u16], sense: &[u16], room: usize) -> Vec<u16> {
+        let half = (COMPLETION_CELLS / 2) as u16;
+        let mut pattern: Vec<u16> = sense.iter().filter(|cell| **cell < half).map(|cell| half + cell).collect();
+        let mut rarest = words.to_vec();
+        rarest.sort_by(|a, b| self.index.holding(*a).cmp(&self.index.holding(*b)).then(a.cmp(b)));
+        rarest.truncate(COMPLETION_WORDS);
+        let mut round = 0u64;
+        while !rarest.is_empty() && pattern.len() < room && round < 64 {
+            for word in &rarest {
+                let mut stream = Stream::new(key(round, 4), Purpose::Connect, u32::from(*word), 0);
+                let cell = stream.below(u32::from(half)) as u16;
+                if pattern.len() < room && !pattern.contains(&cell) {
+                    pattern.push(cell);
+                }
+            }
+            round += 1;
+        }
+        pattern.sort_unstable();
+        pattern
+    }
+
+    /// Completes a part of an experience: its words and sense drive a recurrent population that holds the codes of all, until the code of
+    /// one stands; whose it is tells the index. None where no cell of any is driven.
+    ///
+    /// # Errors
+    /// A text that the encoder cannot take.
+    pub fn complete(&self, part: &str, rule: Rule) -> Result<Option<Restored>> {
+        let (cue, said, _) = self.cue(part)?;
+        let mut population = Completion::new(COMPLETION_CELLS, COMPLETION_ACTIVE);
+        let mut patterns: Vec<(u32, Vec<u16>)> = Vec::new();
+        for cell in (0..self.cells.len() as u32).filter(|cell| self.cell(*cell).is_some()) {
+            let Some(code) = self.index.code(cell as usize) else { continue };
+            let words: Vec<u16> = code.words.iter().map(|(word, _)| *word).collect();
+            let pattern = self.pattern(&words, &code.sense, COMPLETION_ACTIVE);
+            population.write(&pattern);
+            patterns.push((cell, pattern));
+        }
+        let words: Vec<u16> = said.iter().map(|(_, cell)| *cell).filter(|cell| self.index.holding(*cell) > 0).collect();
+        let mut sense: Vec<u16> = cue.sense.iter().take(ACTIVE).map(|(cell, _)| *cell).collect();
+        sense.sort_unstable();
+        if words.is_empty() && sense.is_empty() {
+            return Ok(None);
+        }
+        // As many cells of each word as one of an experience with a dozen of them has.
+        let driven = self.pattern(&words, &sense, COMPLETION_ACTIVE.min(sense.len() / 2 + 4 * words.len().max(1)));
+        let completed = population.complete(&driven, rule);
+        let shared = |a: &[u16], b: &[u16]| a.iter().filter(|cell| b.binary_search(cell).is_ok()).count();
+        let best = patterns.iter().max_by_key(|(cell, pattern)| (shared(pattern, &completed.code), std::cmp::Reverse(*cell)));
+        let Some((cell, pattern)) = best else { return Ok(None) };
+        let Some(slot) = self.cell(*cell).and_then(|c| self.slot(c.slot)) else { return Ok(None) };
+        Ok(Some(Restored {
+            episode: slot.episode.clone(),
+            given: shared(pattern, &driven) as f64 / pattern.len().max(1) as f64,
+            restored: shared(pattern, &completed.code) as f64 / pattern.len().max(1) as f64,
+            rounds: completed.rounds,
+            events: completed.events,
+        }))
     }
 
     /// What a text leaves in each cell, for measuring.
@@ -711,24 +806,47 @@ impl Hippocampus {
         let mut late_score: HashMap<u32, f32> = HashMap::new();
         let mut best_late: Option<f32> = None;
         if late == Late::On && !tokens.is_empty() && mix.late != 0.0 {
-            let weights = self.token_weights(tokens);
-            let rescore = |(cell, _): &(u32, f32)| -> Result<Option<(u32, f32)>> {
-                let Some(own) = self.cell(*cell) else { return Ok(None) };
-                let Some(slot) = self.slot(own.slot) else { return Ok(None) };
-                let Some(best) = shelf((slot.order, own.piece))?.and_then(|own| own.best(tokens)) else { return Ok(None) };
-                let sum: f32 = best.iter().zip(&weights).map(|(b, w)| b * w).sum();
-                Ok(Some((*cell, sum / weights.iter().sum::<f32>().max(1e-6))))
+            let weights: Vec<f32> = tokens.ids.iter().map(|id| self.counts.rarity(*id)).collect();
+            let whole = weights.iter().sum::<f32>().max(1e-6);
+            let beside = |cell: u32| {
+                let own = self.cell(cell);
+                [own.and_then(|c| c.before), own.and_then(|c| c.after)].into_iter().flatten().filter(|n| allowed[*n as usize])
             };
-            let rescored: Vec<Option<(u32, f32)>> = first[..first.len().min(mix.rescored)].par_iter().map(rescore).collect::<Result<_>>()?;
-            let rescored: Vec<(u32, f32)> = rescored.into_iter().flatten().collect();
-            let values: Vec<f32> = rescored.iter().map(|(_, x)| *x).collect();
+            let looked_at = &first[..first.len().min(mix.rescored)];
+            let mut wanted: Vec<u32> = looked_at.iter().map(|(cell, _)| *cell).collect();
+            if mix.late_around != 0.0 {
+                wanted.extend(looked_at.iter().flat_map(|(cell, _)| beside(*cell)));
+                wanted.sort_unstable();
+                wanted.dedup();
+            }
+            let best = |cell: &u32| -> Result<Option<(u32, Vec<f32>)>> {
+                let Some(place) = self.cell(*cell).and_then(|own| Some((self.slot(own.slot)?.order, own.piece))) else { return Ok(None) };
+                Ok(shelf(place)?.and_then(|own| own.best(tokens)).map(|best| (*cell, best)))
+            };
+            let bests: Vec<Option<(u32, Vec<f32>)>> = wanted.par_iter().map(best).collect::<Result<_>>()?;
+            let bests: HashMap<u32, Vec<f32>> = bests.into_iter().flatten().collect();
+            let mean = |best: &[f32]| best.iter().zip(&weights).map(|(b, w)| b * w).sum::<f32>() / whole;
+            let mut rescored: Vec<u32> = Vec::new();
+            let (mut values, mut around) = (Vec::new(), Vec::new());
+            for (cell, _) in looked_at {
+                let Some(own) = bests.get(cell) else { continue };
+                let mut joined = own.clone();
+                for other in beside(*cell).filter_map(|n| bests.get(&n)) {
+                    joined.iter_mut().zip(other).for_each(|(best, x)| *best = best.max(*x));
+                }
+                rescored.push(*cell);
+                values.push(mean(own));
+                around.push(mean(&joined));
+            }
             let mut scores = vec![0.0; values.len()];
-            add_scores(&mut scores, &values, &vec![true; values.len()], mix.late);
+            let everyone = vec![true; values.len()];
+            add_scores(&mut scores, &values, &everyone, mix.late);
+            add_scores(&mut scores, &around, &everyone, mix.late_around);
             best_late = values.iter().copied().reduce(f32::max);
             // Who was not looked at has no more than the least of those who were.
             let least = scores.iter().copied().reduce(f32::min).unwrap_or(0.0);
             total.iter_mut().for_each(|x| *x += least);
-            for ((cell, _), score) in rescored.iter().zip(&scores) {
+            for (cell, score) in rescored.iter().zip(&scores) {
                 total[*cell as usize] += score - least;
                 late_score.insert(*cell, *score);
             }
@@ -809,10 +927,5 @@ impl Hippocampus {
             answer.recalled.push(Recalled { episode: slot.episode.clone(), score, tokens: size, why });
         }
         Ok(answer)
-    }
-
-    /// What each token of a cue counts in late interaction.
-    fn token_weights(&self, tokens: &Tokens) -> Vec<f32> {
-        vec![1.0; tokens.len()]
     }
 }

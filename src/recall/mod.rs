@@ -9,12 +9,14 @@
 //! ```
 
 pub mod codes;
+pub mod completion;
 pub mod encoder;
 pub mod episode;
 pub mod fuse;
 pub mod hippocampus;
 pub mod index;
 pub mod read;
+pub mod replay;
 pub mod words;
 
 pub use episode::{Episode, Filter};
