@@ -206,30 +206,27 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         MemoryCommand::Forget { ids, memory } => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             let learned = memory.folder.join("memory.redb").is_file();
-            let known: Vec<&str> = match learned {
-                // An id is the journal's, or one of what can be recalled alone.
-                true => {
-                    let store = Store::open(&memory.folder)?;
-                    let notes = has_episodes(&memory.folder);
-                    ids.iter().copied().filter(|id| !notes || store.entry(id).is_ok_and(|e| e.is_some())).collect()
-                }
-                false => Vec::new(),
-            };
-            let left = if known.is_empty() { Vec::new() } else { facade::forget(&Store::open(&memory.folder)?, &known)? };
-            let proofs = super::recall::forget(&memory.folder, &ids)?;
-            if left.is_empty() && proofs.is_empty() {
-                let what = format!("the memory {} has none of {}", memory.folder.display(), ids.join(", "));
-                return Err(Error::input(what, "`sharpwave memory notes` and `memory list` show the ids"));
+            if !has_episodes(&memory.folder) {
+                let left = facade::forget(&Store::open(&memory.folder)?, &ids)?;
+                if memory.json { print_json(&left)? } else { left.iter().for_each(forgotten) }
+                note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
+                return Ok(ExitCode::SUCCESS);
             }
+            let store = if learned { Some(Store::open(&memory.folder)?) } else { None };
+            let in_journal = |id: &&str| store.as_ref().is_some_and(|s| s.entry(id).is_ok_and(|e| e.is_some()));
+            let journal: Vec<&str> = ids.iter().copied().filter(in_journal).collect();
+            let proofs = super::recall::forget(&memory.folder, &ids, &journal)?;
+            let left = match &store {
+                Some(store) if !journal.is_empty() => facade::forget(store, &journal)?,
+                _ => Vec::new(),
+            };
             if memory.json {
                 print_json(&json!({ "journal": left, "recall": proofs }))?
             } else {
                 left.iter().for_each(forgotten);
                 proofs.iter().for_each(super::recall::receipt);
             }
-            if learned {
-            note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
-            }
+            note!("`sharpwave memory compact` removes the bytes of what was forgotten from the files");
         }
         MemoryCommand::Supersede { id, answer, new_id, model, memory } => {
             let entry = super::learn::supersede(&memory.folder, model.as_deref(), id, answer, new_id.as_deref())?;
@@ -254,8 +251,21 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         }
         MemoryCommand::Verify { model, folder_only, memory } => return checked(memory, model.as_deref(), *folder_only),
         MemoryCommand::Compact { memory } => {
-            let sizes = Store::open(&memory.folder)?.compact()?;
-            if memory.json { print_json(&sizes)? } else { out!("{} bytes before, {} bytes after", sizes.before, sizes.after) }
+            let notes = super::recall::compact(&memory.folder)?;
+            let sizes = match notes.is_some() && !memory.folder.join("memory.redb").is_file() {
+                true => None,
+                false => Some(Store::open(&memory.folder)?.compact()?),
+            };
+            match (memory.json, notes) {
+                (true, None) => print_json(&sizes)?,
+                (true, Some([before, after])) => {
+                    print_json(&json!({ "journal": sizes, "recall": { "before": before, "after": after } }))?
+                }
+                (false, _) => {
+                    sizes.iter().for_each(|s| out!("{} bytes before, {} bytes after", s.before, s.after));
+                    notes.iter().for_each(|[before, after]| out!("recall: {before} bytes before, {after} bytes after"));
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -354,6 +354,17 @@ pub fn keep(folder: &Folder, id: &str, pinned: Option<bool>, until: Option<&Stri
     Ok(ExitCode::SUCCESS)
 }
 
+/// Bytes of the file of what can be recalled, before and after it is written anew; None without one.
+pub fn compact(folder: &Path) -> Result<Option<[u64; 2]>> {
+    if !sharpwave::memory::store::episodes::has_episodes(folder) {
+        return Ok(None);
+    }
+    let mut memory = Episodic::open(folder, &With::Words)?;
+    let before = memory.store().bytes();
+    memory.compact()?;
+    Ok(Some([before, memory.store().bytes()]))
+}
+
 /// What went, and a proof: none of its cells fires for its own words.
 #[derive(serde::Serialize)]
 pub struct Proof {
@@ -363,16 +374,16 @@ pub struct Proof {
     ghosts: usize,
 }
 
-/// Forgets what can be recalled; ids that are not there stay for the journal.
-pub fn forget(folder: &Path, ids: &[&str]) -> Result<Vec<Proof>> {
-    if !sharpwave::memory::store::episodes::has_episodes(folder) {
-        return Ok(Vec::new());
-    }
+/// Forgets what can be recalled. All of it or, where an id is neither there nor in the journal, nothing.
+pub fn forget(folder: &Path, ids: &[&str], journal: &[&str]) -> Result<Vec<Proof>> {
     let mut memory = Episodic::open(folder, &With::Own)?;
     let own: Vec<&str> = ids.iter().copied().filter(|id| memory.network().get(id).is_some()).collect();
+    if let Some(id) = ids.iter().find(|id| !own.contains(id) && !journal.contains(id)) {
+        let what = format!("the memory {} has no experience {id:?}", folder.display());
+        return Err(Error::input(what, "`sharpwave memory notes` and `memory list` show the ids"));
+    }
     let texts: Vec<String> = own.iter().filter_map(|id| memory.network().get(id).map(Episode::said)).collect();
     let receipts = memory.forget(&own)?;
-    memory.compact()?;
     let proof = |(receipt, text): (Receipt, String)| Ok(Proof { ghosts: memory.network().ghosts(&text)?, receipt });
     receipts.into_iter().zip(texts).map(proof).collect()
 }

@@ -6,6 +6,7 @@
 
 use super::encoder::unit;
 use crate::rng::{Purpose, Stream, key};
+use crate::transformer::matmul::by_rows;
 use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
 
@@ -15,6 +16,8 @@ pub const CELLS: usize = 8192;
 pub const ACTIVE: usize = 64;
 /// Cells that a cue drives at most; the code of what is searched has `ACTIVE`.
 pub const DRIVEN: usize = 512;
+/// Vectors that are projected together.
+const TOGETHER: usize = 64;
 /// Power of the whitening for search.
 pub const POWER: f64 = 0.6;
 /// As many vectors as weigh like what is known before the first: that all directions are alike.
@@ -202,19 +205,28 @@ impl Projection {
         Projection { weights: (0..CELLS).into_par_iter().flat_map_iter(row).collect(), width }
     }
 
-    /// What a vector drives each cell by.
-    pub fn drive(&self, vector: &[f32]) -> Vec<f32> {
-        match self.width {
-            0 => Vec::new(),
-            width => self.weights.chunks_exact(width).map(|row| dot(row, vector)).collect(),
+    /// What vectors drive each cell by: n x cells, of n x width; nothing without a width.
+    pub fn drive(&self, n: usize, vectors: &[f32]) -> Vec<f32> {
+        if self.width == 0 || n == 0 {
+            return Vec::new();
         }
+        let mut drive = vec![0.0; n * CELLS];
+        by_rows(n, self.width, CELLS, vectors, &self.weights, &mut drive);
+        drive
     }
 
-    /// The cells that win under lateral inhibition, in order of their numbers; none without a vector.
-    pub fn winners(&self, vector: &[f32]) -> Vec<u16> {
-        let mut winners: Vec<u16> = strongest(&self.drive(vector), ACTIVE).into_iter().map(|(cell, _)| cell).collect();
-        winners.sort_unstable();
-        winners
+    /// For each vector the cells that win under lateral inhibition, in order of their numbers.
+    pub fn winners(&self, vectors: &[Vec<f32>]) -> Vec<Vec<u16>> {
+        let winners = |drive: &[f32]| {
+            let mut winners: Vec<u16> = strongest(drive, ACTIVE).into_iter().map(|(cell, _)| cell).collect();
+            winners.sort_unstable();
+            winners
+        };
+        let part = |part: &[Vec<f32>]| {
+            let drive = self.drive(part.len(), &part.concat());
+            drive.chunks_exact(CELLS).map(winners).collect::<Vec<_>>()
+        };
+        vectors.chunks(TOGETHER).flat_map(part).collect()
     }
 }
 
@@ -275,7 +287,7 @@ mod tests {
         let projection = Projection::new(24, 0);
         let mut whitening = Whitening::new(24);
         let overlap = |whitening: &Whitening| {
-            let codes: Vec<Vec<u16>> = all[..40].iter().map(|x| projection.winners(&whitening.apply(x))).collect();
+            let codes = projection.winners(&all[..40].iter().map(|x| whitening.apply(x)).collect::<Vec<_>>());
             let shared = |a: &[u16], b: &[u16]| a.iter().filter(|cell| b.contains(cell)).count();
             let pairs = (0..40).flat_map(|i| (0..i).map(move |j| (i, j)));
             pairs.map(|(i, j)| shared(&codes[i], &codes[j])).sum::<usize>()

@@ -487,49 +487,74 @@ impl Hippocampus {
     /// Makes the codes of all cells anew.
     pub fn recode(&mut self) {
         let all: Vec<u32> = (0..self.cells.len() as u32).filter(|cell| self.cell(*cell).is_some()).collect();
+        // Whatever version they are of.
+        self.cells.iter_mut().flatten().for_each(|cell| cell.version = u32::MAX);
         self.code(&all);
     }
 
     /// Makes the codes of cells, of their own and of what is around them.
     fn code(&mut self, cells: &[u32]) {
-        let made: Vec<(u32, Code)> = cells.par_iter().filter_map(|cell| Some((*cell, self.coded(*cell)?))).collect();
-        for (cell, code) in made {
-            self.index.write(cell as usize, code);
-            if let Some(Some(own)) = self.cells.get_mut(cell as usize) {
-                own.version = self.whitening.version;
+        let version = self.whitening.version;
+        for part in cells.chunks(BATCH) {
+            let begun: Vec<(u32, Code, Vec<Vec<f32>>)> = part.par_iter().filter_map(|cell| self.begun(*cell)).collect();
+            let vectors: Vec<Vec<f32>> = begun.iter().flat_map(|(_, _, vectors)| vectors.iter().cloned()).collect();
+            let mut winners = self.projection.winners(&vectors).into_iter();
+            for (cell, mut code, vectors) in begun {
+                let mut own: Vec<Vec<u16>> = winners.by_ref().take(vectors.len()).collect();
+                if self.cells[cell as usize].as_ref().is_some_and(|c| !c.vector.is_empty()) {
+                    let beside = self.beside(cell).next().is_some();
+                    let around = if beside { own.pop() } else { None };
+                    code.sense = own.pop().unwrap_or(code.sense);
+                    code.sense_around = around.unwrap_or_else(|| code.sense.clone());
+                }
+                self.index.write(cell as usize, code);
+                if let Some(Some(own)) = self.cells.get_mut(cell as usize) {
+                    own.version = version;
+                }
             }
         }
     }
 
-    fn coded(&self, cell: u32) -> Option<Code> {
+    /// Neighbours of a cell in time.
+    fn beside(&self, cell: u32) -> impl Iterator<Item = u32> + '_ {
+        let own = self.cell(cell);
+        [own.and_then(|c| c.before), own.and_then(|c| c.after)].into_iter().flatten()
+    }
+
+    /// The words of a cell's code, and the whitened vectors that are to be projected for the rest of it: its own, where that has no code of
+    /// this version, and the one of what is around it, where anything is.
+    fn begun(&self, cell: u32) -> Option<(u32, Code, Vec<Vec<f32>>)> {
         let own = self.cell(cell)?;
-        let beside: Vec<u32> = [own.before, own.after].into_iter().flatten().collect();
-        let words = self.index.code(cell as usize)?.words.clone();
+        let before = self.index.code(cell as usize)?;
+        let words = before.words.clone();
         let mut around = words.clone();
-        for other in &beside {
-            for (word, n) in self.index.code(*other as usize).map_or(&[][..], |code| &code.words) {
+        for other in self.beside(cell) {
+            for (word, n) in self.index.code(other as usize).map_or(&[][..], |code| &code.words) {
                 match around.binary_search_by_key(word, |(w, _)| *w) {
                     Ok(at) => around[at].1 = around[at].1.saturating_add(*n),
                     Err(at) => around.insert(at, (*word, *n)),
                 }
             }
         }
-        if own.vector.is_empty() || own.vector.len() != self.whitening.width() {
-            return Some(Code { words, around, ..Code::default() });
+        let mut code = Code { words, around, ..Code::default() };
+        let mut vectors = Vec::new();
+        if !own.vector.is_empty() && own.vector.len() == self.whitening.width() {
+            let vector: Vec<f32> = own.vector.iter().map(|x| x.to_f32()).collect();
+            match own.version == self.whitening.version && !before.sense.is_empty() {
+                true => code.sense = before.sense.clone(),
+                false => vectors.push(self.whitening.apply(&vector)),
+            }
+            let beside: Vec<&Cell> = self.beside(cell).filter_map(|other| self.cell(other)).collect();
+            if !beside.is_empty() {
+                let mut mean = vector;
+                for other in beside.iter().filter(|o| o.vector.len() == own.vector.len()) {
+                    mean.iter_mut().zip(&other.vector).for_each(|(m, x)| *m += AROUND_WEIGHT * x.to_f32());
+                }
+                unit(&mut mean);
+                vectors.push(self.whitening.apply(&mean));
+            }
         }
-        let plain = |vector: &[f16]| vector.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
-        let vector = plain(&own.vector);
-        let mut mean = vector.clone();
-        for other in beside.iter().filter_map(|other| self.cell(*other)).filter(|o| o.vector.len() == vector.len()) {
-            mean.iter_mut().zip(&other.vector).for_each(|(m, x)| *m += AROUND_WEIGHT * x.to_f32());
-        }
-        unit(&mut mean);
-        let sense = self.projection.winners(&self.whitening.apply(&vector));
-        let sense_around = match beside.is_empty() {
-            true => sense.clone(),
-            false => self.projection.winners(&self.whitening.apply(&mean)),
-        };
-        Some(Code { words, around, sense, sense_around })
+        Some((cell, code, vectors))
     }
 
     /// Links cells otherwise than they lived, for controls; all codes are made anew.
@@ -686,7 +711,7 @@ impl Hippocampus {
         let embedding = self.embed(&[text])?.pop().unwrap_or_default();
         let sense = match embedding.vector.is_empty() {
             true => Vec::new(),
-            false => strongest(&self.projection.drive(&self.whitening.apply(&embedding.vector)), DRIVEN),
+            false => strongest(&self.projection.drive(1, &self.whitening.apply(&embedding.vector)), DRIVEN),
         };
         Ok((Cue { words: amplitudes, sense }, said, embedding.tokens))
     }
@@ -808,10 +833,7 @@ impl Hippocampus {
         if late == Late::On && !tokens.is_empty() && mix.late != 0.0 {
             let weights: Vec<f32> = tokens.ids.iter().map(|id| self.counts.rarity(*id)).collect();
             let whole = weights.iter().sum::<f32>().max(1e-6);
-            let beside = |cell: u32| {
-                let own = self.cell(cell);
-                [own.and_then(|c| c.before), own.and_then(|c| c.after)].into_iter().flatten().filter(|n| allowed[*n as usize])
-            };
+            let beside = |cell: u32| self.beside(cell).filter(|n| allowed[*n as usize]);
             let looked_at = &first[..first.len().min(mix.rescored)];
             let mut wanted: Vec<u32> = looked_at.iter().map(|(cell, _)| *cell).collect();
             if mix.late_around != 0.0 {
@@ -873,7 +895,7 @@ impl Hippocampus {
             events: drive.events,
             cells: allowed.iter().filter(|allowed| **allowed).count(),
         };
-        let silent = drive.ports.iter().all(|port| port.iter().all(|x| *x == 0.0));
+        let silent = drive.ports.iter().all(|port| port.iter().zip(&allowed).all(|(x, allowed)| *x == 0.0 || !allowed));
         if silent {
             answer.confidence = 0.0;
             return Ok(answer);

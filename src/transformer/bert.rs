@@ -85,6 +85,11 @@ pub struct Piece {
     pub ids: Vec<u32>,
 }
 
+/// Whether a `config.json` is that of an encoder.
+pub fn is_bert(config: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(config).is_ok_and(|json| json["model_type"] == "bert")
+}
+
 impl Bert {
     /// A GGUF file, a folder with one or as Hugging Face has them, or the name of a model that `pull` got.
     ///

@@ -14,7 +14,7 @@ pub mod gradient;
 pub mod hooks;
 mod join;
 pub mod low_rank;
-mod matmul;
+pub(crate) mod matmul;
 pub mod pull;
 pub mod sample;
 pub mod site;

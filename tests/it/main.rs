@@ -30,6 +30,7 @@ mod plasticity_event;
 mod protocols;
 mod pull;
 mod readings;
+mod recall;
 mod silence;
 mod structure;
 mod three_factor;

@@ -9,7 +9,7 @@
 //! ```
 
 use super::error::{Trouble, close, guarded, in_use, io};
-use super::folder::Lock;
+use super::folder::{Lock, copy};
 use super::snapshot::{COMMITS, Commits, Unwritten, copied, patiently};
 use crate::error::{Error, Result};
 use crate::memory::codec;
@@ -224,15 +224,36 @@ impl Episodes {
         std::fs::metadata(self.folder.join(FOLDER).join(DATABASE)).map_or(0, |m| m.len())
     }
 
-    /// Gives back the room of what is gone: its bytes are overwritten or cut off.
+    /// Writes the file anew with what there is now, and nothing else: no byte of what went is left in it. Needs room for a second file.
     pub fn compact(&mut self) -> Result<()> {
         let Hold::Folder(commits, _) = &self.hold else { return Ok(()) };
-        let compact = || {
-            let _held = commits.hold()?;
-            self.database.as_mut().ok_or(redb::StorageError::DatabaseClosed)?.compact()?;
-            Ok(())
-        };
-        guarded(compact).map_err(|e: Trouble| e.about(&self.folder))
+        let path = self.folder.join(FOLDER).join(DATABASE);
+        let unfinished = path.with_extension("redb.new");
+        let fresh = guarded(|| {
+            if unfinished.exists() {
+                std::fs::remove_file(&unfinished)?;
+            }
+            let from = self.database.as_ref().ok_or(redb::StorageError::DatabaseClosed)?.begin_read()?;
+            let fresh = Builder::new().set_cache_size(CACHE).create(&unfinished)?;
+            let to = fresh.begin_write()?;
+            copy(&from, &to, ABOUT)?;
+            copy(&from, &to, EPISODES)?;
+            copy(&from, &to, CELLS)?;
+            copy(&from, &to, TOKENS)?;
+            to.commit()?;
+            let held = commits.hold()?;
+            std::fs::rename(&unfinished, &path)?;
+            Ok((fresh, held))
+        });
+        let (fresh, _held) = fresh.map_err(|e: Trouble| {
+            let _ = std::fs::remove_file(&unfinished);
+            e.about(&self.folder)
+        })?;
+        // The old file has no name any more; closing it changes nothing that is left.
+        if let Some(old) = self.database.replace(fresh) {
+            close(old);
+        }
+        Ok(())
     }
 }
 

@@ -234,7 +234,7 @@ fn unfinished(folder: &Path, trouble: Trouble) -> Error {
     trouble.about(folder)
 }
 
-fn copy<K: Key + 'static, V: Value + 'static>(
+pub(super) fn copy<K: Key + 'static, V: Value + 'static>(
     from: &ReadTransaction,
     to: &WriteTransaction,
     table: TableDefinition<K, V>,

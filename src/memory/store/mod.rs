@@ -166,6 +166,11 @@ impl Store {
         Store { folder: folder.to_path_buf(), meta, owned: OnceLock::new(), database: Some(database), hold }
     }
 
+    /// The folder; None of what is in memory alone.
+    pub fn folder(&self) -> Option<&Path> {
+        (!matches!(self.hold, Hold::Alone)).then_some(&self.folder)
+    }
+
     /// What the memory belongs to.
     pub fn meta(&self) -> &Meta {
         self.owned.get().unwrap_or(&self.meta)
