@@ -118,7 +118,8 @@ fn recall(a: &RecallAsked) -> Result<ExitCode> {
     let mix: Mix = serde_json::from_value(mix).map_err(|e| Error::input(e.to_string(), "give numbers"))?;
     let encoder = a.encoder.as_deref().map(sharpwave::memory::episodic::encoder).transpose()?;
     let (bar, stop) = (Bar::new(a.json), stopper()?);
-    let report = sharpwave::eval::recall::measure(&a.data, encoder, &mix, !a.no_controls, &|what, done| bar.phase(what, done), &stop)?;
+    let report =
+        sharpwave::eval::recall::measure(&a.data, encoder, &mix, !a.no_controls, &|what, done| bar.phase(what, done), &stop)?;
     bar.clear();
     if a.json {
         super::json(&report)?;
@@ -126,12 +127,29 @@ fn recall(a: &RecallAsked) -> Result<ExitCode> {
     }
     let [conversations, turns, questions] = report.size;
     out!("{questions} questions, {turns} turns, {conversations} conversations");
-    out!("{:28} {:>6} {:>6} {:>6} {:>6}  {:>6} {:>6}  {:>8}  recall@10 by category", "", "@1", "@5", "@10", "@50", "s@5", "s@10", "ms");
+    out!(
+        "{:28} {:>6} {:>6} {:>6} {:>6}  {:>6} {:>6}  {:>8}  recall@10 by category",
+        "",
+        "@1",
+        "@5",
+        "@10",
+        "@50",
+        "s@5",
+        "s@10",
+        "ms"
+    );
     for (name, s) in &report.methods {
         let by: Vec<String> = s.by_category.iter().map(|(c, x)| format!("{c}: {x:.1}")).collect();
         out!(
             "{name:28} {:>6.1} {:>6.1} {:>6.1} {:>6.1}  {:>6.1} {:>6.1}  {:>8.2}  {}",
-            s.recall_1, s.recall_5, s.recall_10, s.recall_50, s.session_5, s.session_10, s.ms, by.join("  ")
+            s.recall_1,
+            s.recall_5,
+            s.recall_10,
+            s.recall_50,
+            s.session_5,
+            s.session_10,
+            s.ms,
+            by.join("  ")
         );
     }
     report.kept.iter().for_each(|(name, x)| out!("{x:.1} % of the evidence in 4,000 tokens of everything, {name}"));
@@ -155,19 +173,34 @@ fn speed(a: &SpeedAsked) -> Result<ExitCode> {
     }
     out!("{} memories, one thread; encoding left out", s.memories);
     out!("adding one: {:.3} ms among the first 1,000, {:.3} ms among the last", s.add_ms[0], s.add_ms[1]);
-    for (name, ms, first) in [("recall", s.recall_ms, s.first[0]), ("spikes alone", s.spikes_ms, s.first[1]), ("exact int8 scan", s.scan_ms, s.first[2])] {
+    for (name, ms, first) in [
+        ("recall", s.recall_ms, s.first[0]),
+        ("spikes alone", s.spikes_ms, s.first[1]),
+        ("exact int8 scan", s.scan_ms, s.first[2]),
+    ] {
         out!("{name:16} {:>8.2} ms median, {:>8.2} ms p99; the right one first from half its words: {first:.1} %", ms[0], ms[1]);
     }
-    out!("{:.0} synaptic events a question; {} bytes of tables, {} on disk; opened in {:.2} s", s.events, s.bytes[0], s.bytes[1], s.open_s);
+    out!(
+        "{:.0} synaptic events a question; {} bytes of tables, {} on disk; opened in {:.2} s",
+        s.events,
+        s.bytes[0],
+        s.bytes[1],
+        s.open_s
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 fn completion(a: &CompletionAsked) -> Result<ExitCode> {
     if a.cells > 1 << 16 || a.active < 2 || 2 * a.active > a.cells || a.patterns == 0 || !(0.0..=1.0).contains(&a.wrong) {
-        return Err(Error::input("these sizes do not fit together", "use 2 active cells or more, at most half of at most 65,536, and a share"));
+        return Err(Error::input(
+            "these sizes do not fit together",
+            "use 2 active cells or more, at most half of at most 65,536, and a share",
+        ));
     }
     let bar = Bar::new(a.json);
-    let all = sharpwave::recall::completion::capacity(a.cells, a.active, a.patterns, a.wrong, a.tried, a.seed, &|what, done| bar.phase(what, done));
+    let all = sharpwave::recall::completion::capacity(a.cells, a.active, a.patterns, a.wrong, a.tried, a.seed, &|what, done| {
+        bar.phase(what, done)
+    });
     bar.clear();
     if a.json {
         super::json(&all)?;
@@ -175,10 +208,21 @@ fn completion(a: &CompletionAsked) -> Result<ExitCode> {
     }
     for c in &all {
         let [cells, active, patterns] = c.size;
-        out!("{:?}: {patterns} codes of {active} of {cells} cells, cue of {} right and {} wrong ones", c.rule, c.cue[0], c.cue[1]);
+        out!(
+            "{:?}: {patterns} codes of {active} of {cells} cells, cue of {} right and {} wrong ones",
+            c.rule,
+            c.cue[0],
+            c.cue[1]
+        );
         out!(
             "  {:.2} % exact, overlap {:.2} %, {:.1} rounds, {:.3} bits a synapse, {:.1} % of the synapses used, {:.2} ms median, {:.2} ms p99",
-            c.exact, c.overlap, c.rounds, c.bits_per_synapse, 100.0 * c.load, c.ms[0], c.ms[1]
+            c.exact,
+            c.overlap,
+            c.rounds,
+            c.bits_per_synapse,
+            100.0 * c.load,
+            c.ms[0],
+            c.ms[1]
         );
         if !c.erased_exactly {
             out!("  half of them erased left traces");

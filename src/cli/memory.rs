@@ -208,7 +208,11 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
             let learned = memory.folder.join("memory.redb").is_file();
             if !has_episodes(&memory.folder) {
                 let left = facade::forget(&Store::open(&memory.folder)?, &ids)?;
-                if memory.json { print_json(&left)? } else { left.iter().for_each(forgotten) }
+                if memory.json {
+                    print_json(&left)?
+                } else {
+                    left.iter().for_each(forgotten)
+                }
                 note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
                 return Ok(ExitCode::SUCCESS);
             }

@@ -3,7 +3,8 @@
 use super::progress::Download;
 use clap::Args;
 use sharpwave::error::{Error, Result};
-use sharpwave::transformer::bert::{Bert, is_bert};
+use sharpwave::transformer::bert::Bert;
+use sharpwave::transformer::config::is_bert;
 use sharpwave::transformer::pull::{Model, Servers, names, pull as get};
 use sharpwave::transformer::{BUILT_IN, Source};
 use std::path::PathBuf;

@@ -89,7 +89,8 @@ pub struct RecallArguments {
 }
 
 fn time(name: &str, text: &Option<String>) -> Result<Option<Timestamp>> {
-    let wrong = |text: &String| Error::input(format!("--{name} {text} is no time"), "write it like 2026-05-03, or 2026-05-03T18:30:00Z");
+    let wrong =
+        |text: &String| Error::input(format!("--{name} {text} is no time"), "write it like 2026-05-03, or 2026-05-03T18:30:00Z");
     text.as_ref().map(|text| instant(text).ok_or_else(|| wrong(text))).transpose()
 }
 
@@ -154,7 +155,9 @@ fn explained(why: &Why) {
     if !why.words_around.is_empty() {
         out!("      words around it: {}", list(&why.words_around));
     }
-    out!("      words {words:.2}, around {around:.2}, sense {sense:.2}, around {sense_around:.2}, late {late:.2}, links {links:.2}");
+    out!(
+        "      words {words:.2}, around {around:.2}, sense {sense:.2}, around {sense_around:.2}, late {late:.2}, links {links:.2}"
+    );
     let hop = why.hop.as_ref().map_or(String::new(), |hop| format!(", passed on by {hop}"));
     out!("      {} granule cells of the sense; fires at {:.2}{hop}", why.units, why.fires_at);
 }
@@ -317,8 +320,20 @@ pub fn stats(folder: &Folder) -> Result<ExitCode> {
         super::json(&size)?;
         return Ok(ExitCode::SUCCESS);
     }
-    out!("{} experiences in {} sessions; {} of them history, {} pinned", size.experiences, size.sessions, size.history, size.pinned);
-    out!("{} index cells, {} synapses in {} bytes; {} bytes on disk", size.cells, size.synapses, size.table_bytes, size.file_bytes);
+    out!(
+        "{} experiences in {} sessions; {} of them history, {} pinned",
+        size.experiences,
+        size.sessions,
+        size.history,
+        size.pinned
+    );
+    out!(
+        "{} index cells, {} synapses in {} bytes; {} bytes on disk",
+        size.cells,
+        size.synapses,
+        size.table_bytes,
+        size.file_bytes
+    );
     match size.encoder.width {
         0 => out!("no encoder: words alone"),
         width => out!("encoder {} ({width} numbers), whitening {}", size.encoder.name, size.version),
@@ -349,7 +364,9 @@ pub fn keep(folder: &Folder, id: &str, pinned: Option<bool>, until: Option<&Stri
     let e = memory.network().get(id);
     match folder.json {
         true => super::json(&e)?,
-        false => e.iter().for_each(|e| out!("{id}: {}, until {}", if e.pinned { "pinned" } else { "not pinned" }, e.until.as_deref().unwrap_or("ever"))),
+        false => e.iter().for_each(|e| {
+            out!("{id}: {}, until {}", if e.pinned { "pinned" } else { "not pinned" }, e.until.as_deref().unwrap_or("ever"))
+        }),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -391,6 +408,8 @@ pub fn forget(folder: &Path, ids: &[&str], journal: &[&str]) -> Result<Vec<Proof
 /// A receipt in words.
 pub fn receipt(proof: &Proof) {
     let Receipt { id, cells, synapses, links, bytes: [text, vectors, tokens] } = &proof.receipt;
-    out!("{id}: {text} bytes of text, {vectors} of vectors, {tokens} of token vectors; {cells} index cells, {synapses} synapses, {links} links");
+    out!(
+        "{id}: {text} bytes of text, {vectors} of vectors, {tokens} of token vectors; {cells} index cells, {synapses} synapses, {links} links"
+    );
     out!("{id}: {} cells of what is gone fire for its words", proof.ghosts);
 }

@@ -105,7 +105,10 @@ pub fn read(path: &Path) -> Result<Vec<Conversation>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
     let wrong = |what: String| Error::input(format!("{}: {what}", path.display()), "give a file of LoCoMo's layout");
     let all: Vec<Value> = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-    all.iter().enumerate().map(|(i, value)| conversation(i, value).ok_or_else(|| wrong(format!("conversation {}", i + 1)))).collect()
+    all.iter()
+        .enumerate()
+        .map(|(i, value)| conversation(i, value).ok_or_else(|| wrong(format!("conversation {}", i + 1))))
+        .collect()
 }
 
 fn conversation(number: usize, value: &Value) -> Option<Conversation> {
@@ -213,7 +216,8 @@ pub fn measure(
     }
     memory.network_mut().settle_all();
     let n = turns.len().max(1) as f64;
-    let questions: Vec<(&Conversation, &Question)> = conversations.iter().flat_map(|c| c.questions.iter().map(move |q| (c, q))).collect();
+    let questions: Vec<(&Conversation, &Question)> =
+        conversations.iter().flat_map(|c| c.questions.iter().map(move |q| (c, q))).collect();
     if let Some(encoder) = &encoder {
         for (i, batch) in questions.chunks(128).enumerate() {
             halted(stop)?;

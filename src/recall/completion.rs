@@ -188,7 +188,15 @@ fn ln_factorial(n: usize) -> f64 {
 }
 
 /// Stores random codes, then completes some of them from half their cells with a share of wrong ones beside.
-pub fn capacity(cells: usize, active: usize, patterns: usize, wrong: f64, tried: usize, seed: u64, say: &dyn Fn(&str, f64)) -> Vec<Capacity> {
+pub fn capacity(
+    cells: usize,
+    active: usize,
+    patterns: usize,
+    wrong: f64,
+    tried: usize,
+    seed: u64,
+    say: &dyn Fn(&str, f64),
+) -> Vec<Capacity> {
     let code = |p: usize| -> Vec<u16> {
         let mut stream = Stream::new(key(seed, 1), Purpose::Connect, p as u32, 0);
         let mut code: Vec<u16> = Vec::with_capacity(active);

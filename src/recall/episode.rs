@@ -2,9 +2,9 @@
 //! to. Plain data with its rules; knows neither codes nor files.
 
 use crate::error::{Error, Result};
-use jiff::tz::Offset;
 pub use jiff::Timestamp;
 use jiff::civil;
+use jiff::tz::Offset;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +158,11 @@ impl Episode {
         loop {
             let last = starts.len().min(first + PIECE);
             let end = starts.get(last).copied().unwrap_or(self.text.len());
-            let part = Episode { text: self.text[starts[first]..end].trim().into(), speaker: self.speaker.clone(), ..Episode::default() };
+            let part = Episode {
+                text: self.text[starts[first]..end].trim().into(),
+                speaker: self.speaker.clone(),
+                ..Episode::default()
+            };
             pieces.push(part.said());
             if last == starts.len() {
                 return pieces;

@@ -787,15 +787,7 @@ impl Hippocampus {
         self.answer(ask, late, shelf, &cue, &said, &tokens)
     }
 
-    fn answer(
-        &self,
-        ask: &Ask,
-        late: Late,
-        shelf: &Shelf,
-        cue: &Cue,
-        said: &[(String, u16)],
-        tokens: &Tokens,
-    ) -> Result<Answer> {
+    fn answer(&self, ask: &Ask, late: Late, shelf: &Shelf, cue: &Cue, said: &[(String, u16)], tokens: &Tokens) -> Result<Answer> {
         let now = Timestamp::now();
         let allowed: Vec<bool> = {
             let slots: Vec<bool> =
@@ -842,7 +834,9 @@ impl Hippocampus {
                 wanted.dedup();
             }
             let best = |cell: &u32| -> Result<Option<(u32, Vec<f32>)>> {
-                let Some(place) = self.cell(*cell).and_then(|own| Some((self.slot(own.slot)?.order, own.piece))) else { return Ok(None) };
+                let Some(place) = self.cell(*cell).and_then(|own| Some((self.slot(own.slot)?.order, own.piece))) else {
+                    return Ok(None);
+                };
                 Ok(shelf(place)?.and_then(|own| own.best(tokens)).map(|best| (*cell, best)))
             };
             let bests: Vec<Option<(u32, Vec<f32>)>> = wanted.par_iter().map(best).collect::<Result<_>>()?;
@@ -879,14 +873,17 @@ impl Hippocampus {
             let age = slot.instant.map(|t| (now.as_second() - t.as_second()).max(0) as f32 / 86_400.0);
             outcome + ask.by_recency * age.map_or(0.0, |days| 0.5f32.powf(days / 30.0))
         };
-        let mut ranked: Vec<(u32, f32)> =
-            first.iter().map(|(cell, _)| (*cell, total[*cell as usize] + linked(&total, *cell as usize).0 + graded(*cell))).collect();
+        let mut ranked: Vec<(u32, f32)> = first
+            .iter()
+            .map(|(cell, _)| (*cell, total[*cell as usize] + linked(&total, *cell as usize).0 + graded(*cell)))
+            .collect();
         ranked.sort_unstable_by(order);
         let weight_of: Vec<f32> = said.iter().map(|(_, cell)| self.index.rarity(*cell)).collect();
         let whole: f32 = weight_of.iter().sum();
         let holds = |words: &[(u16, u8)], cell: u16| words.binary_search_by_key(&cell, |(w, _)| *w).is_ok();
         let coverage = ranked.first().and_then(|(cell, _)| self.index.code(*cell as usize)).map_or(0.0, |code| {
-            let held = said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(&code.around, *cell)).map(|(_, w)| w).sum::<f32>();
+            let held =
+                said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(&code.around, *cell)).map(|(_, w)| w).sum::<f32>();
             held / whole.max(1e-6)
         });
         let mut answer = Answer {

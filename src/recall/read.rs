@@ -6,9 +6,8 @@ use crate::error::{Error, Place, Result, nearest};
 use serde_json::Value;
 use std::sync::Arc;
 
-const KEYS: [&str; 13] = [
-    "id", "text", "user", "speaker", "session", "time", "tags", "outcome", "supersedes", "until", "pinned", "role", "content",
-];
+const KEYS: [&str; 13] =
+    ["id", "text", "user", "speaker", "session", "time", "tags", "outcome", "supersedes", "until", "pinned", "role", "content"];
 /// Characters of a speaker's name before the colon at most.
 const NAME: usize = 32;
 
@@ -118,8 +117,8 @@ fn messages(text: &str, file: &str, session: Option<&str>) -> Result<Vec<Episode
         if empty {
             continue;
         }
-        let mut episode = of_json(message)
-            .map_err(|(what, remedy)| Error::input(format!("{file}: message {}: {what}", i + 1), remedy))?;
+        let mut episode =
+            of_json(message).map_err(|(what, remedy)| Error::input(format!("{file}: message {}: {what}", i + 1), remedy))?;
         episode.session = episode.session.or(session.map(String::from));
         all.push(episode);
     }
@@ -183,8 +182,14 @@ mod tests {
 
     #[test]
     fn jsonl_chats_and_notes() {
-        assert_eq!(texts("{\"text\": \"a\", \"speaker\": \"Ann\"}\n\n{\"text\": \"b\", \"outcome\": \"success\"}"), ["Ann: a", "b"]);
-        assert_eq!(texts("[{\"role\": \"user\", \"content\": \"hi\"}, {\"role\": \"assistant\", \"content\": null}]"), ["user: hi"]);
+        assert_eq!(
+            texts("{\"text\": \"a\", \"speaker\": \"Ann\"}\n\n{\"text\": \"b\", \"outcome\": \"success\"}"),
+            ["Ann: a", "b"]
+        );
+        assert_eq!(
+            texts("[{\"role\": \"user\", \"content\": \"hi\"}, {\"role\": \"assistant\", \"content\": null}]"),
+            ["user: hi"]
+        );
         assert_eq!(texts("Ann: hi there\nBob: hello\n  and more\nAnn: x\nBob: y\nAnn: z").len(), 5);
         assert_eq!(texts("one\ntwo\nthree"), ["one", "two", "three"]);
         assert_eq!(texts("one\ntwo\n\n\nthree\r\n\r\nfour: 4"), ["one\ntwo", "three", "four: 4"]);

@@ -85,11 +85,6 @@ pub struct Piece {
     pub ids: Vec<u32>,
 }
 
-/// Whether a `config.json` is that of an encoder.
-pub fn is_bert(config: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(config).is_ok_and(|json| json["model_type"] == "bert")
-}
-
 impl Bert {
     /// A GGUF file, a folder with one or as Hugging Face has them, or the name of a model that `pull` got.
     ///
@@ -99,7 +94,9 @@ impl Bert {
         let path = super::absolute(Path::new(name));
         let folder = match path.exists() {
             true => path,
-            false => pull::find(name).ok_or_else(|| Error::input(format!("there is no encoder {name}"), super::elsewhere(name)))?,
+            false => {
+                pull::find(name).ok_or_else(|| Error::input(format!("there is no encoder {name}"), super::elsewhere(name)))?
+            }
         };
         let called = if Path::new(name).exists() { folder.to_string_lossy().into_owned() } else { name.to_string() };
         let gguf = match folder.is_file() {
@@ -126,7 +123,8 @@ impl Bert {
     fn of_gguf(name: &str, path: &Path) -> Result<Bert> {
         let gguf = Gguf::open(path)?;
         let architecture = gguf.text("general.architecture")?.unwrap_or("none").to_string();
-        let wrong = |what: String| Error::input(format!("{}: {what}", path.display()), "name an encoder such as all-MiniLM-L6-v2");
+        let wrong =
+            |what: String| Error::input(format!("{}: {what}", path.display()), "name an encoder such as all-MiniLM-L6-v2");
         if architecture != "bert" {
             return Err(wrong(format!("it is of the architecture `{architecture}`; encoders of `bert` are understood")));
         }
@@ -155,7 +153,8 @@ impl Bert {
             Ok((path, bytes))
         };
         let (path, config) = read("config.json")?;
-        let wrong = |what: String| Error::input(format!("{}: {what}", path.display()), "name an encoder such as all-MiniLM-L6-v2");
+        let wrong =
+            |what: String| Error::input(format!("{}: {what}", path.display()), "name an encoder such as all-MiniLM-L6-v2");
         let json: serde_json::Value = serde_json::from_slice(&config).map_err(|e| wrong(e.to_string()))?;
         if json["model_type"] != "bert" {
             return Err(wrong(format!("it is of the type {}; encoders of \"bert\" are understood", json["model_type"])));

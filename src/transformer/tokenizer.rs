@@ -435,7 +435,8 @@ impl<'a> Embedded<'a> {
             let id = id.or_else(|| words.iter().position(|word| *word == usual)).ok_or_else(|| self.flaw("has no marks"))?;
             Ok(json!([words[id], id]))
         };
-        let (first, last) = (marked("tokenizer.ggml.cls_token_id", "[CLS]")?, marked("tokenizer.ggml.seperator_token_id", "[SEP]")?);
+        let (first, last) =
+            (marked("tokenizer.ggml.cls_token_id", "[CLS]")?, marked("tokenizer.ggml.seperator_token_id", "[SEP]")?);
         Ok(json!({
             "version": "1.0",
             "added_tokens": added(&words, &kinds.iter().map(|k| if *k == UNKNOWN { CONTROL } else { *k }).collect::<Vec<_>>()),

@@ -176,7 +176,8 @@ fn filters_budgets_grades_and_history() {
 fn spikes_are_the_exact_scan_of_the_same_codes() {
     let mut memory = Episodic::in_memory(Some(Arc::new(Letters(48, "letters")))).unwrap();
     memory.add(diary()).unwrap();
-    let many = |i: usize| Episode { session: Some(format!("s{}", i / 7)), ..Episode::of_text(format!("note {i} on topic{}", i % 13)) };
+    let many =
+        |i: usize| Episode { session: Some(format!("s{}", i / 7)), ..Episode::of_text(format!("note {i} on topic{}", i % 13)) };
     memory.add((0..200).map(many).collect()).unwrap();
     memory.network_mut().settle();
     assert!(memory.network().whitening().version >= 1, "two hundred vectors make a whitening");
@@ -373,7 +374,9 @@ fn a_diary_on_the_command_line() {
 #[test]
 fn a_killed_process_loses_the_call_in_flight_at_most() {
     let folder = tempfile::tempdir().unwrap();
-    let notes: Vec<String> = (0..3000).map(|i| format!("{{\"id\": \"n{i}\", \"text\": \"note {i} about topic{}\", \"session\": \"s\"}}", i % 50)).collect();
+    let notes: Vec<String> = (0..3000)
+        .map(|i| format!("{{\"id\": \"n{i}\", \"text\": \"note {i} about topic{}\", \"session\": \"s\"}}", i % 50))
+        .collect();
     std::fs::write(folder.path().join("notes.jsonl"), notes.join("\n")).unwrap();
     let mut had = 0;
     for ms in [30, 60, 90, 120, 150] {

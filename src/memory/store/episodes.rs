@@ -9,6 +9,7 @@
 //! ```
 
 use super::error::{Trouble, close, guarded, in_use, io};
+use super::files::RECALL;
 use super::folder::{Lock, copy};
 use super::snapshot::{COMMITS, Commits, Unwritten, copied, patiently};
 use crate::error::{Error, Result};
@@ -18,15 +19,15 @@ use crate::recall::encoder::Tokens;
 use crate::recall::hippocampus::{Kept, Place};
 use crate::recall::index::Code;
 use half::f16;
-use redb::{Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Version of the files that this program writes and reads.
 pub const VERSION: u32 = 1;
 
-/// The folder within that of a memory.
-pub(super) const FOLDER: &str = "recall";
 const DATABASE: &str = "recall.redb";
 const CACHE: usize = 64 << 20;
 
@@ -68,7 +69,7 @@ enum Hold {
 
 /// Whether a memory folder has experiences to be recalled.
 pub fn has_episodes(memory: &Path) -> bool {
-    memory.join(FOLDER).join(DATABASE).is_file()
+    memory.join(RECALL).join(DATABASE).is_file()
 }
 
 fn damage(what: &str) -> Trouble {
@@ -79,7 +80,7 @@ impl Episodes {
     /// Opens those of a memory folder to write, or begins an empty store. Refused where another process writes, and where the files are
     /// damaged or of a later version.
     pub fn open(memory: &Path) -> Result<Episodes> {
-        let folder = memory.join(FOLDER);
+        let folder = memory.join(RECALL);
         std::fs::create_dir_all(&folder).map_err(|e| match memory.is_file() {
             true => Error::input(format!("{} is a file, not a folder", memory.display()), "name another folder"),
             false => io(&folder, &e),
@@ -106,7 +107,7 @@ impl Episodes {
 
     /// Those of a memory folder for reading only, as the last commit left them, whether or not somebody writes meanwhile.
     pub fn read(memory: &Path) -> Result<Episodes> {
-        let (folder, lock) = (memory.join(FOLDER), memory.join(FOLDER).join(COMMITS));
+        let (folder, lock) = (memory.join(RECALL), memory.join(RECALL).join(COMMITS));
         let path = folder.join(DATABASE);
         if !path.is_file() {
             let what = format!("the memory {} holds nothing that could be recalled", memory.display());
@@ -117,7 +118,8 @@ impl Episodes {
         let copy = copied(&path);
         let _ = held.unlock();
         let copy = copy?;
-        let database = guarded(|| Unwritten::database(copy)(Builder::new().set_cache_size(CACHE))).map_err(|e| e.about(memory))?;
+        let database =
+            guarded(|| Unwritten::database(copy)(Builder::new().set_cache_size(CACHE))).map_err(|e| e.about(memory))?;
         let own = Episodes { folder: memory.into(), database: Some(database), hold: Hold::Copy };
         own.check()?;
         Ok(own)
@@ -221,13 +223,13 @@ impl Episodes {
 
     /// Bytes of the file; 0 without one.
     pub fn bytes(&self) -> u64 {
-        std::fs::metadata(self.folder.join(FOLDER).join(DATABASE)).map_or(0, |m| m.len())
+        std::fs::metadata(self.folder.join(RECALL).join(DATABASE)).map_or(0, |m| m.len())
     }
 
     /// Writes the file anew with what there is now, and nothing else: no byte of what went is left in it. Needs room for a second file.
     pub fn compact(&mut self) -> Result<()> {
         let Hold::Folder(commits, _) = &self.hold else { return Ok(()) };
-        let path = self.folder.join(FOLDER).join(DATABASE);
+        let path = self.folder.join(RECALL).join(DATABASE);
         let unfinished = path.with_extension("redb.new");
         let fresh = guarded(|| {
             if unfinished.exists() {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub(super) const DATABASE: &str = "memory.redb";
 /// Where a database is built.
 pub(super) const UNFINISHED: &str = "memory.redb.new";
+/// The folder within that of a memory that holds what can be recalled.
+pub(super) const RECALL: &str = "recall";
 /// Held by the process that writes.
 pub(super) const LOCK: &str = "lock";
 

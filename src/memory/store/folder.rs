@@ -2,9 +2,8 @@
 //! under its name only when it is complete: it is built under another name, synced and renamed, so that a power cut leaves the
 //! old state or the new one.
 
-use super::episodes;
 use super::error::{Trouble, close, guarded, in_use, io};
-use super::files::{DATABASE, LOCK, UNFINISHED, existing};
+use super::files::{DATABASE, LOCK, RECALL, UNFINISHED, existing};
 use super::snapshot::{COMMITS, Commits, Unwritten, snapshot};
 use super::{ABOUT, ENGRAMS, ENTRIES, Hold, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
 use crate::error::{Error, Result};
@@ -186,7 +185,7 @@ fn vacant(folder: &Path) -> Result<()> {
         let shown = folder.display();
         if name == DATABASE {
             return Err(Error::input(format!("{shown} holds a memory already"), "open that one, or name another folder"));
-        } else if name != UNFINISHED && name != LOCK && name != COMMITS && name != episodes::FOLDER {
+        } else if name != UNFINISHED && name != LOCK && name != COMMITS && name != RECALL {
             let message = format!("{shown} holds other files, such as {}", name.to_string_lossy());
             return Err(Error::input(message, "name a folder that is empty or does not exist yet"));
         }

@@ -5,7 +5,7 @@
 mod hub;
 mod wheel;
 
-use super::config::Config;
+use super::config::{Config, is_bert};
 use crate::error::{Error, Result};
 use crate::io::http::{self, Remote};
 use std::path::{Path, PathBuf};
@@ -196,7 +196,7 @@ fn all(files: &[(String, Remote)], folder: &Path, force: bool, progress: &mut Pr
         done += remote.size;
         if name == "config.json" {
             let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
-            if !super::bert::is_bert(&text) {
+            if !is_bert(&text) {
                 Config::from_json(&text, &path.display().to_string())?;
             }
         }
