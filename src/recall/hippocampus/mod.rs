@@ -2,15 +2,21 @@
 //! cells to fire pass some of it on along their links; late interaction rescores the first of them; one order comes out, with how sure it
 //! is and why. Joins encoder, codes and index; what is to be kept on disk is handed out as plain data.
 
-use super::codes::{ACTIVE, DRIVEN, Projection, Whitening, strongest};
-use super::completion::{Completion, Rule};
-use super::encoder::{Encoder, TokenCounts, Tokens, unit};
-use super::episode::{Episode, Filter};
-use super::fuse::{Mix, add_scores, confidence};
-use super::index::{AROUND, Code, Cue, Drive, Index, PORTS, SENSE, SENSE_AROUND, WORDS};
+mod ask;
+mod complete;
+mod controls;
+
+pub use ask::{Answer, Ask, Late, Recalled, Why};
+pub use complete::Restored;
+pub use controls::Wiring;
+
+use super::codes::{Projection, Whitening};
+use super::encoder::{Embedding, Encoder, TokenCounts, Tokens, unit};
+use super::episode::Episode;
+use super::fuse::Mix;
+use super::index::{Code, Index};
 use super::words;
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream, key};
 use half::f16;
 use jiff::Timestamp;
 use rayon::prelude::*;
@@ -21,10 +27,6 @@ use std::sync::Arc;
 
 /// What neighbours weigh in the vector of an experience and what happened around it.
 const AROUND_WEIGHT: f32 = 0.6;
-/// Cells of the recurrent population, those of a code, and words that have cells in it.
-const COMPLETION_CELLS: usize = 8192;
-const COMPLETION_ACTIVE: usize = 64;
-const COMPLETION_WORDS: usize = 16;
 /// Texts that are encoded together.
 const BATCH: usize = 128;
 
@@ -103,114 +105,6 @@ pub struct Hippocampus {
     next: u64,
     /// Weights of what is summed.
     pub mix: Mix,
-}
-
-/// A question.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The hint.
-    pub text: String,
-    /// Experiences at most.
-    pub k: usize,
-    /// Tokens of all texts together at most, as the encoder counts them (a quarter of the bytes without one), 8 added for each.
-    pub max_tokens: usize,
-    /// What it is limited to.
-    pub filter: Filter,
-    /// What a good outcome adds to an experience's score, and a bad one takes away.
-    pub by_outcome: f32,
-    /// What being of now adds to the score; it falls by half every 30 days.
-    pub by_recency: f32,
-    /// Whether the reasons are wanted.
-    pub explain: bool,
-}
-
-impl Ask {
-    /// Ten experiences at most, of any size, from everything.
-    pub fn new(text: impl Into<String>) -> Ask {
-        let (k, max_tokens) = (10, usize::MAX);
-        Ask { text: text.into(), k, max_tokens, filter: Filter::default(), by_outcome: 0.0, by_recency: 0.0, explain: false }
-    }
-}
-
-/// An experience that was recalled.
-#[derive(Clone, Debug, Serialize)]
-pub struct Recalled {
-    /// The experience itself.
-    pub episode: Episode,
-    /// By which it comes before others; z-scores, weighted and summed.
-    pub score: f32,
-    /// Tokens of its text.
-    pub tokens: usize,
-    /// Why, where it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<Why>,
-}
-
-/// Why an experience was recalled.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Why {
-    /// Words of the hint that it has, with their rarity (nats).
-    pub words: Vec<(String, f32)>,
-    /// Words of the hint that its neighbours in time have.
-    pub words_around: Vec<(String, f32)>,
-    /// Granule cells of the dense code that the hint drives in it.
-    pub units: usize,
-    /// Weighted z-scores: words, words around, sense, sense around, late interaction, links.
-    pub parts: [f32; 6],
-    /// The neighbour that passed on most, where one did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hop: Option<String>,
-    /// When its cell fires after the volley, the first one firing at 1.
-    pub fires_at: f32,
-}
-
-/// What came of a question.
-#[derive(Clone, Debug, Serialize)]
-pub struct Answer {
-    /// The best one first.
-    pub recalled: Vec<Recalled>,
-    /// How sure it is that the first one answers, from 0 to 1.
-    pub confidence: f32,
-    /// Synapses that the volley was served by.
-    pub events: u64,
-    /// Cells that were allowed to fire.
-    pub cells: usize,
-}
-
-/// An experience whose code was completed from a part of it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Restored {
-    /// The experience.
-    pub episode: Episode,
-    /// Share of its code's cells that the part drove.
-    pub given: f64,
-    /// Share of them that fire in the end.
-    pub restored: f64,
-    /// Rounds of the recurrent population.
-    pub rounds: usize,
-    /// Synaptic events.
-    pub events: u64,
-}
-
-/// How the index is asked, for controls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Late {
-    /// Late interaction rescores where token vectors are at hand.
-    #[default]
-    On,
-    /// The spikes alone.
-    Off,
-}
-
-/// How cells of a session are linked, for controls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wiring {
-    /// In the order in which they came.
-    InOrder,
-    /// Not at all.
-    Off,
-    /// As many links, between cells that were drawn by a seed.
-    Shuffled(u64),
 }
 
 /// Token vectors by the cell's place.
@@ -431,7 +325,7 @@ impl Hippocampus {
         Ok(added)
     }
 
-    fn embed(&self, texts: &[&str]) -> Result<Vec<super::encoder::Embedding>> {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>> {
         let Some(encoder) = &self.encoder else { return Ok(Vec::new()) };
         let mut all = Vec::with_capacity(texts.len());
         for batch in texts.chunks(BATCH) {
@@ -557,57 +451,6 @@ impl Hippocampus {
         Some((cell, code, vectors))
     }
 
-    /// Links cells otherwise than they lived, for controls; all codes are made anew.
-    pub fn rewire(&mut self, wiring: Wiring) {
-        let mut sessions: HashMap<(Option<String>, String), Vec<u32>> = HashMap::new();
-        for slot in self.slots.iter().flatten() {
-            let Some(session) = &slot.episode.session else { continue };
-            sessions.entry((slot.episode.user.clone(), session.clone())).or_default().extend(&slot.cells);
-        }
-        let mut chains: Vec<Vec<u32>> = sessions.into_values().collect();
-        chains.sort_unstable();
-        if let Wiring::Shuffled(seed) = wiring {
-            let mut all: Vec<u32> = chains.iter().flatten().copied().collect();
-            Stream::new(key(seed, 0), Purpose::Encoder, 0, 0).shuffle(&mut all);
-            let mut all = all.into_iter();
-            chains.iter_mut().for_each(|chain| chain.iter_mut().zip(&mut all).for_each(|(cell, drawn)| *cell = drawn));
-        }
-        self.cells.iter_mut().flatten().for_each(|cell| (cell.before, cell.after) = (None, None));
-        for pair in chains.iter().filter(|_| wiring != Wiring::Off).flat_map(|chain| chain.windows(2)) {
-            if let Some(Some(cell)) = self.cells.get_mut(pair[0] as usize) {
-                cell.after = Some(pair[1]);
-            }
-            if let Some(Some(cell)) = self.cells.get_mut(pair[1] as usize) {
-                cell.before = Some(pair[0]);
-            }
-        }
-        self.recode();
-    }
-
-    /// Drives cues through another projection than the one that the codes were made by, for a control.
-    pub fn estrange(&mut self, seed: u64) {
-        self.projection = Projection::new(self.whitening.width(), seed);
-    }
-
-    /// Makes codes by the statistics of all that came, and brings the tables up to date.
-    pub fn settle_all(&mut self) {
-        if self.whitening.n > 0 && self.encoder.is_some() && self.whitening.is_stale() {
-            self.whitening.refresh();
-            self.recode();
-        }
-        self.index.settle();
-    }
-
-    /// What a text drives each cell by, by port, without spikes: the codes one after another.
-    pub fn scan(&self, text: &str) -> Result<[Vec<f32>; PORTS]> {
-        Ok(self.index.scan(&self.cue(text)?.0))
-    }
-
-    /// The first cells of experiences by their ids.
-    pub fn named(&self, ids: &[&str]) -> Vec<usize> {
-        ids.iter().filter_map(|id| Some(*self.slot(*self.ids.get(*id)?)?.cells.first()? as usize)).collect()
-    }
-
     /// Brings the tables up to date with what was added or forgotten; recall expects it.
     pub fn settle(&mut self) {
         self.index.settle();
@@ -676,15 +519,6 @@ impl Hippocampus {
         Ok((receipts, gone, changed))
     }
 
-    /// Whether any cell of an experience that is not there any more fires for a text: cells that fire by their own words or sense and have
-    /// no experience. Proves a receipt.
-    pub fn ghosts(&self, text: &str) -> Result<usize> {
-        let (cue, _, _) = self.cue(text)?;
-        let drive = self.index.volley(&cue);
-        let fires = |cell: usize| (0..PORTS).any(|port| drive.ports[port][cell] != 0.0);
-        Ok((0..self.index.len()).filter(|cell| self.cells[*cell].is_none() && fires(*cell)).count())
-    }
-
     /// A change to an experience that codes do not depend on: validity, pin, tags, outcome. Returns it with its order.
     ///
     /// # Errors
@@ -699,252 +533,5 @@ impl Hippocampus {
         slot.instant = changed.instant();
         slot.episode = changed.clone();
         Ok((slot.order, changed))
-    }
-
-    /// A text as graded spikes, with its words and token vectors.
-    fn cue(&self, text: &str) -> Result<(Cue, Vec<(String, u16)>, Tokens)> {
-        let mut said = words::content(text);
-        let mut seen = std::collections::HashSet::new();
-        said.retain(|(_, cell)| seen.insert(*cell));
-        let amplitudes = said.iter().map(|(_, cell)| (*cell, self.index.rarity(*cell)));
-        let amplitudes = amplitudes.filter(|(cell, _)| self.index.holding(*cell) > 0).collect();
-        let embedding = self.embed(&[text])?.pop().unwrap_or_default();
-        let sense = match embedding.vector.is_empty() {
-            true => Vec::new(),
-            false => strongest(&self.projection.drive(1, &self.whitening.apply(&embedding.vector)), DRIVEN),
-        };
-        Ok((Cue { words: amplitudes, sense }, said, embedding.tokens))
-    }
-
-    /// Cells of a code for completion: half of them, about, of the dense code, the others of the rarest words, as often as there is room.
-    fn pattern(&self, words: &[u16], sense: &[u16], room: usize) -> Vec<u16> {
-        let half = (COMPLETION_CELLS / 2) as u16;
-        let mut pattern: Vec<u16> = sense.iter().filter(|cell| **cell < half).map(|cell| half + cell).collect();
-        let mut rarest = words.to_vec();
-        rarest.sort_by(|a, b| self.index.holding(*a).cmp(&self.index.holding(*b)).then(a.cmp(b)));
-        rarest.truncate(COMPLETION_WORDS);
-        let mut round = 0u64;
-        while !rarest.is_empty() && pattern.len() < room && round < 64 {
-            for word in &rarest {
-                let mut stream = Stream::new(key(round, 4), Purpose::Connect, u32::from(*word), 0);
-                let cell = stream.below(u32::from(half)) as u16;
-                if pattern.len() < room && !pattern.contains(&cell) {
-                    pattern.push(cell);
-                }
-            }
-            round += 1;
-        }
-        pattern.sort_unstable();
-        pattern
-    }
-
-    /// Completes a part of an experience: its words and sense drive a recurrent population that holds the codes of all, until the code of
-    /// one stands; whose it is tells the index. None where no cell of any is driven.
-    ///
-    /// # Errors
-    /// A text that the encoder cannot take.
-    pub fn complete(&self, part: &str, rule: Rule) -> Result<Option<Restored>> {
-        let (cue, said, _) = self.cue(part)?;
-        let mut population = Completion::new(COMPLETION_CELLS, COMPLETION_ACTIVE);
-        let mut patterns: Vec<(u32, Vec<u16>)> = Vec::new();
-        for cell in (0..self.cells.len() as u32).filter(|cell| self.cell(*cell).is_some()) {
-            let Some(code) = self.index.code(cell as usize) else { continue };
-            let words: Vec<u16> = code.words.iter().map(|(word, _)| *word).collect();
-            let pattern = self.pattern(&words, &code.sense, COMPLETION_ACTIVE);
-            population.write(&pattern);
-            patterns.push((cell, pattern));
-        }
-        let words: Vec<u16> = said.iter().map(|(_, cell)| *cell).filter(|cell| self.index.holding(*cell) > 0).collect();
-        let mut sense: Vec<u16> = cue.sense.iter().take(ACTIVE).map(|(cell, _)| *cell).collect();
-        sense.sort_unstable();
-        if words.is_empty() && sense.is_empty() {
-            return Ok(None);
-        }
-        // As many cells of each word as one of an experience with a dozen of them has.
-        let driven = self.pattern(&words, &sense, COMPLETION_ACTIVE.min(sense.len() / 2 + 4 * words.len().max(1)));
-        let completed = population.complete(&driven, rule);
-        let shared = |a: &[u16], b: &[u16]| a.iter().filter(|cell| b.binary_search(cell).is_ok()).count();
-        let best = patterns.iter().max_by_key(|(cell, pattern)| (shared(pattern, &completed.code), std::cmp::Reverse(*cell)));
-        let Some((cell, pattern)) = best else { return Ok(None) };
-        let Some(slot) = self.cell(*cell).and_then(|c| self.slot(c.slot)) else { return Ok(None) };
-        Ok(Some(Restored {
-            episode: slot.episode.clone(),
-            given: shared(pattern, &driven) as f64 / pattern.len().max(1) as f64,
-            restored: shared(pattern, &completed.code) as f64 / pattern.len().max(1) as f64,
-            rounds: completed.rounds,
-            events: completed.events,
-        }))
-    }
-
-    /// What a text leaves in each cell, for measuring.
-    pub fn drive(&self, text: &str) -> Result<Drive> {
-        Ok(self.index.volley(&self.cue(text)?.0))
-    }
-
-    /// What a hint brings to mind. `shelf` gives token vectors, for late interaction.
-    pub fn recall(&self, ask: &Ask, late: Late, shelf: &Shelf) -> Result<Answer> {
-        let (cue, said, tokens) = self.cue(&ask.text)?;
-        self.answer(ask, late, shelf, &cue, &said, &tokens)
-    }
-
-    fn answer(&self, ask: &Ask, late: Late, shelf: &Shelf, cue: &Cue, said: &[(String, u16)], tokens: &Tokens) -> Result<Answer> {
-        let now = Timestamp::now();
-        let allowed: Vec<bool> = {
-            let slots: Vec<bool> =
-                self.slots.iter().map(|s| s.as_ref().is_some_and(|s| ask.filter.allows(&s.episode, now))).collect();
-            self.cells.iter().map(|cell| cell.as_ref().is_some_and(|cell| slots[cell.slot as usize])).collect()
-        };
-        let drive = self.index.volley(cue);
-        let mix = &self.mix;
-        let mut total = vec![0.0f32; self.cells.len()];
-        let weights: [f32; PORTS] = [mix.words, mix.around, mix.sense, mix.sense_around];
-        for (values, weight) in drive.ports.iter().zip(weights) {
-            add_scores(&mut total, values, &allowed, weight);
-        }
-        let fast = total.clone();
-        let linked = |own: &[f32], cell: usize| -> (f32, Option<u32>) {
-            let Some(Some(at)) = self.cells.get(cell) else { return (0.0, None) };
-            let passed = [at.before, at.after].map(|n| n.filter(|n| allowed[*n as usize]).map(|n| (own[n as usize], n)));
-            let best = passed.iter().flatten().filter(|(x, _)| *x > 0.0).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, n)| *n);
-            (passed.iter().flatten().map(|(x, _)| x).sum::<f32>() * mix.links, best)
-        };
-        // The first to fire, what neighbours pass on included.
-        let mut first: Vec<(u32, f32)> = (0..self.cells.len())
-            .filter(|cell| allowed[*cell])
-            .map(|cell| (cell as u32, fast[cell] + linked(&fast, cell).0))
-            .collect();
-        let count = mix.rescored.max(4 * ask.k.min(first.len()));
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if first.len() > count {
-            first.select_nth_unstable_by(count, order);
-            first.truncate(count);
-        }
-        first.sort_unstable_by(order);
-        let mut late_score: HashMap<u32, f32> = HashMap::new();
-        let mut best_late: Option<f32> = None;
-        if late == Late::On && !tokens.is_empty() && mix.late != 0.0 {
-            let weights: Vec<f32> = tokens.ids.iter().map(|id| self.counts.rarity(*id)).collect();
-            let whole = weights.iter().sum::<f32>().max(1e-6);
-            let beside = |cell: u32| self.beside(cell).filter(|n| allowed[*n as usize]);
-            let looked_at = &first[..first.len().min(mix.rescored)];
-            let mut wanted: Vec<u32> = looked_at.iter().map(|(cell, _)| *cell).collect();
-            if mix.late_around != 0.0 {
-                wanted.extend(looked_at.iter().flat_map(|(cell, _)| beside(*cell)));
-                wanted.sort_unstable();
-                wanted.dedup();
-            }
-            let best = |cell: &u32| -> Result<Option<(u32, Vec<f32>)>> {
-                let Some(place) = self.cell(*cell).and_then(|own| Some((self.slot(own.slot)?.order, own.piece))) else {
-                    return Ok(None);
-                };
-                Ok(shelf(place)?.and_then(|own| own.best(tokens)).map(|best| (*cell, best)))
-            };
-            let bests: Vec<Option<(u32, Vec<f32>)>> = wanted.par_iter().map(best).collect::<Result<_>>()?;
-            let bests: HashMap<u32, Vec<f32>> = bests.into_iter().flatten().collect();
-            let mean = |best: &[f32]| best.iter().zip(&weights).map(|(b, w)| b * w).sum::<f32>() / whole;
-            let mut rescored: Vec<u32> = Vec::new();
-            let (mut values, mut around) = (Vec::new(), Vec::new());
-            for (cell, _) in looked_at {
-                let Some(own) = bests.get(cell) else { continue };
-                let mut joined = own.clone();
-                for other in beside(*cell).filter_map(|n| bests.get(&n)) {
-                    joined.iter_mut().zip(other).for_each(|(best, x)| *best = best.max(*x));
-                }
-                rescored.push(*cell);
-                values.push(mean(own));
-                around.push(mean(&joined));
-            }
-            let mut scores = vec![0.0; values.len()];
-            let everyone = vec![true; values.len()];
-            add_scores(&mut scores, &values, &everyone, mix.late);
-            add_scores(&mut scores, &around, &everyone, mix.late_around);
-            best_late = values.iter().copied().reduce(f32::max);
-            // Who was not looked at has no more than the least of those who were.
-            let least = scores.iter().copied().reduce(f32::min).unwrap_or(0.0);
-            total.iter_mut().for_each(|x| *x += least);
-            for (cell, score) in rescored.iter().zip(&scores) {
-                total[*cell as usize] += score - least;
-                late_score.insert(*cell, *score);
-            }
-        }
-        let graded = |cell: u32| -> f32 {
-            let Some(slot) = self.cell(cell).and_then(|c| self.slot(c.slot)) else { return 0.0 };
-            let outcome = ask.by_outcome * slot.episode.outcome.unwrap_or(0.0) as f32;
-            let age = slot.instant.map(|t| (now.as_second() - t.as_second()).max(0) as f32 / 86_400.0);
-            outcome + ask.by_recency * age.map_or(0.0, |days| 0.5f32.powf(days / 30.0))
-        };
-        let mut ranked: Vec<(u32, f32)> = first
-            .iter()
-            .map(|(cell, _)| (*cell, total[*cell as usize] + linked(&total, *cell as usize).0 + graded(*cell)))
-            .collect();
-        ranked.sort_unstable_by(order);
-        let weight_of: Vec<f32> = said.iter().map(|(_, cell)| self.index.rarity(*cell)).collect();
-        let whole: f32 = weight_of.iter().sum();
-        let holds = |words: &[(u16, u8)], cell: u16| words.binary_search_by_key(&cell, |(w, _)| *w).is_ok();
-        let coverage = ranked.first().and_then(|(cell, _)| self.index.code(*cell as usize)).map_or(0.0, |code| {
-            let held =
-                said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(&code.around, *cell)).map(|(_, w)| w).sum::<f32>();
-            held / whole.max(1e-6)
-        });
-        let mut answer = Answer {
-            recalled: Vec::new(),
-            confidence: if ranked.is_empty() { 0.0 } else { confidence(coverage, best_late) },
-            events: drive.events,
-            cells: allowed.iter().filter(|allowed| **allowed).count(),
-        };
-        let silent = drive.ports.iter().all(|port| port.iter().zip(&allowed).all(|(x, allowed)| *x == 0.0 || !allowed));
-        if silent {
-            answer.confidence = 0.0;
-            return Ok(answer);
-        }
-        let lead = first.first().map_or(1.0, |(_, x)| x.max(1e-6));
-        let (mut met, mut left) = (std::collections::HashSet::new(), ask.max_tokens);
-        for (cell, score) in ranked {
-            if answer.recalled.len() == ask.k {
-                break;
-            }
-            let Some(own) = self.cell(cell) else { continue };
-            let Some(slot) = self.slot(own.slot).filter(|_| met.insert(own.slot)) else { continue };
-            let size = slot.episode.said().len().div_ceil(4) + 8;
-            if size > left {
-                continue;
-            }
-            left -= size;
-            let why = ask.explain.then(|| {
-                let code = self.index.code(cell as usize).cloned().unwrap_or_default();
-                let words = |held: &[(u16, u8)]| -> Vec<(String, f32)> {
-                    let all = said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(held, *cell));
-                    all.map(|((word, _), w)| (word.clone(), *w)).collect()
-                };
-                let part = |port: usize, weight: f32| {
-                    let mut own = [0.0];
-                    let (mean, deviation) = super::fuse::moments(&drive.ports[port], &allowed);
-                    if deviation > 0.0 {
-                        own[0] = weight * (drive.ports[port][cell as usize] - mean) / deviation;
-                    }
-                    own[0]
-                };
-                let (passed, hop) = linked(&total, cell as usize);
-                let hop = hop.and_then(|n| self.cell(n)).and_then(|n| self.slot(n.slot)).map(|s| s.episode.id.clone());
-                let driven: std::collections::HashSet<u16> = cue.sense.iter().map(|(cell, _)| *cell).collect();
-                Why {
-                    words_around: words(&code.around).into_iter().filter(|w| !words(&code.words).contains(w)).collect(),
-                    words: words(&code.words),
-                    units: code.sense.iter().filter(|cell| driven.contains(cell)).count(),
-                    parts: [
-                        part(WORDS, mix.words),
-                        part(AROUND, mix.around),
-                        part(SENSE, mix.sense),
-                        part(SENSE_AROUND, mix.sense_around),
-                        late_score.get(&cell).copied().unwrap_or(0.0),
-                        passed,
-                    ],
-                    hop,
-                    fires_at: lead / (fast[cell as usize] + linked(&fast, cell as usize).0).max(1e-6),
-                }
-            });
-            answer.recalled.push(Recalled { episode: slot.episode.clone(), score, tokens: size, why });
-        }
-        Ok(answer)
     }
 }
