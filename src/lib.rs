@@ -25,6 +25,7 @@
 //! Memory of language models:
 //! - [`transformer`]: a Llama-family decoder with hooks at every linear layer, its tokenizer and chat template; `pull` gets models.
 //! - [`memory`]: [`Memory`] learns from single experiences, answers requests, sleeps and forgets.
+//! - [`recall`]: experiences found from a hint, completed and replayed by spiking populations; no language model is needed.
 //! - [`export`]: what was learned, as an adapter in the formats of other programs.
 //! - [`eval`]: published metrics of knowledge editing, method by method.
 //! - [`serve`]: memories of agents, a folder a user, by MCP and HTTP.
@@ -144,6 +145,8 @@ pub mod network;
 pub mod plot;
 #[cfg(feature = "hdf5")]
 pub mod protocol;
+#[cfg(feature = "llm")]
+pub mod recall;
 #[cfg(feature = "hdf5")]
 pub mod record;
 pub mod rng;

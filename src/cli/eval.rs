@@ -13,6 +13,7 @@ use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::key_statistics::Prompt;
 use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
+use sharpwave::recall::Mix;
 use sharpwave::run::Progress;
 use sharpwave::system::peak_memory;
 use sharpwave::transformer::Source;
@@ -42,6 +43,197 @@ enum EvalCommand {
     Experiences(Asked),
     /// All of these but the last
     All(Asked),
+    /// Ask a memory questions whose evidence is known (LoCoMo's layout); by the network, and by controls
+    Recall(RecallAsked),
+    /// Add drawn memories and ask for them: what recall costs, on one thread
+    RecallSpeed(SpeedAsked),
+    /// Complete random codes from half their cells, by Willshaw's rule and by BCPNN
+    Completion(CompletionAsked),
+}
+
+#[derive(Args)]
+struct RecallAsked {
+    /// Conversations and questions, as LoCoMo has them
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Encoder: a BERT folder or GGUF file, or a name that `model pull` knows; words alone without one
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<String>,
+    /// A weight, such as late=1.5 or links=0; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Without links off and shuffled, and the projection shuffled
+    #[arg(long)]
+    no_controls: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct SpeedAsked {
+    /// Memories
+    #[arg(long, short, value_name = "N", default_value_t = 10_000)]
+    n: usize,
+    /// Questions
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    questions: usize,
+    /// A new folder for them (default: a temporary one)
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct CompletionAsked {
+    /// Cells
+    #[arg(long, value_name = "N", default_value_t = 14_500)]
+    cells: usize,
+    /// Cells of a code
+    #[arg(long, value_name = "K", default_value_t = 32)]
+    active: usize,
+    /// Codes to store
+    #[arg(long, value_name = "M", default_value_t = 100_000)]
+    patterns: usize,
+    /// Wrong cells of a cue, as a share of a code's
+    #[arg(long, value_name = "X", default_value_t = 0.05)]
+    wrong: f64,
+    /// Codes to complete
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    tried: usize,
+    /// Seed
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn recall(a: &RecallAsked) -> Result<ExitCode> {
+    let mut mix = serde_json::to_value(Mix::default()).map_err(|e| Error::input(e.to_string(), "report this"))?;
+    for set in &a.set {
+        let names = mix.to_string();
+        let wrong = || Error::input(format!("--set {set}"), format!("write NAME=VALUE; there are {names}"));
+        let (name, value) = set.split_once('=').ok_or_else(wrong)?;
+        let value: serde_json::Value = serde_json::from_str(value).map_err(|_| wrong())?;
+        *mix.get_mut(name).ok_or_else(wrong)? = value;
+    }
+    let mix: Mix = serde_json::from_value(mix).map_err(|e| Error::input(e.to_string(), "give numbers"))?;
+    let encoder = a.encoder.as_deref().map(sharpwave::memory::episodic::encoder).transpose()?;
+    let (bar, stop) = (Bar::new(a.json), stopper()?);
+    let report =
+        sharpwave::eval::recall::measure(&a.data, encoder, &mix, !a.no_controls, &|what, done| bar.phase(what, done), &stop)?;
+    bar.clear();
+    if a.json {
+        super::json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let [conversations, turns, questions] = report.size;
+    out!("{questions} questions, {turns} turns, {conversations} conversations");
+    out!(
+        "{:28} {:>6} {:>6} {:>6} {:>6}  {:>6} {:>6}  {:>8}  recall@10 by category",
+        "",
+        "@1",
+        "@5",
+        "@10",
+        "@50",
+        "s@5",
+        "s@10",
+        "ms"
+    );
+    for (name, s) in &report.methods {
+        let by: Vec<String> = s.by_category.iter().map(|(c, x)| format!("{c}: {x:.1}")).collect();
+        out!(
+            "{name:28} {:>6.1} {:>6.1} {:>6.1} {:>6.1}  {:>6.1} {:>6.1}  {:>8.2}  {}",
+            s.recall_1,
+            s.recall_5,
+            s.recall_10,
+            s.recall_50,
+            s.session_5,
+            s.session_10,
+            s.ms,
+            by.join("  ")
+        );
+    }
+    report.kept.iter().for_each(|(name, x)| out!("{x:.1} % of the evidence in 4,000 tokens of everything, {name}"));
+    report.auc.iter().for_each(|(name, x)| out!("AUC {x:.3} against {name}"));
+    out!("a turn: {:.2} ms to encode, {:.2} ms to add", report.adding_ms[0], report.adding_ms[1]);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn speed(a: &SpeedAsked) -> Result<ExitCode> {
+    let temporary = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), e))?;
+    let folder = a.out.clone().unwrap_or_else(|| temporary.path().join("memory"));
+    if folder.exists() {
+        return Err(Error::input(format!("{} is there already", folder.display()), "name a new folder"));
+    }
+    let (bar, stop) = (Bar::new(a.json), stopper()?);
+    let s = sharpwave::eval::recall_speed::measure(a.n, a.questions, &folder, &|what, done| bar.phase(what, done), &stop)?;
+    bar.clear();
+    if a.json {
+        super::json(&s)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    out!("{} memories, one thread; encoding left out", s.memories);
+    out!("adding one: {:.3} ms among the first 1,000, {:.3} ms among the last", s.add_ms[0], s.add_ms[1]);
+    for (name, ms, first) in [
+        ("recall", s.recall_ms, s.first[0]),
+        ("spikes alone", s.spikes_ms, s.first[1]),
+        ("exact int8 scan", s.scan_ms, s.first[2]),
+    ] {
+        out!("{name:16} {:>8.2} ms median, {:>8.2} ms p99; the right one first from half its words: {first:.1} %", ms[0], ms[1]);
+    }
+    out!(
+        "{:.0} synaptic events a question; {} bytes of tables, {} on disk; opened in {:.2} s",
+        s.events,
+        s.bytes[0],
+        s.bytes[1],
+        s.open_s
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn completion(a: &CompletionAsked) -> Result<ExitCode> {
+    if a.cells > 1 << 16 || a.active < 2 || 2 * a.active > a.cells || a.patterns == 0 || !(0.0..=1.0).contains(&a.wrong) {
+        return Err(Error::input(
+            "these sizes do not fit together",
+            "use 2 active cells or more, at most half of at most 65,536, and a share",
+        ));
+    }
+    let bar = Bar::new(a.json);
+    let all = sharpwave::recall::completion::capacity(a.cells, a.active, a.patterns, a.wrong, a.tried, a.seed, &|what, done| {
+        bar.phase(what, done)
+    });
+    bar.clear();
+    if a.json {
+        super::json(&all)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for c in &all {
+        let [cells, active, patterns] = c.size;
+        out!(
+            "{:?}: {patterns} codes of {active} of {cells} cells, cue of {} right and {} wrong ones",
+            c.rule,
+            c.cue[0],
+            c.cue[1]
+        );
+        out!(
+            "  {:.2} % exact, overlap {:.2} %, {:.1} rounds, {:.3} bits a synapse, {:.1} % of the synapses used, {:.2} ms median, {:.2} ms p99",
+            c.exact,
+            c.overlap,
+            c.rounds,
+            c.bits_per_synapse,
+            100.0 * c.load,
+            c.ms[0],
+            c.ms[1]
+        );
+        if !c.erased_exactly {
+            out!("  half of them erased left traces");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Args)]
@@ -89,6 +281,9 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
         EvalCommand::Failure(a) => ("failure", a),
         EvalCommand::Experiences(a) => ("experiences", a),
         EvalCommand::All(a) => ("all", a),
+        EvalCommand::Recall(a) => return recall(a),
+        EvalCommand::RecallSpeed(a) => return speed(a),
+        EvalCommand::Completion(a) => return completion(a),
     };
     let methods = methods(&a.methods)?;
     if let Some(folder) = &a.out {

@@ -11,7 +11,9 @@ use sharpwave::memory::facade::{self, Health};
 use sharpwave::memory::journal::{Entry, Stage};
 use sharpwave::memory::jsonl::LONGEST_LINE;
 use sharpwave::memory::learner::Capacity;
+use sharpwave::memory::store::episodes::has_episodes;
 use sharpwave::memory::store::{Left, Report, Store, VERSION, verify};
+use sharpwave::recall::completion::Rule;
 use sharpwave::run::Progress;
 use sharpwave::transformer::site::Site;
 use std::collections::BTreeSet;
@@ -27,6 +29,62 @@ pub struct MemoryArguments {
 
 #[derive(Subcommand)]
 enum MemoryCommand {
+    /// Add experiences to be recalled: notes, chats, JSONL; no language model is needed. Goes on where it was stopped
+    Add(super::recall::AddArguments),
+    /// List what can be recalled, in the order in which it came
+    Notes {
+        /// Only those with this tag
+        #[arg(long)]
+        tag: Option<String>,
+        #[command(flatten)]
+        memory: super::recall::Folder,
+    },
+    /// Complete a part of an experience, by recurrent synapses
+    Complete {
+        /// A part of what was said or seen
+        part: String,
+        /// What a synapse makes of its count
+        #[arg(long, default_value = "willshaw", value_parser = ["willshaw", "bcpnn"])]
+        rule: String,
+        #[command(flatten)]
+        memory: super::recall::Folder,
+    },
+    /// Let the network rest: which sequences replay, by surprise, reward, recency and pins; changes nothing
+    Replay {
+        /// Ripples
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        ripples: usize,
+        /// Seed of the noise
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        memory: super::recall::Folder,
+    },
+    /// Say how large the network of what can be recalled is
+    Stats {
+        #[command(flatten)]
+        memory: super::recall::Folder,
+    },
+    /// Code everything anew by another encoder
+    Recode {
+        #[command(flatten)]
+        memory: super::recall::Folder,
+    },
+    /// Pin what can be recalled, or say until when it holds
+    Keep {
+        id: String,
+        /// It never fades
+        #[arg(long, conflicts_with = "unpin")]
+        pin: bool,
+        /// It may fade again
+        #[arg(long)]
+        unpin: bool,
+        /// Until when it holds: RFC 3339, a date, or `ever`
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        #[command(flatten)]
+        memory: super::recall::Folder,
+    },
     /// List the experiences in the order in which they arrived
     List {
         /// Only those with this tag
@@ -116,6 +174,19 @@ struct Memory {
 
 pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
     match &arguments.command {
+        MemoryCommand::Add(arguments) => return super::recall::add(arguments),
+        MemoryCommand::Notes { tag, memory } => return super::recall::notes(memory, tag.as_ref()),
+        MemoryCommand::Complete { part, rule, memory } => {
+            let rule = if rule == "bcpnn" { Rule::Bcpnn } else { Rule::Willshaw };
+            return super::recall::complete(memory, part, rule);
+        }
+        MemoryCommand::Replay { ripples, seed, memory } => return super::recall::replay(memory, *ripples, *seed),
+        MemoryCommand::Stats { memory } => return super::recall::stats(memory),
+        MemoryCommand::Recode { memory } => return super::recall::recode(memory),
+        MemoryCommand::Keep { id, pin, unpin, until, memory } => {
+            let pinned = (*pin || *unpin).then_some(*pin);
+            return super::recall::keep(memory, id, pinned, until.as_ref());
+        }
         MemoryCommand::List { tag, stage, memory } => {
             let mut entries = Store::read(&memory.folder)?.entries()?;
             entries.retain(|entry| tag.as_ref().is_none_or(|tag| entry.experience.tags.contains(tag)));
@@ -134,13 +205,32 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         }
         MemoryCommand::Forget { ids, memory } => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let left = facade::forget(&Store::open(&memory.folder)?, &ids)?;
-            if memory.json {
-                print_json(&left)?
-            } else {
-                left.iter().for_each(forgotten)
+            let learned = memory.folder.join("memory.redb").is_file();
+            if !has_episodes(&memory.folder) {
+                let left = facade::forget(&Store::open(&memory.folder)?, &ids)?;
+                if memory.json {
+                    print_json(&left)?
+                } else {
+                    left.iter().for_each(forgotten)
+                }
+                note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
+                return Ok(ExitCode::SUCCESS);
             }
-            note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
+            let store = if learned { Some(Store::open(&memory.folder)?) } else { None };
+            let in_journal = |id: &&str| store.as_ref().is_some_and(|s| s.entry(id).is_ok_and(|e| e.is_some()));
+            let journal: Vec<&str> = ids.iter().copied().filter(in_journal).collect();
+            let proofs = super::recall::forget(&memory.folder, &ids, &journal)?;
+            let left = match &store {
+                Some(store) if !journal.is_empty() => facade::forget(store, &journal)?,
+                _ => Vec::new(),
+            };
+            if memory.json {
+                print_json(&json!({ "journal": left, "recall": proofs }))?
+            } else {
+                left.iter().for_each(forgotten);
+                proofs.iter().for_each(super::recall::receipt);
+            }
+            note!("`sharpwave memory compact` removes the bytes of what was forgotten from the files");
         }
         MemoryCommand::Supersede { id, answer, new_id, model, memory } => {
             let entry = super::learn::supersede(&memory.folder, model.as_deref(), id, answer, new_id.as_deref())?;
@@ -165,8 +255,21 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         }
         MemoryCommand::Verify { model, folder_only, memory } => return checked(memory, model.as_deref(), *folder_only),
         MemoryCommand::Compact { memory } => {
-            let sizes = Store::open(&memory.folder)?.compact()?;
-            if memory.json { print_json(&sizes)? } else { out!("{} bytes before, {} bytes after", sizes.before, sizes.after) }
+            let notes = super::recall::compact(&memory.folder)?;
+            let sizes = match notes.is_some() && !memory.folder.join("memory.redb").is_file() {
+                true => None,
+                false => Some(Store::open(&memory.folder)?.compact()?),
+            };
+            match (memory.json, notes) {
+                (true, None) => print_json(&sizes)?,
+                (true, Some([before, after])) => {
+                    print_json(&json!({ "journal": sizes, "recall": { "before": before, "after": after } }))?
+                }
+                (false, _) => {
+                    sizes.iter().for_each(|s| out!("{} bytes before, {} bytes after", s.before, s.after));
+                    notes.iter().for_each(|[before, after]| out!("recall: {before} bytes before, {after} bytes after"));
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

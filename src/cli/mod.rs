@@ -27,6 +27,7 @@ mod plot;
 mod progress;
 mod protocol;
 mod pull;
+mod recall;
 mod report;
 mod run;
 mod scenarios;
@@ -76,6 +77,8 @@ enum Command {
     Protocol(protocol::ProtocolArguments),
     /// Get or check public data sets
     Data(data::DataArguments),
+    /// Recall experiences from a hint: a question, or a part of what happened
+    Recall(recall::RecallArguments),
     /// Teach a model: experiences into a memory folder, as they come
     Learn(learn::LearnArguments),
     /// Replay what a memory holds and move it to an earlier layer
@@ -115,6 +118,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Devices(devices) => devices::devices(devices),
         Command::Protocol(protocol) => protocol::protocol(protocol, &arguments.models),
         Command::Data(data) => data::data(data),
+        Command::Recall(recall) => recall::recall(recall),
         Command::Learn(learn) => learn::learn(learn),
         Command::Sleep(sleep) => learn::sleep(sleep),
         Command::Serve(serve) => serve::serve(serve),

@@ -3,6 +3,8 @@
 use super::progress::Download;
 use clap::Args;
 use sharpwave::error::{Error, Result};
+use sharpwave::transformer::bert::Bert;
+use sharpwave::transformer::config::is_bert;
 use sharpwave::transformer::pull::{Model, Servers, names, pull as get};
 use sharpwave::transformer::{BUILT_IN, Source};
 use std::path::PathBuf;
@@ -47,7 +49,10 @@ pub fn pull(arguments: &PullArguments) -> Result<()> {
         note!("{why}; taken from {} instead", pulled.origin);
     }
     let path = folder.display().to_string();
-    Source::open(&path)?;
+    match std::fs::read_to_string(folder.join("config.json")).is_ok_and(|config| is_bert(&config)) {
+        true => drop(Bert::open(&path)?),
+        false => drop(Source::open(&path)?),
+    }
     out!("{path}");
     Ok(())
 }

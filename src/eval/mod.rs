@@ -3,6 +3,8 @@
 
 pub mod cases;
 pub mod metrics;
+pub mod recall;
+pub mod recall_speed;
 pub mod report;
 pub mod run;
 mod text;

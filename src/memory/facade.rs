@@ -6,6 +6,7 @@ use super::Engram;
 use super::canaries::Damage;
 use super::context_target::{places, site};
 use super::coverage::Topic;
+use super::episodic::{Episodic, With};
 use super::exchange::{Exchange, Request};
 use super::experience::{Experience, Outcome, now};
 use super::journal::{Change, Entry, Stage};
@@ -18,6 +19,7 @@ use super::store::{Compaction, Left, Meta, Store, VERSION};
 use super::wake::{self, Check};
 use crate::error::{Error, Result};
 use crate::export::{self, Base};
+use crate::recall::{Ask, Episode, hippocampus as recall};
 use crate::transformer::config::Config;
 use crate::transformer::hooks::Adapter;
 use crate::transformer::sample::Sampler;
@@ -45,6 +47,8 @@ pub struct Memory {
     learner: Learner,
     /// In order of arrival, as the store has them.
     entries: Vec<Entry>,
+    /// What can be recalled, once it was asked for.
+    episodic: Option<Episodic>,
 }
 
 /// What came of an experience that was brought to a memory.
@@ -236,7 +240,7 @@ impl Memory {
                 .map_err(|e| Error::input(format!("the memory's plan: {e}"), "use the version of sharpwave that made it"))?;
             learner.set_counted(counted);
         }
-        Ok(Memory { store, learner, entries })
+        Ok(Memory { store, learner, entries, episodic: None })
     }
 
     /// The memory in a folder.
@@ -312,6 +316,33 @@ impl Memory {
     /// All entries, in order of arrival.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// What can be recalled: what was added, and what the model learned from.
+    ///
+    /// # Errors
+    /// A folder in which another process adds, and damaged files.
+    pub fn episodic(&mut self) -> Result<&mut Episodic> {
+        let episodic = match self.episodic.take() {
+            Some(episodic) => episodic,
+            None => match self.store.folder() {
+                Some(folder) => Episodic::open(folder, &With::Own)?,
+                None => Episodic::in_memory(None)?,
+            },
+        };
+        let episodic = self.episodic.insert(episodic);
+        episodic.learned(&self.entries)?;
+        Ok(episodic)
+    }
+
+    /// Takes experiences in to be recalled, without the model learning from them; returns their ids, and whether each is new.
+    pub fn add(&mut self, episodes: Vec<Episode>) -> Result<Vec<(String, bool)>> {
+        self.episodic()?.add(episodes)
+    }
+
+    /// What a hint brings to mind, of all that was added or learned from.
+    pub fn recall(&mut self, ask: &Ask) -> Result<recall::Answer> {
+        self.episodic()?.recall(ask)
     }
 
     fn at(&self, id: &str) -> Option<usize> {

@@ -13,6 +13,7 @@ mod cells;
 mod codec;
 pub mod context_target;
 pub mod coverage;
+pub mod episodic;
 pub mod exchange;
 pub mod experience;
 pub mod facade;
@@ -31,6 +32,7 @@ mod wake;
 
 pub use canaries::Damage;
 pub use coverage::Topic;
+pub use episodic::Episodic;
 pub use facade::Memory;
 pub use value_search::Found;
 pub use wake::Check;

@@ -690,6 +690,54 @@ fn chunks(net: &Network) -> Vec<(Range<u32>, f64)> {
 }
 
 impl Table {
+    /// A table of synapses that are given one by one, each of one step's delay, for a block that is not part of a network: (source below
+    /// `sources`, accumulator, weight in units). Narrow where all addresses and weights fit 16 bits, wide otherwise; those of a source in
+    /// the order given.
+    pub fn given(sources: usize, synapses: &[(u32, u32, i32)]) -> Table {
+        let narrow = synapses.iter().all(|(_, address, weight)| *address <= 0xffff && i16::try_from(*weight).is_ok());
+        let form = if narrow { Form::Narrow } else { Form::Wide };
+        let mut ends = vec![0u32; sources + 1];
+        synapses.iter().for_each(|(source, _, _)| ends[*source as usize + 1] += 1);
+        (0..sources).for_each(|s| ends[s + 1] += ends[s]);
+        let mut order = vec![0u32; synapses.len()];
+        let mut next = ends.clone();
+        for (i, (source, _, _)) in (0..).zip(synapses) {
+            order[next[*source as usize] as usize] = i;
+            next[*source as usize] += 1;
+        }
+        let mut table = Table {
+            row: vec![NO_ROW; sources],
+            groups: vec![Group { base: 0, form, further: false }],
+            synapses: synapses.len() as u64,
+            ..Table::default()
+        };
+        for source in 0..sources {
+            let own = &order[ends[source] as usize..ends[source + 1] as usize];
+            if own.is_empty() {
+                continue;
+            }
+            let words = own.len().div_ceil(MAX_COUNT as usize) + form.words(own.len()) + 1;
+            if table.shards.last().is_none_or(|s| s.len() + words > SHARD_WORDS) {
+                table.shards.push(Vec::new());
+            }
+            let index = table.shards.len() - 1;
+            let shard = &mut table.shards[index];
+            table.row[source] = (index as u64) << 32 | shard.len() as u64;
+            for (part, members) in own.chunks(MAX_COUNT as usize).enumerate() {
+                shard.push(header(members.len() as u32, 0, (part == 0) as u32));
+                for i in members {
+                    let (_, address, weight) = synapses[*i as usize];
+                    match narrow {
+                        true => shard.push(address | (weight as u32) << 16),
+                        false => shard.extend([address, weight as u32]),
+                    }
+                }
+            }
+            shard.push(0);
+        }
+        table
+    }
+
     fn append(&mut self, piece: &Piece, room: f64) -> Result<()> {
         let mut patches = piece.patches.iter().peekable();
         for (i, &(source, from)) in piece.rows.iter().enumerate() {

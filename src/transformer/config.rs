@@ -127,6 +127,11 @@ pub struct Config {
     pub eos: Vec<u32>,
 }
 
+/// Whether a `config.json` is that of an encoder.
+pub fn is_bert(config: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(config).is_ok_and(|json| json["model_type"] == "bert")
+}
+
 impl Config {
     /// From the text of a config.json, which `file` names in messages.
     pub fn from_json(text: &str, file: &str) -> Result<Config> {

@@ -23,7 +23,7 @@ impl View<'_> {
 const ALONE: usize = 1 << 16;
 
 /// `y = x Wᵀ`: x is n x inputs, `weight` outputs x inputs, y n x outputs.
-pub(super) fn by_rows(n: usize, inputs: usize, outputs: usize, x: &[f32], weight: &[f32], y: &mut [f32]) {
+pub(crate) fn by_rows(n: usize, inputs: usize, outputs: usize, x: &[f32], weight: &[f32], y: &mut [f32]) {
     assert!(x.len() == n * inputs && weight.len() == outputs * inputs && y.len() == n * outputs, "shapes that do not fit");
     if n == 1 && inputs * outputs > ALONE {
         // A row alone is limited by the memory that the weights come from: a part of the outputs for each task.

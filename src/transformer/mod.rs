@@ -5,6 +5,7 @@
 //! path -> Source (config, tensors, tokenizer) -> Host (Decoder, Tokenizer) -> tokens, logits, what hooks saw
 //! ```
 
+pub mod bert;
 pub mod chat;
 pub mod config;
 pub mod decoder;
@@ -13,7 +14,7 @@ pub mod gradient;
 pub mod hooks;
 mod join;
 pub mod low_rank;
-mod matmul;
+pub(crate) mod matmul;
 pub mod pull;
 pub mod sample;
 pub mod site;

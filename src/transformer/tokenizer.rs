@@ -318,9 +318,10 @@ pub(super) fn embedded(gguf: &Gguf) -> Result<Vec<u8>> {
     let whole = match gguf.text("tokenizer.ggml.model")?.unwrap_or("none") {
         "gpt2" => embedded.byte_level()?,
         "llama" => embedded.sentence_piece()?,
+        "bert" => embedded.word_piece()?,
         other => {
             return Err(embedded.flaw(&format!(
-                "is of the kind `{other}`; only `gpt2` (byte-level BPE) and `llama` (SentencePiece) are understood"
+                "is of the kind `{other}`; `gpt2` (byte-level BPE), `llama` (SentencePiece) and `bert` (WordPiece) are understood"
             )));
         }
     };
@@ -414,6 +415,38 @@ impl<'a> Embedded<'a> {
                 "type": "BPE", "unk_token": (0..tokens.len()).find(|id| is(*id, UNKNOWN)).map(|id| tokens[id]), "fuse_unk": true,
                 "byte_fallback": (0..tokens.len()).any(|id| is(id, BYTE)), "vocab": vocabulary(&tokens), "merges": merges,
             },
+        }))
+    }
+
+    /// WordPiece in lower case. llama.cpp marks the tokens that begin a word, the vocabulary of BERT those that go on with one.
+    fn word_piece(&self) -> Result<Value> {
+        let (tokens, kinds) = (self.texts("tokenizer.ggml.tokens")?, self.kinds()?);
+        let as_published = tokens.iter().any(|token| token.starts_with("##"));
+        let is_mark = |id: usize| kinds.get(id).is_some_and(|kind| [CONTROL, UNKNOWN].contains(kind));
+        let spelled = |(id, token): (usize, &&str)| match token.strip_prefix('\u{2581}') {
+            _ if as_published || is_mark(id) => token.to_string(),
+            Some(start) => start.to_string(),
+            None => format!("##{token}"),
+        };
+        let words: Vec<String> = tokens.iter().enumerate().map(spelled).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let marked = |key: &str, usual: &'static str| -> Result<Value> {
+            let id = self.gguf.integer(key)?.and_then(|id| usize::try_from(id).ok()).filter(|id| *id < words.len());
+            let id = id.or_else(|| words.iter().position(|word| *word == usual)).ok_or_else(|| self.flaw("has no marks"))?;
+            Ok(json!([words[id], id]))
+        };
+        let (first, last) =
+            (marked("tokenizer.ggml.cls_token_id", "[CLS]")?, marked("tokenizer.ggml.seperator_token_id", "[SEP]")?);
+        Ok(json!({
+            "version": "1.0",
+            "added_tokens": added(&words, &kinds.iter().map(|k| if *k == UNKNOWN { CONTROL } else { *k }).collect::<Vec<_>>()),
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,
+                "lowercase": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {"type": "BertProcessing", "sep": last, "cls": first},
+            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocabulary(&words)},
         }))
     }
 

@@ -32,6 +32,7 @@ mod plasticity_event;
 mod protocols;
 mod pull;
 mod readings;
+mod recall;
 mod serve;
 mod silence;
 mod structure;

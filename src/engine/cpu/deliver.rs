@@ -131,6 +131,41 @@ impl Calendar {
     }
 }
 
+/// A volley of graded spikes, all of one moment: each synapse of a source adds its weight times the source's amplitude to the accumulator
+/// of its target, whatever its delay. Synapses with dynamics transmit nothing here. Returns the number of synaptic events.
+pub fn volley(table: &Table, spikes: &[(u32, i32)], acc: &mut [i32]) -> u64 {
+    let mut events = 0;
+    for (i, (id, amplitude)) in spikes.iter().enumerate() {
+        if let Some((ahead, _)) = spikes.get(i + 4)
+            && table.row[*ahead as usize] != NO_ROW
+        {
+            prefetch(table, table.row[*ahead as usize]);
+        }
+        let row = table.row[*id as usize];
+        let mut next = if row == NO_ROW { None } else { next_segment(table, row, 0) };
+        while let Some((at, when)) = next {
+            let (count, group, _) = split(word(table, at));
+            let (count, group) = (count as usize, table.groups[group as usize]);
+            let words = &table.shards[(at >> 32) as usize][at as u32 as usize + 1..][..group.form.words(count)];
+            match group.form {
+                Form::Narrow => {
+                    let window = &mut acc[group.base as usize..];
+                    for &synapse in words {
+                        window[(synapse & 0xffff) as usize] += (synapse as i32 >> 16) * amplitude;
+                    }
+                }
+                Form::Wide => words.chunks_exact(2).for_each(|pair| acc[pair[0] as usize] += pair[1] as i32 * amplitude),
+                Form::Dynamic(_) => {}
+            }
+            if !matches!(group.form, Form::Dynamic(_)) {
+                events += count as u64 * !group.further as u64;
+            }
+            next = next_segment(table, at + 1 + words.len() as u64, when);
+        }
+    }
+    events
+}
+
 /// The next segment with synapses at or after `at`, whose predecessor was due at `due`: (position of its header, when due).
 #[inline(always)]
 fn next_segment(table: &Table, mut at: u64, mut due: u64) -> Option<(u64, u64)> {

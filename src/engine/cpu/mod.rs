@@ -23,6 +23,7 @@ use crate::network::{Cell, Network, Probe};
 use barrier::Barrier;
 pub use barrier::barrier_wait;
 use deliver::SynapseCode;
+pub use deliver::volley;
 use plastic::{PERIOD, PlasticKernel, Served};
 use rayon::prelude::*;
 use std::cell::UnsafeCell;

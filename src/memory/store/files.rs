@@ -9,6 +9,8 @@ pub(super) const DATABASE: &str = "memory.redb";
 pub(super) const UNFINISHED: &str = "memory.redb.new";
 /// What files of notes that lie beside the database begin with.
 pub(super) const NOTES: &str = "notes.";
+/// The folder within that of a memory that holds what can be recalled.
+pub(super) const RECALL: &str = "recall";
 /// Held by the process that writes.
 pub(super) const LOCK: &str = "lock";
 

