@@ -31,6 +31,9 @@ const FIRST_RATE: f32 = 10.0;
 const EMPTY: f32 = 0.1;
 /// Images that one thread encodes at a time.
 const PIECE: usize = 8;
+/// Orthogonal iterations, and directions beside those wanted.
+const TURNS: usize = 30;
+const SPARE: usize = 16;
 /// What is added to the diagonal of a covariance, in units of a latent's variance.
 const FLOOR: f64 = 1e-3;
 
@@ -234,19 +237,13 @@ impl Dreams {
             let centred = DMatrix::from_fn(rows.len() / features, features, |i, j| rows[i * features + j] as f64 - mean[j]);
             covariance.gemm_tr(1.0 / count as f64, &centred, &centred, 1.0);
         }
-        let eigen = SymmetricEigen::new(covariance);
-        let mut order: Vec<usize> = (0..features).collect();
-        order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
-        order.truncate(self.options.latents);
-        let variance = order.iter().map(|k| eigen.eigenvalues[*k].max(0.0)).sum::<f64>() / order.len() as f64;
+        let (directions, variances) = leading(&covariance, self.options.latents, self.seed);
+        let variance = variances.iter().sum::<f64>() / variances.len() as f64;
         if variance <= 0.0 {
             return Err(Error::input("the images of the first task are all alike", "give a first task with different images"));
         }
         let scale = 1.0 / variance.sqrt();
-        self.basis = order
-            .iter()
-            .flat_map(|k| eigen.eigenvectors.column(*k).iter().map(|x| (x * scale) as f32).collect::<Vec<_>>())
-            .collect();
+        self.basis = directions.iter().map(|x| (x * scale) as f32).collect();
         self.mean = mean.into_iter().map(|m| m as f32).collect();
         Ok(())
     }
@@ -519,9 +516,42 @@ impl Dreams {
     }
 }
 
+/// The directions of greatest variance (columns) and their variances, the greatest first: orthogonal iteration, what Oja's subspace rule
+/// settles at (Oja 1989, doi 10.1142/S0129065789000475), and a rotation within the subspace.
+fn leading(covariance: &DMatrix<f64>, count: usize, seed: u64) -> (DMatrix<f64>, Vec<f64>) {
+    let size = covariance.nrows();
+    let wide = (count + SPARE).min(size);
+    let mut random = Stream::new(key(seed, FILTERS), Purpose::Initial, 0, 0);
+    let mut basis = DMatrix::from_fn(size, wide, |_, _| random.normal());
+    for _ in 0..TURNS {
+        basis = (covariance * &basis).qr().q();
+    }
+    let within = SymmetricEigen::new(basis.transpose() * (covariance * &basis));
+    let mut order: Vec<usize> = (0..wide).collect();
+    order.sort_by(|a, b| within.eigenvalues[*b].total_cmp(&within.eigenvalues[*a]));
+    order.truncate(count);
+    let variances = order.iter().map(|k| within.eigenvalues[*k].max(0.0)).collect();
+    (&basis * within.eigenvectors.select_columns(&order), variances)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leading_directions_are_those_of_the_whole_decomposition() {
+        let mut random = Stream::new(key(4, 0), Purpose::Initial, 0, 0);
+        let spread = DMatrix::from_fn(60, 60, |i, _| random.normal() / (1.0 + i as f64));
+        let covariance = &spread * spread.transpose();
+        let (directions, variances) = leading(&covariance, 5, 1);
+        let mut whole: Vec<f64> = SymmetricEigen::new(covariance.clone()).eigenvalues.iter().copied().collect();
+        whole.sort_by(|a, b| b.total_cmp(a));
+        for (k, (got, wanted)) in variances.iter().zip(&whole).enumerate() {
+            assert!((got - wanted).abs() < 1e-6 * wanted, "{k}: {got} {wanted}");
+            let direction = directions.column(k);
+            assert!((&covariance * direction - direction * *wanted).norm() < 1e-3 * wanted && (direction.norm() - 1.0).abs() < 1e-9);
+        }
+    }
 
     /// Bars at two places and angles, with noise: four classes of 12 x 12 pixels.
     fn bars(seed: u64, count: usize) -> (Vec<f32>, Vec<u8>) {
