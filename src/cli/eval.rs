@@ -122,7 +122,7 @@ fn recall(a: &RecallAsked) -> Result<ExitCode> {
     }
     let mix: Mix = serde_json::from_value(mix).map_err(|e| Error::input(e.to_string(), "give numbers"))?;
     let encoder = a.encoder.as_deref().map(sharpwave::memory::episodic::encoder).transpose()?;
-    let (bar, stop) = (Bar::new(a.json), stopper()?);
+    let (bar, stop) = (Bar::new(a.json), interrupt::watch("stopping as soon as may be")?);
     let report =
         sharpwave::eval::recall::measure(&a.data, encoder, &mix, !a.no_controls, &|what, done| bar.phase(what, done), &stop)?;
     bar.clear();
@@ -169,7 +169,7 @@ fn speed(a: &SpeedAsked) -> Result<ExitCode> {
     if folder.exists() {
         return Err(Error::input(format!("{} is there already", folder.display()), "name a new folder"));
     }
-    let (bar, stop) = (Bar::new(a.json), stopper()?);
+    let (bar, stop) = (Bar::new(a.json), interrupt::watch("stopping as soon as may be")?);
     let s = sharpwave::eval::recall_speed::measure(a.n, a.questions, &folder, &|what, done| bar.phase(what, done), &stop)?;
     bar.clear();
     if a.json {

@@ -1,6 +1,6 @@
 //! `sharpwave recall` and the episodic commands of `sharpwave memory`: arguments, progress and printing.
 
-use super::learn::stopper;
+use super::interrupt;
 use super::progress::Bar;
 use clap::Args;
 use serde_json::json;
@@ -222,7 +222,7 @@ pub fn add(a: &AddArguments) -> Result<ExitCode> {
             "get it, name another with --encoder, or take words alone: sharpwave memory recode --encoder words",
         ));
     }
-    let (bar, stop) = (Bar::new(a.json), stopper()?);
+    let (bar, stop) = (Bar::new(a.json), interrupt::watch("stopping; what was added stays")?);
     let (mut fresh, mut known, total) = (0, 0, all.len());
     let mut stopped = false;
     while !all.is_empty() {
@@ -343,7 +343,7 @@ pub fn stats(folder: &Folder) -> Result<ExitCode> {
 
 pub fn recode(folder: &Folder) -> Result<ExitCode> {
     let mut memory = Episodic::open(&folder.folder, &With::Words)?;
-    let (bar, stop) = (Bar::new(folder.json), stopper()?);
+    let (bar, stop) = (Bar::new(folder.json), interrupt::watch("stopping after this piece")?);
     memory.recode(&folder.encoder.with(), &mut |done, of| {
         bar.phase("coding anew", done as f64 / of.max(1) as f64);
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
