@@ -89,7 +89,7 @@ struct SpeedAsked {
 #[derive(Args)]
 struct CompletionAsked {
     /// Cells
-    #[arg(long, value_name = "N", default_value_t = 14_500)]
+    #[arg(long, value_name = "N", default_value_t = 11_150)]
     cells: usize,
     /// Cells of a code
     #[arg(long, value_name = "K", default_value_t = 32)]

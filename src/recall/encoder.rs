@@ -140,7 +140,7 @@ impl Tokens {
 for_every_level! {
     /// The sum of products, exact.
     pub fn dot(a: &[i8], b: &[i8]) -> i32 {
-        a.iter().zip(b).map(|(a, b)| i32::from(*a as i16 * *b as i16)).sum()
+        a.iter().zip(b).fold(0i32, |sum, (a, b)| sum.wrapping_add(i32::from(*a).wrapping_mul(i32::from(*b))))
     }
 }
 

@@ -319,8 +319,9 @@ mod tests {
         let [mut one, mut other] = [Index::new(), Index::new()];
         codes[..40].iter().enumerate().for_each(|(i, code)| one.write(i, code.clone()));
         codes.iter().enumerate().for_each(|(i, code)| other.write(i, code.clone()));
-        (40..50).for_each(|i| drop(other.erase(i)));
-        [&mut one, &mut other].map(Index::settle);
+        (40..50).for_each(|i| assert!(other.erase(i) > 0));
+        one.settle();
+        other.settle();
         let cue = Cue { words: vec![(5, 2.0), (44, 1.5)], sense: vec![(1, 1.0), (7, 0.5)] };
         let (a, b) = (one.volley(&cue), other.volley(&cue));
         assert!((0..PORTS).all(|p| a.ports[p][..40] == b.ports[p][..40] && b.ports[p][40..].iter().all(|x| *x == 0.0)));

@@ -108,7 +108,7 @@ pub fn rest(network: &Hippocampus, ripples: usize, seed: u64, now: Timestamp) ->
         while ids.len() < LONGEST {
             let [before, after] = network.neighbours(&all[cell].0);
             let Some(next) = (if backward { before } else { after }).and_then(|id| at.get(id)) else { break };
-            let carried = drive[*next] / (drive[*next] + 0.2 * drive[start]);
+            let carried = drive[*next] / (drive[*next] + 0.5 * drive[start]);
             if stream.uniform() > carried {
                 break;
             }

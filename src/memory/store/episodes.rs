@@ -91,11 +91,19 @@ impl Episodes {
         let database = {
             let _held = commits.hold().map_err(|e| io(&folder, &e))?;
             let open = || -> Result<Database, Trouble> {
-                let database = match path.exists() {
-                    true => Builder::new().set_cache_size(CACHE).open(&path)?,
-                    false => Builder::new().set_cache_size(CACHE).create(&path)?,
-                };
+                if path.exists() {
+                    let database = Builder::new().set_cache_size(CACHE).open(&path)?;
+                    begin(&database)?;
+                    return Ok(database);
+                }
+                // The file has its name once it is whole: a stop in between leaves none.
+                let unfinished = path.with_extension("redb.new");
+                if unfinished.exists() {
+                    std::fs::remove_file(&unfinished)?;
+                }
+                let database = Builder::new().set_cache_size(CACHE).create(&unfinished)?;
                 begin(&database)?;
+                std::fs::rename(&unfinished, &path)?;
                 Ok(database)
             };
             guarded(open).map_err(|e| e.about(memory))?

@@ -22,7 +22,12 @@ pub(super) fn existing(folder: &Path) -> Result<PathBuf> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(io(&path, &error)),
         _ => {}
     }
-    let (message, remedy) = if !folder.exists() {
+    let (message, remedy) = if folder.join(RECALL).exists() {
+        (
+            format!("the memory {shown} holds what can be recalled, and nothing that a model learned"),
+            "`sharpwave memory notes` lists it; `sharpwave learn` teaches a model",
+        )
+    } else if !folder.exists() {
         (format!("there is no memory folder {shown}"), "check the name; learning makes a memory folder where there is none")
     } else if folder.join(UNFINISHED).exists() {
         (format!("the memory {shown} was not made to its end"), "make it again")

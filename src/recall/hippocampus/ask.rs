@@ -143,17 +143,24 @@ impl Hippocampus {
             let best = passed.iter().flatten().filter(|(x, _)| *x > 0.0).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, n)| *n);
             (passed.iter().flatten().map(|(x, _)| x).sum::<f32>() * mix.links, best)
         };
-        // The first to fire, what neighbours pass on included.
-        let mut first: Vec<(u32, f32)> = (0..self.cells.len())
-            .filter(|cell| allowed[*cell])
-            .map(|cell| (cell as u32, fast[cell] + linked(&fast, cell).0))
-            .collect();
-        let count = mix.rescored.max(4 * ask.k.min(first.len()));
+        // The first to fire, what neighbours pass on included: of those that fire early by themselves, and of their neighbours.
         let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if first.len() > count {
-            first.select_nth_unstable_by(count, order);
-            first.truncate(count);
-        }
+        let first_of = |mut all: Vec<(u32, f32)>, count: usize| {
+            if all.len() > count {
+                all.select_nth_unstable_by(count, order);
+                all.truncate(count);
+            }
+            all
+        };
+        let alone: Vec<(u32, f32)> = (0..).zip(&fast).filter(|(cell, _)| allowed[*cell as usize]).map(|(c, x)| (c, *x)).collect();
+        let count = mix.rescored.max(4 * ask.k.min(alone.len()));
+        let mut early: Vec<u32> = first_of(alone, 2 * count).into_iter().map(|(cell, _)| cell).collect();
+        let beside_early: Vec<u32> = early.iter().flat_map(|cell| self.beside(*cell)).filter(|n| allowed[*n as usize]).collect();
+        early.extend(beside_early);
+        early.sort_unstable();
+        early.dedup();
+        let passed = |cell: u32| (cell, fast[cell as usize] + linked(&fast, cell as usize).0);
+        let mut first = first_of(early.into_iter().map(passed).collect(), count);
         first.sort_unstable_by(order);
         let mut late_score: HashMap<u32, f32> = HashMap::new();
         let mut best_late: Option<f32> = None;
