@@ -142,7 +142,8 @@ fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
 
 /// Every part into a folder of its name, and a page of all.
 fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
-    let parts = file::parts(source)?.into_iter().map(|(name, part)| Ok((name, file::read(&part)?))).collect::<Result<Vec<_>>>()?;
+    let parts =
+        file::parts(source)?.into_iter().map(|(name, part)| Ok((name, file::read(&part)?))).collect::<Result<Vec<_>>>()?;
     let all = options(arguments);
     let stop = interrupt::watch("stopping after the current batch")?;
     free(arguments, sharpwave::plot::suite_files(&all.out))?;
@@ -152,7 +153,8 @@ fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
         own.out = all.out.join(name);
         // A part that was not begun begins; methods that it leaves out are not asked for.
         own.resume = all.resume && own.out.join("results.json").exists();
-        own.methods = all.methods.as_ref().map(|m| m.iter().filter(|m| protocol.methods.iter().any(|p| p.name == **m)).cloned().collect());
+        own.methods =
+            all.methods.as_ref().map(|m| m.iter().filter(|m| protocol.methods.iter().any(|p| p.name == **m)).cloned().collect());
         free(arguments, sharpwave::plot::protocol_files(&own.out))?;
         let bar = Bar::new(arguments.quiet);
         if !arguments.quiet {
@@ -173,7 +175,8 @@ fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
     }
     let drawn = sharpwave::plot::suite(&all.out, &source.heading("title")?, &source.heading("citation")?, &done)?;
     if arguments.json {
-        let parts: serde_json::Map<_, _> = done.iter().map(|(name, results)| (name.clone(), serde_json::json!(results))).collect();
+        let parts: serde_json::Map<_, _> =
+            done.iter().map(|(name, results)| (name.clone(), serde_json::json!(results))).collect();
         super::json(&parts)?;
     } else {
         drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("{}", f.display()));

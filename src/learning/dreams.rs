@@ -549,7 +549,9 @@ mod tests {
         for (k, (got, wanted)) in variances.iter().zip(&whole).enumerate() {
             assert!((got - wanted).abs() < 1e-6 * wanted, "{k}: {got} {wanted}");
             let direction = directions.column(k);
-            assert!((&covariance * direction - direction * *wanted).norm() < 1e-3 * wanted && (direction.norm() - 1.0).abs() < 1e-9);
+            assert!(
+                (&covariance * direction - direction * *wanted).norm() < 1e-3 * wanted && (direction.norm() - 1.0).abs() < 1e-9
+            );
         }
     }
 

@@ -67,11 +67,8 @@ fn legend_of(methods: &[&(String, String)], top: f64) -> String {
         let RGBColor(r, g, b) = colour(k);
         let x = 80.0 + (k % 4) as f64 * 215.0;
         let y = top + (k / 4) as f64 * 18.0;
-        let _ = writeln!(
-            svg,
-            "<path d=\"M{x:.1} {y:.1}h26\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"2\"{}/>",
-            dashes(k)
-        );
+        let _ =
+            writeln!(svg, "<path d=\"M{x:.1} {y:.1}h26\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"2\"{}/>", dashes(k));
         svg += &label(x + 32.0, y + 4.0, 12.0, "start", INK, name);
     }
     svg

@@ -116,7 +116,8 @@ pub(super) fn page(title: &str, citation: &str, parts: &[(String, Results)], fig
         body += "<p class=\"warning\">Not all runs are finished.</p>\n";
     }
     let heads = parts.iter().map(|(name, _)| format!("<a href=\"{0}/index.html\">{0}</a>", escape(name)));
-    let head: Vec<String> = ["method".to_string()].into_iter().chain(heads).chain(["kept (kB)".into(), "spikes an image".into()]).collect();
+    let head: Vec<String> =
+        ["method".to_string()].into_iter().chain(heads).chain(["kept (kB)".into(), "spikes an image".into()]).collect();
     body += &format!("<h2>All methods</h2>\n<div class=\"scroll\"><table>\n{}", cells("th", &head));
     for name in methods(parts) {
         let of = |number: &dyn Fn(&Run) -> f64, digits: usize| {
@@ -128,9 +129,9 @@ pub(super) fn page(title: &str, citation: &str, parts: &[(String, Results)], fig
                 false => format!("{low:.digits$} to {high:.digits$}"),
             }
         };
-        let accuracy = parts.iter().map(|(_, results)| {
-            results.spread(&name, |run| Some(run.acc)).map_or("&ndash;".to_string(), |s| s.text(100.0, 2))
-        });
+        let accuracy = parts
+            .iter()
+            .map(|(_, results)| results.spread(&name, |run| Some(run.acc)).map_or("&ndash;".to_string(), |s| s.text(100.0, 2)));
         let own = [of(&|run| run.bytes as f64 / 1000.0, 0), of(&|run| run.spikes_per_image, 0)];
         body += &cells("td", &[escape(&name)].into_iter().chain(accuracy).chain(own).collect::<Vec<_>>());
     }

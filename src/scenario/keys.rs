@@ -222,8 +222,18 @@ pub const RULES: [(&str, &str, Keys); 8] = [
         "explicit",
         "The synapses of a file, in columns source, target, and where given weight and delay (ms); ids count from 0 in each population.",
         &[
-            key("file", "path", REQUIRED, "A table, a recording, or SONATA's edges; its weights and delays stand for those of the projection."),
-            key("projection", "text", "", "Whose synapses to take from an HDF5 file of several; of a recording the last weights."),
+            key(
+                "file",
+                "path",
+                REQUIRED,
+                "A table, a recording, or SONATA's edges; its weights and delays stand for those of the projection.",
+            ),
+            key(
+                "projection",
+                "text",
+                "",
+                "Whose synapses to take from an HDF5 file of several; of a recording the last weights.",
+            ),
         ],
     ),
 ];

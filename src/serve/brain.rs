@@ -137,7 +137,8 @@ impl Brain {
         }
         user.wake.store(false, Ordering::Relaxed);
         let mut slept = Vec::new();
-        let moved = memory.sleep(Some(Instant::now() + budget), &user.wake, &mut |_| (), &mut |one, _| slept.push(one.clone()))?;
+        let moved =
+            memory.sleep(Some(Instant::now() + budget), &user.wake, &mut |_| (), &mut |one, _| slept.push(one.clone()))?;
         Ok((moved, slept))
     }
 

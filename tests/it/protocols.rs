@@ -348,12 +348,17 @@ fn a_suite_runs_its_parts_with_their_own_settings() {
     let methods = "[methods.sequential]\n[methods.dreams]\nreplay = { latents = 20, filters = 16, patch = 5 }\n\
                    [parts.classes]\n\"tasks.asked\" = \"class\"\n\
                    [parts.same]\nwithout = [\"dreams\"]\nkind = \"permuted\"\ntasks = { count = 2 }\n";
-    let text = made_up("suite", "count = 5\nclasses = 2", methods).replace("[parts.classes]\n", "[parts.classes]\nkind = \"split\"\n");
+    let text =
+        made_up("suite", "count = 5\nclasses = 2", methods).replace("[parts.classes]\n", "[parts.classes]\nkind = \"split\"\n");
     let source = |text: &str| file::source("p.toml", text, &[], false).unwrap();
     let parts = file::parts(&source(&text)).unwrap();
     let read: Vec<_> = parts.iter().map(|(name, part)| (name.as_str(), file::read(part).unwrap())).collect();
-    assert_eq!(read.iter().map(|p| (p.0, p.1.tasks.count(), p.1.methods.len())).collect::<Vec<_>>(), [("classes", 5, 2), ("same", 2, 1)]);
-    let refused = |from: &str, to: &str| file::parts(&source(&text.replace(from, to))).err().map(|e| e.to_string()).unwrap_or_default();
+    assert_eq!(
+        read.iter().map(|p| (p.0, p.1.tasks.count(), p.1.methods.len())).collect::<Vec<_>>(),
+        [("classes", 5, 2), ("same", 2, 1)]
+    );
+    let refused =
+        |from: &str, to: &str| file::parts(&source(&text.replace(from, to))).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(refused("\"dreams\"]", "\"dream\"]").contains("no method `dream`"));
     assert!(refused("[parts.same]", "[parts.\"a/b\"]").contains("no name of a part"));
 }

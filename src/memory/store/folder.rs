@@ -185,7 +185,9 @@ fn vacant(folder: &Path) -> Result<()> {
         let shown = folder.display();
         if name == DATABASE {
             return Err(Error::input(format!("{shown} holds a memory already"), "open that one, or name another folder"));
-        } else if ![UNFINISHED, LOCK, COMMITS, RECALL].iter().any(|own| name == *own) && !name.to_string_lossy().starts_with(NOTES) {
+        } else if ![UNFINISHED, LOCK, COMMITS, RECALL].iter().any(|own| name == *own)
+            && !name.to_string_lossy().starts_with(NOTES)
+        {
             let message = format!("{shown} holds other files, such as {}", name.to_string_lossy());
             return Err(Error::input(message, "name a folder that is empty or does not exist yet"));
         }
