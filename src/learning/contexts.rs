@@ -12,7 +12,7 @@ use crate::rng::{Purpose, Stream, key};
 /// Owner of the random numbers that say which units a context opens.
 const GATES: u32 = 8 << 16;
 
-/// How cells are recruited. [`Options::new`] gives what was chosen on 20 tasks.
+/// How cells are recruited. [`Options::new`] gives what a prototype chose on 20 tasks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Options {

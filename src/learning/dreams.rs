@@ -37,7 +37,7 @@ const SPARE: usize = 16;
 /// What is added to the diagonal of a covariance, in units of a latent's variance.
 const FLOOR: f64 = 1e-3;
 
-/// How latents are made and dreamt. [`Options::new`] gives what was chosen on validation images of MNIST.
+/// How latents are made and dreamt. [`Options::new`] gives what did best in a prototype on MNIST.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Options {

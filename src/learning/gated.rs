@@ -80,7 +80,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// 50 open units, MESU over 1.5 million images, ten draws: what was chosen on 20 tasks.
+    /// 50 open units, MESU over 1.5 million images, ten draws: what a prototype chose on 20 tasks.
     pub fn new(sizes: [usize; 3], seed: u64) -> Options {
         Options {
             sizes,
