@@ -71,6 +71,8 @@ pub struct Drive {
 #[derive(Debug, Default)]
 pub struct Index {
     codes: Vec<Option<Code>>,
+    /// Words of each cell, of its own and around; kept apart from the codes, which a volley does not look at.
+    spans: Vec<[u32; 2]>,
     blocks: Vec<Block>,
     /// Cells that each word's cell drives: of their own words, and around.
     holding: [Vec<u32>; 2],
@@ -120,12 +122,14 @@ impl Index {
     pub fn write(&mut self, cell: usize, code: Code) {
         if cell >= self.codes.len() {
             self.codes.resize(cell + 1, None);
+            self.spans.resize(cell + 1, [0, 0]);
             self.blocks.resize_with(self.codes.len().div_ceil(BLOCK), Block::default);
         }
         self.erase(cell);
         for (kind, words) in [&code.words, &code.around].into_iter().enumerate() {
             words.iter().for_each(|(word, _)| self.holding[kind][usize::from(*word)] += 1);
             self.lengths[kind] += length(words);
+            self.spans[cell][kind] = length(words) as u32;
         }
         self.alive += 1;
         self.codes[cell] = Some(code);
@@ -156,9 +160,9 @@ impl Index {
     }
 
     /// What a cell drives at full length, divided by this.
-    fn divisor(&self, kind: usize, words: &[(u16, u8)]) -> f32 {
+    fn divisor(&self, kind: usize, cell: usize) -> f32 {
         let mean = self.lengths[kind] as f32 / self.alive.max(1) as f32;
-        let long = length(words) as f32 / mean.max(1e-6);
+        let long = self.spans[cell][kind] as f32 / mean.max(1e-6);
         (1.0 + SATURATION * (1.0 - INHIBITION + INHIBITION * long)) / (1.0 + SATURATION)
     }
 
@@ -200,20 +204,21 @@ impl Index {
         let one = |(b, block): (usize, &Block)| {
             let mut sums = vec![0i32; PORTS * BLOCK];
             let events = if block.table.row.is_empty() { 0 } else { volley(&block.table, &spikes, &mut sums) };
-            let own = &self.codes[b * BLOCK..self.codes.len().min((b + 1) * BLOCK)];
-            let mut ports: [Vec<f32>; PORTS] = std::array::from_fn(|_| vec![0.0; own.len()]);
-            for (local, code) in own.iter().enumerate() {
-                let Some(code) = code else { continue };
-                for (port, words) in [(WORDS, &code.words), (AROUND, &code.around)] {
-                    let sum = sums[port * BLOCK + local];
-                    if sum != 0 {
-                        ports[port][local] = sum as f32 / (UNIT * AMPLITUDE) / self.divisor(port, words);
-                    }
+            let first = b * BLOCK;
+            let n = (self.codes.len() - first).min(BLOCK);
+            // Nothing arrives at a cell that is not there.
+            let ports: [Vec<f32>; PORTS] = std::array::from_fn(|port| {
+                let sums = (0..).zip(&sums[port * BLOCK..][..n]);
+                match port {
+                    WORDS | AROUND => sums
+                        .map(|(local, sum)| match sum {
+                            0 => 0.0,
+                            sum => *sum as f32 / (UNIT * AMPLITUDE) / self.divisor(port, first + local),
+                        })
+                        .collect(),
+                    _ => sums.map(|(_, sum): (usize, &i32)| *sum as f32 / AMPLITUDE).collect(),
                 }
-                for port in [SENSE, SENSE_AROUND] {
-                    ports[port][local] = sums[port * BLOCK + local] as f32 / AMPLITUDE;
-                }
-            }
+            });
             (ports, events)
         };
         let parts: Vec<([Vec<f32>; PORTS], u64)> = match self.blocks.len() {
@@ -239,7 +244,7 @@ impl Index {
                 let of = |(word, n): &(u16, u8)| {
                     of_words.get(word).map_or(0.0, |a| a * f32::from(*n) * (1.0 + SATURATION) / (f32::from(*n) + SATURATION))
                 };
-                ports[port][cell] = words.iter().map(of).sum::<f32>() / self.divisor(port, words);
+                ports[port][cell] = words.iter().map(of).sum::<f32>() / self.divisor(port, cell);
             }
             for (port, sense) in [(SENSE, &code.sense), (SENSE_AROUND, &code.sense_around)] {
                 ports[port][cell] = sense.iter().filter_map(|c| of_sense.get(c)).sum();
@@ -298,7 +303,7 @@ mod tests {
                     amplitude.map(|a| a * f32::from(*n) * 2.2 / (f32::from(*n) + 1.2))
                 };
                 let all: Vec<f32> = words.iter().filter_map(of).collect();
-                let exact = if there { all.iter().sum::<f32>() / index.divisor(port, words) } else { 0.0 };
+                let exact = if there { all.iter().sum::<f32>() / index.divisor(port, i) } else { 0.0 };
                 events += if there { all.len() as u64 } else { 0 };
                 assert!((drive.ports[port][i] - exact).abs() < 0.02 * exact.abs() + 1e-6, "{port} {i}");
             }

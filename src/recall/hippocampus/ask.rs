@@ -1,6 +1,6 @@
 //! A question and what comes of it: a volley, what the first to fire pass on, late interaction, one order, and the reasons.
 
-use super::{Hippocampus, Shelf};
+use super::{Hippocampus, Shelf, Slot};
 use crate::error::Result;
 use crate::recall::codes::{DRIVEN, strongest};
 use crate::recall::encoder::Tokens;
@@ -124,10 +124,13 @@ impl Hippocampus {
 
     fn answer(&self, ask: &Ask, late: Late, shelf: &Shelf, cue: &Cue, said: &[(String, u16)], tokens: &Tokens) -> Result<Answer> {
         let now = Timestamp::now();
-        let allowed: Vec<bool> = {
-            let slots: Vec<bool> =
-                self.slots.iter().map(|s| s.as_ref().is_some_and(|s| ask.filter.allows(&s.episode, now))).collect();
-            self.cells.iter().map(|cell| cell.as_ref().is_some_and(|cell| slots[cell.slot as usize])).collect()
+        let allowed: Vec<bool> = match ask.filter.is_open() && self.plain.len() == self.cells.len() {
+            true => self.plain.clone(),
+            false => {
+                let asked_for = |slot: &Option<Slot>| slot.as_ref().is_some_and(|s| ask.filter.allows(&s.episode, now));
+                let slots: Vec<bool> = self.slots.iter().map(asked_for).collect();
+                self.cells.iter().map(|cell| cell.as_ref().is_some_and(|cell| slots[cell.slot as usize])).collect()
+            }
         };
         let drive = self.index.volley(cue);
         let mix = &self.mix;

@@ -103,6 +103,8 @@ pub struct Hippocampus {
     /// The last cell of each session.
     ends: HashMap<(Option<String>, String), u32>,
     next: u64,
+    /// Whether each cell is there and not history whatever the time, where that is known; empty after changes, until tables are settled.
+    plain: Vec<bool>,
     /// Weights of what is summed.
     pub mix: Mix,
 }
@@ -125,6 +127,7 @@ impl Hippocampus {
             ids: HashMap::new(),
             ends: HashMap::new(),
             next: 0,
+            plain: Vec::new(),
             mix: Mix::default(),
         }
     }
@@ -281,6 +284,7 @@ impl Hippocampus {
 
     /// Takes in what was checked, by its order.
     fn take_in(&mut self, fresh: Vec<(u64, Episode)>) -> Result<Added> {
+        self.plain.clear();
         let mut added = Added::default();
         let texts: Vec<Vec<String>> = fresh.iter().map(|(_, episode)| episode.pieces()).collect();
         let mut embeddings = self.embed(&texts.iter().flatten().map(String::as_str).collect::<Vec<_>>())?.into_iter();
@@ -454,6 +458,14 @@ impl Hippocampus {
     /// Brings the tables up to date with what was added or forgotten; recall expects it.
     pub fn settle(&mut self) {
         self.index.settle();
+        if self.plain.len() != self.cells.len() {
+            let timeless = |slot: &Slot| slot.episode.superseded_by.is_none() && slot.episode.until.is_none();
+            let plain = |cell: &Option<Cell>| cell.as_ref().and_then(|c| self.slot(c.slot)).is_some_and(timeless);
+            // Where one of them needs a look at the clock, all are looked at.
+            let all: Vec<bool> = self.cells.iter().map(plain).collect();
+            let there = self.cells.iter().flatten().count();
+            self.plain = if all.iter().filter(|p| **p).count() == there { all } else { Vec::new() };
+        }
     }
 
     /// Forgets experiences: their cells, synapses, links and texts. Neighbours in time become each other's. What took its place stays; what
@@ -463,6 +475,7 @@ impl Hippocampus {
     /// # Errors
     /// An id that is not there; nothing is forgotten then.
     pub fn forget(&mut self, ids: &[&str], shelf: &Shelf) -> Result<(Vec<Receipt>, Vec<u64>, Added)> {
+        self.plain.clear();
         if let Some(id) = ids.iter().find(|id| !self.ids.contains_key(**id)) {
             let near = crate::error::nearest(id, self.ids.keys().map(String::as_str));
             let remedy = near.map_or("`sharpwave memory notes` shows the ids".into(), |near| format!("did you mean {near:?}?"));
@@ -524,6 +537,7 @@ impl Hippocampus {
     /// # Errors
     /// An id that is not there, and a change that breaks a rule.
     pub fn amend(&mut self, id: &str, change: impl FnOnce(&mut Episode)) -> Result<(u64, Episode)> {
+        self.plain.clear();
         let slot = self.ids.get(id).copied().and_then(|at| self.slots[at as usize].as_mut());
         let slot = slot.ok_or_else(|| Error::input(format!("the memory has no experience {id:?}"), "check the id"))?;
         let mut changed = slot.episode.clone();
