@@ -237,6 +237,11 @@ impl Learner {
 
     /// Everything that changes.
     pub fn state(&self) -> State {
+        let part = |name: &str, own: State| {
+            let mut state = State::default();
+            state.put_part(name, own);
+            state
+        };
         match self {
             Learner::Network(local) => local.state(),
             Learner::Replay(it) => {
@@ -244,8 +249,8 @@ impl Learner {
                 state.put_part("dreams", it.dreams.state());
                 state
             }
-            Learner::Gated(net) => net.state(),
-            Learner::Predictive(net) => net.state(),
+            Learner::Gated(net) => part("gated", net.state()),
+            Learner::Predictive(net) => part("predictive", net.state()),
         }
     }
 
@@ -257,8 +262,8 @@ impl Learner {
                 it.local.restore(state)?;
                 it.dreams.restore(&state.part("dreams"))
             }
-            Learner::Gated(net) => net.restore(state),
-            Learner::Predictive(net) => net.restore(state),
+            Learner::Gated(net) => net.restore(&state.part("gated")),
+            Learner::Predictive(net) => net.restore(&state.part("predictive")),
         }
     }
 }

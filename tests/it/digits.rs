@@ -249,7 +249,7 @@ fn a_stopped_run_goes_on_bit_for_bit() {
     // Neither overwritten unasked, nor mixed with another rule.
     let none = AtomicBool::new(false);
     let mut options = Options::new(parts.clone());
-    assert!(run(&s, &options, &mut |_| (), &none).unwrap_err().to_string().contains("holds results already"));
+    assert!(run(&s, &options, &mut |_| (), &none).unwrap_err().to_string().contains("exists already"));
     let other = settings(&["training.digits=60", "network.inhibit=3"], true).unwrap();
     options.resume = true;
     let refused = run(&other, &options, &mut |_| (), &none).unwrap_err().to_string();

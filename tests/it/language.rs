@@ -268,13 +268,15 @@ fn help_completions_and_manual_pages() {
 }
 
 /// Lines of the README's block "Use" that are not run here: what they have in them, and why.
-const NOT_RUN: [(&str, &str); 15] = [
+const NOT_RUN: [(&str, &str); 17] = [
     ("smollm2", "a model from the network"),
     ("--memory me", "a memory of that model"),
     ("--model M", "a model of the reader's own"),
     ("adapter info", "an adapter of the reader's own"),
     ("data fetch", "the network"),
     ("diehl_cook_2015", "data from the network"),
+    ("split_mnist", "data from the network"),
+    ("two_hundred_tasks", "data from the network"),
     ("potjans", "half a minute"),
     ("--engine event", "half a minute"),
     ("--engine gpu", "a GPU"),

@@ -431,3 +431,51 @@ fn moments_without_gradients_end() {
         assert!(moments.first.iter().chain(&moments.second).all(|m| *m == 0.0), "{moments:?}");
     }
 }
+
+/// The gradient that a teacher adds, against finite differences of strength * temperature² * KL(told, own) among the classes it knows.
+#[test]
+fn a_teacher_adds_the_gradient_of_its_divergence() {
+    let network = Network::new(settings(&[4, 3, 4], Signal::Broadcast)).unwrap();
+    let teacher = Teacher { network, known: vec![true, false, true, true], strength: 0.7, temperature: 2.0 };
+    let (own, told) = ([0.3f32, 5.0, -1.0, 0.8], [1.5f32, -9.0, 0.2, -0.4]);
+    let divergence = |own: &[f32]| {
+        let soft = |scores: &[f32]| {
+            let e: Vec<f64> = [0, 2, 3].iter().map(|c| (scores[*c] as f64 / 2.0).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            e.into_iter().map(move |e| e / sum).collect::<Vec<f64>>()
+        };
+        0.7 * 4.0 * soft(&told).iter().zip(soft(own)).map(|(t, o)| t * (t / o).ln()).sum::<f64>()
+    };
+    let mut error = vec![0.0; 4];
+    teacher.add(&mut error, &own, &told, 4);
+    for c in 0..4 {
+        let at = |h: f32| {
+            let mut moved = own;
+            moved[c] += h;
+            divergence(&moved)
+        };
+        let wanted = (at(1e-2) - at(-1e-2)) / 2e-2;
+        assert!((error[c] as f64 - wanted).abs() < 1e-4, "{c}: {} {wanted}", error[c]);
+    }
+}
+
+/// Sensitivity of the readout, whose gradient is exact, against finite differences of the squared norm of the scores.
+#[test]
+fn sensitivity_is_that_of_the_norm_of_the_scores() {
+    let network = Network::new(settings(&[6, 5, 3], Signal::Symmetric)).unwrap();
+    let inputs: Vec<f32> = uniform(5, 12).iter().map(|x| 2.0 * x).collect();
+    let of = network.sensitivity(&inputs).unwrap();
+    let norms = |network: &Network| {
+        network.predict(&inputs).unwrap().chunks(3).map(|row| row.iter().map(|s| (*s as f64).powi(2)).sum()).collect::<Vec<f64>>()
+    };
+    for at in 0..15 {
+        let moved = |h: f32| {
+            let mut copy = network.clone();
+            copy.layers_mut()[1].weight[at] += h;
+            norms(&copy)
+        };
+        let slopes = moved(1e-2).into_iter().zip(moved(-1e-2)).map(|(a, b)| ((a - b) / 2e-2).abs());
+        let wanted = slopes.sum::<f64>() / 2.0;
+        assert!((of[1][at] as f64 - wanted).abs() < 1e-3 + 1e-2 * wanted, "{at}: {} {wanted}", of[1][at]);
+    }
+}
