@@ -362,22 +362,3 @@ fn a_suite_runs_its_parts_with_their_own_settings() {
     assert!(refused("\"dreams\"]", "\"dream\"]").contains("no method `dream`"));
     assert!(refused("[parts.same]", "[parts.\"a/b\"]").contains("no name of a part"));
 }
-
-/// Short versions of split MNIST and of the two hundred tasks on real digits.
-#[test]
-fn digits_are_learned_class_by_class_and_context_by_context() {
-    let Some(data) = shared("data/mnist") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let of = |name: &str, out: &str, set: &[&str], methods: &[&str]| {
-        let out = folder.path().join(out);
-        let call = Call { name, set, quick: true, methods, data: Some(data.clone()), ..fold(&out) };
-        let results = call.run().unwrap();
-        let all: Vec<f64> = methods.iter().map(|m| 100.0 * results.of(m).next().unwrap().acc).collect();
-        println!("{name}: {methods:?} {all:.1?}");
-        all
-    };
-    let split = of("split_mnist", "s", &[], &["dreams", "classes", "no_dreams"]);
-    assert!(split[0] > 85.0 && split[1] > 92.0 && split[2] < 60.0, "{split:?}");
-    let many = of("two_hundred_tasks", "c", &["uncertainty.images=200"], &["contexts", "mesu"]);
-    assert!(many[0] > 65.0 && many[0] > many[1] + 5.0, "{many:?}");
-}
