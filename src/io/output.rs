@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use std::fs::{File, FileType, OpenOptions, symlink_metadata};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What to do about a file that is there.
 const ANOTHER: &str = "give --force to replace it, or name another file";
@@ -291,7 +292,9 @@ fn reachable(path: &Path) -> Result<()> {
     if !there.is_dir() {
         return Err(Error::input(format!("{} is not a folder", there.display()), "name a place in a folder"));
     }
-    let trial = there.join(format!(".sharpwave.{}.trial", std::process::id()));
+    // Several threads may try one folder at a time.
+    static TRIALS: AtomicU64 = AtomicU64::new(0);
+    let trial = there.join(format!(".sharpwave.{}.{}.trial", std::process::id(), TRIALS.fetch_add(1, Ordering::Relaxed)));
     match OpenOptions::new().write(true).create(true).truncate(true).open(&trial) {
         Ok(_) => std::fs::remove_file(&trial).map_err(|e| unwritable(&there, &e)),
         Err(e) => Err(unwritable(&there, &e)),
