@@ -269,7 +269,7 @@ fn classes_are_learned_two_at_a_time_without_their_images() {
     assert!(bytes("rehearsal") <= 20_000 && bytes("rehearsal") > 19_000 && bytes("sequential") == 0);
     assert_eq!(results.kind, "split, class-incremental");
     assert!(acc("lwf") >= acc("sequential") && bytes("lwf") == 4 * (196 * 60 + 60 * 10), "{}", acc("lwf"));
-    assert!(bytes("cascade") == 4 * bytes("lwf") && bytes("mas") == 2 * bytes("lwf"));
+    assert!(bytes("cascade") == 4 * bytes("lwf") && bytes("mas") == 2 * bytes("lwf") + 8);
 
     // With the task told, or a number within it asked for, nothing has to be kept to be above chance.
     let plain = made_up("split", "count = 5\nclasses = 2", "[methods.sequential]\n");
