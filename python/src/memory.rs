@@ -238,10 +238,11 @@ impl Memory {
         let budget = seconds.map(Duration::try_from_secs_f64).transpose();
         let budget = budget.map_err(|e| refuse(py, format!("the time to sleep: {e}"), "give seconds above 0"))?;
         self.with(py, &Ears { progress, said, stop: None }, |open, post, stop| {
-            let mut all = None;
-            open.memory.sleep(budget.map(|budget| Instant::now() + budget), stop, &mut |slept, left| {
-                let all = *all.get_or_insert(left + 1);
-                post.part(1.0 - left as f64 / all as f64, || format!("{left} to replay"));
+            let until = budget.map(|budget| Instant::now() + budget);
+            let mut progress = |done: f64| {
+                post.part(done, || "replaying".into());
+            };
+            open.memory.sleep(until, stop, &mut progress, &mut |slept, _| {
                 let told = json!({
                     "id": slept.entry.experience.id, "stage": slept.entry.stage.name(), "note": slept.entry.note,
                     "probability": slept.probability, "seconds": slept.seconds,
