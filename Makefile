@@ -13,14 +13,16 @@ help:
 	@echo 'make bench-gpu-bundle  build target/bundle/sharpwave, which runs the suite on a bare Linux machine with a GPU driver'
 	@echo 'make test-peft   install torch, transformers and peft (pip, large) into target/peft, compare adapters exported and applied'
 
+# In the development profile, which takes a third of the release's time to build and is shared with `make test`.
 run:
 	@scripts/setup.sh
 	@mkdir -p out
-	cargo build --release
-	cargo run --release --quiet --example teach_a_fact
-	cargo run --release --quiet -- run models/scenarios/quickstart.toml --out out/quickstart.h5 --force
-	cargo run --release --quiet -- plot out/quickstart.h5 --out out/quickstart --force
+	cargo build --bins --example teach_a_fact
+	target/debug/examples/teach_a_fact
+	target/debug/sharpwave run models/scenarios/quickstart.toml --out out/quickstart.h5 --force
+	target/debug/sharpwave plot out/quickstart.h5 --out out/quickstart --force
 	@ls out/quickstart/*raster* | sed 's/^/The raster: /'
+	@echo 'For work: cargo build --release, then target/release/sharpwave'
 
 test:
 	@scripts/setup.sh test

@@ -14,7 +14,7 @@ from ._error import Error
 from ._results import remove
 from ._sharpwave import write_edges
 
-SOURCES = ("poisson", "spike_generator", "images")
+SOURCES = ("poisson", "sinusoidal_poisson", "inhomogeneous_poisson", "spike_generator", "images")
 """Populations without dynamics; what is given for them are no parameters of a model."""
 
 
@@ -127,7 +127,7 @@ class Network:
         random: Mapping[str, Any] | None = None,
         **parameters: Any,
     ) -> Population:
-        """``n`` neurons of a model, or sources (``"poisson"``, ``"spike_generator"``, ``"images"``).
+        """``n`` neurons of a model, or sources of spikes (``SOURCES``).
 
         A parameter or an initial value is a number, a text with a unit, one number a neuron, or a distribution.
         """
@@ -135,7 +135,11 @@ class Network:
             raise TypeError(f"the name of a population is a text, not {type(name).__name__}")
         if name in self._populations:
             raise Error(f"there is already a population {name!r}", "give it another name")
+        # What changes in time has one value a time.
+        changing = ("times", "rates") if model in SOURCES else ()
         for key, given in parameters.items():
+            if key in changing:
+                continue
             self._fits(f"{key} of {name}", given, n)
         table: dict[str, Any] = {"model": model, "n": n, "positions": positions, "random": random}
         if model in SOURCES:

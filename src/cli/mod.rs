@@ -32,6 +32,7 @@ mod report;
 mod run;
 mod scenarios;
 mod serve;
+mod state;
 mod sweep;
 
 use clap::{Parser, Subcommand};
@@ -85,6 +86,8 @@ enum Command {
     Sleep(learn::SleepArguments),
     /// Serve memories to agents: MCP over standard input or HTTP, and OpenAI's API
     Serve(serve::ServeArguments),
+    /// Keep, continue and merge what a recurrent model (RWKV-7) knows of what it read
+    State(state::StateArguments),
     /// Write what a memory holds as a LoRA adapter: PEFT, GGUF, MLX or for vLLM
     Export(export::ExportArguments),
     /// Measure how well a model learns facts
@@ -122,6 +125,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Learn(learn) => learn::learn(learn),
         Command::Sleep(sleep) => learn::sleep(sleep),
         Command::Serve(serve) => serve::serve(serve),
+        Command::State(arguments) => state::state(arguments),
         Command::Export(export) => export::export(export),
         Command::Eval(eval) => eval::eval(eval),
         Command::Bench(bench) => bench::bench(bench),

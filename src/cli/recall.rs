@@ -9,7 +9,7 @@ use sharpwave::memory::episodic::{BATCH, Episodic, With};
 use sharpwave::recall::completion::Rule;
 use sharpwave::recall::episode::{Timestamp, instant};
 use sharpwave::recall::hippocampus::{Receipt, Why};
-use sharpwave::recall::{Ask, Episode, Filter};
+use sharpwave::recall::{Ask, Episode, Filter, replay};
 use sharpwave::run::Progress;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -297,20 +297,29 @@ pub fn complete(folder: &Folder, part: &str, rule: Rule) -> Result<ExitCode> {
     Ok(if restored.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub fn replay(folder: &Folder, ripples: usize, seed: u64) -> Result<ExitCode> {
+pub fn replay(folder: &Folder, sequences: usize, seed: u64) -> Result<ExitCode> {
     let memory = opened(&folder.folder, &With::Words)?;
-    let report = sharpwave::recall::replay::rest(memory.network(), ripples, seed, Timestamp::now());
+    let (bar, stop) = (Bar::new(folder.json), interrupt::watch("stopping after this sequence")?);
+    let report = replay::rest(memory.network(), sequences, seed, Timestamp::now(), &mut |done| {
+        bar.phase("resting", done as f64 / sequences.max(1) as f64);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    drop(bar);
     if folder.json {
         super::json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
     for sequence in report.sequences.iter().take(20) {
-        let arrow = if sequence.backward { " <- " } else { " -> " };
+        let arrow = if sequence.spearman.is_some_and(|rho| rho < 0.0) { " <- " } else { " -> " };
         out!("{:>6.0} ms  {}", sequence.ms, sequence.ids.join(arrow));
     }
-    let replayed = report.counts.len();
-    out!("{} sequences, {replayed} of {} experiences", report.sequences.len(), memory.network().len());
-    out!("order {:.2} (Spearman); {:.0} % above the median of the priorities", report.spearman, 100.0 * report.above_median);
+    let (replayed, seconds) = (report.counts.len(), report.ms * 1e-3);
+    let of = memory.network().len();
+    out!("{} sequences in {seconds:.0} s of model time, {replayed} of {of} experiences", report.sequences.len());
+    if let Some(order) = report.spearman {
+        out!("order of sequences of three and more: {order:.2} (mean size of Spearman's rank correlation with the order lived)");
+    }
+    out!("{:.0} % of the spikes are of experiences whose priority is at least the median", 100.0 * report.above_median);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,13 +12,13 @@ use super::experience::{Experience, Outcome, now};
 use super::journal::{Change, Entry, Stage};
 use super::key_statistics::{Statistics, flat, unflat};
 use super::learner::{Capacity, Composition, Counted, Held, Learner};
-use super::replay::{Cue, Replay};
 use super::settings::Settings;
 use super::standing::{Standing, question, standings};
 use super::store::{Compaction, Left, Meta, Store, VERSION};
 use super::wake::{self, Check};
 use crate::error::{Error, Result};
 use crate::export::{self, Base};
+use crate::recall::replay::{Priority, Rest, Trace, recency};
 use crate::recall::{Ask, Episode, hippocampus as recall};
 use crate::transformer::config::Config;
 use crate::transformer::hooks::Adapter;
@@ -679,22 +679,16 @@ impl Memory {
         tell: &mut dyn FnMut(&Slept, usize),
     ) -> Result<usize> {
         self.ready()?;
-        let arrived = self.entries.len();
         let standing =
             |e: &Entry| self.learner.held().iter().any(|h| h.id == e.experience.id && h.stands && !h.engrams.is_empty());
         let fit = |e: &Entry| {
             e.stage == Stage::Awake && e.experience.outcome.reward() > 0.0 && e.experience.subject.is_some() && e.replays < TRIALS
         };
         let ids: Vec<String> = self.entries.iter().filter(|e| fit(e) && standing(e)).map(|e| e.experience.id.clone()).collect();
-        let cue = |id: &String| {
-            let at = self.at(id).unwrap_or(0);
-            let e = &self.entries[at];
-            Cue { surprise: e.surprise, reward: e.experience.outcome.reward() as f32, age: arrived - 1 - at }
-        };
-        let mut replay = Replay::new(&ids.iter().map(cue).collect::<Vec<_>>())?;
+        let mut replay = Rest::new(&self.traces(&ids), 0)?;
         let (mut moved, mut left) = (0, ids.len());
         let all = ids.len().max(1) as f64;
-        while let Some(i) = replay.next()? {
+        while let Some((_, i)) = replay.next()? {
             if stop.load(Ordering::Relaxed) || until.is_some_and(|until| Instant::now() >= until) {
                 break;
             }
@@ -711,6 +705,24 @@ impl Memory {
             self.store.commit(&Change { plan: self.plan()?, ..Change::default() })?;
         }
         Ok(moved)
+    }
+
+    /// What the population that replays experiences is made of: each followed the one before it.
+    fn traces(&self, ids: &[String]) -> Vec<Trace> {
+        let entries: Vec<&Entry> = ids.iter().filter_map(|id| self.at(id)).map(|at| &self.entries[at]).collect();
+        let newest = entries.iter().filter_map(|e| e.instant()).max();
+        let trace = |(i, e): (usize, &&Entry)| {
+            let (surprise, reward) = (f64::from(e.surprise.max(0.0)), e.experience.outcome.reward());
+            let since = e.instant().zip(newest).map(|(own, newest)| newest.as_second() - own.as_second());
+            let priority = Priority {
+                surprise: surprise / (2.0 + surprise),
+                reward: reward.abs(),
+                recency: recency(since),
+                ..Priority::default()
+            };
+            Trace { priority: priority.total(), outcome: reward, before: i.checked_sub(1) }
+        };
+        entries.iter().enumerate().map(trace).collect()
     }
 
     /// One experience, one dream; None where it was stopped.

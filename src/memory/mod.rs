@@ -22,7 +22,6 @@ pub mod jsonl;
 pub mod key_statistics;
 mod layer_memory;
 pub mod learner;
-mod replay;
 pub mod settings;
 pub mod spiking_code;
 mod standing;

@@ -449,6 +449,9 @@ pub fn multiplicity(net: &Network, population: usize) -> f64 {
             let n = if rate.is_uniform() { 1 } else { net.populations[population].n as usize };
             poisson_bound((0..n).fold(0.0, |m: f64, i| m.max(rate.get(i))) * net.dt * 1e-3)
         }
+        Cell::Source(SpikeSource::Course(course)) => {
+            poisson_bound(course.peak(net.populations[population].n as usize) * net.dt * 1e-3)
+        }
         Cell::Source(SpikeSource::Trains(trains)) => {
             let mut most = 1u32;
             let mut step = None;

@@ -3,6 +3,7 @@
 
 use super::Values;
 use crate::dataset::idx::Images;
+use std::f64::consts::TAU;
 use std::sync::Arc;
 
 /// How a pixel p (0..=255) becomes spikes of the source with the pixel's index. Pixels of 0 are silent.
@@ -109,10 +110,80 @@ pub enum SpikeSource {
         /// ms; may be infinite.
         stop: f64,
     },
+    /// Each source fires its own Poisson train, at a rate that changes in time.
+    Course(Arc<Course>),
     /// Given trains.
     Trains(Arc<Trains>),
     /// Samples presented one after another.
     Presentation(Arc<Presentation>),
+}
+
+/// The rates of Poisson trains that change in time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    /// ms; active for start < t <= stop.
+    pub start: f64,
+    /// ms; may be infinite.
+    pub stop: f64,
+    /// What the rates are between.
+    pub shape: Shape,
+}
+
+/// How rates change in time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// max(0, rate + amplitude * sin(2 pi frequency t + phase)), t from 0 of the simulation (NEST's sinusoidal_poisson_generator).
+    Sine {
+        /// Hz, for each source.
+        rate: Values,
+        /// Hz, for each source.
+        amplitude: Values,
+        /// Hz.
+        frequency: f64,
+        /// Radians.
+        phase: f64,
+    },
+    /// From each time (ms, strictly ascending) on those rates (Hz); 0 before the first (NEST's inhomogeneous_poisson_generator).
+    Steps(Vec<(f64, Values)>),
+}
+
+impl Course {
+    /// Rate of source `i` at `t` ms between start and stop, Hz.
+    pub fn rate(&self, i: usize, t: f64) -> f64 {
+        match &self.shape {
+            Shape::Sine { rate, amplitude, frequency, phase } => {
+                let turns = (frequency * 1e-3 * t).fract();
+                (rate.get(i) + amplitude.get(i) * (TAU * turns + phase).sin()).max(0.0)
+            }
+            Shape::Steps(changes) => self.change(t).map_or(0.0, |k| changes[k].1.get(i)),
+        }
+    }
+
+    /// Which of its steps holds at `t` ms.
+    pub fn change(&self, t: f64) -> Option<usize> {
+        match &self.shape {
+            Shape::Sine { .. } => None,
+            Shape::Steps(changes) => changes.partition_point(|(from, _)| *from <= t).checked_sub(1),
+        }
+    }
+
+    /// All sources have one rate at any time.
+    pub fn is_uniform(&self) -> bool {
+        match &self.shape {
+            Shape::Sine { rate, amplitude, .. } => rate.is_uniform() && amplitude.is_uniform(),
+            Shape::Steps(changes) => changes.iter().all(|(_, rate)| rate.is_uniform()),
+        }
+    }
+
+    /// The highest rate of any of `n` sources at any time, Hz.
+    pub fn peak(&self, n: usize) -> f64 {
+        let sources = 0..if self.is_uniform() { n.min(1) } else { n };
+        let of = |i: usize| match &self.shape {
+            Shape::Sine { rate, amplitude, .. } => (rate.get(i) + amplitude.get(i).abs()).max(0.0),
+            Shape::Steps(changes) => changes.iter().fold(0.0, |most: f64, (_, rate)| most.max(rate.get(i))),
+        };
+        sources.map(of).fold(0.0, f64::max)
+    }
 }
 
 /// Spike times of a source population, sorted by time.

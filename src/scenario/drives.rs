@@ -1,10 +1,11 @@
 //! [[drives]]: Poisson input and currents applied directly to neurons. Knows stimuli; no engine.
 
 use super::Builder;
+use super::courses::Changing;
 use super::keys::{DRIVE, DRIVES, Keys, names};
-use super::read::{Bounds, boolean, check_keys, choice, need, strings, text};
+use super::read::{Bounds, check_keys, choice, need, strings, text};
 use super::scale::Lost;
-use super::tree::{Kind, Node};
+use super::tree::Node;
 use crate::error::Result;
 use crate::model::NeuronModel;
 use crate::network::{Cell, Values};
@@ -98,8 +99,9 @@ impl Builder<'_> {
                 offset: number("offset", unit, 0.0)?,
             },
             "step_current_generator" => {
-                let offgrid = node.get("allow_offgrid_times").map_or(Ok(false), boolean)?;
-                DriveKind::Step { changes: self.changes(get("times", "[0.0]")?, get("amplitudes", "[100.0]")?, unit, offgrid)? }
+                let of = Changing { key: "amplitudes", one: "amplitude", unit, bounds: Bounds::ANY, each: 1 };
+                let changes = self.changes(node, &node.spot, name, &of)?;
+                DriveKind::Step { changes: changes.into_iter().map(|(time, amplitude)| (time, amplitude.get(0))).collect() }
             }
             _ => {
                 let interval = node.get("interval").map_or(Ok(self.dt), |n| self.scope.steps(n, "the interval", self.dt, 1))?;
@@ -107,31 +109,6 @@ impl Builder<'_> {
                 DriveKind::Noise { mean: number("mean", unit, 0.0)?, std, interval }
             }
         })
-    }
-
-    fn changes(&self, times: &Node, amplitudes: &Node, unit: &str, offgrid: bool) -> Result<Vec<(f64, f64)>> {
-        let array = |node: &Node, what: &str| match &node.kind {
-            Kind::Array(items) if !items.is_empty() => Ok(items.clone()),
-            _ => Err(node.error(format!("{what} must be an array of at least one number"), "write for instance [10.0, 20.0]")),
-        };
-        let (t, a) = (array(times, "times")?, array(amplitudes, "amplitudes")?);
-        if t.len() != a.len() {
-            return Err(
-                amplitudes.error(format!("{} amplitudes for {} times", a.len(), t.len()), "give one amplitude for each time")
-            );
-        }
-        let mut changes: Vec<(f64, f64)> = vec![];
-        for (t, a) in t.iter().zip(&a) {
-            let time = self.scope.bounded(t, "a time", "ms", &Bounds::NOT_NEGATIVE)?;
-            if changes.last().is_some_and(|c| c.0 >= time) {
-                return Err(t.error("times must increase", "sort them, and keep each once"));
-            }
-            if let Some((message, remedy)) = self.off_grid("a change at", time, Some(offgrid)) {
-                return Err(t.error(message, remedy));
-            }
-            changes.push((time, self.scope.number(a, unit)?));
-        }
-        Ok(changes)
     }
 }
 

@@ -68,12 +68,7 @@ pub const SCALE: Keys = &[
 ];
 
 pub const POPULATION: Keys = &[
-    key(
-        "model",
-        "name",
-        REQUIRED,
-        "A neuron model (`sharpwave models` lists them), or a source: poisson, spike_generator, images.",
-    ),
+    key("model", "name", REQUIRED, "A neuron model (`sharpwave models` lists them), or a source of spikes."),
     key("n", "whole number", REQUIRED, "Neurons at full scale; spike_generator and images know it themselves."),
     key("positions", "table", "", "Where the neurons lie, for the rule `distance`."),
     key("record", "table", "", "What is recorded of them."),
@@ -97,6 +92,34 @@ pub const NEURON: Keys = &[
 
 pub const POISSON: Keys = &[
     key("rate", "rate (Hz), for all or for every source", REQUIRED, "Of each source; all are independent."),
+    key("start", "time (ms)", "0 ms", "Nothing comes before."),
+    key("stop", "time (ms)", "never", "Nothing comes after."),
+];
+
+pub const SINUSOIDAL: Keys = &[
+    key("rate", "rate (Hz), for all or for every source", REQUIRED, "Around which the sine swings."),
+    key("amplitude", "rate (Hz), for all or for every source", REQUIRED, "Of the sine; below 0 Hz nothing fires."),
+    key("frequency", "rate (Hz)", REQUIRED, "Of the sine."),
+    key("phase", "angle (deg)", "0", "At time 0; rad is understood too."),
+    key("start", "time (ms)", "0 ms", "Nothing comes before."),
+    key("stop", "time (ms)", "never", "Nothing comes after."),
+];
+
+pub const INHOMOGENEOUS: Keys = &[
+    key("times", "array of times (ms)", "", "Increasing; on a grid, ends of steps. With `rates`; or `file`."),
+    key(
+        "rates",
+        "array of rates (Hz)",
+        "",
+        "What the rate is from each time on: for all, or an array with one for every source.",
+    ),
+    key("file", "path", "", "A table with a column time, and one of rates for all or one for every source."),
+    key(
+        "allow_offgrid_times",
+        "true or false",
+        "false",
+        "Rounds times between two steps up to the next instead of refusing them.",
+    ),
     key("start", "time (ms)", "0 ms", "Nothing comes before."),
     key("stop", "time (ms)", "never", "Nothing comes after."),
 ];
@@ -324,8 +347,9 @@ pub const DRIVES: [(&str, &str, Keys); 5] = [
         "step_current_generator",
         "A current that changes at stated times.",
         &[
-            key("times", "array of times (ms)", REQUIRED, "Increasing; on a grid, ends of steps."),
-            key("amplitudes", "array of currents (pA)", REQUIRED, "What it is from each time on."),
+            key("times", "array of times (ms)", "", "Increasing; on a grid, ends of steps. With `amplitudes`; or `file`."),
+            key("amplitudes", "array of currents (pA)", "", "What it is from each time on."),
+            key("file", "path", "", "A table with columns time and amplitude."),
             key(
                 "allow_offgrid_times",
                 "true or false",

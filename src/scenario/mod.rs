@@ -7,6 +7,7 @@
 //!      -> populations, projections, drives at full scale -> scale.rs (down-scaling) -> Network
 //! ```
 
+mod courses;
 mod drives;
 mod keys;
 mod library;

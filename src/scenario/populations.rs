@@ -2,6 +2,7 @@
 //! are right. Knows models by their parameter lists only.
 
 use super::Builder;
+use super::courses::Changing;
 use super::keys::{self, names};
 use super::read::{Bounds, boolean, check_keys, choice, list, need, placed, read_columns, strings, suggest, text};
 use super::tree::{Kind, Node, Spot};
@@ -15,7 +16,7 @@ use crate::model::NeuronModel;
 use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
-use crate::stimulus::{SpikeSource, Trains};
+use crate::stimulus::{Course, Shape, SpikeSource, Trains};
 use std::sync::Arc;
 
 /// What later parts need to know of a population.
@@ -31,7 +32,7 @@ pub struct Group {
 /// Positions in mm, where there are any.
 type Sheet = Option<Arc<[[f32; 2]]>>;
 
-const SOURCES: [&str; 3] = ["poisson", "spike_generator", "images"];
+const SOURCES: [&str; 5] = ["poisson", "sinusoidal_poisson", "inhomogeneous_poisson", "spike_generator", "images"];
 
 impl Builder<'_> {
     pub(super) fn populations(&mut self, node: &Node) -> Result<()> {
@@ -56,6 +57,8 @@ impl Builder<'_> {
         let model = text(model_node)?;
         let (cell, full, n) = match model {
             "poisson" => self.poisson(node, spot, &what)?,
+            "sinusoidal_poisson" => self.sinusoidal(node, spot, &what)?,
+            "inhomogeneous_poisson" => self.inhomogeneous(node, spot, &what)?,
             "spike_generator" => self.spike_generator(name, node, spot)?,
             "images" => self.images(node, spot, &what)?,
             _ => {
@@ -188,6 +191,41 @@ impl Builder<'_> {
         let rate = self.rates(rate, n, random)?;
         let (start, stop) = self.period(node)?;
         Ok((Cell::Source(SpikeSource::Poisson { rate, start, stop }), full, n))
+    }
+
+    fn sinusoidal(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
+        check_keys(node, what, &names(&[keys::POPULATION, keys::SINUSOIDAL]))?;
+        let (full, n) = self.size(node, spot, what)?;
+        let index = self.net.populations.len() as u32;
+        let values = |name: &str, example, bounds: &Bounds, sub| {
+            let at = need(node, spot, what, name, example)?;
+            self.scope.values(at, name, "Hz", n, bounds, (Purpose::Parameter, key(self.seed, index), sub))
+        };
+        let rate = values("rate", "\"8 Hz\"", &Bounds::ANY, 0)?;
+        let amplitude = values("amplitude", "\"4 Hz\"", &Bounds::ANY, 1)?;
+        let frequency = need(node, spot, what, "frequency", "\"10 Hz\"")?;
+        let frequency = self.scope.bounded(frequency, "frequency", "Hz", &Bounds::NOT_NEGATIVE)?;
+        // A plain number is in degrees, as NEST has it.
+        let phase = node.get("phase").map_or(Ok(0.0), |p| self.scope.number(p, "deg"))?.to_radians();
+        self.course(node, spot, n, Shape::Sine { rate, amplitude, frequency, phase }).map(|cell| (cell, full, n))
+    }
+
+    fn inhomogeneous(&self, node: &Node, spot: &Spot, what: &str) -> Result<(Cell, f64, u32)> {
+        check_keys(node, what, &names(&[keys::POPULATION, keys::INHOMOGENEOUS]))?;
+        let (full, n) = self.size(node, spot, what)?;
+        let of = Changing { key: "rates", one: "rate", unit: "Hz", bounds: Bounds::NOT_NEGATIVE, each: n };
+        let changes = self.changes(node, spot, what, &of)?;
+        self.course(node, spot, n, Shape::Steps(changes)).map(|cell| (cell, full, n))
+    }
+
+    /// Sources whose rates change in time; on a grid only so many events fit a step.
+    fn course(&self, node: &Node, spot: &Spot, n: u32, shape: Shape) -> Result<Cell> {
+        let (start, stop) = self.period(node)?;
+        let course = Course { start, stop, shape };
+        if self.grid {
+            crate::stimulus::poisson::mean(course.peak(n as usize), self.dt).map_err(|e| placed(e, spot))?;
+        }
+        Ok(Cell::Source(SpikeSource::Course(Arc::new(course))))
     }
 
     /// Rates of Poisson trains, Hz; on a grid only so many events fit a step.

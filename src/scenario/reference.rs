@@ -106,11 +106,13 @@ pub fn sections() -> Vec<Section> {
             text: "A population may also be a source, which sends spikes along projections and has no dynamics.",
             tables: vec![
                 own("model = \"poisson\"", keys::POISSON),
+                own("model = \"sinusoidal_poisson\"", keys::SINUSOIDAL),
+                own("model = \"inhomogeneous_poisson\"", keys::INHOMOGENEOUS),
                 own("model = \"spike_generator\"", keys::SPIKE_GENERATOR),
                 own("model = \"images\"", keys::IMAGES),
             ],
             example: SOURCES,
-            files: &[("spikes.csv", "time,id\n2.5,0\n7.0,1\n7.1,0\n")],
+            files: &[("spikes.csv", "time,id\n2.5,0\n7.0,1\n7.1,0\n"), ("rates.csv", "time,left,right\n0,20,80\n25,80,20\n")],
         },
         Section {
             name: "positions",
@@ -446,6 +448,24 @@ n = 20
 rate = "50 Hz"
 stop = "30 ms"
 
+[populations.rhythm]
+model = "sinusoidal_poisson"
+n = 20
+rate = "40 Hz"
+amplitude = "30 Hz"
+frequency = "50 Hz"
+
+[populations.stepped]
+model = "inhomogeneous_poisson"
+n = 2
+file = "rates.csv"
+
+[populations.switched]
+model = "inhomogeneous_poisson"
+n = 2
+times = ["10 ms", "30 ms"]
+rates = [[50, 100], 0]
+
 [populations.played]
 model = "spike_generator"
 file = "spikes.csv"
@@ -460,7 +480,7 @@ model = "iaf_psc_exp"
 n = 10
 
 [[projections]]
-source = ["noise", "played", "written"]
+source = ["noise", "rhythm", "stepped", "switched", "played", "written"]
 target = "E"
 rule = "all_to_all"
 weight = "100 pA"

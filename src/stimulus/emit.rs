@@ -6,7 +6,7 @@ use crate::network::{Cell, Network, Values};
 use crate::rng;
 use crate::stimulus::encode::{Coding, Presentation};
 use crate::stimulus::poisson::{self, Table};
-use crate::stimulus::{SpikeSource, active_steps, step_of};
+use crate::stimulus::{Course, Shape, SpikeSource, active_steps, step_of};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,6 +27,13 @@ enum Kind {
     Poisson {
         table: Table,
         active: Range<u64>,
+    },
+    /// `table` holds the rates of the step or, of a course in steps, of the change `held`.
+    Course {
+        course: Arc<Course>,
+        active: Range<u64>,
+        table: Table,
+        held: Option<usize>,
     },
     Trains(Vec<(u64, u32)>),
     /// `table.row_of_element` holds the pixels of presentation `shown`.
@@ -62,6 +69,11 @@ impl SourceEmitter {
         let kind = match source {
             SpikeSource::Poisson { rate, start, stop } => {
                 Kind::Poisson { table: Table::new(rate, n as usize, dt)?, active: active_steps(*start, *stop, dt) }
+            }
+            SpikeSource::Course(course) => {
+                poisson::mean(course.peak(n as usize), dt)?;
+                let (active, table) = (active_steps(course.start, course.stop, dt), Table::of_means(&[]));
+                Kind::Course { course: course.clone(), active, table, held: None }
             }
             SpikeSource::Trains(trains) => {
                 trains.check(n)?;
@@ -131,6 +143,20 @@ impl SourceEmitter {
                     poisson::fire(self.key, step, table, self.range.clone(), out);
                 }
             }
+            Kind::Course { course, active, table, held } => {
+                if !active.contains(&step) {
+                    return;
+                }
+                // A sine is taken at the middle of the step; other courses change where a step begins, or before.
+                let part = if matches!(course.shape, Shape::Sine { .. }) { 0.5 } else { 1e-3 };
+                let at = (step as f64 + part) * self.dt;
+                let change = course.change(at);
+                if change.is_none() || change != *held {
+                    *table = rates_at(course, at, self.dt, &self.range);
+                    *held = change;
+                }
+                poisson::fire(self.key, step, table, self.range.clone(), out);
+            }
             Kind::Trains(spikes) => emit_of(spikes, step, out),
             Kind::Rate { schedule, table, shown } => {
                 let Some(i) = schedule.shown_in(step, self.dt) else { return };
@@ -159,6 +185,17 @@ impl SourceEmitter {
             }
         }
     }
+}
+
+/// The thresholds of a course at `t` ms for the sources of a range.
+fn rates_at(course: &Course, t: f64, dt: f64, range: &Range<u32>) -> Table {
+    let mean = |i: u32| course.rate(i as usize, t) * dt * 1e-3;
+    if course.is_uniform() {
+        return Table::of_means(&[mean(0)]);
+    }
+    let mut table = Table::of_means(&range.clone().map(mean).collect::<Vec<_>>());
+    table.row_of_element = Some((0..range.end).map(|i| i.saturating_sub(range.start)).collect());
+    table
 }
 
 fn emit_of(spikes: &[(u64, u32)], step: u64, out: &mut Vec<u32>) {
@@ -228,6 +265,49 @@ mod tests {
             let count = spikes.iter().filter(|s| s.1 % 2 == odd).count() as f64;
             assert!((count - expected).abs() < 5.0 * expected.sqrt(), "{count} for {expected}");
         }
+    }
+
+    /// Counts by phase against the integral of the rate, one course for all and one for each, and a course in steps.
+    #[test]
+    fn rates_take_their_course() {
+        let (n, steps) = (300u32, 2000u64);
+        let each = |f: &dyn Fn(u32) -> f64| Values::Each((0..n).map(f).collect());
+        let sine = |rate, amplitude| Shape::Sine { rate, amplitude, frequency: 20.0, phase: 0.7 };
+        let shapes = [
+            sine(Values::Uniform(100.0), Values::Uniform(80.0)),
+            // Below 0 nothing fires.
+            sine(each(&|i| f64::from(i % 3) * 50.0), Values::Uniform(150.0)),
+            Shape::Steps(vec![
+                (30.0, Values::Uniform(200.0)),
+                (60.0, each(&|i| f64::from(i % 2) * 300.0)),
+                (90.0, Values::Uniform(0.0)),
+            ]),
+        ];
+        for shape in shapes {
+            let course = Course { start: 10.0, stop: 150.0, shape };
+            let spikes = assert_splits(&SpikeSource::Course(Arc::new(course.clone())), n, steps);
+            assert!(spikes.iter().all(|s| (100..1500).contains(&s.0)));
+            // Bins of 2.5 ms and a third of the sources each.
+            let mut chi = 0.0;
+            let mut bins = 0.0;
+            for (bin, third) in (0..80).flat_map(|bin| (0..3).map(move |third| (bin, third))) {
+                let own = |i: &u32| i % 3 == third;
+                let fine = |k: u64| (k as f64 + 0.5) * 0.1;
+                let expected: f64 = (bin * 25..(bin + 1) * 25)
+                    .filter(|k| (10.0..150.0).contains(&fine(*k)))
+                    .map(|k| (0..n).filter(own).map(|i| course.rate(i as usize, fine(k)) * 1e-4).sum::<f64>())
+                    .sum();
+                let found = spikes.iter().filter(|s| s.0 / 25 == bin && own(&s.1)).count() as f64;
+                assert!(expected > 0.0 || found == 0.0, "{found} where nothing fires");
+                if expected > 5.0 {
+                    chi += (found - expected).powi(2) / expected;
+                    bins += 1.0;
+                }
+            }
+            assert!(bins > 20.0 && (chi - bins).abs() < 5.0 * (2.0 * bins).sqrt(), "chi square {chi} of {bins}");
+        }
+        let fast = Course { start: 0.0, stop: 1.0, shape: Shape::Steps(vec![(0.0, Values::Uniform(1e9))]) };
+        assert!(SourceEmitter::new(&SpikeSource::Course(Arc::new(fast)), 1, 0.1, 1, 0, 0..1).is_err());
     }
 
     fn show(coding: Coding, rest: f64) -> SpikeSource {

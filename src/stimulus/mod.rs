@@ -12,4 +12,4 @@ pub use emit::SourceEmitter;
 pub use encode::Presentation;
 pub use poisson::PoissonDrive;
 
-pub use crate::network::inputs::{Drive, DriveKind, SpikeSource, Trains, active_steps, on_grid, step_of};
+pub use crate::network::inputs::{Course, Drive, DriveKind, Shape, SpikeSource, Trains, active_steps, on_grid, step_of};

@@ -16,6 +16,7 @@ mod join;
 pub mod low_rank;
 pub(crate) mod matmul;
 pub mod pull;
+pub mod rwkv;
 pub mod sample;
 pub mod site;
 mod tensors;

@@ -93,6 +93,16 @@ NEURONS = {
         second_amp=400.0, common={"gsl_error_tol": 1e-8})
         + [case("syn_slow", 200.0, {**SYN, "gsl_error_tol": 1e-8}, exc=30.0, inh=-15.0),
            case("no_upswing", 100.0, {"Delta_T": 0.0, "gsl_error_tol": 1e-8}, current=[(0.0, 100.0, 900.0)])]),
+    **{f"aeif_{form}": (f"aeif_{form}", standard(weight_ex, weight_in, 700.0, noise, {
+        "C_m": 200.0, "g_L": 10.0, "E_L": -65.0, "V_m": -64.0, "V_th": -50.0, "V_reset": -58.0, "V_peak": -30.0, "Delta_T": 3.0,
+        "a": 2.0, "b": 30.0, "tau_w": 80.0, "t_ref": 2.0, "tau_syn_ex": 3.0, "tau_syn_in": 8.0, "w": 10.0, **more},
+        second_amp=400.0, common={"gsl_error_tol": 1e-8})
+        + [case("syn_slow", 200.0, {**SYN, "gsl_error_tol": 1e-8}, exc=weight_ex / 2, inh=weight_in),
+           case("no_upswing", 100.0, {"Delta_T": 0.0, "gsl_error_tol": 1e-8}, current=[(0.0, 100.0, 900.0)])])
+       for form, weight_ex, weight_in, noise, more in (
+           ("psc_exp", 2500.0, -400.0, (13, 900.0, 300.0, 120.0, -100.0), {}),
+           ("psc_alpha", 1500.0, -300.0, (14, 900.0, 300.0, 50.0, -40.0), {}),
+           ("cond_alpha", 40.0, -15.0, (15, 900.0, 300.0, 4.0, -4.0), {"E_in": -80.0}))},
     # Currents alone: in NEST a spike that arrives acts after the first of the integrator's own steps.
     "aeif_psc_delta_clopath": ("aeif_psc_delta_clopath", [
         case("dc", 200.0, dict(CLOPATH), current=[(0.0, 200.0, 900.0)]),
@@ -258,6 +268,8 @@ def run_own(model, record, k, defaults):
 RECORD = {
     "iaf_psc_delta": ["V_m"], "iaf_psc_exp": ["V_m", "I_syn_ex", "I_syn_in"], "iaf_psc_alpha": ["V_m", "I_syn_ex", "I_syn_in"],
     "iaf_cond_exp": ["V_m", "g_ex", "g_in"], "iaf_cond_alpha": ["V_m", "g_ex", "g_in"], "aeif_cond_exp": ["V_m", "w", "g_ex", "g_in"],
+    "aeif_psc_exp": ["V_m", "w", "I_syn_ex", "I_syn_in"], "aeif_psc_alpha": ["V_m", "w", "I_syn_ex", "I_syn_in"],
+    "aeif_cond_alpha": ["V_m", "w", "g_ex", "g_in"],
     "aeif_psc_delta_clopath": ["V_m", "w", "z", "V_th", "u_bar_plus", "u_bar_minus", "u_bar_bar"],
     "izhikevich": ["V_m", "U_m"], "hh_psc_alpha": ["V_m", "Act_m", "Inact_h", "Act_n", "I_syn_ex", "I_syn_in"],
     "alif": ["V_m", "V_th_adapt", "adaptation"], "diehl_cook": ["V_m", "g_ex", "g_in", "theta"], "qif_psc_delta": ["V_m"],
@@ -306,35 +318,66 @@ def neuron(name):
     write(name, {"model": name, "kind": "neuron", "reference": reference, "defaults": defaults, "cases": cases})
 
 
-def tsodyks2():
-    """Weights that tsodyks2_synapse transmits at each presynaptic spike, read by NEST's weight_recorder."""
+def transmitted(model, train_name, times, set_name, params, started=None):
+    """Weights that a synapse transmits at each presynaptic spike, read by NEST's weight_recorder. `started`: `params` as the case is to
+    have them, where they differ from what NEST starts with at time 0."""
+    import nest
+
+    nest.ResetKernel()
+    nest.resolution = 0.1
+    recorder = nest.Create("weight_recorder")
+    nest.CopyModel(model, "recorded", {"weight_recorder": recorder})
+    source = nest.Create("spike_generator", params={"spike_times": times})
+    parrot, target = nest.Create("parrot_neuron"), nest.Create("iaf_psc_exp")
+    nest.Connect(source, parrot, syn_spec={"delay": 0.1})
+    nest.Connect(parrot, target, syn_spec={"synapse_model": "recorded", "weight": 250.0, "delay": 1.0, **params})
+    nest.Simulate(times[-1] + 10.0)
+    return {"name": f"{train_name}/{set_name}", "params": started or params, "weight": 250.0, "times": times,
+            "psc": [number(w, 12) for w in recorder.events["weights"]]}
+
+
+TRAINS = (("regular", [100.0 + 50.0 * i for i in range(10)] + [1100.0, 1150.0, 2500.0]),
+          ("irregular", sorted(set(poisson_train(21, 40.0, 2000.0)))))
+
+
+def short_term(model, sets, started=lambda params, first: params):
     import nest
 
     nest.set_verbosity("M_ERROR")
-    regular = [100.0 + 50.0 * i for i in range(10)] + [1100.0, 1150.0, 2500.0]
-    irregular = sorted(set(poisson_train(21, 40.0, 2000.0)))
-    sets = {"default": {}, "depressing": {"U": 0.5, "u": 0.5, "tau_rec": 800.0, "tau_fac": 0.0},
-            "facilitating": {"U": 0.05, "u": 0.05, "tau_rec": 130.0, "tau_fac": 530.0},
-            "mixed": {"U": 0.25, "u": 0.25, "tau_rec": 500.0, "tau_fac": 200.0},
-            "started": {"U": 0.3, "u": 0.6, "x": 0.4, "tau_rec": 200.0, "tau_fac": 50.0}}
-    cases = []
-    for train_name, times in (("regular", regular), ("irregular", irregular)):
-        for set_name, params in sets.items():
-            nest.ResetKernel()
-            nest.resolution = 0.1
-            recorder = nest.Create("weight_recorder")
-            nest.CopyModel("tsodyks2_synapse", "recorded", {"weight_recorder": recorder})
-            source = nest.Create("spike_generator", params={"spike_times": times})
-            parrot, target = nest.Create("parrot_neuron"), nest.Create("iaf_psc_exp")
-            nest.Connect(source, parrot, syn_spec={"delay": 0.1})
-            nest.Connect(parrot, target, syn_spec={"synapse_model": "recorded", "weight": 250.0, "delay": 1.0, **params})
-            nest.Simulate(times[-1] + 10.0)
-            cases.append({"name": f"{train_name}/{set_name}", "params": params, "weight": 250.0, "times": times,
-                          "psc": [number(w, 12) for w in recorder.events["weights"]]})
-    import nest as n
+    cases = [transmitted(model, train_name, times, set_name, params, started(params, times[0] + 0.1))
+             for train_name, times in TRAINS for set_name, params in sets.items()]
+    write(model, {"model": model, "kind": "synapse", "reference": f"NEST {nest.__version__} {model}",
+                  "defaults": nest_defaults(model), "cases": cases})
 
-    write("tsodyks2_synapse", {"model": "tsodyks2_synapse", "kind": "synapse", "reference": f"NEST {n.__version__} tsodyks2_synapse",
-                               "defaults": nest_defaults("tsodyks2_synapse"), "cases": cases})
+
+def tsodyks2():
+    short_term("tsodyks2_synapse", {
+        "default": {}, "depressing": {"U": 0.5, "u": 0.5, "tau_rec": 800.0, "tau_fac": 0.0},
+        "facilitating": {"U": 0.05, "u": 0.05, "tau_rec": 130.0, "tau_fac": 530.0},
+        "mixed": {"U": 0.25, "u": 0.25, "tau_rec": 500.0, "tau_fac": 200.0},
+        "started": {"U": 0.3, "u": 0.6, "x": 0.4, "tau_rec": 200.0, "tau_fac": 50.0}})
+
+
+def tsodyks():
+    """In NEST u, x and y are those of time 0; ours are those just before the first spike, the reference's own solution later (with
+    tau_psc far from tau_rec, by the formula for x of Tsodyks, Uziel & Markram 2000, eq. 3, integrated by hand)."""
+    def started(params, first):
+        if "x" not in params:
+            return params
+        p = {"tau_psc": 3.0, "tau_rec": 800.0, "tau_fac": 0.0, "u": 0.0, "y": 0.0, **params}
+        z = 1.0 - p["x"] - p["y"]
+        kept, left = np.exp(-first / p["tau_rec"]), np.exp(-first / p["tau_psc"])
+        back = 1.0 - (p["tau_rec"] * kept - p["tau_psc"] * left) / (p["tau_rec"] - p["tau_psc"])
+        return {**params, "u": p["u"] * float(np.exp(-first / p["tau_fac"])),
+                "x": float(p["x"] + back * p["y"] + (1.0 - kept) * z), "y": float(p["y"] * left)}
+
+    short_term("tsodyks_synapse", {
+        "default": {}, "depressing": {"U": 0.5, "tau_rec": 800.0, "tau_psc": 3.0},
+        "facilitating": {"U": 0.05, "tau_rec": 130.0, "tau_fac": 530.0, "tau_psc": 1.5},
+        "slow_currents": {"U": 0.4, "tau_rec": 300.0, "tau_fac": 100.0, "tau_psc": 60.0},
+        "nearly_equal": {"U": 0.4, "tau_rec": 100.0, "tau_psc": 97.0},
+        "far_enough": {"U": 0.4, "tau_rec": 100.0, "tau_psc": 89.0},
+        "started": {"U": 0.3, "u": 0.6, "x": 0.3, "y": 0.2, "tau_rec": 900.0, "tau_fac": 500.0, "tau_psc": 40.0}}, started)
 
 
 def static():
@@ -346,6 +389,6 @@ def static():
 
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
-    chosen = sys.argv[1:] or [*NEURONS, *OWN, "tsodyks2_synapse", "static_synapse"]
+    chosen = sys.argv[1:] or [*NEURONS, *OWN, "tsodyks_synapse", "tsodyks2_synapse", "static_synapse"]
     for name in chosen:
-        {"tsodyks2_synapse": tsodyks2, "static_synapse": static}.get(name, lambda name=name: neuron(name))()
+        {"tsodyks_synapse": tsodyks, "tsodyks2_synapse": tsodyks2, "static_synapse": static}.get(name, lambda name=name: neuron(name))()

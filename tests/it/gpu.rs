@@ -226,7 +226,7 @@ impl<'a> Reference<'a> {
                             }
                         }
                     }
-                    Cell::Source(SpikeSource::Presentation(_)) => unreachable!("not in these tests"),
+                    Cell::Source(SpikeSource::Course(_) | SpikeSource::Presentation(_)) => unreachable!("not in these tests"),
                 }
             }
             self.spikes[before..].sort();

@@ -38,7 +38,7 @@ fn tolerance(model: &str) -> Tolerance {
         "qif_psc_delta" => t(0, 1e-4, 1e-4, 1.0),
         "iaf_cond_exp" | "iaf_cond_alpha" | "diehl_cook" => t(1, 1e-5, 1e-5, 0.1),
         "hh_psc_alpha" => t(1, 1e-5, 3e-3, 1.0),
-        "aeif_cond_exp" => t(1, 1e-5, 1e-4, 1.0),
+        "aeif_cond_exp" | "aeif_cond_alpha" | "aeif_psc_exp" | "aeif_psc_alpha" => t(1, 1e-5, 1e-4, 1.0),
         "aeif_psc_delta_clopath" => t(0, 1e-4, 1e-4, 1.0),
         other => panic!("{other}: say here what its reference allows"),
     }
@@ -314,6 +314,9 @@ fn defaults_are_the_references() {
         ("iaf_psc_delta", &["refractory_input"]),
         ("iaf_psc_exp", &["delta", "rho"]),
         ("aeif_cond_exp", &["gsl_error_tol"]),
+        ("aeif_cond_alpha", &["gsl_error_tol"]),
+        ("aeif_psc_exp", &["gsl_error_tol"]),
+        ("aeif_psc_alpha", &["gsl_error_tol"]),
         ("aeif_psc_delta_clopath", &["gsl_error_tol", "delay_u_bars"]),
         (
             "alif",

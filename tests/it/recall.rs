@@ -10,6 +10,7 @@ use sharpwave::recall::episode::{LONGEST, instant};
 use sharpwave::recall::hippocampus::Late;
 use sharpwave::recall::index::PORTS;
 use sharpwave::recall::{Ask, Episode, Filter, read::read, replay};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -246,7 +247,8 @@ fn bad_and_odd_texts() {
     let mut memory = Episodic::in_memory(None).unwrap();
     assert!(memory.recall(&Ask::new("anything")).unwrap().recalled.is_empty(), "an empty memory knows nothing");
     assert!(memory.network().complete("anything", Rule::Willshaw).unwrap().is_none());
-    assert!(replay::rest(memory.network(), 3, 1, instant("2026-01-01").unwrap()).sequences.is_empty());
+    let rest = replay::rest(memory.network(), 3, 1, instant("2026-01-01").unwrap(), &mut |_| ControlFlow::Continue(()));
+    assert!(rest.unwrap().sequences.is_empty());
     for wrong in ["", " \n\t", "a\0b"] {
         assert!(memory.add(vec![Episode::of_text(wrong)]).unwrap_err().remedy().is_some());
     }

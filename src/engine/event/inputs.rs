@@ -6,7 +6,8 @@ use crate::network::{Network, Values};
 use crate::rng::{self, Purpose, Stream};
 use crate::stimulus::current::standard_normal;
 use crate::stimulus::encode::{Coding, Presentation};
-use crate::stimulus::{Drive, DriveKind, Trains};
+use crate::stimulus::{Course, Drive, DriveKind, Shape as Rates, Trains};
+use std::f64::consts::{PI, TAU};
 use std::sync::Arc;
 
 /// Highest rate of one Poisson train, Hz.
@@ -40,6 +41,8 @@ pub struct Poisson {
 enum Intensity {
     /// Hz from `start` until `stop` (ms).
     Constant { rate: Values, start: f64, stop: f64 },
+    /// Rates that change in time.
+    Course(Arc<Course>),
     /// Of the pixel of the element, while its sample is shown.
     Shown(Arc<Presentation>),
 }
@@ -51,6 +54,22 @@ impl Intensity {
             Intensity::Constant { rate, .. } => match rate.get(i) {
                 rate if rate > 0.0 => t + share * 1e3 / rate,
                 _ => f64::INFINITY,
+            },
+            Intensity::Course(course) => match &course.shape {
+                Rates::Sine { rate, amplitude, frequency, phase } => {
+                    sine_reaches(rate.get(i) * 1e-3, amplitude.get(i) * 1e-3, TAU * frequency * 1e-3, *phase, t, share)
+                }
+                Rates::Steps(changes) => {
+                    for k in course.change(t).unwrap_or(0)..changes.len() {
+                        let (from, rate) = (changes[k].0.max(t), changes[k].1.get(i) * 1e-3);
+                        let until = changes.get(k + 1).map_or(f64::INFINITY, |next| next.0);
+                        if rate > 0.0 && share <= (until - from) * rate {
+                            return from + share / rate;
+                        }
+                        share -= if rate > 0.0 { (until - from) * rate } else { 0.0 };
+                    }
+                    f64::INFINITY
+                }
             },
             Intensity::Shown(schedule) => {
                 let near = ((t - schedule.start) / (schedule.present + schedule.rest)).floor() - 1.0;
@@ -71,9 +90,40 @@ impl Intensity {
     fn stop(&self) -> f64 {
         match self {
             Intensity::Constant { stop, .. } => *stop,
+            Intensity::Course(course) => course.stop,
             Intensity::Shown(_) => f64::INFINITY,
         }
     }
+}
+
+/// When the integral of max(0, r + a sin(w t + phase)) from `t` (ms) on reaches `share`; `r` and `a` in 1/ms, `w` in rad/ms. Whole
+/// periods are passed over, and what is left is found by bisection to the last bits of the angle.
+fn sine_reaches(r: f64, a: f64, w: f64, phase: f64, t: f64, share: f64) -> f64 {
+    if w == 0.0 || a == 0.0 {
+        let rate = r + a * phase.sin();
+        return if rate > 0.0 { t + share / rate } else { f64::INFINITY };
+    }
+    let (a, phase) = if a < 0.0 { (-a, phase + PI) } else { (a, phase) };
+    if r <= -a {
+        return f64::INFINITY;
+    }
+    // Angles count from where the rate rises above 0; it is above for `lit` of a turn.
+    let (rise, lit) = if r >= a { (0.0, TAU) } else { ((-r / a).asin(), PI - 2.0 * (-r / a).asin()) };
+    let below = |u: f64| {
+        let u = u.min(lit);
+        (r * u - a * ((rise + u).cos() - rise.cos())) / w
+    };
+    let from = (w * t + phase - rise).rem_euclid(TAU);
+    let (turn, goal) = (below(TAU), below(from) + share);
+    let turns = (goal / turn).floor();
+    let left = goal - turns * turn;
+    let (mut low, mut high) = (0.0, lit);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if below(middle) < left { low = middle } else { high = middle }
+    }
+    // Never before `t`, whatever the rounding.
+    t + ((turns * TAU + high - from) / w).max(0.0)
 }
 
 impl Poisson {
@@ -90,6 +140,13 @@ impl Poisson {
         check_rates(rate, n, name)?;
         let start = start.max(0.0);
         Ok(Poisson::from(rng::key(seed, owner), purpose, Intensity::Constant { rate: rate.clone(), start, stop }, n, start))
+    }
+
+    /// Trains whose rates change in time; `owner` is the index of the source population.
+    pub fn course(seed: u64, owner: u32, course: &Arc<Course>, n: usize, name: &str) -> Result<Poisson> {
+        check_rates(&Values::Uniform(course.peak(n)), 1, name)?;
+        let start = course.start.max(0.0);
+        Ok(Poisson::from(rng::key(seed, owner), Purpose::PoissonSource, Intensity::Course(course.clone()), n, start))
     }
 
     /// Other rates from `now` (ms) on; what was left of a gap shrinks or grows with the rate. False where rates are not given one
@@ -431,6 +488,41 @@ mod tests {
         let below = gaps.iter().filter(|g| **g < 20.0 * std::f64::consts::LN_2).count() as f64 / gaps.len() as f64;
         assert!((below - 0.5).abs() < 0.03, "half the gaps lie below the median, {below}");
         assert!(Poisson::new(3, 1, Purpose::PoissonDrive, &Values::Uniform(-1.0), 1, [0.0, 1.0], "p").is_err());
+    }
+
+    /// The integral of the rate from a time to where it is reached, by small steps, is what was asked for.
+    #[test]
+    fn courses_are_integrated() {
+        let steps = vec![(10.0, Values::Uniform(20.0)), (15.0, Values::Uniform(0.0)), (40.0, Values::Uniform(500.0))];
+        let sine = |rate, amplitude, frequency, phase| Rates::Sine {
+            rate: Values::Uniform(rate),
+            amplitude: Values::Uniform(amplitude),
+            frequency,
+            phase,
+        };
+        let shapes = [
+            sine(100.0, 60.0, 8.0, 0.4),
+            sine(20.0, 90.0, 40.0, -2.0),
+            sine(-10.0, -90.0, 3.0, 7.0),
+            sine(30.0, 0.0, 5.0, 0.0),
+            sine(30.0, 10.0, 0.0, 1.0),
+            sine(50.0, 50.0, 1000.0, 0.0),
+            Rates::Steps(steps),
+        ];
+        for shape in shapes {
+            let course = Course { start: 0.0, stop: f64::INFINITY, shape };
+            let intensity = Intensity::Course(Arc::new(course.clone()));
+            for (t, share) in [(0.0, 0.3), (12.5, 0.02), (33.3, 1.7), (400.0, 11.0)] {
+                let end = intensity.reach(0, t, share);
+                assert!(end >= t && end.is_finite(), "{course:?} {t} {share}: {end}");
+                let pieces = 400_000;
+                let h = (end - t) / pieces as f64;
+                let sum: f64 = (0..pieces).map(|k| course.rate(0, t + (k as f64 + 0.5) * h) * 1e-3 * h).sum();
+                assert!((sum - share).abs() < 2e-5 * (1.0 + share), "{course:?} from {t}: {sum} for {share}");
+            }
+        }
+        let never = Course { start: 0.0, stop: f64::INFINITY, shape: sine(-50.0, 50.0, 10.0, 0.0) };
+        assert_eq!(Intensity::Course(Arc::new(never)).reach(0, 3.0, 0.1), f64::INFINITY);
     }
 
     fn drive(kind: DriveKind, start: f64, stop: f64) -> Drive {

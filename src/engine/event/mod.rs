@@ -594,6 +594,7 @@ impl Source {
                 [*start, *stop],
                 name,
             )?),
+            SpikeSource::Course(course) => Source::Poisson(Poisson::course(net.stimulus_seed, p as u32, course, n, name)?),
             SpikeSource::Trains(trains) => Source::Played(Played::list(trains.clone(), n)?),
             SpikeSource::Presentation(schedule) => match inputs::shown(net.stimulus_seed, p as u32, schedule, n)? {
                 Shown::Rates(trains) => Source::Poisson(trains),
@@ -799,7 +800,7 @@ impl Engine for EventEngine {
         inputs::check_rates(&rates, trains.len(), &self.net.populations[population].name)?;
         let before: Vec<f64> = (0..trains.len()).map(|i| trains.next(i)).collect();
         if !trains.set_rates(&rates, now) {
-            return refuse(&format!("population {population} shows samples"));
+            return refuse(&format!("the rates of population {population} take a course of their own"));
         }
         self.other_rates[population] = true;
         for (i, before) in before.into_iter().enumerate() {

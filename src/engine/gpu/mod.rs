@@ -347,7 +347,8 @@ impl GpuEngine {
         let mut emitters = Vec::new();
         let mut currents = Vec::new();
         for (p, population) in net.populations.iter().enumerate() {
-            if let Cell::Source(SpikeSource::Trains(_) | SpikeSource::Presentation(_)) = population.cell {
+            if let Cell::Source(SpikeSource::Course(_) | SpikeSource::Trains(_) | SpikeSource::Presentation(_)) = population.cell
+            {
                 emitters.extend(SourceEmitter::of(net, p, 0..population.n)?.map(|emitter| (population.first, emitter)));
             }
             currents.push(uniform_currents(net, p)?);
