@@ -8,11 +8,12 @@ use sharpwave::io::{http, output};
 use sharpwave::model::library::Library;
 use sharpwave::protocol::diehl_cook;
 use sharpwave::protocol::results::{Results, Run};
-use sharpwave::protocol::{self, Event, Options, file};
+use sharpwave::protocol::{self, Event, Options, Protocol, file};
 use sharpwave::record::summary::align;
 use sharpwave::run::Progress;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 pub struct ProtocolArguments {
@@ -116,28 +117,47 @@ fn free(arguments: &ProtocolArguments, mut files: impl Iterator<Item = PathBuf>)
     files.try_for_each(|file| output::check(&file, arguments.force || arguments.resume))
 }
 
-fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
-    let protocol = file::read(source)?;
-    let options = options(arguments);
-    let stop = interrupt::watch("stopping after the current batch")?;
-    let bar = Bar::new(arguments.quiet);
-    let told = &mut |event: Event| tell(&bar, arguments.quiet, event);
+/// Runs a protocol into a folder and draws what came out there; with the files drawn.
+fn run(
+    arguments: &ProtocolArguments,
+    protocol: &Protocol,
+    options: &Options,
+    bar: &Bar,
+    stop: &AtomicBool,
+) -> Result<(Results, Vec<PathBuf>)> {
     free(arguments, sharpwave::plot::protocol_files(&options.out))?;
-    let results = protocol::run(&protocol, &options, told, &stop);
+    let results = protocol::run(protocol, options, &mut |event| tell(bar, arguments.quiet, event), stop);
     bar.clear();
     let results = results?;
     let drawn = sharpwave::plot::protocol(&options.out, &results)?;
+    Ok((results, drawn))
+}
+
+/// Names the pages among the files drawn.
+fn name_pages(drawn: &[PathBuf]) {
+    drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+}
+
+/// How a run ends that was or was not stopped.
+fn ended(complete: bool) -> ExitCode {
+    if complete {
+        return ExitCode::SUCCESS;
+    }
+    note!("interrupted; go on with the same command and --resume");
+    interrupt::code()
+}
+
+fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
+    let protocol = file::read(source)?;
+    let stop = interrupt::watch("stopping after the current batch")?;
+    let (results, drawn) = run(arguments, &protocol, &options(arguments), &Bar::new(arguments.quiet), &stop)?;
     if arguments.json {
         out!("{}", results.json().trim_end());
     } else {
         out!("{}", table(&results).trim_end());
-        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+        name_pages(&drawn);
     }
-    if !results.complete {
-        note!("interrupted; go on with the same command and --resume");
-        return Ok(interrupt::code());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(results.complete))
 }
 
 /// Every part into a folder of its name, and a page of all.
@@ -155,21 +175,16 @@ fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
         own.resume = all.resume && own.out.join("results.json").exists();
         own.methods =
             all.methods.as_ref().map(|m| m.iter().filter(|m| protocol.methods.iter().any(|p| p.name == **m)).cloned().collect());
-        free(arguments, sharpwave::plot::protocol_files(&own.out))?;
         let bar = Bar::new(arguments.quiet);
         if !arguments.quiet {
             bar.line(&format!("part {name}"));
         }
-        let told = &mut |event: Event| tell(&bar, arguments.quiet, event);
-        let results = protocol::run(protocol, &own, told, &stop);
-        bar.clear();
-        let results = results?;
-        sharpwave::plot::protocol(&own.out, &results)?;
+        let (results, _) = run(arguments, protocol, &own, &bar, &stop)?;
         if !arguments.json {
             out!("{name}\n{}\n", table(&results).trim_end());
         }
         done.push((name.clone(), results));
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
             break;
         }
     }
@@ -179,13 +194,9 @@ fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
             done.iter().map(|(name, results)| (name.clone(), serde_json::json!(results))).collect();
         super::json(&parts)?;
     } else {
-        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("{}", f.display()));
+        name_pages(&drawn);
     }
-    if done.len() < parts.len() || done.iter().any(|(_, results)| !results.complete) {
-        note!("interrupted; go on with the same command and --resume");
-        return Ok(interrupt::code());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(done.len() == parts.len() && done.iter().all(|(_, results)| results.complete)))
 }
 
 fn digits(arguments: &ProtocolArguments, source: &file::Source, models: &[PathBuf]) -> Result<ExitCode> {
@@ -207,13 +218,9 @@ fn digits(arguments: &ProtocolArguments, source: &file::Source, models: &[PathBu
         out!("{}", results.json().trim_end());
     } else {
         out!("{}", digits_table(&results).trim_end());
-        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+        name_pages(&drawn);
     }
-    if !results.complete {
-        note!("interrupted; go on with the same command and --resume");
-        return Ok(interrupt::code());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(results.complete))
 }
 
 fn digits_table(results: &diehl_cook::Results) -> String {

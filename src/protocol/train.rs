@@ -6,7 +6,6 @@ use super::learner::{Learner, PIECE};
 use super::results::{Doubt, Outside, Run};
 use super::{Method, Protocol, Tasks, Uncertain};
 use crate::error::{Error, Result};
-use crate::learning::gated::{self, Gated};
 use crate::learning::local::{Outcome, Samples, order};
 use crate::learning::metrics::TaskMatrix;
 use crate::learning::posterior::{Uncertainty, auc, calibration_error, mean_prediction, uncertainty};
@@ -162,6 +161,10 @@ impl<'a> Trainer<'a> {
 
     /// What is kept before task `phase`: an equal part of the bytes a task, interleaved. A function of the seed.
     fn keep(&mut self) {
+        self.kept.clear();
+        if self.method.rehearsal == 0 {
+            return;
+        }
         let room = self.method.rehearsal / self.protocol.data.inputs.max(1);
         let each = room / self.phase.max(1);
         let chosen = (0..self.phase).map(|task| {
@@ -169,7 +172,6 @@ impl<'a> Trainer<'a> {
             order(self.seed, (task << 16 | 0xfffe) as u32, count).into_iter().take(each).map(move |i| (task, i))
         });
         let mut chosen: Vec<_> = chosen.collect();
-        self.kept.clear();
         for _ in 0..each {
             chosen.iter_mut().for_each(|task| self.kept.extend(task.next()));
         }
@@ -205,7 +207,7 @@ impl<'a> Trainer<'a> {
                 pass = (now, order(self.seed, (self.phase << 16 | now) as u32, self.items()));
             }
             let from = self.batch % per_pass * training.batch;
-            if matches!(&self.learner, Learner::Network(local) if local.gpu.is_some()) {
+            if self.learner.is_on_gpu() {
                 let asked = self.learn_on_gpu(&pass.1[from..], total, pause)?;
                 self.seconds[0] += std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64();
                 if asked {
@@ -246,21 +248,16 @@ impl<'a> Trainer<'a> {
         let (begun, before, batch) = (self.batch, self.learned, self.method.training.batch);
         let rates: Vec<f32> = (begun..begun + items.len().div_ceil(batch)).map(|b| self.rate(b, total)).collect();
         let mut asked = false;
-        // The learner is away while it learns; progress is told by the rest.
-        let away = Learner::Gated(Box::new(Gated::new(gated::Options::new([1, 50, 1], 0))?));
-        let mut learner = std::mem::replace(&mut self.learner, away);
-        let learned = match &mut learner {
-            Learner::Network(local) => local.learn_on_gpu(&views, items, batch, &rates, &mut |sum| {
-                self.learned = before;
-                self.learned.add(sum);
-                self.batch = begun + sum.presentations.div_ceil(batch);
-                asked = self.batch < total && pause(self);
-                Ok(!asked)
-            }),
-            _ => Ok(()),
-        };
-        self.learner = learner;
-        learned.map(|()| asked)
+        let Some((mut gpu, mut guards)) = self.learner.lend()? else { return Ok(false) };
+        let learned = gpu.learn(&views, items, batch, &|k| rates[k], guards.protection(), &mut |sum| {
+            self.learned = before;
+            self.learned.add(sum);
+            self.batch = begun + sum.presentations.div_ceil(batch);
+            asked = self.batch < total && pause(self);
+            Ok(!asked)
+        });
+        self.learner.take_back(gpu, guards)?;
+        learned.map(|_| asked)
     }
 
     fn end_task(&mut self) -> Result<()> {
