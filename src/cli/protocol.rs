@@ -6,14 +6,13 @@ use clap::Args;
 use sharpwave::error::{Error, Result};
 use sharpwave::io::{http, output};
 use sharpwave::model::library::Library;
-use sharpwave::protocol::diehl_cook;
 use sharpwave::protocol::results::{Results, Run};
-use sharpwave::protocol::{self, Event, Options, Protocol, file};
+use sharpwave::protocol::{self, Event, Options, diehl_cook, e_prop, file};
 use sharpwave::record::summary::align;
 use sharpwave::run::Progress;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 #[derive(Args)]
 pub struct ProtocolArguments {
@@ -66,6 +65,7 @@ pub fn protocol(arguments: &ProtocolArguments, models: &[PathBuf]) -> Result<Exi
         "supervised" | "permuted" | "split" => tasks(arguments, &source),
         "suite" => suite(arguments, &source),
         "diehl_cook" => digits(arguments, &source, models),
+        "e_prop" => trials(arguments, &source),
         _ => {
             let remedy = match sharpwave::error::nearest(kind, file::KINDS) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -117,20 +117,35 @@ fn free(arguments: &ProtocolArguments, mut files: impl Iterator<Item = PathBuf>)
     files.try_for_each(|file| output::check(&file, arguments.force || arguments.resume))
 }
 
-/// Runs a protocol into a folder and draws what came out there; with the files drawn.
+/// Runs a protocol into a folder, by `learn`, and draws what came out there; with the files drawn.
 fn run(
     arguments: &ProtocolArguments,
-    protocol: &Protocol,
     options: &Options,
     bar: &Bar,
-    stop: &AtomicBool,
+    learn: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Results>,
 ) -> Result<(Results, Vec<PathBuf>)> {
     free(arguments, sharpwave::plot::protocol_files(&options.out))?;
-    let results = protocol::run(protocol, options, &mut |event| tell(bar, arguments.quiet, event), stop);
+    let results = learn(&mut |event| tell(bar, arguments.quiet, event));
     bar.clear();
     let results = results?;
     let drawn = sharpwave::plot::protocol(&options.out, &results)?;
     Ok((results, drawn))
+}
+
+/// One protocol, its table and its page.
+fn shown(
+    arguments: &ProtocolArguments,
+    options: &Options,
+    learn: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Results>,
+) -> Result<ExitCode> {
+    let (results, drawn) = run(arguments, options, &Bar::new(arguments.quiet), learn)?;
+    if arguments.json {
+        out!("{}", results.json().trim_end());
+    } else {
+        out!("{}", table(&results).trim_end());
+        name_pages(&drawn);
+    }
+    Ok(ended(results.complete))
 }
 
 /// Names the pages among the files drawn.
@@ -148,16 +163,15 @@ fn ended(complete: bool) -> ExitCode {
 }
 
 fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
-    let protocol = file::read(source)?;
+    let (protocol, options) = (file::read(source)?, options(arguments));
     let stop = interrupt::watch("stopping after the current batch")?;
-    let (results, drawn) = run(arguments, &protocol, &options(arguments), &Bar::new(arguments.quiet), &stop)?;
-    if arguments.json {
-        out!("{}", results.json().trim_end());
-    } else {
-        out!("{}", table(&results).trim_end());
-        name_pages(&drawn);
-    }
-    Ok(ended(results.complete))
+    shown(arguments, &options, |told| protocol::run(&protocol, &options, told, &stop))
+}
+
+fn trials(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
+    let (settings, options) = (e_prop::file::read(source)?, options(arguments));
+    let stop = interrupt::watch("stopping after the current batch")?;
+    shown(arguments, &options, |told| e_prop::run(&settings, &options, told, &stop))
 }
 
 /// Every part into a folder of its name, and a page of all.
@@ -179,7 +193,7 @@ fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
         if !arguments.quiet {
             bar.line(&format!("part {name}"));
         }
-        let (results, _) = run(arguments, protocol, &own, &bar, &stop)?;
+        let (results, _) = run(arguments, &own, &bar, |told| protocol::run(protocol, &own, told, &stop))?;
         if !arguments.json {
             out!("{name}\n{}\n", table(&results).trim_end());
         }
@@ -282,7 +296,7 @@ fn table(results: &Results) -> String {
         text += &format!("{}\n", results.citation);
     }
     text += &format!(
-        "\n{sizes}, {} task{} of {} images of {}, tested on {}; seed{} {seeds}, {} threads\n\n",
+        "\n{sizes}, {} task{} of {} samples of {}, tested on {}; seed{} {seeds}, {} threads\n\n",
         results.tasks,
         if results.tasks == 1 { "" } else { "s" },
         results.data.train,
@@ -299,7 +313,7 @@ fn table(results: &Results) -> String {
             "BWT (points)",
             "forgetting",
             "kept (kB)",
-            "spikes/image",
+            "spikes/sample",
             "train (s)",
             "test (s)",
         ]
