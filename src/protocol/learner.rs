@@ -203,7 +203,9 @@ impl Learner {
                 let classes = local.network.layers().last().map_or(1, |l| l.outputs);
                 let probabilities = |draw| {
                     let mut scores = local.sampled(posterior, draw).predict(inputs)?;
-                    scores.chunks_exact_mut(classes).for_each(|row| drop(softmax(row)));
+                    for row in scores.chunks_exact_mut(classes) {
+                        softmax(row);
+                    }
                     Ok(scores)
                 };
                 Some((0..draws).map(probabilities).collect())

@@ -608,7 +608,9 @@ impl Network {
         let mut sums: Vec<Vec<f32>> = self.layers.iter().map(|l| vec![0.0; l.weight.len()]).collect();
         for (piece, (inputs, labels)) in inputs.chunks(size * PIECE_OF_FISHER).zip(labels.chunks(PIECE_OF_FISHER)).enumerate() {
             let mut scores = self.predict(inputs)?;
-            scores.chunks_exact_mut(classes).for_each(|row| drop(softmax(row)));
+            for row in scores.chunks_exact_mut(classes) {
+                softmax(row);
+            }
             let draws: Vec<Vec<(usize, f64)>> = scores
                 .chunks_exact(classes)
                 .zip(labels)

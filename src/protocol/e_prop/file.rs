@@ -179,3 +179,14 @@ fn network(node: Option<&Node>, what: &str, keys: &[&str], base: &Options) -> Re
     }?;
     Ok(own)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documentation_lists_every_key() {
+        let text = include_str!("../../../docs/e_prop.md");
+        for key in [&super::KEYS[..], &super::NETWORK, &super::EVIDENCE, &super::SPOKEN, &["batch", "schedule"]].concat() {
+            assert!(text.contains(&format!("`{key}`")) || text.contains(&format!("`{key} = ")), "{key}");
+        }
+    }
+}
