@@ -6,13 +6,13 @@ use clap::Args;
 use sharpwave::error::{Error, Result};
 use sharpwave::io::{http, output};
 use sharpwave::model::library::Library;
-use sharpwave::protocol::diehl_cook;
 use sharpwave::protocol::results::{Results, Run};
-use sharpwave::protocol::{self, Event, Options, file};
+use sharpwave::protocol::{self, Event, Options, diehl_cook, e_prop, file};
 use sharpwave::record::summary::align;
 use sharpwave::run::Progress;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 #[derive(Args)]
 pub struct ProtocolArguments {
@@ -65,6 +65,7 @@ pub fn protocol(arguments: &ProtocolArguments, models: &[PathBuf]) -> Result<Exi
         "supervised" | "permuted" | "split" => tasks(arguments, &source),
         "suite" => suite(arguments, &source),
         "diehl_cook" => digits(arguments, &source, models),
+        "e_prop" => trials(arguments, &source),
         _ => {
             let remedy = match sharpwave::error::nearest(kind, file::KINDS) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -116,28 +117,61 @@ fn free(arguments: &ProtocolArguments, mut files: impl Iterator<Item = PathBuf>)
     files.try_for_each(|file| output::check(&file, arguments.force || arguments.resume))
 }
 
-fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
-    let protocol = file::read(source)?;
-    let options = options(arguments);
-    let stop = interrupt::watch("stopping after the current batch")?;
-    let bar = Bar::new(arguments.quiet);
-    let told = &mut |event: Event| tell(&bar, arguments.quiet, event);
+/// Runs a protocol into a folder, by `learn`, and draws what came out there; with the files drawn.
+fn run(
+    arguments: &ProtocolArguments,
+    options: &Options,
+    bar: &Bar,
+    learn: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Results>,
+) -> Result<(Results, Vec<PathBuf>)> {
     free(arguments, sharpwave::plot::protocol_files(&options.out))?;
-    let results = protocol::run(&protocol, &options, told, &stop);
+    let results = learn(&mut |event| tell(bar, arguments.quiet, event));
     bar.clear();
     let results = results?;
     let drawn = sharpwave::plot::protocol(&options.out, &results)?;
+    Ok((results, drawn))
+}
+
+/// One protocol, its table and its page.
+fn shown(
+    arguments: &ProtocolArguments,
+    options: &Options,
+    learn: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Results>,
+) -> Result<ExitCode> {
+    let (results, drawn) = run(arguments, options, &Bar::new(arguments.quiet), learn)?;
     if arguments.json {
         out!("{}", results.json().trim_end());
     } else {
         out!("{}", table(&results).trim_end());
-        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+        name_pages(&drawn);
     }
-    if !results.complete {
-        note!("interrupted; go on with the same command and --resume");
-        return Ok(interrupt::code());
+    Ok(ended(results.complete))
+}
+
+/// Names the pages among the files drawn.
+fn name_pages(drawn: &[PathBuf]) {
+    drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+}
+
+/// How a run ends that was or was not stopped.
+fn ended(complete: bool) -> ExitCode {
+    if complete {
+        return ExitCode::SUCCESS;
     }
-    Ok(ExitCode::SUCCESS)
+    note!("interrupted; go on with the same command and --resume");
+    interrupt::code()
+}
+
+fn tasks(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
+    let (protocol, options) = (file::read(source)?, options(arguments));
+    let stop = interrupt::watch("stopping after the current batch")?;
+    shown(arguments, &options, |told| protocol::run(&protocol, &options, told, &stop))
+}
+
+fn trials(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCode> {
+    let (settings, options) = (e_prop::file::read(source)?, options(arguments));
+    let stop = interrupt::watch("stopping after the current batch")?;
+    shown(arguments, &options, |told| e_prop::run(&settings, &options, told, &stop))
 }
 
 /// Every part into a folder of its name, and a page of all.
@@ -155,21 +189,16 @@ fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
         own.resume = all.resume && own.out.join("results.json").exists();
         own.methods =
             all.methods.as_ref().map(|m| m.iter().filter(|m| protocol.methods.iter().any(|p| p.name == **m)).cloned().collect());
-        free(arguments, sharpwave::plot::protocol_files(&own.out))?;
         let bar = Bar::new(arguments.quiet);
         if !arguments.quiet {
             bar.line(&format!("part {name}"));
         }
-        let told = &mut |event: Event| tell(&bar, arguments.quiet, event);
-        let results = protocol::run(protocol, &own, told, &stop);
-        bar.clear();
-        let results = results?;
-        sharpwave::plot::protocol(&own.out, &results)?;
+        let (results, _) = run(arguments, &own, &bar, |told| protocol::run(protocol, &own, told, &stop))?;
         if !arguments.json {
             out!("{name}\n{}\n", table(&results).trim_end());
         }
         done.push((name.clone(), results));
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
             break;
         }
     }
@@ -179,13 +208,9 @@ fn suite(arguments: &ProtocolArguments, source: &file::Source) -> Result<ExitCod
             done.iter().map(|(name, results)| (name.clone(), serde_json::json!(results))).collect();
         super::json(&parts)?;
     } else {
-        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("{}", f.display()));
+        name_pages(&drawn);
     }
-    if done.len() < parts.len() || done.iter().any(|(_, results)| !results.complete) {
-        note!("interrupted; go on with the same command and --resume");
-        return Ok(interrupt::code());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(done.len() == parts.len() && done.iter().all(|(_, results)| results.complete)))
 }
 
 fn digits(arguments: &ProtocolArguments, source: &file::Source, models: &[PathBuf]) -> Result<ExitCode> {
@@ -207,13 +232,9 @@ fn digits(arguments: &ProtocolArguments, source: &file::Source, models: &[PathBu
         out!("{}", results.json().trim_end());
     } else {
         out!("{}", digits_table(&results).trim_end());
-        drawn.iter().filter(|f| f.extension().is_some_and(|e| e == "html")).for_each(|f| out!("\n{}", f.display()));
+        name_pages(&drawn);
     }
-    if !results.complete {
-        note!("interrupted; go on with the same command and --resume");
-        return Ok(interrupt::code());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(results.complete))
 }
 
 fn digits_table(results: &diehl_cook::Results) -> String {
@@ -275,7 +296,7 @@ fn table(results: &Results) -> String {
         text += &format!("{}\n", results.citation);
     }
     text += &format!(
-        "\n{sizes}, {} task{} of {} images of {}, tested on {}; seed{} {seeds}, {} threads\n\n",
+        "\n{sizes}, {} task{} of {} samples of {}, tested on {}; seed{} {seeds}, {} threads\n\n",
         results.tasks,
         if results.tasks == 1 { "" } else { "s" },
         results.data.train,
@@ -292,7 +313,7 @@ fn table(results: &Results) -> String {
             "BWT (points)",
             "forgetting",
             "kept (kB)",
-            "spikes/image",
+            "spikes/sample",
             "train (s)",
             "test (s)",
         ]

@@ -79,6 +79,10 @@ impl Protection for Cascade {
         self.hidden = self.hidden.iter().enumerate().map(read).collect::<Result<_>>()?;
         Ok(())
     }
+
+    fn bytes(&self) -> usize {
+        self.hidden.iter().map(|hidden| size_of_val(&hidden[..])).sum()
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //!
 //! Gating by context after Masse et al. (2018, doi 10.1073/pnas.1803839115), who tell the network which task it is in; here it infers it.
 
+use super::associative::dot;
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream, key};
@@ -199,16 +200,6 @@ fn centred(image: &[f32]) -> Vec<f32> {
         x.iter_mut().for_each(|x| *x /= length);
     }
     x
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 16];
-    let (a16, b16) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = a16.remainder().iter().zip(b16.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a16.zip(b16) {
-        (0..16).for_each(|i| sums[i] += a[i] * b[i]);
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! 2018, arXiv:1803.10123), or plain gradient steps. Local reparameterisation: Kingma, Salimans & Welling (2015, arXiv:1506.02557).
 
 use super::contexts::{self, Contexts, open_units};
-use super::local::Outcome;
+use super::local::{Outcome, softmax};
 use super::posterior::normals_from;
 use super::state::State;
 use crate::error::{Error, Result};
@@ -584,14 +584,6 @@ fn bgd(clip: f32, mean: &mut f32, deviation: &mut f32, gradient: f32, widening: 
     let ds = -0.5 * v * widening + s * ((1.0 + 0.25 * v * widening * widening).sqrt() - 1.0);
     *mean += dm.max(-most).min(most);
     *deviation = (s + ds.max(-most).min(most)).max(LEAST);
-}
-
-/// Probabilities in place of scores.
-fn softmax(scores: &mut [f32]) {
-    let top = scores.iter().fold(f32::MIN, |top, s| top.max(*s));
-    scores.iter_mut().for_each(|s| *s = (*s - top).exp());
-    let sum: f32 = scores.iter().sum();
-    scores.iter_mut().for_each(|s| *s /= sum);
 }
 
 #[cfg(test)]

@@ -426,6 +426,13 @@ impl Protection for Importance {
         Ok(())
     }
 
+    fn bytes(&self) -> usize {
+        let of = |layer: &State| {
+            layer.arrays().into_iter().map(|a| a.1).chain(&layer.given).map(|v| size_of_val(&v[..])).sum::<usize>()
+        };
+        8 + self.layers.iter().map(of).sum::<usize>()
+    }
+
     fn report(&self) -> Vec<String> {
         let line = |(l, layer): (usize, &State)| {
             let largest = layer.importance.iter().fold(0.0, |a: f32, b| a.max(*b));

@@ -116,6 +116,10 @@ impl Protection for Binarised {
         Ok(())
     }
 
+    fn bytes(&self) -> usize {
+        self.layers.iter().map(|hidden| size_of_val(&hidden.weight[..]) + size_of_val(&hidden.scale)).sum()
+    }
+
     fn report(&self) -> Vec<String> {
         let line = |(l, hidden): (usize, &Hidden)| {
             let m = self.rule.of(l);

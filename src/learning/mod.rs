@@ -1,5 +1,6 @@
 //! What acts on whole weight matrices or between tasks: orthogonal projection, weight posteriors, importance, and the local
-//! supervised rule they protect; networks of their own kind: context cells that gate a posterior, internal replay, predictive coding. Knows matrices and spikes as numbers; no engine, no file format.
+//! supervised rule they protect; networks of their own kind: context cells that gate a posterior, internal replay, predictive
+//! coding, recurrent networks with eligibility traces. Knows matrices and spikes as numbers; no engine, no file format.
 //!
 //! The contract between a rule and what protects it: for one layer with weights `W` (outputs x inputs, row-major) a rule forms
 //! steps dW = -rate * sum over the batch of d x', with x the presynaptic factor (an eligibility trace) and d the postsynaptic one
@@ -12,6 +13,7 @@ pub(crate) mod associative;
 pub mod cascade;
 pub mod contexts;
 pub mod dreams;
+pub mod eprop;
 pub mod gated;
 pub mod importance;
 pub mod local;
@@ -91,6 +93,10 @@ pub trait Protection: Send {
     fn restore(&mut self, _state: &State) -> Result<()> {
         Ok(())
     }
+    /// Bytes of what [`Protection::state`] gives.
+    fn bytes(&self) -> usize {
+        0
+    }
     /// How it stands after the last task, a line each: what is used up, what is left; a line that starts with "warning:" is one.
     fn report(&self) -> Vec<String> {
         vec![]
@@ -160,6 +166,9 @@ impl Protection for Box<dyn Protection> {
     fn restore(&mut self, state: &State) -> Result<()> {
         (**self).restore(state)
     }
+    fn bytes(&self) -> usize {
+        (**self).bytes()
+    }
     fn report(&self) -> Vec<String> {
         (**self).report()
     }
@@ -211,6 +220,10 @@ impl<P: Protection> Protection for Chain<P> {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         self.0.iter_mut().enumerate().try_for_each(|(i, p)| p.restore(&state.part(&i.to_string())))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|p| p.bytes()).sum()
     }
 
     fn report(&self) -> Vec<String> {

@@ -431,6 +431,13 @@ impl Protection for Posterior {
         saved
     }
 
+    fn bytes(&self) -> usize {
+        let weights = self.layers.iter().map(|g| size_of_val(&g.mean[..]) + size_of_val(&g.deviation[..])).sum::<usize>();
+        let of = |p: &Pending| size_of_val(&p.mean[..]) + size_of_val(&p.deviation[..]);
+        let pending = self.pending.iter().filter(|p| p.count > 0).map(of).sum::<usize>();
+        weights + pending + 8 * self.pending.len() + size_of_val(&self.presentation[..])
+    }
+
     fn restore(&mut self, saved: &state::State) -> Result<()> {
         let mut next = self.clone();
         next.presentation = saved.get("presentation", self.layers.len())?.to_vec();

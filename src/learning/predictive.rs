@@ -13,7 +13,7 @@
 //! ```
 
 use super::Layer;
-use super::local::{Moments, Optimiser, Outcome, outer, times, times_transposed};
+use super::local::{Moments, Optimiser, Outcome, errors as misses, outer, times, times_transposed};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream, key};
@@ -172,17 +172,7 @@ impl Coder {
         let (batch, hidden, gain) = (labels.len(), rates.len(), self.options.gain);
         let classes = self.layers[hidden].outputs;
         let below = self.predict_layer(0, inputs);
-        let scores = self.predict_layer(hidden, &rates[hidden - 1].value);
-        let outcome = judge(&scores, labels, classes);
-        let target = |scores: Vec<f32>| {
-            let mut error = scores;
-            for (row, label) in error.chunks_exact_mut(classes).zip(labels) {
-                softmax(row);
-                row.iter_mut().for_each(|p| *p = -*p);
-                row[*label as usize] += 1.0;
-            }
-            error
-        };
+        let (_, outcome) = misses(self.predict_layer(hidden, &rates[hidden - 1].value), labels, classes);
         // Errors as they are told: of hidden layers from the second on, and of the readout.
         let mut errors: Vec<Told> = self.layers[1..].iter().map(|l| Told::new(batch * l.outputs)).collect();
         for threshold in &thresholds {
@@ -191,7 +181,8 @@ impl Coder {
                 let own = if l == 0 { below.clone() } else { self.predict_layer(l, &rates[l - 1].value) };
                 held.push(states[l].iter().zip(&own).map(|(x, mu)| x - mu).collect());
             }
-            let top = target(self.predict_layer(hidden, &rates[hidden - 1].value));
+            let (mut top, _) = misses(self.predict_layer(hidden, &rates[hidden - 1].value), labels, classes);
+            top.iter_mut().for_each(|e| *e = -*e);
             for (l, told) in errors.iter_mut().enumerate() {
                 told.tell(if l + 1 < hidden { &held[l + 1] } else { &top }, part * threshold);
             }
@@ -314,27 +305,6 @@ impl Coder {
     }
 }
 
-/// Hits and cross-entropy of scores.
-fn judge(scores: &[f32], labels: &[u8], classes: usize) -> Outcome {
-    let mut outcome = Outcome { presentations: labels.len(), ..Outcome::default() };
-    for (row, label) in scores.chunks_exact(classes).zip(labels) {
-        let best = (0..classes).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-        outcome.correct += (best == *label as usize) as usize;
-        let mut p = row.to_vec();
-        softmax(&mut p);
-        outcome.loss -= (p[*label as usize].max(f32::MIN_POSITIVE) as f64).ln();
-    }
-    outcome
-}
-
-/// Probabilities in place of scores.
-fn softmax(scores: &mut [f32]) {
-    let top = scores.iter().fold(f32::MIN, |top, s| top.max(*s));
-    scores.iter_mut().for_each(|s| *s = (*s - top).exp());
-    let sum: f32 = scores.iter().sum();
-    scores.iter_mut().for_each(|s| *s /= sum);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,7 +362,7 @@ mod tests {
                     x.iter_mut().for_each(|x| *x = x.max(0.0));
                 }
             }
-            judge(&x, &labels, 3).loss / 2.0
+            misses(x, &labels, 3).1.loss / 2.0
         };
         let before = coder.clone();
         coder.learn(&inputs, &labels).unwrap();
@@ -437,7 +407,7 @@ mod tests {
         assert_eq!(other.state(), whole.state());
         let (x, y) = images(2, 200);
         let (scores, spikes) = whole.predict(&x);
-        let right = judge(&scores, &y, 5).correct;
+        let right = misses(scores, &y, 5).1.correct;
         assert!(right >= 180, "{right} of 200");
         assert!(spikes > 0 && spikes < 200 * 70 * 8);
         let [rates, errors] = whole.spikes();

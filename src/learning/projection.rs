@@ -767,6 +767,14 @@ impl Protection for Projection {
         saved
     }
 
+    fn bytes(&self) -> usize {
+        let of = |layer: &State| match layer {
+            State::Basis(b) => size_of_val(&b.rows[..]),
+            State::Recursive(r) => size_of_val(r.covariance.as_slice()),
+        };
+        self.layers.iter().map(of).sum::<usize>() + 8 * (5 * self.reports.len() + 1)
+    }
+
     fn restore(&mut self, saved: &state::State) -> Result<()> {
         let mut layers = vec![];
         for (l, layer) in self.layers.iter().enumerate() {

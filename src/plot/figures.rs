@@ -118,17 +118,6 @@ pub(super) struct Labels<'a> {
 
 /// Axes in an area.
 pub(super) fn panel<'a>(area: &Area<'a>, x: Range<f64>, y: Range<f64>, labels: &Labels) -> Result<Chart<'a>> {
-    panel_with(area, x, y, labels, &|v| number(*v))
-}
-
-/// Axes in an area, with names for the ticks of the x axis.
-pub(super) fn panel_with<'a>(
-    area: &Area<'a>,
-    x: Range<f64>,
-    y: Range<f64>,
-    labels: &Labels,
-    across: &dyn Fn(&f64) -> String,
-) -> Result<Chart<'a>> {
     let mut builder = ChartBuilder::on(area);
     builder
         .margin_left(MARGIN)
@@ -144,7 +133,7 @@ pub(super) fn panel_with<'a>(
         .axis_style(INK)
         .label_style(style(12.0, INK, HPos::Left, VPos::Top))
         .axis_desc_style(style(13.0, INK, HPos::Left, VPos::Top))
-        .x_label_formatter(&across)
+        .x_label_formatter(&format)
         .y_label_formatter(&format)
         .x_labels(labels.ticks.0)
         .y_labels(labels.ticks.1)

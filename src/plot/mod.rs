@@ -108,7 +108,7 @@ const PAGE: &str = "index.html";
 
 /// The files that [`protocol`] may write into a folder.
 pub fn protocol_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    files(folder, &["matrix", "accuracy"])
+    files(folder, &["matrix", "accuracy", "learning"])
 }
 
 /// The files that [`digits`] may write into a folder.
@@ -127,8 +127,8 @@ fn files(folder: &Path, figures: &'static [&'static str]) -> impl Iterator<Item 
     names.chain([PAGE.to_string()]).map(|name| folder.join(name)).collect::<Vec<_>>().into_iter()
 }
 
-/// Draws what came out of a protocol into its folder, in place of earlier figures: `matrix.svg`, `accuracy.svg`, their `.png` and
-/// `index.html`. Gives the files written.
+/// Draws what came out of a protocol into its folder, in place of earlier figures: `matrix.svg`, `accuracy.svg`, `learning.svg`
+/// (those that there are results for), their `.png` and `index.html`. Gives the files written.
 ///
 /// # Errors
 /// A folder that cannot be written.

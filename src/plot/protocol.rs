@@ -18,12 +18,56 @@ pub(super) fn figures(results: &Results) -> Result<Vec<Figure>> {
         return Ok(vec![]);
     }
     if results.tasks < 2 {
-        return Ok(vec![final_accuracy(results, &methods)?]);
+        let mut all = vec![final_accuracy(results, &methods)?];
+        if results.runs.iter().any(|run| run.curve.len() > 1) {
+            all.push(learning(results, &methods)?);
+        }
+        return Ok(all);
     }
     if results.runs.iter().all(|run| run.matrix.len() == 1) {
         return Ok(vec![by_task(results, &methods)?]);
     }
     Ok(vec![matrices(results, &methods)?, over_tasks(results, &methods)?])
+}
+
+/// Accuracy on the way, a line a run.
+fn learning(results: &Results, methods: &[&(String, String)]) -> Result<Figure> {
+    let legend = methods.len().div_ceil(4) as u32 * 18 + 12;
+    let note = "accuracy on trials on the way, a line a seed; a line ends where its run did";
+    figure("learning", "Accuracy over the trials learned", note, 360 + legend, |area| {
+        let (top, _) = area.split_vertically(360);
+        let points = || results.runs.iter().flat_map(|run| &run.curve);
+        let last = points().fold(1.0f64, |last, p| last.max(p.0 as f64));
+        let (low, high) = points().fold((f64::MAX, f64::MIN), |(l, h), p| (l.min(100.0 * p.1), h.max(100.0 * p.1)));
+        let y = room(low, high);
+        let y = y.start.max(0.0)..y.end.min(100.5);
+        let labels = Labels { x: Some("trials learned"), y: "accuracy (%)", left: 66, top: 6, ticks: (8, 6) };
+        let chart = panel(&top, 0.0..last, y.clone(), &labels)?;
+        let (across, down) = chart.plotting_area().get_pixel_range();
+        let (width, tall) = ((across.end - across.start) as f64, (down.end - down.start) as f64);
+        let mut svg = String::new();
+        for (k, (name, _)) in methods.iter().enumerate() {
+            for run in results.of(name) {
+                let at = |(trials, a): &(u64, f64)| {
+                    let up = (100.0 * a - y.start) / (y.end - y.start) * tall;
+                    (across.start as f64 + *trials as f64 / last * width, down.end as f64 - up)
+                };
+                svg += &line(run.curve.iter().map(at), k, 1.6);
+            }
+        }
+        svg += &legend_of(methods, 58.0 + 360.0 + 14.0);
+        Ok(svg)
+    })
+}
+
+/// A line through points in pixels, in the colour of the method with this number.
+fn line(points: impl Iterator<Item = (f64, f64)>, k: usize, wide: f64) -> String {
+    let RGBColor(r, g, b) = colour(k);
+    let path = points
+        .enumerate()
+        .fold(String::new(), |path, (i, (x, y))| path + &format!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }));
+    let dashes = dashes(k);
+    format!("<path d=\"{path}\" fill=\"none\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"{wide}\"{dashes}/>\n")
 }
 
 /// Where all tasks are tested at the end alone: the accuracy on each of them then.
@@ -43,17 +87,11 @@ fn by_task(results: &Results, methods: &[&(String, String)]) -> Result<Figure> {
         let (width, tall) = ((across.end - across.start) as f64, (down.end - down.start) as f64);
         let mut svg = String::new();
         for (k, row) in rows.iter().enumerate() {
-            let RGBColor(r, g, b) = colour(k);
-            let path = row.iter().enumerate().fold(String::new(), |path, (t, a)| {
-                let px = across.start as f64 + (t as f64 + 1.0 - x.start) / (x.end - x.start) * width;
-                let py = down.end as f64 - (100.0 * a - y.start) / (y.end - y.start) * tall;
-                path + &format!("{}{px:.1} {py:.1}", if t == 0 { 'M' } else { 'L' })
-            });
-            let _ = writeln!(
-                svg,
-                "<path d=\"{path}\" fill=\"none\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"1.6\"{}/>",
-                dashes(k)
-            );
+            let at = |(t, a): (usize, &f64)| {
+                let right = (t as f64 + 1.0 - x.start) / (x.end - x.start) * width;
+                (across.start as f64 + right, down.end as f64 - (100.0 * a - y.start) / (y.end - y.start) * tall)
+            };
+            svg += &line(row.iter().enumerate().map(at), k, 1.6);
         }
         svg += &legend_of(methods, 58.0 + 360.0 + 14.0);
         Ok(svg)
@@ -215,15 +253,7 @@ fn over_tasks(results: &Results, methods: &[&(String, String)]) -> Result<Figure
                     let right = (p.0 - x.start) / (x.end - x.start) * width;
                     (across.start as f64 + right, down.end as f64 - (p.1 - y.start) / (y.end - y.start) * tall)
                 };
-                let path: String = points.iter().enumerate().fold(String::new(), |path, (i, p)| {
-                    let (px, py) = at(p);
-                    path + &format!("{}{px:.1} {py:.1}", if i == 0 { 'M' } else { 'L' })
-                });
-                let _ = writeln!(
-                    svg,
-                    "<path d=\"{path}\" fill=\"none\" stroke=\"#{r:02x}{g:02x}{b:02x}\" stroke-width=\"1.8\"{}/>",
-                    dashes(k)
-                );
+                svg += &line(points.iter().map(at), k, 1.8);
                 if !is_joint(&methods[k].0) {
                     for p in points {
                         let (px, py) = at(p);
@@ -314,7 +344,7 @@ pub(super) fn page(results: &Results, figures: &[Figure]) -> String {
         ("settings", results.settings.join(", ")),
         ("network", sizes),
         ("tasks", format!("{} ({})", results.tasks, results.kind)),
-        ("data", format!("{}: {} images to learn, {} to test", results.data.set, results.data.train, results.data.test)),
+        ("data", format!("{}: {} samples to learn, {} to test", results.data.set, results.data.train, results.data.test)),
         ("seeds", seeds),
         ("threads", results.threads.to_string()),
         ("version", results.version.clone()),
@@ -329,7 +359,7 @@ pub(super) fn page(results: &Results, figures: &[Figure]) -> String {
         "BWT (points)",
         "forgetting (points)",
         "kept (kB)",
-        "spikes an image",
+        "spikes a sample",
         "training (s)",
         "testing (s)",
     ];

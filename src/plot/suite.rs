@@ -2,7 +2,7 @@
 //! spikes that it takes, a panel a protocol, and one table of all. Knows results as plain data.
 
 use super::Figure;
-use super::figures::{FAINT, INK, Labels, colour, figure, room};
+use super::figures::{FAINT, GRID, INK, Labels, colour, figure, number, room};
 use super::html::{document, escape, inline};
 use super::protocol::{cells, label};
 use crate::error::Result;
@@ -68,16 +68,25 @@ fn scatter(
             let far = if points.is_empty() { 1.0 } else { span(&|p| (p.1, p.1)).1 };
             let y = room(low, high);
             let (x, y) = (-0.15..far.max(0.5) * 1.08, y.start.max(0.0)..y.end.min(100.5));
-            let labels = Labels { x: Some(axis), y: "accuracy (%)", left: 66, top: 6, ticks: (5, 6) };
-            let chart = super::figures::panel_with(&cell, x.clone(), y.clone(), &labels, &|v| {
-                let value = 10f64.powf(*v) - 1.0;
-                if *v < -1e-9 { String::new() } else { super::figures::number((value * 10.0).round() / 10.0) }
-            })?;
+            // The mesh knows no logarithms: ticks of this axis are drawn here.
+            let labels = Labels { x: Some(axis), y: "accuracy (%)", left: 66, top: 6, ticks: (0, 6) };
+            let chart = super::figures::panel(&cell, x.clone(), y.clone(), &labels)?;
             let (across, down) = chart.plotting_area().get_pixel_range();
             let (width, tall) = ((across.end - across.start) as f64, (down.end - down.start) as f64);
+            let place_x = |v: f64| across.start as f64 + (v - x.start) / (x.end - x.start) * width;
+            for (value, at) in ticks(x.end).map(|(value, at)| (value, place_x(at))) {
+                let RGBColor(r, g, b) = GRID;
+                let _ = writeln!(
+                    svg,
+                    "<path d=\"M{at:.1} {}V{}\" stroke=\"#{r:02x}{g:02x}{b:02x}\"/>{}",
+                    down.start,
+                    down.end,
+                    label(at, down.end as f64 + 17.0, 12.0, "middle", INK, &number(value))
+                );
+            }
             for (k, px, py, deviation) in &points {
                 let RGBColor(r, g, b) = colour(*k);
-                let at_x = across.start as f64 + (px - x.start) / (x.end - x.start) * width;
+                let at_x = place_x(*px);
                 let at_y = |v: f64| down.end as f64 - (v - y.start) / (y.end - y.start) * tall;
                 let _ = writeln!(
                     svg,
@@ -96,6 +105,12 @@ fn scatter(
         }
         Ok(svg)
     })
+}
+
+/// 0, 1, 10, 100 and so on, and where they lie on an axis of the logarithm of 1 + x, up to its end.
+fn ticks(end: f64) -> impl Iterator<Item = (f64, f64)> {
+    let values = std::iter::once(0.0).chain((0..).map(|decade| 10f64.powi(decade)));
+    values.map(|value| (value, (1.0 + value).log10())).take_while(move |(_, at)| *at <= end)
 }
 
 /// A dot, a square or a diamond: colours come round after eight.

@@ -133,7 +133,7 @@ pub fn parts(source: &Source) -> Result<Vec<(String, Source)>> {
 }
 
 /// Kinds that are read here.
-pub const KINDS: [&str; 5] = ["supervised", "permuted", "split", "suite", "diehl_cook"];
+pub const KINDS: [&str; 6] = ["supervised", "permuted", "split", "suite", "diehl_cook", "e_prop"];
 const KEYS: &[&str] = &[
     "title",
     "citation",
@@ -159,26 +159,30 @@ const FRACTION: Bounds = Bounds { above: Some(0.0), at_least: None, at_most: Som
 const AT_LEAST_ONE: Bounds = Bounds { above: None, at_least: Some(1.0), at_most: None };
 
 /// Reads the values of a table one by one; keys it does not know are refused before.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     node: Option<&'a Node>,
     scope: Scope,
 }
 
 impl<'a> Table<'a> {
-    fn new(node: Option<&'a Node>, what: &str, keys: &[&str]) -> Result<Self> {
+    pub(super) fn new(node: Option<&'a Node>, what: &str, keys: &[&str]) -> Result<Self> {
         node.map_or(Ok(()), |node| check_keys(node, what, keys))?;
         Ok(Table { node, scope: Scope::default() })
     }
 
-    fn get(&self, key: &str) -> Option<&'a Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
         self.node.and_then(|node| node.get(key))
     }
 
-    fn number(&self, key: &str, default: f64, bounds: &Bounds) -> Result<f64> {
-        self.get(key).map_or(Ok(default), |node| self.scope.bounded(node, key, "1", bounds))
+    pub(super) fn number(&self, key: &str, default: f64, bounds: &Bounds) -> Result<f64> {
+        self.quantity(key, "1", default, bounds)
     }
 
-    fn count(&self, key: &str, default: u64, least: u64) -> Result<u64> {
+    pub(super) fn quantity(&self, key: &str, unit: &str, default: f64, bounds: &Bounds) -> Result<f64> {
+        self.get(key).map_or(Ok(default), |node| self.scope.bounded(node, key, unit, bounds))
+    }
+
+    pub(super) fn count(&self, key: &str, default: u64, least: u64) -> Result<u64> {
         let Some(node) = self.get(key) else { return Ok(default) };
         match self.scope.count(node, key)? {
             n if n < least => {
@@ -188,7 +192,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn choice(&self, key: &str, default: &'a str, known: &[&'a str]) -> Result<&'a str> {
+    pub(super) fn choice(&self, key: &str, default: &'a str, known: &[&'a str]) -> Result<&'a str> {
         self.get(key).map_or(Ok(default), |node| choice(node, key, known))
     }
 
@@ -235,16 +239,7 @@ pub fn read(source: &Source) -> Result<Protocol> {
         },
         _ => return Err(Error::at(place, format!("unknown kind `{kind}`"), suggest(kind, KINDS))),
     };
-    let seeds = match root.get("seeds") {
-        None => vec![1],
-        Some(Node { kind: Kind::Array(items), spot }) if items.is_empty() => {
-            return Err(spot.error("no seeds", "write seeds = [1]"));
-        }
-        Some(Node { kind: Kind::Array(items), .. }) => {
-            items.iter().map(|n| Scope::default().count(n, "a seed")).collect::<Result<_>>()?
-        }
-        Some(node) => vec![Scope::default().count(node, "a seed")?],
-    };
+    let seeds = seeds(root)?;
     let training = training(root.get("training"), "[training]", TRAINING, None)?;
     let (settings, sizes) = network(root, &training)?;
     // What this still refuses is about the sizes.
@@ -301,6 +296,26 @@ pub fn read(source: &Source) -> Result<Protocol> {
         uncertainty,
         engine: engine(root)?,
     })
+}
+
+/// The seeds that a protocol asks for.
+pub(super) fn seeds(root: &Node) -> Result<Vec<u64>> {
+    match root.get("seeds") {
+        None => Ok(vec![1]),
+        Some(Node { kind: Kind::Array(items), spot }) if items.is_empty() => Err(spot.error("no seeds", "write seeds = [1]")),
+        Some(Node { kind: Kind::Array(items), .. }) => items.iter().map(|n| Scope::default().count(n, "a seed")).collect(),
+        Some(node) => Ok(vec![Scope::default().count(node, "a seed")?]),
+    }
+}
+
+/// Refuses what files cannot be named after.
+pub(super) fn check_name(name: &str, spot: &Spot) -> Result<()> {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-+".contains(c)) {
+        return Err(
+            spot.error(format!("`{name}` is no name of a method"), "use letters, digits, _, - and +: files are named after it")
+        );
+    }
+    Ok(())
 }
 
 fn engine(root: &Node) -> Result<Engine> {
@@ -408,11 +423,7 @@ fn training(node: Option<&Node>, what: &str, keys: &[&str], base: Option<&Traini
 }
 
 fn method(name: &str, node: &Node, spot: &Spot, base: &Training, probe: &Network, tasks: Tasks) -> Result<Method> {
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-+".contains(c)) {
-        return Err(
-            spot.error(format!("`{name}` is no name of a method"), "use letters, digits, _, - and +: files are named after it")
-        );
-    }
+    check_name(name, spot)?;
     let what = format!("[methods.{name}]");
     let keys = [&["joint", "title", "rehearsal", "distillation"], TRAINING, GUARDS, LEARNERS].concat();
     check_keys(node, &what, &keys)?;

@@ -9,7 +9,7 @@ use crate::learning::local::{Network, Optimiser};
 use crate::learning::metaplastic::{Binarised, Metaplastic};
 use crate::learning::posterior::{self, Gaussian, Posterior};
 use crate::learning::projection::{self, Projection};
-use crate::learning::state::{State, Values};
+use crate::learning::state::State;
 use crate::learning::{self, Chain, Layer, Protection};
 
 /// A protection as the file describes it.
@@ -171,6 +171,9 @@ impl Protection for Link {
     fn restore(&mut self, state: &State) -> Result<()> {
         self.own_mut().restore(state)
     }
+    fn bytes(&self) -> usize {
+        self.own().bytes()
+    }
     fn report(&self) -> Vec<String> {
         self.own().report()
     }
@@ -200,6 +203,11 @@ impl Guards {
         network.end_task(inputs, &mut self.0)
     }
 
+    /// What stands between a rule and the weights; None where nothing does.
+    pub fn protection(&mut self) -> Option<&mut dyn Protection> {
+        if self.0.0.is_empty() { None } else { Some(&mut self.0) }
+    }
+
     pub fn posterior(&self) -> Option<&Posterior> {
         self.0.0.iter().find_map(|link| if let Link::Posterior(p) = link { Some(p) } else { None })
     }
@@ -219,12 +227,7 @@ impl Guards {
 
     /// Bytes that they remember.
     pub fn bytes(&self) -> usize {
-        let of = |values: &Values| match values {
-            Values::F32(v) => 4 * v.len(),
-            Values::F64(v) => 8 * v.len(),
-            Values::U64(v) => 8 * v.len(),
-        };
-        self.state().0.values().map(|array| of(&array.values)).sum()
+        self.0.bytes()
     }
 
     /// What all of them remember, each under its name.
@@ -239,5 +242,43 @@ impl Guards {
             let part = state.part(link.name());
             link.restore(&part)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::local::Settings;
+    use crate::learning::state::Values;
+
+    #[test]
+    fn bytes_are_those_of_what_is_remembered() {
+        let training =
+            Training { optimiser: Optimiser::Sgd { rate: 0.1, momentum: 0.0 }, falling: false, batch: 2, passes: 1, samples: 2 };
+        let projection = |method| Guard::Projection(projection::Options::new(method, vec![0.9]));
+        let importance = |kind| Guard::Importance { kind, strength: 1.0, form: Form::Penalty, fisher: Fisher::Exact };
+        let mut options = posterior::Options::new(posterior::Rule::Bgd { rate: 1.0 }, 1.0);
+        options.samples = 2;
+        let all = [
+            projection(projection::Method::Svd),
+            projection(projection::Method::Recursive { mu: 0.1 }),
+            Guard::Metaplasticity { m: vec![1.0], binarised: None },
+            Guard::Metaplasticity { m: vec![1.0], binarised: Some((1.0, vec![1.0])) },
+            Guard::Cascade { levels: 3, coupling: 0.1 },
+            importance(Kind::Ewc),
+            importance(Kind::Si { damping: 0.1 }),
+            Guard::Posterior { deviation: vec![0.1], prior: vec![0.1], observations: None, options },
+        ];
+        let (inputs, labels): (Vec<f32>, _) = ((0..12).map(|i| (i % 5) as f32 / 5.0).collect(), [2, 0]);
+        for guard in all {
+            let mut network = Network::new(Settings::new(vec![6, 5, 4, 3], 1)).unwrap();
+            let mut guards = Guards::make(std::slice::from_ref(&guard), &mut network, &training, 1).unwrap();
+            network.learn(&inputs, &labels, guards.protection()).unwrap();
+            guards.end_task(&mut network, &inputs, &labels).unwrap();
+            network.learn(&inputs, &labels, guards.protection()).unwrap();
+            let of = |values: &Values| values.len() * if let Values::F32(_) = values { 4 } else { 8 };
+            let held: usize = guards.state().0.values().map(|array| of(&array.values)).sum();
+            assert_eq!(guards.bytes(), held, "{guard:?}");
+        }
     }
 }

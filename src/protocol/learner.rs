@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::learning::Chain;
 use crate::learning::dreams::Dreams;
 use crate::learning::gated::Gated;
-use crate::learning::local::{Network, Outcome, Samples, Settings, Teacher};
+use crate::learning::local::{Network, Outcome, Samples, Settings, Teacher, softmax};
 use crate::learning::predictive::Coder;
 use crate::learning::state::State;
 use crate::learning::{Protection, posterior};
@@ -163,6 +163,29 @@ impl Learner {
         }
     }
 
+    /// Whether it learns on the gpu: then by way of [`Learner::lend`].
+    pub fn is_on_gpu(&self) -> bool {
+        self.local().is_some_and(|local| local.gpu.is_some())
+    }
+
+    /// The gpu with the network on it, and the protections, so that the rest can be asked while they learn; None elsewhere.
+    pub fn lend(&mut self) -> Result<Option<(Gpu, Guards)>> {
+        let Learner::Network(local) = self else { return Ok(None) };
+        let Some(mut gpu) = local.gpu.take() else { return Ok(None) };
+        gpu.set(local.network.clone())?;
+        Ok(Some((gpu, std::mem::replace(&mut local.guards, Guards(Chain(vec![]))))))
+    }
+
+    /// Takes back what [`Learner::lend`] gave, and what the network learned meanwhile.
+    pub fn take_back(&mut self, mut gpu: Gpu, guards: Guards) -> Result<()> {
+        if let Learner::Network(local) = self {
+            local.guards = guards;
+            local.network.clone_from(gpu.network()?);
+            local.gpu = Some(gpu);
+        }
+        Ok(())
+    }
+
     fn local(&self) -> Option<&Local> {
         match self {
             Learner::Network(local) => Some(local),
@@ -177,13 +200,15 @@ impl Learner {
             Learner::Gated(net) if net.draws() > 1 => Some(Ok(net.predict(inputs, task, draws as usize))),
             Learner::Network(local) => {
                 let posterior = local.guards.posterior()?;
-                Some((0..draws).map(|draw| local.sampled(posterior, draw).predict(inputs)).collect::<Result<Vec<_>>>().map(
-                    |all| {
-                        all.into_iter()
-                            .map(|scores| softmax(scores, local.network.layers().last().map_or(1, |l| l.outputs)))
-                            .collect()
-                    },
-                ))
+                let classes = local.network.layers().last().map_or(1, |l| l.outputs);
+                let probabilities = |draw| {
+                    let mut scores = local.sampled(posterior, draw).predict(inputs)?;
+                    for row in scores.chunks_exact_mut(classes) {
+                        softmax(row);
+                    }
+                    Ok(scores)
+                };
+                Some((0..draws).map(probabilities).collect())
             }
             _ => None,
         }
@@ -300,28 +325,7 @@ impl Local {
     fn learn(&mut self, inputs: &[f32], labels: &[u8], rate: f32) -> Result<Outcome> {
         self.network.set_rate(rate);
         labels.iter().for_each(|l| self.known[*l as usize] = true);
-        let chain = &mut self.guards.0;
-        let protection: Option<&mut dyn Protection> = if chain.0.is_empty() { None } else { Some(chain) };
-        self.network.learn_from(inputs, labels, self.teacher.as_ref(), protection)
-    }
-
-    /// Learns items of some views from batch to batch on the gpu, until `told` says no.
-    pub fn learn_on_gpu(
-        &mut self,
-        views: &[Samples],
-        items: &[u32],
-        batch: usize,
-        rates: &[f32],
-        told: &mut dyn FnMut(&Outcome) -> Result<bool>,
-    ) -> Result<()> {
-        let Some(gpu) = &mut self.gpu else { return Ok(()) };
-        let mut guards = std::mem::replace(&mut self.guards, Guards(Chain(vec![])));
-        let protection: Option<&mut dyn Protection> = if guards.0.0.is_empty() { None } else { Some(&mut guards.0) };
-        gpu.set(self.network.clone())?;
-        gpu.learn(views, items, batch, &|k| rates[k], protection, told)?;
-        self.network.clone_from(gpu.network()?);
-        self.guards = guards;
-        Ok(())
+        self.network.learn_from(inputs, labels, self.teacher.as_ref(), self.guards.protection())
     }
 
     fn evaluate(&mut self, samples: &Samples) -> Result<Outcome> {
@@ -422,15 +426,4 @@ impl Dreaming {
 /// Rows of latents with a last value of 1.
 fn with_bias(latents: &[f32], size: usize) -> Vec<f32> {
     latents.chunks_exact(size).flat_map(|row| row.iter().copied().chain([1.0])).collect()
-}
-
-/// Probabilities in place of scores.
-pub(super) fn softmax(mut scores: Vec<f32>, classes: usize) -> Vec<f32> {
-    for row in scores.chunks_exact_mut(classes) {
-        let top = row.iter().fold(f32::NEG_INFINITY, |top, s| top.max(*s));
-        row.iter_mut().for_each(|s| *s = (*s - top).exp());
-        let sum: f32 = row.iter().sum();
-        row.iter_mut().for_each(|s| *s /= sum);
-    }
-    scores
 }

@@ -4,13 +4,15 @@
 //!
 //! ```text
 //! text -> file.rs (kind, refusals with places) -> Protocol -> data.rs (images that fit, what each task shows of them)
-//!      -> train.rs (one method and seed; learner.rs: what learns) -> run.rs (all of them, output folder, resumption) -> results.rs
+//!      -> train.rs (one method and seed; learner.rs: what learns) -> course.rs (all of them, output folder, resumption) -> results.rs
 //! ```
 //! What a protection is made of and how it is tested is in guard.rs. Other kinds of protocol (`kind` in the file) are modules of
 //! their own, chosen where the kind is read.
 
+mod course;
 pub(crate) mod data;
 pub mod diehl_cook;
+pub mod e_prop;
 pub mod file;
 mod gpu;
 mod guard;
@@ -21,8 +23,9 @@ mod run;
 mod tests;
 mod train;
 
+pub use course::Options;
 pub use guard::Guard;
-pub use run::{Options, run};
+pub use run::run;
 
 use crate::learning::local::{Optimiser, Settings};
 use crate::learning::{dreams, gated, predictive};

@@ -87,6 +87,9 @@ pub struct Run {
     pub bytes: u64,
     /// None for methods without a posterior, and where the protocol measures none.
     pub uncertainty: Option<Doubt>,
+    /// Trials learned, and accuracy then, where a protocol looks on the way.
+    #[serde(default)]
+    pub curve: Vec<(u64, f64)>,
 }
 
 /// Uncertainty under samples of a posterior, nats.

@@ -1,12 +1,12 @@
 //! One method with one seed: training on the tasks in turn, testing on all of them after each. Promises the same numbers whether or
 //! not it was saved and restored on the way. Knows no files.
 
+use super::course::{Course, Pause};
 use super::data::{Data, View, permutation};
 use super::learner::{Learner, PIECE};
 use super::results::{Doubt, Outside, Run};
 use super::{Method, Protocol, Tasks, Uncertain};
 use crate::error::{Error, Result};
-use crate::learning::gated::{self, Gated};
 use crate::learning::local::{Outcome, Samples, order};
 use crate::learning::metrics::TaskMatrix;
 use crate::learning::posterior::{Uncertainty, auc, calibration_error, mean_prediction, uncertainty};
@@ -20,20 +20,11 @@ const FEW: usize = 500;
 /// What a falling rate falls to.
 const LEAST: f32 = 0.01;
 
-/// Where a call of [`Trainer::advance`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pause {
-    /// Within a task, when asked to.
-    Asked,
-    /// After a task (joint training is one).
-    Task,
-}
-
 pub(super) struct Trainer<'a> {
     protocol: &'a Protocol,
     data: &'a Data,
-    pub method: &'a Method,
-    pub seed: u64,
+    method: &'a Method,
+    seed: u64,
     /// What each task shows, and what is learned in turn: the same, or for joint training all in one.
     views: Vec<View>,
     lessons: Vec<View>,
@@ -46,7 +37,7 @@ pub(super) struct Trainer<'a> {
     /// While learning the task under way.
     learned: Outcome,
     /// A row a task learned: accuracy on every task.
-    pub rows: Vec<Vec<f64>>,
+    rows: Vec<Vec<f64>>,
     /// Accuracy while learning, a number a task.
     learning: Vec<f64>,
     /// Images shown while learning and hidden spikes they took, earlier tasks.
@@ -82,19 +73,6 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Tasks that are learned one after the other.
-    pub fn phases(&self) -> usize {
-        if self.method.joint { 1 } else { self.views.len() }
-    }
-
-    pub fn phase(&self) -> usize {
-        self.phase
-    }
-
-    pub fn finished(&self) -> bool {
-        self.phase >= self.phases()
-    }
-
     /// Images of one pass, over all tasks for joint training.
     fn items(&self) -> usize {
         let of = |view: &View| view.train.labels.len();
@@ -107,17 +85,6 @@ impl<'a> Trainer<'a> {
 
     fn batches(&self) -> usize {
         self.items().div_ceil(self.method.training.batch)
-    }
-
-    /// Part of this run that is done.
-    pub fn done(&self) -> f64 {
-        let task = self.batch as f64 / (self.batches() * self.method.training.passes) as f64;
-        (self.phase as f64 + task) / self.phases() as f64
-    }
-
-    /// Accuracy while learning the task under way.
-    pub fn accuracy(&self) -> f64 {
-        self.learned.accuracy()
     }
 
     fn to_learn<'b>(&'b self, view: &'b View) -> Samples<'b> {
@@ -162,6 +129,10 @@ impl<'a> Trainer<'a> {
 
     /// What is kept before task `phase`: an equal part of the bytes a task, interleaved. A function of the seed.
     fn keep(&mut self) {
+        self.kept.clear();
+        if self.method.rehearsal == 0 {
+            return;
+        }
         let room = self.method.rehearsal / self.protocol.data.inputs.max(1);
         let each = room / self.phase.max(1);
         let chosen = (0..self.phase).map(|task| {
@@ -169,7 +140,6 @@ impl<'a> Trainer<'a> {
             order(self.seed, (task << 16 | 0xfffe) as u32, count).into_iter().take(each).map(move |i| (task, i))
         });
         let mut chosen: Vec<_> = chosen.collect();
-        self.kept.clear();
         for _ in 0..each {
             chosen.iter_mut().for_each(|task| self.kept.extend(task.next()));
         }
@@ -191,46 +161,6 @@ impl<'a> Trainer<'a> {
         self.learner.begin_task(images, own)
     }
 
-    /// Learn on, to the end of the task or until `pause` (asked after every batch) says so.
-    pub fn advance(&mut self, pause: &mut dyn FnMut(&Self) -> bool) -> Result<Pause> {
-        let mut start = Instant::now();
-        let training = self.method.training;
-        let per_pass = self.batches();
-        let total = per_pass * training.passes;
-        self.begin_task()?;
-        let mut pass = (usize::MAX, vec![]);
-        while self.batch < total {
-            let now = self.batch / per_pass;
-            if pass.0 != now {
-                pass = (now, order(self.seed, (self.phase << 16 | now) as u32, self.items()));
-            }
-            let from = self.batch % per_pass * training.batch;
-            if matches!(&self.learner, Learner::Network(local) if local.gpu.is_some()) {
-                let asked = self.learn_on_gpu(&pass.1[from..], total, pause)?;
-                self.seconds[0] += std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64();
-                if asked {
-                    return Ok(Pause::Asked);
-                }
-                continue;
-            }
-            let (mut inputs, mut labels) = self.gather(&pass.1[from..pass.1.len().min(from + training.batch)]);
-            let (old, of) = self.rehearsed(self.batch, labels.len());
-            inputs.extend(old);
-            labels.extend(of);
-            let (rate, task) = (self.rate(self.batch, total), self.phase);
-            self.learned.add(&self.learner.learn(&inputs, &labels, rate, task, now)?);
-            self.batch += 1;
-            self.seconds[0] += std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64();
-            if self.batch < total && pause(self) {
-                return Ok(Pause::Asked);
-            }
-        }
-        self.end_task()?;
-        self.seconds[0] += start.elapsed().as_secs_f64();
-        self.test()?;
-        Ok(Pause::Task)
-    }
-
     /// Learning rate of batch `batch` of `total` in a task.
     fn rate(&self, batch: usize, total: usize) -> f32 {
         let training = self.method.training;
@@ -239,28 +169,23 @@ impl<'a> Trainer<'a> {
     }
 
     /// Learn what is left of a pass, or as much until `pause` says so: then true.
-    fn learn_on_gpu(&mut self, items: &[u32], total: usize, pause: &mut dyn FnMut(&Self) -> bool) -> Result<bool> {
+    fn learn_on_gpu(&mut self, items: &[u32], total: usize, pause: &mut dyn FnMut(&dyn Course) -> bool) -> Result<bool> {
         let (data, lessons) = (self.data, self.lessons.clone());
         let seen = if self.method.joint { &lessons[..] } else { &lessons[self.phase..=self.phase] };
         let views: Vec<Samples> = seen.iter().map(|v| data.samples(&v.train, v.permutation.as_deref())).collect();
         let (begun, before, batch) = (self.batch, self.learned, self.method.training.batch);
         let rates: Vec<f32> = (begun..begun + items.len().div_ceil(batch)).map(|b| self.rate(b, total)).collect();
         let mut asked = false;
-        // The learner is away while it learns; progress is told by the rest.
-        let away = Learner::Gated(Box::new(Gated::new(gated::Options::new([1, 50, 1], 0))?));
-        let mut learner = std::mem::replace(&mut self.learner, away);
-        let learned = match &mut learner {
-            Learner::Network(local) => local.learn_on_gpu(&views, items, batch, &rates, &mut |sum| {
-                self.learned = before;
-                self.learned.add(sum);
-                self.batch = begun + sum.presentations.div_ceil(batch);
-                asked = self.batch < total && pause(self);
-                Ok(!asked)
-            }),
-            _ => Ok(()),
-        };
-        self.learner = learner;
-        learned.map(|()| asked)
+        let Some((mut gpu, mut guards)) = self.learner.lend()? else { return Ok(false) };
+        let learned = gpu.learn(&views, items, batch, &|k| rates[k], guards.protection(), &mut |sum| {
+            self.learned = before;
+            self.learned.add(sum);
+            self.batch = begun + sum.presentations.div_ceil(batch);
+            asked = self.batch < total && pause(self);
+            Ok(!asked)
+        });
+        self.learner.take_back(gpu, guards)?;
+        learned.map(|_| asked)
     }
 
     fn end_task(&mut self) -> Result<()> {
@@ -288,79 +213,6 @@ impl<'a> Trainer<'a> {
         self.rows.push(row);
         self.seconds[1] += start.elapsed().as_secs_f64();
         Ok(())
-    }
-
-    /// What the protections say.
-    pub fn reports(&self) -> Vec<String> {
-        self.learner.reports()
-    }
-
-    /// Everything that changes on the way.
-    pub fn state(&self) -> State {
-        let mut state = self.learner.state();
-        let tasks = self.views.len();
-        state.put("matrix", &[self.rows.len(), tasks], &self.rows.concat());
-        state.put("learning", &[self.learning.len()], &self.learning);
-        state.put("shown", &[2], &self.shown);
-        state.put("seconds", &[2], &self.seconds);
-        state.put("position", &[2], &[self.phase as u64, self.batch as u64]);
-        let Outcome { presentations, correct, loss, spikes } = self.learned;
-        state.put("learned", &[3], &[presentations as u64, correct as u64, spikes]);
-        state.put("loss", &[1], &[loss]);
-        state
-    }
-
-    /// Take back what [`Trainer::state`] gave.
-    pub fn restore(&mut self, state: &State) -> Result<()> {
-        let tasks = self.views.len();
-        let [phase, batch] = state.get::<u64>("position", 2)? else { unreachable!("two were asked for") };
-        let phase = usize::try_from(*phase).ok().filter(|p| *p <= self.phases()).ok_or_else(damaged)?;
-        self.phase = phase;
-        let batch = usize::try_from(*batch).ok().filter(|b| *b < self.batches() * self.method.training.passes);
-        let batch = batch.ok_or_else(damaged)?;
-        let tested = if self.protocol.at_end { self.finished() as usize } else { phase };
-        let rows = state.get::<f64>("matrix", tested * tasks)?;
-        self.learning = state.get("learning", phase)?.to_vec();
-        self.shown.copy_from_slice(state.get("shown", 2)?);
-        self.seconds.copy_from_slice(state.get("seconds", 2)?);
-        let learned = state.get::<u64>("learned", 3)?;
-        let loss = state.get::<f64>("loss", 1)?[0];
-        self.learned = Outcome { presentations: learned[0] as usize, correct: learned[1] as usize, loss, spikes: learned[2] };
-        self.learner.restore(state)?;
-        self.rows = rows.chunks(tasks).map(<[f64]>::to_vec).collect();
-        (self.phase, self.batch) = (phase, batch);
-        Ok(())
-    }
-
-    /// What came out, once all is learned.
-    pub fn run(&self) -> Result<Run> {
-        let mut matrix = TaskMatrix::default();
-        let several = self.rows.len() > 1;
-        if several {
-            self.rows.iter().try_for_each(|row| matrix.push(row.clone()))?;
-        }
-        let last = self.rows.last().map_or(&[][..], |row| row);
-        let mean = last.iter().sum::<f64>() / last.len().max(1) as f64;
-        let uncertainty = self.protocol.uncertainty.as_ref().map(|how| self.doubt(how)).transpose()?.flatten();
-        let mut reports = self.reports();
-        reports.extend(self.contexts());
-        Ok(Run {
-            method: self.method.name.clone(),
-            seed: self.seed,
-            joint: self.method.joint,
-            acc: mean,
-            bwt: several.then(|| matrix.bwt()),
-            forgetting: several.then(|| matrix.forgetting()),
-            matrix: self.rows.clone(),
-            learning: self.learning.clone(),
-            spikes_per_image: self.shown[1] as f64 / self.shown[0].max(1) as f64,
-            train_s: self.seconds[0],
-            test_s: self.seconds[1],
-            layers: self.learner.layers(),
-            reports,
-            bytes: self.learner.bytes() + (self.kept.len() * self.protocol.data.inputs) as u64,
-            uncertainty,
-        })
     }
 
     /// How well single test images are assigned to the contexts of their tasks, and told from an unseen task's; empty where contexts
@@ -442,6 +294,138 @@ impl<'a> Trainer<'a> {
             aleatoric: mean(score(&inside, |u| u.aleatoric)),
             outside,
         }))
+    }
+}
+
+impl Course for Trainer<'_> {
+    fn advance(&mut self, pause: &mut dyn FnMut(&dyn Course) -> bool) -> Result<Pause> {
+        let mut start = Instant::now();
+        let training = self.method.training;
+        let per_pass = self.batches();
+        let total = per_pass * training.passes;
+        self.begin_task()?;
+        let mut pass = (usize::MAX, vec![]);
+        while self.batch < total {
+            let now = self.batch / per_pass;
+            if pass.0 != now {
+                pass = (now, order(self.seed, (self.phase << 16 | now) as u32, self.items()));
+            }
+            let from = self.batch % per_pass * training.batch;
+            if self.learner.is_on_gpu() {
+                let asked = self.learn_on_gpu(&pass.1[from..], total, pause)?;
+                self.seconds[0] += std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64();
+                if asked {
+                    return Ok(Pause::Asked);
+                }
+                continue;
+            }
+            let (mut inputs, mut labels) = self.gather(&pass.1[from..pass.1.len().min(from + training.batch)]);
+            let (old, of) = self.rehearsed(self.batch, labels.len());
+            inputs.extend(old);
+            labels.extend(of);
+            let (rate, task) = (self.rate(self.batch, total), self.phase);
+            self.learned.add(&self.learner.learn(&inputs, &labels, rate, task, now)?);
+            self.batch += 1;
+            self.seconds[0] += std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64();
+            if self.batch < total && pause(self) {
+                return Ok(Pause::Asked);
+            }
+        }
+        self.end_task()?;
+        self.seconds[0] += start.elapsed().as_secs_f64();
+        self.test()?;
+        Ok(Pause::Task)
+    }
+
+    fn phases(&self) -> usize {
+        if self.method.joint { 1 } else { self.views.len() }
+    }
+
+    fn phase(&self) -> usize {
+        self.phase
+    }
+
+    fn done(&self) -> f64 {
+        let task = self.batch as f64 / (self.batches() * self.method.training.passes) as f64;
+        (self.phase as f64 + task) / self.phases() as f64
+    }
+
+    fn accuracy(&self) -> f64 {
+        self.learned.accuracy()
+    }
+
+    fn row(&self) -> &[f64] {
+        self.rows.last().map_or(&[], |row| row)
+    }
+
+    fn reports(&self) -> Vec<String> {
+        self.learner.reports()
+    }
+
+    fn state(&self) -> State {
+        let mut state = self.learner.state();
+        let tasks = self.views.len();
+        state.put("matrix", &[self.rows.len(), tasks], &self.rows.concat());
+        state.put("learning", &[self.learning.len()], &self.learning);
+        state.put("shown", &[2], &self.shown);
+        state.put("seconds", &[2], &self.seconds);
+        state.put("position", &[2], &[self.phase as u64, self.batch as u64]);
+        let Outcome { presentations, correct, loss, spikes } = self.learned;
+        state.put("learned", &[3], &[presentations as u64, correct as u64, spikes]);
+        state.put("loss", &[1], &[loss]);
+        state
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let tasks = self.views.len();
+        let [phase, batch] = state.get::<u64>("position", 2)? else { unreachable!("two were asked for") };
+        let phase = usize::try_from(*phase).ok().filter(|p| *p <= self.phases()).ok_or_else(damaged)?;
+        self.phase = phase;
+        let batch = usize::try_from(*batch).ok().filter(|b| *b < self.batches() * self.method.training.passes);
+        let batch = batch.ok_or_else(damaged)?;
+        let tested = if self.protocol.at_end { self.finished() as usize } else { phase };
+        let rows = state.get::<f64>("matrix", tested * tasks)?;
+        self.learning = state.get("learning", phase)?.to_vec();
+        self.shown.copy_from_slice(state.get("shown", 2)?);
+        self.seconds.copy_from_slice(state.get("seconds", 2)?);
+        let learned = state.get::<u64>("learned", 3)?;
+        let loss = state.get::<f64>("loss", 1)?[0];
+        self.learned = Outcome { presentations: learned[0] as usize, correct: learned[1] as usize, loss, spikes: learned[2] };
+        self.learner.restore(state)?;
+        self.rows = rows.chunks(tasks).map(<[f64]>::to_vec).collect();
+        (self.phase, self.batch) = (phase, batch);
+        Ok(())
+    }
+
+    fn run(&self) -> Result<Run> {
+        let mut matrix = TaskMatrix::default();
+        let several = self.rows.len() > 1;
+        if several {
+            self.rows.iter().try_for_each(|row| matrix.push(row.clone()))?;
+        }
+        let last = self.rows.last().map_or(&[][..], |row| row);
+        let mean = last.iter().sum::<f64>() / last.len().max(1) as f64;
+        let uncertainty = self.protocol.uncertainty.as_ref().map(|how| self.doubt(how)).transpose()?.flatten();
+        let mut reports = self.reports();
+        reports.extend(self.contexts());
+        Ok(Run {
+            method: self.method.name.clone(),
+            seed: self.seed,
+            joint: self.method.joint,
+            acc: mean,
+            bwt: several.then(|| matrix.bwt()),
+            forgetting: several.then(|| matrix.forgetting()),
+            matrix: self.rows.clone(),
+            learning: self.learning.clone(),
+            spikes_per_image: self.shown[1] as f64 / self.shown[0].max(1) as f64,
+            train_s: self.seconds[0],
+            test_s: self.seconds[1],
+            layers: self.learner.layers(),
+            reports,
+            bytes: self.learner.bytes() + (self.kept.len() * self.protocol.data.inputs) as u64,
+            uncertainty,
+            curve: vec![],
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! that is not the text itself finds less than of none (notes of the measurements in README).
 
 use super::encoder::unit;
+use crate::learning::associative::dot;
 use crate::rng::{Purpose, Stream, key};
 use crate::transformer::matmul::by_rows;
 use nalgebra::{DMatrix, SymmetricEigen};
@@ -177,15 +178,6 @@ impl Whitening {
         unit(&mut white);
         white
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let (mut sums, split) = ([0.0f32; LANES], a.len() - a.len() % LANES);
-    for (a, b) in a[..split].chunks_exact(LANES).zip(b[..split].chunks_exact(LANES)) {
-        (0..LANES).for_each(|i| sums[i] += a[i] * b[i]);
-    }
-    sums.iter().sum::<f32>() + a[split..].iter().zip(&b[split..]).map(|(a, b)| a * b).sum::<f32>()
 }
 
 /// The random projection onto granule cells.

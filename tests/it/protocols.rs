@@ -5,7 +5,7 @@ use crate::common::shared;
 use sharpwave::error::Error;
 use sharpwave::model::library::Library;
 use sharpwave::protocol::results::{Results, Run};
-use sharpwave::protocol::{Event, Options, diehl_cook, file, run};
+use sharpwave::protocol::{Event, Options, diehl_cook, e_prop, file, run};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +15,7 @@ fn check(text: &str, overrides: &[&str], quick: bool) -> Result<(), Error> {
     let source = file::source("p.toml", text, &overrides, quick)?;
     match source.kind()?.0 {
         "diehl_cook" => diehl_cook::file::read(&source, Library::built_in()?).map(drop),
+        "e_prop" => e_prop::file::read(&source).map(drop),
         "suite" => file::parts(&source)?.iter().try_for_each(|(_, part)| file::read(part).map(drop)),
         _ => file::read(&source).map(drop),
     }
@@ -361,4 +362,110 @@ fn a_suite_runs_its_parts_with_their_own_settings() {
         |from: &str, to: &str| file::parts(&source(&text.replace(from, to))).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(refused("\"dreams\"]", "\"dream\"]").contains("no method `dream`"));
     assert!(refused("[parts.same]", "[parts.\"a/b\"]").contains("no name of a part"));
+}
+
+/// Runs the short evidence task of `e_prop`, stopped at so many messages.
+fn e_prop_run(
+    set: &[&str],
+    methods: &[&str],
+    data: Option<PathBuf>,
+    out: &Path,
+    resume: bool,
+    stop_at: usize,
+) -> Result<Results, Error> {
+    let (name, text) = file::find(Path::new("e_prop"))?;
+    let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
+    let settings = e_prop::file::read(&file::source(&name, &text, &set, true)?)?;
+    let mut options = Options::new(out);
+    options.resume = resume;
+    options.methods = Some(methods.iter().map(|m| m.to_string()).collect());
+    options.data = data.into_iter().collect();
+    let (stop, mut told) = (AtomicBool::new(false), 0);
+    let mut tell = |_: Event| {
+        told += 1;
+        stop.store(told >= stop_at, Ordering::Relaxed);
+    };
+    e_prop::run(&settings, &options, &mut tell, &stop)
+}
+
+#[test]
+fn evidence_is_counted_by_eligibility_traces_and_not_by_the_outputs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["task.delay=\"50 ms\"", "task.trials=1600", "task.tested=128"];
+    let results = e_prop_run(&set, &["symmetric", "outputs_alone"], None, folder.path(), false, usize::MAX).unwrap();
+    assert!(results.complete && results.tasks == 1 && results.kind == "e_prop");
+    let [learned, alone] = ["symmetric", "outputs_alone"].map(|name| results.of(name).next().unwrap());
+    assert!(learned.acc > 0.9 && alone.acc < learned.acc - 0.05, "{} {}", learned.acc, alone.acc);
+    assert!(learned.reports[0].starts_with("solved after"), "{:?}", learned.reports);
+    assert!(alone.curve.len() == 5 && alone.curve[4].0 == 1600, "{:?}", alone.curve);
+}
+
+#[test]
+fn eligibility_traces_go_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let set = ["task.trials=192", "training.batch=16", "task.every=32", "task.tested=16", "training.schedule=\"linear\""];
+    let all = e_prop_run(&set, &["random", "no_adaptation"], None, &whole, false, usize::MAX).unwrap();
+    let mut results = e_prop_run(&set, &["random", "no_adaptation"], None, &parts, false, 1).unwrap();
+    let mut pieces = 1;
+    while !results.complete && pieces < 100 {
+        results = e_prop_run(&set, &["random", "no_adaptation"], None, &parts, true, 1).unwrap();
+        pieces += 1;
+    }
+    assert!(pieces > 10, "{pieces} pieces");
+    assert_eq!(without_time(&results), without_time(&all));
+}
+
+#[test]
+fn spoken_digits_are_told_above_chance_and_damaged_recordings_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = [
+        "task={ set = \"spoken\", passes = 2, shift = 2, validation = true }",
+        "network.dt=\"10 ms\"",
+        "network.learning_rate=0.02",
+        "training.batch=32",
+    ];
+    let none = e_prop_run(&set, &["symmetric"], Some(folder.path().into()), &folder.path().join("none"), false, usize::MAX);
+    let none = none.expect_err("there is nothing").to_string();
+    assert!(none.contains("not there") && none.contains("--data"), "{none}");
+    let own = folder.path().join("fsdd-spikes");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("fsdd-spikes.bin.gz"), b"nothing of the kind").unwrap();
+    let damaged = e_prop_run(&set, &["symmetric"], Some(folder.path().into()), &folder.path().join("none"), false, usize::MAX);
+    let damaged = damaged.expect_err("it is damaged").to_string();
+    assert!(damaged.contains("fsdd-spikes.bin.gz"), "{damaged}");
+    assert!(!folder.path().join("none").exists());
+    let Some(data) = shared("data/fsdd-spikes").and_then(|path| path.parent().map(Path::to_path_buf)) else { return };
+    let results = e_prop_run(&set, &["symmetric"], Some(data), &folder.path().join("out"), false, usize::MAX).unwrap();
+    assert_eq!([results.data.train, results.data.test], [2400, 300]);
+    let run = &results.runs[0];
+    assert!(run.acc > 0.3 && run.curve.len() == 2 && run.curve[1].0 == 4800, "{run:?}");
+}
+
+#[test]
+fn mistakes_in_e_prop_are_refused_with_their_place() {
+    let (_, text) = file::find(Path::new("e_prop")).unwrap();
+    let refused = |from: &str, to: &str, part: &str| {
+        assert!(text.contains(from), "the file has no `{from}`");
+        let error = check(&text.replacen(from, to, 1), &[], false).expect_err(to);
+        let Error::Input(fault) = &error else { panic!("{to}: {error}") };
+        assert!(fault.place.is_some() && fault.remedy.is_some(), "{error}");
+        assert!(error.to_string().contains(part), "{to}: {error}");
+    };
+    refused("set = \"evidence\"", "set = \"evident\"", "evident");
+    refused("channels = 40", "channels = 42", "42 channels");
+    refused("cues = 7", "cues = 8", "8 cues");
+    refused("weaker = 0.3", "weaker = 1.3", "1.3");
+    refused("signal = \"150 ms\"", "signal = \"0 ms\"", "at least one");
+    refused("delay = \"1050 ms\"", "delay = \"1050 mV\"", "mV");
+    refused("lif = 50\nalif = 50", "lif = 0\nalif = 0", "0 neurons");
+    refused("tau_a = \"2000 ms\"", "tau_a = \"0 ms\"", "tau_a");
+    refused("feedback = \"random\"", "feedback = \"randon\"", "randon");
+    refused("frozen = true", "frozen = true\ndt = \"2 ms\"", "the same trials");
+    refused("frozen = true", "froze = true", "froze");
+    refused("batch = 64", "batch = 0", "batch");
+    let spoken = |task: &str| check(&text, &[task], false).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(spoken("task={ set = \"spoken\", speaker = 6 }").contains("no speaker 6"));
+    assert!(spoken("task={ set = \"spoken\", cues = 3 }").contains("cues"));
+    assert_eq!(spoken("task={ set = \"spoken\", speaker = 5 }"), "");
 }

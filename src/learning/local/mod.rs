@@ -171,8 +171,9 @@ impl Teacher {
     fn add(&self, error: &mut [f32], own: &[f32], told: &[f32], classes: usize) {
         let softened = |scores: &[f32]| {
             let known = |c: usize| if self.known[c] { scores[c] / self.temperature } else { f32::NEG_INFINITY };
-            let soft: Vec<f32> = (0..classes).map(known).collect();
-            softmax(&soft)
+            let mut soft: Vec<f32> = (0..classes).map(known).collect();
+            softmax(&mut soft);
+            soft
         };
         if !self.known.contains(&true) {
             return;
@@ -606,12 +607,15 @@ impl Network {
         self.check_labels(labels, presentations)?;
         let mut sums: Vec<Vec<f32>> = self.layers.iter().map(|l| vec![0.0; l.weight.len()]).collect();
         for (piece, (inputs, labels)) in inputs.chunks(size * PIECE_OF_FISHER).zip(labels.chunks(PIECE_OF_FISHER)).enumerate() {
-            let scores = self.predict(inputs)?;
+            let mut scores = self.predict(inputs)?;
+            for row in scores.chunks_exact_mut(classes) {
+                softmax(row);
+            }
             let draws: Vec<Vec<(usize, f64)>> = scores
                 .chunks_exact(classes)
                 .zip(labels)
                 .enumerate()
-                .map(|(i, (row, &label))| kind.classes(piece * PIECE_OF_FISHER + i, &softmax(row), label as usize))
+                .map(|(i, (row, &label))| kind.classes(piece * PIECE_OF_FISHER + i, row, label as usize))
                 .collect();
             // One label of every presentation at a time.
             for turn in 0..draws.iter().map(Vec::len).max().unwrap_or(0) {
@@ -773,20 +777,19 @@ pub(crate) fn errors(mut scores: Vec<f32>, labels: &[u8], classes: usize) -> (Ve
         // A tie counts for the first of the equal classes.
         outcome.correct += (row.iter().position(|s| *s == top) == Some(label)) as usize;
         let own = row[label];
-        row.iter_mut().for_each(|s| *s = (*s - top).exp());
-        let sum: f32 = row.iter().sum();
-        outcome.loss += (sum.ln() + top - own) as f64;
-        row.iter_mut().for_each(|s| *s /= sum);
+        outcome.loss += (softmax(row) - own) as f64;
         row[label] -= 1.0;
     }
     (scores, outcome)
 }
 
-fn softmax(scores: &[f32]) -> Vec<f32> {
+/// Probabilities in place of scores; the logarithm of the sum of the scores' exponentials.
+pub(crate) fn softmax(scores: &mut [f32]) -> f32 {
     let top = scores.iter().fold(f32::NEG_INFINITY, |top, s| top.max(*s));
-    let raw: Vec<f32> = scores.iter().map(|s| (s - top).exp()).collect();
-    let sum: f32 = raw.iter().sum();
-    raw.iter().map(|r| r / sum).collect()
+    scores.iter_mut().for_each(|s| *s = (*s - top).exp());
+    let sum: f32 = scores.iter().sum();
+    scores.iter_mut().for_each(|s| *s /= sum);
+    sum.ln() + top
 }
 
 /// Presentations whose squared gradients are summed at a time.
