@@ -498,7 +498,9 @@ fn verified(report: &Report) {
     let Report { bytes, entries, engrams, statistics, damage, recall, .. } = report;
     out!("{entries} experiences{stages}, {engrams} engrams, {statistics} statistics in {bytes} bytes");
     if let Some(Held { bytes, experiences, cells, tokens, forgotten, .. }) = recall {
-        out!("recall: {experiences} experiences, {cells} cells, {tokens} of them with token vectors, {forgotten} forgotten, in {bytes} bytes");
+        out!(
+            "recall: {experiences} experiences, {cells} cells, {tokens} of them with token vectors, {forgotten} forgotten, in {bytes} bytes"
+        );
     }
     match damage.as_slice() {
         [] => out!("everything is whole"),

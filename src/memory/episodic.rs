@@ -314,7 +314,8 @@ impl Episodic {
         let ids = added.ids.clone();
         if !added.episodes.is_empty() {
             // Who comes again is not forgotten any more.
-            let again: Vec<String> = ids.iter().map(|(id, _)| id).filter(|id| self.forgotten.contains_key(*id)).cloned().collect();
+            let again: Vec<String> =
+                ids.iter().map(|(id, _)| id).filter(|id| self.forgotten.contains_key(*id)).cloned().collect();
             let forgotten = again.iter().map(|id| (id.clone(), None)).collect();
             self.keep(added, Writing { forgotten, ..Writing::default() })?;
             self.forgotten.retain(|id, _| !again.contains(id));

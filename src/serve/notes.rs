@@ -261,7 +261,8 @@ mod tests {
         notes.add(note("b", "Ada likes tea")).unwrap();
         notes.add(Episode { supersedes: Some("a".into()), ..note("c", "The passport lies in the safe") }).unwrap();
         // What is held back takes nobody's place until it is released.
-        let held = Episode { supersedes: Some("c".into()), quarantine: Some("a key".into()), ..note("d", "The passport is lost") };
+        let held =
+            Episode { supersedes: Some("c".into()), quarantine: Some("a key".into()), ..note("d", "The passport is lost") };
         notes.add(held).unwrap();
         drop(notes);
         let mut notes = open(folder.path());

@@ -12,6 +12,8 @@ use crate::recall::encoder::Encoder;
 use crate::transformer::Ending;
 use crate::transformer::chat::{Content, Message};
 use crate::transformer::sample::Sampler;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
@@ -464,7 +466,9 @@ impl ToEmbed {
             used += embedding.tokens.len();
             let vector = match self.encoding_format {
                 Format::Float => json!(embedding.vector),
-                Format::Base64 => base64(&embedding.vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).into(),
+                Format::Base64 => {
+                    STANDARD.encode(embedding.vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).into()
+                }
             };
             data.push(json!({ "object": "embedding", "index": data.len(), "embedding": vector }));
         }
@@ -473,30 +477,9 @@ impl ToEmbed {
     }
 }
 
-/// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let word = (0..3).fold(0u32, |word, i| word << 8 | u32::from(three.get(i).copied().unwrap_or(0)));
-        (0..4).for_each(|i| match i <= three.len() {
-            true => text.push(char::from(DIGITS[(word >> (18 - 6 * i)) as usize & 63])),
-            false => text.push('='),
-        });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The examples of RFC 4648, section 10.
-    #[test]
-    fn bytes_as_base64() {
-        let all = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
-        assert_eq!(all, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
-    }
 
     #[test]
     fn a_stop_is_never_said_nor_its_beginning() {

@@ -647,7 +647,9 @@ pub fn forget(user: &User, args: &Forget) -> Result<Forgotten> {
         };
         // A word or two may be anybody's.
         for words in words.iter().filter(|words| words.len() >= 12) {
-            still_in.extend(Notes::trace(&user.folder, words)?.into_iter().filter(|file| !still_in.contains(file)).collect::<Vec<_>>());
+            still_in.extend(
+                Notes::trace(&user.folder, words)?.into_iter().filter(|file| !still_in.contains(file)).collect::<Vec<_>>(),
+            );
         }
         receipts.push(Receipt { id, forgotten: forgotten.clone(), removed_from, verified: still_in.is_empty(), still_in });
     }

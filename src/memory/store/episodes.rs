@@ -261,7 +261,8 @@ impl Episodes {
             let mut all = BTreeMap::new();
             for row in t.open_table(FORGOTTEN)?.iter()? {
                 let (id, json) = row?;
-                let gone = codec::from_json(json.value()).map_err(|e| damage(&format!("what is left of {:?}: {e}", id.value())))?;
+                let gone =
+                    codec::from_json(json.value()).map_err(|e| damage(&format!("what is left of {:?}: {e}", id.value())))?;
                 all.insert(id.value().to_string(), gone);
             }
             Ok(all)

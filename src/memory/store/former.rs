@@ -97,8 +97,7 @@ pub fn read(memory: &Path) -> Result<Former> {
             former.forgotten.push((line.id, Gone { told: line.told, when: String::new() }));
             continue;
         }
-        let said: Episode =
-            serde_json::from_value(line.rest.into()).map_err(|e| damaged(&path, number, &e.to_string()))?;
+        let said: Episode = serde_json::from_value(line.rest.into()).map_err(|e| damaged(&path, number, &e.to_string()))?;
         let mut episode = Episode { id: line.id, told: line.told, ..said };
         if let Some(lived) = line.experience.map(|e| e.episode()) {
             episode.text = lived.text;
@@ -138,7 +137,8 @@ pub fn forget(memory: &Path, ids: &[&str]) -> Result<Vec<String>> {
     for path in entries.flatten().map(|entry| entry.path()).filter(named) {
         let bytes = std::fs::read(&path).map_err(|e| io(&path, &e))?;
         let own = |line: &&[u8]| {
-            let id = serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|line| Some(line["id"].as_str()?.to_string()));
+            let id =
+                serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|line| Some(line["id"].as_str()?.to_string()));
             id.is_some_and(|id| ids.contains(&id.as_str()))
         };
         let (gone, stay): (Vec<&[u8]>, Vec<&[u8]>) = bytes.split_inclusive(|b| *b == b'\n').partition(own);
