@@ -403,6 +403,9 @@ impl Episodic {
     /// # Errors
     /// Those of [`Hippocampus::amend`]; a disk that is full. Nothing is changed then.
     pub fn amend(&mut self, ids: &[&str], change: impl FnMut(&mut Episode)) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         self.store.writable()?;
         let episodes = self.network.amend(ids, change)?;
         self.write(&Writing { episodes, ..Writing::default() })

@@ -201,7 +201,7 @@ impl Hippocampus {
     }
 
     /// All experiences in the order in which they came.
-    pub fn episodes(&self) -> impl Iterator<Item = &Episode> {
+    pub fn episodes(&self) -> impl DoubleEndedIterator<Item = &Episode> {
         self.slots.iter().flatten().map(|slot| &slot.episode)
     }
 
