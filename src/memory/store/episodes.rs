@@ -603,6 +603,44 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_agree_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Episodes::open(folder.path()).unwrap();
+        let mut own = Tokens::default();
+        own.push(5, &[0.1, -0.9]);
+        let episodes = ["a", "b"].map(|id| Episode { id: id.into(), ..Episode::of_text(id) });
+        let told = Writing {
+            episodes: (0..).zip(episodes).collect(),
+            cells: vec![((0, 0), kept()), ((1, 0), kept())],
+            tokens: vec![((1, 0), own.clone())],
+            ..Writing::default()
+        };
+        store.write(&told).unwrap();
+        let held = look(folder.path()).unwrap();
+        assert_eq!((held.experiences, held.cells, held.tokens, held.forgotten), (2, 2, 1, 0));
+        assert!(held.damage.is_empty() && held.bytes > 0, "{held:?}");
+        let wrong = Writing {
+            episodes: vec![(1, Episode { id: "b".into(), superseded_by: Some("z".into()), ..Episode::of_text("b") })],
+            cells: vec![((7, 0), kept()), ((1, 2), kept())],
+            tokens: vec![((0, 3), own)],
+            forgotten: vec![("a".into(), Some(Gone::default()))],
+            ..Writing::default()
+        };
+        store.write(&wrong).unwrap();
+        let damage = look(folder.path()).unwrap().damage.join("\n");
+        for what in [
+            "\"a\" is forgotten and still there",
+            "\"b\" is superseded by \"z\"",
+            "cell 0 of experience 7, which is not there",
+            "cell 2 of experience 1 is cut short, or not in its place",
+            "experience 1 has 2 cells for 1 pieces",
+            "token vectors of cell 3 of experience 0",
+        ] {
+            assert!(damage.contains(what), "{what}: {damage}");
+        }
+    }
+
+    #[test]
     fn a_store_keeps_what_it_was_told_and_loses_what_goes() {
         let folder = tempfile::tempdir().unwrap();
         let episode = |text: &str| Episode { id: text.into(), ..Episode::of_text(text) };

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::recall::codes::{DRIVEN, strongest};
 use crate::recall::encoder::Tokens;
 use crate::recall::episode::{Episode, Filter};
-use crate::recall::fuse::{add_scores, confidence, moments};
+use crate::recall::fuse::{add_normal, add_scores, confidence, moments};
 use crate::recall::index::{AROUND, Cue, Drive, PORTS, SENSE, SENSE_AROUND, WORDS};
 use crate::recall::words;
 use jiff::Timestamp;
@@ -138,8 +138,9 @@ impl Hippocampus {
         let mix = &self.mix;
         let mut total = vec![0.0f32; self.cells.len()];
         let weights: [f32; PORTS] = [mix.words, mix.around, mix.sense, mix.sense_around];
-        for (values, weight) in drive.ports.iter().zip(weights) {
-            add_scores(&mut total, values, &allowed, weight);
+        let normal = drive.ports.each_ref().map(|values| moments(values, &allowed));
+        for ((values, normal), weight) in drive.ports.iter().zip(normal).zip(weights) {
+            add_normal(&mut total, values, normal, weight);
         }
         let fast = total.clone();
         let linked = |own: &[f32], cell: usize| -> (f32, Option<u32>) {
@@ -271,10 +272,7 @@ impl Hippocampus {
                 };
                 let part = |port: usize, weight: f32| {
                     let mut own = [0.0];
-                    let (mean, deviation) = moments(&drive.ports[port], &allowed);
-                    if deviation > 0.0 {
-                        own[0] = weight * (drive.ports[port][cell as usize] - mean) / deviation;
-                    }
+                    add_normal(&mut own, &drive.ports[port][cell as usize..=cell as usize], normal[port], weight);
                     own[0]
                 };
                 let (passed, hop) = linked(&total, cell as usize);

@@ -406,6 +406,7 @@ impl Hippocampus {
 
     /// Makes the codes of cells, of their own and of what is around them.
     fn code(&mut self, cells: &[u32]) {
+        self.unsettle();
         let version = self.whitening.version;
         for part in cells.chunks(BATCH) {
             let begun: Vec<(u32, Code, Vec<Vec<f32>>)> = part.par_iter().filter_map(|cell| self.begun(*cell)).collect();
