@@ -1,8 +1,8 @@
 """Measures `sharpwave serve` on this machine: memory_search and memory_add over MCP's HTTP, by several clients at once.
 
-    bench_serve.py SHARPWAVE [--notes 100000] [--clients 8] [--calls 200]
+    bench_serve.py SHARPWAVE [--notes 100000] [--clients 8] [--calls 200] [--encoder NAME]
 
-One user has so many notes, of words drawn from a vocabulary by Zipf's law. Prints a JSON object: latencies as the clients see them (ms), the
+One user has so many notes, of words drawn from a vocabulary by Zipf's law, added by `sharpwave memory add`. Prints a JSON object: latencies as the clients see them (ms), the
 same inside of the server (/metrics), calls per second, bytes a note on disk, memory of the process. Needs Python alone.
 """
 
@@ -28,14 +28,17 @@ def words(random, n):
     return " ".join(f"w{int(random.paretovariate(0.6)) % 30000}" for _ in range(n))
 
 
-def seed(folder, notes):
-    os.makedirs(os.path.join(folder, "user-me"))
+def seed(program, folder, notes, encoder):
+    """Seconds that adding takes, and bytes on disk."""
+    own = os.path.join(folder, "user-me")
     draw = random.Random(1)
-    path = os.path.join(folder, "user-me", "notes.jsonl")
+    path = os.path.join(folder, "notes.jsonl")
     with open(path, "w") as file:
         for n in range(notes):
-            file.write(json.dumps({"id": f"n{n}", "text": words(draw, 16), "told": "2026-03-09T17:05:00Z"}) + "\n")
-    return os.path.getsize(path)
+            file.write(json.dumps({"id": f"n{n}", "text": words(draw, 16), "time": "2026-03-09T17:05:00Z"}) + "\n")
+    started = time.perf_counter()
+    subprocess.run([program, "memory", "add", "--memory", own, "--json", path, *encoder], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started, os.path.getsize(os.path.join(own, "recall", "recall.redb"))
 
 
 def call(connection, tool, arguments):
@@ -85,13 +88,15 @@ def main():
     parser.add_argument("--notes", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--encoder")
     a = parser.parse_args()
+    encoder = ["--encoder", a.encoder] if a.encoder else []
     with tempfile.TemporaryDirectory() as folder:
-        size = seed(folder, a.notes)
-        command = [a.program, "serve", "--memories", folder, "--listen", "127.0.0.1:0"]
+        seconds, size = seed(a.program, folder, a.notes, encoder)
+        command = [a.program, "serve", "--memories", folder, "--listen", "127.0.0.1:0", *encoder]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         port = int(server.stderr.readline().rsplit(":", 1)[1])
-        found = {"notes": a.notes, "bytes_a_note": round(size / max(a.notes, 1))}
+        found = {"notes": a.notes, "bytes_a_note": round(size / max(a.notes, 1)), "seed_s": round(seconds, 1)}
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port)
             found["open_ms"] = round(1e3 * call(connection, "memory_get", {"ids": ["n0"]}))

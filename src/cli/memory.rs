@@ -11,7 +11,7 @@ use sharpwave::memory::facade::{self, Health};
 use sharpwave::memory::journal::{Entry, Stage};
 use sharpwave::memory::jsonl::LONGEST_LINE;
 use sharpwave::memory::learner::Capacity;
-use sharpwave::memory::store::episodes::has_episodes;
+use sharpwave::memory::store::episodes::{Held, has_episodes};
 use sharpwave::memory::store::{Left, Report, Store, VERSION, verify};
 use sharpwave::recall::completion::Rule;
 use sharpwave::run::Progress;
@@ -495,8 +495,13 @@ fn filled(c: &Capacity) {
 fn verified(report: &Report) {
     let stages: Vec<String> = report.stages.iter().map(|(stage, n)| format!("{n} {stage}")).collect();
     let stages = if stages.is_empty() { String::new() } else { format!(" ({})", stages.join(", ")) };
-    let Report { bytes, entries, engrams, statistics, damage, .. } = report;
+    let Report { bytes, entries, engrams, statistics, damage, recall, .. } = report;
     out!("{entries} experiences{stages}, {engrams} engrams, {statistics} statistics in {bytes} bytes");
+    if let Some(Held { bytes, experiences, cells, tokens, forgotten, .. }) = recall {
+        out!(
+            "recall: {experiences} experiences, {cells} cells, {tokens} of them with token vectors, {forgotten} forgotten, in {bytes} bytes"
+        );
+    }
     match damage.as_slice() {
         [] => out!("everything is whole"),
         damage => damage.iter().for_each(|what| out!("damaged: {what}")),

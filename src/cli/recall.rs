@@ -270,6 +270,8 @@ pub fn notes(folder: &Folder, tag: Option<&String>) -> Result<ExitCode> {
         for e in all {
             let mut marks = Vec::new();
             marks.extend(e.pinned.then_some("pinned".to_string()));
+            marks.extend(e.path.clone());
+            marks.extend(e.quarantine.as_ref().map(|why| format!("held back: {why}")));
             marks.extend(e.superseded_by.as_ref().map(|by| format!("superseded by {by}")));
             marks.extend(e.until.as_ref().map(|until| format!("until {until}")));
             let marks = if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) };
@@ -364,7 +366,7 @@ pub fn recode(folder: &Folder) -> Result<ExitCode> {
 /// Pins an experience or says until when it holds.
 pub fn keep(folder: &Folder, id: &str, pinned: Option<bool>, until: Option<&String>) -> Result<ExitCode> {
     let mut memory = Episodic::open(&folder.folder, &With::Words)?;
-    memory.amend(id, |e| {
+    memory.amend(&[id], |e| {
         e.pinned = pinned.unwrap_or(e.pinned);
         if let Some(until) = until {
             e.until = Some(until.clone()).filter(|until| until != "ever");
@@ -416,9 +418,10 @@ pub fn forget(folder: &Path, ids: &[&str], journal: &[&str]) -> Result<Vec<Proof
 
 /// A receipt in words.
 pub fn receipt(proof: &Proof) {
-    let Receipt { id, cells, synapses, links, bytes: [text, vectors, tokens] } = &proof.receipt;
+    let Receipt { id, cells, synapses, links, bytes: [text, vectors, tokens], logs } = &proof.receipt;
     out!(
         "{id}: {text} bytes of text, {vectors} of vectors, {tokens} of token vectors; {cells} index cells, {synapses} synapses, {links} links"
     );
     out!("{id}: {} cells of what is gone fire for its words", proof.ghosts);
+    logs.iter().for_each(|log| out!("{id}: its lines in {log}"));
 }

@@ -19,6 +19,10 @@ pub struct ServeArguments {
     /// Model folder, GGUF file, a model that was pulled, or stories260k: its weights learn and answer. Without it notes alone are kept
     #[arg(long, value_name = "PATH")]
     model: Option<String>,
+    /// Encoder of new memories and of /v1/embeddings: a BERT folder or GGUF file, or a name that `model pull` knows (minilm). A memory that
+    /// was made with one keeps it; without any, memories are found by their words
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<String>,
     /// Serve MCP over standard input and output, until that ends
     #[arg(long)]
     stdio: bool,
@@ -51,6 +55,7 @@ pub struct ServeArguments {
 pub fn serve(a: &ServeArguments) -> Result<ExitCode> {
     let mut options = Options::new(&a.memories);
     options.model = a.model.clone();
+    options.encoder = a.encoder.clone();
     options.settings = a.set.clone();
     options.stdio = a.stdio;
     options.listen = a.listen.or((!a.stdio).then(|| ADDRESS.into()));

@@ -1,11 +1,12 @@
-//! The episodic side of a memory folder: experiences come in without any language model, and are recalled from a hint. What the model
-//! learned from (the folder's journal) can be recalled as well: it is taken over when the folder is opened. Every addition is durable when
-//! the call returns; what was stopped goes on where it was. Joins the network of `recall` and its store; knows no command line.
+//! The episodic side of a memory folder: experiences come in without any language model, and are recalled from a hint, whoever brought
+//! them. What the model learned from (the folder's journal), and the notes of earlier versions' agents, can be recalled as well: they are
+//! taken over when the folder is opened. Every change is durable when the call returns; what was stopped goes on where it was. Joins the
+//! network of `recall` and its store; knows no command line.
 
-use super::experience::{Experience, Outcome};
+use super::experience::now;
 use super::journal::{Entry, Stage};
-use super::store::Store;
-use super::store::episodes::{Episodes, TokenTable, Writing, has_episodes};
+use super::store::episodes::{Episodes, Gone, TokenTable, Writing, has_episodes};
+use super::store::{Store, former};
 use crate::error::{Error, Result};
 use crate::recall::codes::Whitening;
 use crate::recall::encoder::{Encoder, TokenCounts, Tokens};
@@ -13,6 +14,7 @@ use crate::recall::hippocampus::{Added, Answer, Late, Place, Receipt};
 use crate::recall::{Ask, Episode, Hippocampus};
 use crate::transformer::bert::Bert;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,11 +47,16 @@ pub enum With {
     Named(String),
 }
 
+/// An encoder to work with, or none; and why the memory's own is not at work, where it is not.
+pub type Chosen = (Option<Arc<dyn Encoder>>, Option<String>);
+
 /// A memory folder's experiences in a network.
 pub struct Episodic {
     folder: PathBuf,
     store: Episodes,
     network: Hippocampus,
+    /// What is left of those that were forgotten.
+    forgotten: BTreeMap<String, Gone>,
     mark: Mark,
     /// Why the encoder that the memory was made with is not at work.
     without: Option<String>,
@@ -92,13 +99,44 @@ pub fn encoder(name: &str) -> Result<Arc<dyn Encoder>> {
     Ok(Arc::new(Bert::open(name)?))
 }
 
+impl With {
+    fn choose(&self, kept: Option<&Mark>) -> Result<Chosen> {
+        match (self, kept) {
+            (With::Words, _) => Ok((None, None)),
+            (With::Named(name), _) => Ok((Some(encoder(name)?), None)),
+            (With::Own, Some(kept)) if !kept.name.is_empty() => match encoder(&kept.name) {
+                Ok(encoder) => Ok((Some(encoder), None)),
+                Err(error) => Ok((None, Some(error.to_string()))),
+            },
+            (With::Own, _) => Ok((None, None)),
+        }
+    }
+}
+
 impl Episodic {
     /// Those of a memory folder, to write; begun where there are none.
     ///
     /// # Errors
     /// A folder that another process writes in, vectors of another encoder than the named one, and damaged files.
     pub fn open(folder: &Path, with: &With) -> Result<Episodic> {
-        let mut own = Episodic::of(folder, Episodes::open(folder)?, with)?;
+        Episodic::open_choosing(folder, |kept| with.choose(kept))
+    }
+
+    /// The same with an encoder of the program's own.
+    ///
+    /// # Errors
+    /// As [`Episodic::open`].
+    pub fn open_with(folder: &Path, encoder: Arc<dyn Encoder>) -> Result<Episodic> {
+        Episodic::open_choosing(folder, |_| Ok((Some(encoder), None)))
+    }
+
+    /// The same with the encoder that `choose` names, told what the memory's vectors are of.
+    ///
+    /// # Errors
+    /// As [`Episodic::open`], and those of `choose`.
+    pub fn open_choosing(folder: &Path, choose: impl FnOnce(Option<&Mark>) -> Result<Chosen>) -> Result<Episodic> {
+        let mut own = Episodic::of(folder, Episodes::open(folder)?, choose)?;
+        own.take_notes_over()?;
         own.take_over()?;
         Ok(own)
     }
@@ -106,63 +144,32 @@ impl Episodic {
     /// Those of a memory folder, for asking: beside a process that writes, as its last commit left them.
     pub fn read(folder: &Path, with: &With) -> Result<Episodic> {
         let learned = folder.join("memory.redb").is_file();
-        if !has_episodes(folder) && !learned {
+        if !has_episodes(folder) && !learned && !former::has_notes(folder) {
             let message = match folder.exists() {
                 true => format!("the memory {} holds nothing that could be recalled", folder.display()),
                 false => format!("there is no memory folder {}", folder.display()),
             };
             return Err(Error::input(message, "add something: sharpwave memory add --memory DIR FILE"));
         }
+        let beside = || Episodic::of(folder, Episodes::read(folder)?, |kept| with.choose(kept));
         match Episodic::open(folder, with) {
-            Err(Error::Input(fault)) if fault.message.contains("in use") => Episodic::of(folder, Episodes::read(folder)?, with),
-            Err(Error::File { .. }) if has_episodes(folder) => Episodic::of(folder, Episodes::read(folder)?, with),
+            Err(Error::Input(fault)) if fault.message.contains("in use") => beside(),
+            Err(Error::File { .. }) if has_episodes(folder) => beside(),
             opened => opened,
         }
     }
 
     /// Without a folder, gone when it is dropped.
     pub fn in_memory(encoder: Option<Arc<dyn Encoder>>) -> Result<Episodic> {
-        let mark = mark(encoder.as_ref());
-        let (store, network) = (Episodes::in_memory()?, Hippocampus::new(encoder));
-        Ok(Episodic { folder: PathBuf::new(), store, network, mark, without: None })
+        Episodic::of(Path::new(""), Episodes::in_memory()?, |_| Ok((encoder, None)))
     }
 
-    /// Those of a folder, to write, with an encoder of the program's own.
-    ///
-    /// # Errors
-    /// As [`Episodic::open`].
-    pub fn open_with(folder: &Path, encoder: Arc<dyn Encoder>) -> Result<Episodic> {
-        Episodic::by(folder, Episodes::open(folder)?, Some(encoder), None)
-    }
-
-    fn of(folder: &Path, store: Episodes, with: &With) -> Result<Episodic> {
-        let kept: Option<Mark> = Episodic::kept_mark(folder, &store)?;
-        let mut without = None;
-        let encoder = match (with, &kept) {
-            (With::Words, _) => None,
-            (With::Named(name), _) => Some(self::encoder(name)?),
-            (With::Own, None) => None,
-            (With::Own, Some(kept)) if kept.name.is_empty() => None,
-            (With::Own, Some(kept)) => match self::encoder(&kept.name) {
-                Ok(encoder) => Some(encoder),
-                Err(error) => {
-                    without = Some(error.to_string());
-                    None
-                }
-            },
+    fn of(folder: &Path, store: Episodes, choose: impl FnOnce(Option<&Mark>) -> Result<Chosen>) -> Result<Episodic> {
+        let kept: Option<Mark> = match store.about("encoder")? {
+            Some(json) => Some(serde_json::from_slice(&json).map_err(|e| Error::file(folder, format!("its encoder: {e}")))?),
+            None => None,
         };
-        Episodic::by(folder, store, encoder, without)
-    }
-
-    fn kept_mark(folder: &Path, store: &Episodes) -> Result<Option<Mark>> {
-        match store.about("encoder")? {
-            Some(json) => Ok(Some(serde_json::from_slice(&json).map_err(|e| Error::file(folder, format!("its encoder: {e}")))?)),
-            None => Ok(None),
-        }
-    }
-
-    fn by(folder: &Path, store: Episodes, encoder: Option<Arc<dyn Encoder>>, without: Option<String>) -> Result<Episodic> {
-        let kept = Episodic::kept_mark(folder, &store)?;
+        let (encoder, without) = choose(kept.as_ref())?;
         let own = mark(encoder.as_ref());
         if let Some(kept) = kept.as_ref().filter(|kept| kept.width > 0 && own.width > 0 && kept.fingerprint != own.fingerprint) {
             let message = format!(
@@ -176,12 +183,9 @@ impl Episodic {
             let remedy = "leave --encoder out, or code everything anew: sharpwave memory recode --memory DIR --encoder NAME";
             return Err(Error::input(message, remedy));
         }
-        let all = store.all()?;
-        let whitening = store.about("whitening")?.and_then(|bytes| Whitening::from_bytes(&bytes));
-        let counts = store.about("tokens")?.and_then(|bytes| TokenCounts::from_bytes(&bytes));
-        let network = Hippocampus::restore(encoder, whitening, counts, all);
+        let (network, forgotten) = restored(&store, encoder)?;
         let mark = kept.filter(|kept| kept.width > 0 || own.width == 0).unwrap_or(own);
-        let mut own = Episodic { folder: folder.into(), store, network, mark, without };
+        let mut own = Episodic { folder: folder.into(), store, network, forgotten, mark, without };
         // Words came before the encoder did.
         if own.store.is_writable() && own.network.lacks_vectors() {
             own.recode_by(&mut |_, _| ControlFlow::Continue(()))?;
@@ -214,7 +218,54 @@ impl Episodic {
             return Ok(());
         }
         self.learned(&Store::read(&self.folder)?.entries()?)?;
-        self.store.write(&Writing { about: vec![("journal", stamp)], ..Writing::default() })
+        self.write(&Writing { about: vec![("journal", stamp)], ..Writing::default() })
+    }
+
+    /// Takes over the notes of an earlier version's agents, and puts their file aside. What was stopped goes on from its beginning.
+    fn take_notes_over(&mut self) -> Result<()> {
+        if !former::has_notes(&self.folder) {
+            return Ok(());
+        }
+        let former::Former { episodes, forgotten } = former::read(&self.folder)?;
+        let (known, fresh): (Vec<Episode>, Vec<Episode>) = episodes.into_iter().partition(|e| self.network.get(&e.id).is_some());
+        for batch in fresh.chunks(BATCH) {
+            self.add(batch.to_vec())?;
+        }
+        // What the journal told already.
+        for note in known {
+            self.amend(&[&note.id], |there| {
+                let superseded_by = there.superseded_by.take();
+                *there = Episode { superseded_by, ..note.clone() };
+            })?;
+        }
+        let forgotten = forgotten.into_iter().filter(|(id, _)| self.network.get(id).is_none());
+        let forgotten: BTreeMap<String, Gone> = forgotten.collect();
+        let told = forgotten.iter().map(|(id, gone)| (id.clone(), Some(gone.clone()))).collect();
+        self.write(&Writing { forgotten: told, ..Writing::default() })?;
+        self.forgotten.extend(forgotten);
+        former::put_aside(&self.folder)
+    }
+
+    /// Writes a change. Where it cannot be written, the network is again what the last commit left.
+    fn write(&mut self, change: &Writing) -> Result<()> {
+        let written = self.store.write(change);
+        if written.is_err()
+            && self.store.reopen().is_ok()
+            && let Ok((network, forgotten)) = restored(&self.store, self.network.encoder().cloned())
+        {
+            (self.network, self.forgotten) = (network, forgotten);
+        }
+        written
+    }
+
+    /// What is left of an experience that was forgotten.
+    pub fn gone(&self, id: &str) -> Option<&Gone> {
+        self.forgotten.get(id)
+    }
+
+    /// What is left of all that were forgotten, by id.
+    pub fn all_gone(&self) -> &BTreeMap<String, Gone> {
+        &self.forgotten
     }
 
     /// Takes over what a model learned from, and lets go what it was told to forget.
@@ -226,7 +277,7 @@ impl Episodic {
             match (&entry.stage, self.network.get(id)) {
                 (Stage::Forgotten, Some(there)) if there.tags.iter().any(|tag| tag == LEARNED) => gone.push(id),
                 (Stage::Forgotten, _) => {}
-                (_, None) => fresh.push(episode(&entry.experience, &entry.told)),
+                (_, None) => fresh.push(episode(entry)),
                 (_, Some(_)) => {}
             }
         }
@@ -234,46 +285,58 @@ impl Episodic {
         for batch in fresh.chunks(BATCH) {
             self.add(batch.to_vec())?;
         }
-        let mut changed = Vec::new();
+        let journal: HashSet<&str> = entries.iter().map(|entry| entry.experience.id.as_str()).collect();
         for entry in entries {
             let by = match &entry.stage {
                 Stage::Superseded { by } => Some(by.clone()),
                 _ => None,
             };
-            let there = self.network.get(&entry.experience.id);
-            if there.is_some_and(|there| there.superseded_by != by && there.tags.iter().any(|tag| tag == LEARNED)) {
-                changed.push(self.network.amend(&entry.experience.id, |episode| episode.superseded_by = by)?);
+            let id = entry.experience.id.as_str();
+            let Some(there) = self.network.get(id).filter(|there| there.tags.iter().any(|tag| tag == LEARNED)) else { continue };
+            // What took its place since, and is not the model's, keeps it.
+            let own = by.is_some() || there.superseded_by.as_deref().is_some_and(|by| journal.contains(by));
+            if own && there.superseded_by != by {
+                self.amend(&[id], |episode| episode.superseded_by.clone_from(&by))?;
             }
         }
-        if changed.is_empty() {
-            return Ok(());
-        }
-        self.store.write(&Writing { episodes: changed, ..Writing::default() })
+        Ok(())
     }
 
     /// Takes experiences in, in one commit; those that are there already stay as they are. Returns ids, and whether each is new.
     ///
     /// # Errors
-    /// Those of [`Hippocampus::add`]; a disk that is full. Nothing is kept then, and the memory is to be opened again.
-    pub fn add(&mut self, episodes: Vec<Episode>) -> Result<Vec<(String, bool)>> {
+    /// Those of [`Hippocampus::add`]; a disk that is full. Nothing is kept then.
+    pub fn add(&mut self, mut episodes: Vec<Episode>) -> Result<Vec<(String, bool)>> {
+        self.store.writable()?;
+        let told = now();
+        episodes.iter_mut().filter(|e| e.told.is_none()).for_each(|e| e.told = Some(told.clone()));
         let added = self.network.add(episodes)?;
         let ids = added.ids.clone();
         if !added.episodes.is_empty() {
-            self.keep(added, Vec::new())?;
+            // Who comes again is not forgotten any more.
+            let again: Vec<String> =
+                ids.iter().map(|(id, _)| id).filter(|id| self.forgotten.contains_key(*id)).cloned().collect();
+            let forgotten = again.iter().map(|id| (id.clone(), None)).collect();
+            self.keep(added, Writing { forgotten, ..Writing::default() })?;
+            self.forgotten.retain(|id, _| !again.contains(id));
         }
         Ok(ids)
     }
 
-    fn keep(&mut self, added: Added, gone: Vec<u64>) -> Result<()> {
+    /// Writes what an addition changed, with what else there is.
+    fn keep(&mut self, added: Added, change: Writing) -> Result<()> {
         let Added { episodes, cells, tokens, .. } = added;
         let mut about = Vec::new();
         if self.network.whitening().width() > 0 {
             about.push(("whitening", self.network.whitening().to_bytes()));
             about.push(("tokens", self.network.counts().to_bytes()));
         }
-        let json = serde_json::to_vec(&self.mark).map_err(|e| Error::input(e.to_string(), "name another encoder"))?;
-        about.push(("encoder", json));
-        self.store.write(&Writing { anew: false, gone, episodes, cells, tokens, about })
+        about.push(("encoder", self.mark_bytes()?));
+        self.write(&Writing { episodes, cells, tokens, about, ..change })
+    }
+
+    fn mark_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.mark).map_err(|e| Error::input(e.to_string(), "name another encoder"))
     }
 
     /// What a hint brings to mind.
@@ -283,9 +346,19 @@ impl Episodic {
 
     /// The same, late interaction on or off.
     pub fn recall_by(&mut self, ask: &Ask, late: Late) -> Result<Answer> {
-        self.network.settle();
+        self.settle();
         let tokens = self.store.tokens()?;
         self.asked(&tokens, ask, late)
+    }
+
+    /// Whether tables are up to date, as [`Episodic::asked`] expects them.
+    pub fn is_settled(&self) -> bool {
+        self.network.is_settled()
+    }
+
+    /// Brings tables up to date.
+    pub fn settle(&mut self) {
+        self.network.settle();
     }
 
     /// The token vectors that are kept; for many questions, to be opened once.
@@ -299,23 +372,43 @@ impl Episodic {
         self.network.recall(ask, late, &shelf)
     }
 
-    /// Forgets experiences: their text, vectors, codes, synapses and links. All of them or, where one id is unknown, none.
+    /// Forgets experiences: their text, vectors, codes, synapses and links; their ids and times stay. All of them or, where one id is
+    /// unknown, none. [`Episodic::compact`] takes their bytes out of the file.
     pub fn forget(&mut self, ids: &[&str]) -> Result<Vec<Receipt>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
+        self.store.writable()?;
+        let when = now();
+        let left = |id: &&str| Some((id.to_string(), Gone { told: self.network.get(id)?.told.clone(), when: when.clone() }));
+        let left: Vec<(String, Gone)> = ids.iter().filter_map(left).collect();
+        let mut logs = Vec::new();
+        for id in ids.iter().filter(|_| ids.iter().all(|id| self.network.get(id).is_some())) {
+            logs.push(former::forget(&self.folder, &[id])?);
+        }
         let tokens = self.store.tokens()?;
-        let (receipts, gone, changed) = self.network.forget(ids, &|place| tokens.get(place))?;
+        let (mut receipts, gone, changed) = self.network.forget(ids, &|place| tokens.get(place))?;
+        receipts.iter_mut().zip(logs).for_each(|(receipt, logs)| receipt.logs = logs);
         drop(tokens);
-        self.keep(changed, gone)?;
-        self.network.settle();
+        let forgotten = left.iter().map(|(id, gone)| (id.clone(), Some(gone.clone()))).collect();
+        self.keep(changed, Writing { gone, forgotten, ..Writing::default() })?;
+        self.forgotten.extend(left);
+        self.settle();
         Ok(receipts)
     }
 
-    /// Changes what codes do not depend on: validity, pin, tags, outcome.
-    pub fn amend(&mut self, id: &str, change: impl FnOnce(&mut Episode)) -> Result<()> {
-        let changed = self.network.amend(id, change)?;
-        self.store.write(&Writing { episodes: vec![changed], ..Writing::default() })
+    /// Changes what codes do not depend on, of experiences by their ids, in one commit: validity, pin, tags, outcome, path, whether they
+    /// are held back.
+    ///
+    /// # Errors
+    /// Those of [`Hippocampus::amend`]; a disk that is full. Nothing is changed then.
+    pub fn amend(&mut self, ids: &[&str], change: impl FnMut(&mut Episode)) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.store.writable()?;
+        let episodes = self.network.amend(ids, change)?;
+        self.write(&Writing { episodes, ..Writing::default() })
     }
 
     /// Codes everything anew by an encoder (or words alone), in one commit: until then everything is as it was.
@@ -336,18 +429,17 @@ impl Episodic {
     fn recode_by(&mut self, each: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<()> {
         let added = self.network.encode_again(each)?;
         self.mark = mark(self.network.encoder());
-        let json = serde_json::to_vec(&self.mark).map_err(|e| Error::input(e.to_string(), "name another encoder"))?;
         let (whitening, tokens) = (self.network.whitening().to_bytes(), self.network.counts().to_bytes());
-        let about = vec![("whitening", whitening), ("tokens", tokens), ("encoder", json)];
+        let about = vec![("whitening", whitening), ("tokens", tokens), ("encoder", self.mark_bytes()?)];
         let Added { episodes, cells, tokens, .. } = added;
-        self.store.write(&Writing { anew: true, gone: Vec::new(), episodes, cells, tokens, about })?;
-        self.network.settle();
+        self.store.write(&Writing { anew: true, episodes, cells, tokens, about, ..Writing::default() })?;
+        self.settle();
         Ok(())
     }
 
     /// How large it is.
     pub fn size(&mut self) -> Size {
-        self.network.settle();
+        self.settle();
         let now = jiff::Timestamp::now();
         let (synapses, table_bytes) = self.network.index().size();
         let count = |of: &dyn Fn(&Episode) -> bool| self.network.episodes().filter(|e| of(e)).count();
@@ -377,22 +469,19 @@ impl Episodic {
     }
 }
 
+/// The experiences and what is left of those that went, as a store has them.
+fn restored(store: &Episodes, encoder: Option<Arc<dyn Encoder>>) -> Result<(Hippocampus, BTreeMap<String, Gone>)> {
+    let whitening = store.about("whitening")?.and_then(|bytes| Whitening::from_bytes(&bytes));
+    let counts = store.about("tokens")?.and_then(|bytes| TokenCounts::from_bytes(&bytes));
+    Ok((Hippocampus::restore(encoder, whitening, counts, store.all()?), store.forgotten()?))
+}
+
 /// What a model learned from, as something to be recalled.
-fn episode(experience: &Experience, told: &str) -> Episode {
-    let outcome = match experience.outcome {
-        Outcome::Success => 1.0,
-        Outcome::Failure => -1.0,
-        Outcome::Reward(reward) => reward,
-    };
-    let mut tags = experience.tags.clone();
-    tags.push(LEARNED.into());
-    Episode {
-        id: experience.id.clone(),
-        text: format!("{} → {}", experience.asked().trim(), experience.answer.trim()),
-        user: experience.user.clone(),
-        time: experience.time.clone().or_else(|| Some(told.to_string()).filter(|told| !told.is_empty())),
-        tags,
-        outcome: Some(outcome),
-        ..Episode::default()
-    }
+fn episode(entry: &Entry) -> Episode {
+    let mut own = entry.experience.episode();
+    own.user.clone_from(&entry.experience.user);
+    own.told = Some(entry.told.clone()).filter(|told| !told.is_empty());
+    own.tags.push(LEARNED.into());
+    own.act.iter_mut().for_each(|act| act.learned = Some(entry.stage.name().into()));
+    own
 }

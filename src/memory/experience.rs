@@ -1,7 +1,9 @@
 //! One experience: what a model was asked, what it answered, and how that turned out, with the rules that every one keeps.
-//! Knows neither files nor models; `super::jsonl` reads the JSONL form, `super::exchange` makes tokens of it.
+//! Knows neither files nor models; `super::jsonl` reads the JSONL form, `super::exchange` makes tokens of it, and what is recalled of it is
+//! an episode.
 
 use crate::error::Error;
+use crate::recall::{Act, Episode};
 use crate::transformer::chat::Message;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -186,6 +188,40 @@ impl Experience {
         };
         let digest = Md5::digest(occurrence.to_string());
         digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What a model may learn from an episode, as the user's; None of one without an act.
+    pub fn of_episode(episode: &Episode, user: Option<&str>) -> Option<Experience> {
+        let act = episode.act.as_ref()?;
+        let outcome = Outcome::Reward(episode.outcome.unwrap_or(0.0));
+        Some(Experience {
+            user: user.map(String::from),
+            messages: act.messages.clone(),
+            subject: act.subject.clone(),
+            time: episode.time.clone(),
+            tags: episode.tags.clone(),
+            ..Experience::new(&episode.id, &act.prompt, &act.answer, outcome)
+        })
+    }
+
+    /// The same as an episode that can be recalled. Without an act where an episode cannot say all of it: tools, and a join of its own.
+    pub fn episode(&self) -> Episode {
+        let act = Act {
+            prompt: self.prompt.clone(),
+            messages: self.messages.clone(),
+            answer: self.answer.clone(),
+            subject: self.subject.clone(),
+            learned: None,
+        };
+        Episode {
+            id: self.id.clone(),
+            text: format!("{} → {}", self.asked().trim(), self.answer.trim()),
+            time: self.time.clone(),
+            tags: self.tags.clone(),
+            outcome: Some(self.outcome.reward()),
+            act: Some(act).filter(|_| self.tools.is_none() && self.join.is_auto()),
+            ..Episode::default()
+        }
     }
 
     /// The moment of `time`, by which experiences of different places compare; None where no time is given, or none of RFC 3339.

@@ -10,6 +10,7 @@ use crate::rng::{Purpose, Stream, key};
 use crate::transformer::matmul::by_rows;
 use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Granule cells of the dense code.
 pub const CELLS: usize = 8192;
@@ -187,7 +188,22 @@ pub struct Projection {
     width: usize,
 }
 
+/// Projections that are at work, which all memories of a width share: one of 384 numbers has 13 MB.
+static USUAL: Mutex<Vec<(usize, Weak<Projection>)>> = Mutex::new(Vec::new());
+
 impl Projection {
+    /// The usual one of a width, made where nobody has it yet.
+    pub fn usual(width: usize) -> Arc<Projection> {
+        let mut all = USUAL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = all.iter().find(|(w, _)| *w == width).and_then(|(_, own)| own.upgrade()) {
+            return own;
+        }
+        all.retain(|(w, _)| *w != width);
+        let own = Arc::new(Projection::new(width, 0));
+        all.push((width, Arc::downgrade(&own)));
+        own
+    }
+
     /// Normal weights of vectors of a width; another `seed` (0 is the usual one) is another projection.
     pub fn new(width: usize, seed: u64) -> Projection {
         let row = |cell: usize| {

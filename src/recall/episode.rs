@@ -1,7 +1,8 @@
-//! One experience to be recalled, in words: what was said or seen, by whom, when, and how it turned out; and what a question may be limited
-//! to. Plain data with its rules; knows neither codes nor files.
+//! One experience to be recalled, in words: what was said or seen, by whom, when, how it turned out, and what is known of it since; and what
+//! a question may be limited to. Plain data with its rules, the one record of all that a memory is told; knows neither codes nor files.
 
 use crate::error::{Error, Result};
+use crate::transformer::chat::Message;
 pub use jiff::Timestamp;
 use jiff::civil;
 use jiff::tz::Offset;
@@ -34,6 +35,9 @@ pub struct Episode {
     /// When it happened: RFC 3339, or a date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// When the memory was told, RFC 3339; written when it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
     /// Words to limit a question to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -52,6 +56,35 @@ pub struct Episode {
     /// Whether it never fades.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// What was asked and answered, where a model may learn from it; `text` says the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+    /// Where it lies among the files of an agent, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Why it is held back: until it is released it is listed, and neither recalled nor learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
+}
+
+/// What was asked, what was answered, and what a model's weights made of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Act {
+    /// The text that the answer followed; empty where there are messages.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub prompt: String,
+    /// The conversation that the answer followed; empty where there is a prompt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Message>,
+    /// What was said or done.
+    pub answer: String,
+    /// What it is about, as the prompt has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What became of it in the weights; None while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learned: Option<String>,
 }
 
 /// What a question is limited to.
@@ -63,9 +96,9 @@ pub struct Filter {
     pub session: Option<String>,
     /// With all of these tags.
     pub tags: Vec<String>,
-    /// That happened at this time or later; those without a time stay out.
+    /// That happened, or else were told, at this time or later; those without a time stay out.
     pub since: Option<Timestamp>,
-    /// That happened before this time; those without a time stay out.
+    /// That happened, or else were told, before this time; those without a time stay out.
     pub until: Option<Timestamp>,
     /// That turned out at least so well; those without an outcome stay out.
     pub outcome: Option<f64>,
@@ -96,13 +129,14 @@ impl Episode {
     /// What breaks a rule in it, with a remedy.
     ///
     /// # Errors
-    /// No text, one that is too long or is no text, an id that is too long, a time that is none, an outcome beyond -1 to 1.
+    /// No text (but of a file), one that is too long or is no text, an id that cannot be used, a time that is none, an empty tag, an
+    /// outcome beyond -1 to 1.
     pub fn check(&self) -> Result<()> {
         let wrong = |what: String, remedy: &str| {
             let name = if self.id.is_empty() { String::new() } else { format!("experience {:?}: ", self.id) };
             Err(Error::input(format!("{name}{what}"), remedy))
         };
-        if self.text.trim().is_empty() {
+        if self.text.trim().is_empty() && self.path.is_none() {
             return wrong("its text is empty".into(), "say what happened, or leave it out");
         }
         if self.text.len() > LONGEST {
@@ -114,6 +148,12 @@ impl Episode {
         }
         if self.id.chars().count() > 200 || self.id.chars().any(char::is_control) {
             return wrong("its id is longer than 200 characters or has control characters".into(), "give it a shorter one");
+        }
+        if !self.id.is_empty() && self.id.trim().is_empty() {
+            return wrong("its id is made of spaces".into(), "give it another one, or leave `id` out");
+        }
+        if self.tags.iter().any(|tag| tag.trim().is_empty()) {
+            return wrong("a tag is empty".into(), "take it out of `tags`");
         }
         for (key, time) in [("time", &self.time), ("until", &self.until)] {
             if time.as_deref().is_some_and(|time| instant(time).is_none()) {
@@ -171,14 +211,19 @@ impl Episode {
         }
     }
 
-    /// When it happened, as far as is known.
+    /// When it happened, or else when the memory was told, as far as is known.
     pub fn instant(&self) -> Option<Timestamp> {
-        self.time.as_deref().and_then(instant)
+        self.time.as_deref().or(self.told.as_deref()).and_then(instant)
     }
 
     /// Whether it is history at a time: superseded, or beyond its validity.
     pub fn is_history(&self, now: Timestamp) -> bool {
         self.superseded_by.is_some() || self.until.as_deref().and_then(instant).is_some_and(|until| until <= now)
+    }
+
+    /// Whether it is in force at a time: neither held back nor history.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.quarantine.is_none() && !self.is_history(now)
     }
 }
 
@@ -192,10 +237,11 @@ impl Filter {
             && self.since.is_none_or(|since| happened().is_some_and(|t| t >= since))
             && self.until.is_none_or(|until| happened().is_some_and(|t| t < until))
             && self.outcome.is_none_or(|least| episode.outcome.is_some_and(|o| o >= least))
+            && episode.quarantine.is_none()
             && (self.history || !episode.is_history(now))
     }
 
-    /// Whether it allows everything that is not history.
+    /// Whether it allows everything that is in force.
     pub fn is_open(&self) -> bool {
         *self == Filter::default()
     }
@@ -230,14 +276,20 @@ mod tests {
             Episode { time: Some("yesterday".into()), ..of("x") },
             Episode { outcome: Some(1.5), ..of("x") },
             Episode { outcome: Some(f64::NAN), ..of("x") },
+            Episode { id: "  ".into(), ..of("x") },
+            Episode { tags: vec![" ".into()], ..of("x") },
         ] {
             assert!(wrong.check().unwrap_err().remedy().is_some());
         }
+        assert!(Episode { path: Some("/memories/empty".into()), ..of("") }.check().is_ok());
         assert_eq!(instant("2026-05-03"), instant("2026-05-03T00:00:00Z"));
         assert_eq!(instant("2026-05-03T02:00:00+02:00"), instant("2026-05-03"));
         assert!(instant("2026-05-03T10:00:00").is_some() && instant("3 May").is_none());
         let now = instant("2026-01-01").unwrap();
         let ended = Episode { until: Some("2025-12-31".into()), ..of("x") };
-        assert!(!Filter::default().allows(&ended, now) && Filter { history: true, ..Filter::default() }.allows(&ended, now));
+        let history = Filter { history: true, ..Filter::default() };
+        assert!(!Filter::default().allows(&ended, now) && history.allows(&ended, now));
+        let held = Episode { quarantine: Some("a key".into()), ..of("x") };
+        assert!(!held.holds(now) && !Filter::default().allows(&held, now) && !history.allows(&held, now));
     }
 }

@@ -45,7 +45,11 @@ pub fn moments(values: &[f32], allowed: &[bool]) -> (f32, f32) {
 
 /// Adds `weight` times the z-score of each value.
 pub fn add_scores(total: &mut [f32], values: &[f32], allowed: &[bool], weight: f32) {
-    let (mean, deviation) = moments(values, allowed);
+    add_normal(total, values, moments(values, allowed), weight);
+}
+
+/// The same of values whose mean and standard deviation are known.
+pub fn add_normal(total: &mut [f32], values: &[f32], (mean, deviation): (f32, f32), weight: f32) {
     if weight != 0.0 && deviation > 0.0 {
         total.iter_mut().zip(values).for_each(|(total, x)| *total += weight * (x - mean) / deviation);
     }

@@ -19,6 +19,6 @@ pub mod read;
 pub mod replay;
 pub mod words;
 
-pub use episode::{Episode, Filter};
+pub use episode::{Act, Episode, Filter};
 pub use fuse::Mix;
 pub use hippocampus::{Ask, Hippocampus, Recalled};

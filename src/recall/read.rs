@@ -98,9 +98,9 @@ fn of_json(object: &Value) -> Result<Episode, (String, String)> {
         tags,
         outcome,
         supersedes: text("supersedes")?,
-        superseded_by: None,
         until: text("until")?,
         pinned,
+        ..Episode::default()
     };
     episode.check().map_err(|e| match &e {
         Error::Input(fault) => (fault.message.clone(), fault.remedy.clone().unwrap_or_default()),

@@ -1,11 +1,12 @@
 //! The model that all users share, and what a user's weights do with it: pending experiences are learned, sleep moves them, a request gets
 //! the adapter of what it asks for. One writer a user; whoever waits to be answered wakes a sleeper.
 
-use super::note::Note;
+use super::notes::waits;
 use super::user::User;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::memory::exchange::Request;
+use crate::memory::experience::Experience;
 use crate::memory::facade::{self, Observed, Slept};
 use crate::memory::journal::Stage;
 use crate::memory::key_statistics::{Statistics, built_in_prompts, cache_folder};
@@ -76,9 +77,9 @@ impl Brain {
             if user.wake.swap(false, Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            let Some(note) = user.notes().all().iter().find(|note| note.waits()).cloned() else { break };
-            let Some(experience) = note.experience.clone() else { break };
-            let id = note.id.clone();
+            let Some(note) = user.notes().all().find(|note| waits(note)).cloned() else { break };
+            let Some(experience) = Experience::of_episode(&note, Some(&user.name)) else { break };
+            let id = note.id;
             let observed = {
                 let Some(mut memory) = self.memory(user, true)? else { break };
                 let learn = |memory: &mut Memory| {
@@ -108,17 +109,14 @@ impl Brain {
                 before.truncate(before.iter().position(|other| *other == id).unwrap_or(0));
                 forget(user, &before)?;
                 let mut notes = user.notes_mut();
-                let found = before.iter().filter_map(|old| notes.find(old).ok());
+                let there: Vec<&str> = before.iter().map(String::as_str).filter(|old| notes.find(old).is_ok()).collect();
                 // Should they hold again, they wait to be learned again.
-                let again = found.filter(|old| !old.forgotten).map(|old| Note { learned: None, ..old.clone() }).collect();
-                notes.keep(again)?;
+                notes.amend(&there, |old| old.act.iter_mut().for_each(|act| act.learned = None))?;
             }
             let mut notes = user.notes_mut();
             // It may have been forgotten meanwhile.
-            if let Ok(now) = notes.find(&id).cloned()
-                && !now.forgotten
-            {
-                notes.keep(vec![Note { learned: Some(learned), ..now }])?;
+            if notes.find(&id).is_ok() {
+                notes.amend(&[&id], |note| note.act.iter_mut().for_each(|act| act.learned = Some(learned.clone())))?;
             }
         }
         Ok(done)

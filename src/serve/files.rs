@@ -3,11 +3,11 @@
 //! to a disk. Answers are worded as that tool's documentation words them (platform.claude.com, "Memory tool").
 
 use super::guard::{suspicion, without_recalled};
-use super::note::{LONGEST, Note};
 use super::notes::Notes;
 use super::user::User;
 use crate::error::{Error, Result};
-use crate::memory::experience::now;
+use crate::recall::Episode;
+use crate::recall::episode::LONGEST;
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -163,16 +163,12 @@ pub fn run(user: &User, args: Command) -> Result<Said> {
             let mut notes = user.notes_mut();
             // Earlier states, and those of files inside of a folder, go too.
             let under = format!("{path}/");
-            let ids: Vec<String> = notes
-                .all()
-                .iter()
-                .filter(|n| n.path.as_ref().is_some_and(|p| *p == path || p.starts_with(&under)))
-                .map(|n| n.id.clone())
-                .collect();
+            let within = |note: &&Episode| note.path.as_ref().is_some_and(|p| *p == path || p.starts_with(&under));
+            let ids: Vec<String> = notes.all().filter(within).map(|note| note.id.clone()).collect();
             if file(&notes, &path).is_none() && inside(&notes, &path).is_empty() {
                 return Err(nowhere(&path));
             }
-            notes.forget(&ids)?;
+            notes.forget(&ids.iter().map(String::as_str).collect::<Vec<_>>())?;
             Ok(Said { text: format!("Successfully deleted {path}") })
         }
         Name::Rename => {
@@ -191,19 +187,15 @@ pub fn run(user: &User, args: Command) -> Result<Said> {
                 ));
             }
             let under = format!("{old}/");
-            let moved: Vec<Note> = notes
-                .all()
-                .iter()
-                .filter_map(|note| {
-                    let path = note.path.as_ref()?;
-                    let rest = if *path == old { "" } else { path.strip_prefix(&under).map(|_| &path[old.len()..])? };
-                    Some(Note { path: Some(format!("{new}{rest}")), ..note.clone() })
-                })
-                .collect();
+            let within = |note: &&Episode| note.path.as_ref().is_some_and(|path| *path == old || path.starts_with(&under));
+            let moved: Vec<&Episode> = notes.all().filter(within).collect();
             if moved.iter().all(|note| note.superseded_by.is_some()) {
                 return Err(nowhere(&old));
             }
-            notes.keep(moved)?;
+            let ids: Vec<String> = moved.iter().map(|note| note.id.clone()).collect();
+            notes.amend(&ids.iter().map(String::as_str).collect::<Vec<_>>(), |note| {
+                note.path = note.path.take().map(|path| format!("{new}{}", &path[old.len()..]));
+            })?;
             Ok(Said { text: format!("Successfully renamed {old} to {new}") })
         }
     }
@@ -219,21 +211,21 @@ fn nowhere(path: &str) -> Error {
 }
 
 /// Files as they are now, held back or not.
-fn files(notes: &Notes) -> impl Iterator<Item = &Note> {
-    notes.all().iter().filter(|note| note.path.is_some() && note.superseded_by.is_none() && !note.forgotten)
+fn files(notes: &Notes) -> impl Iterator<Item = &Episode> {
+    notes.all().filter(|note| note.path.is_some() && note.superseded_by.is_none())
 }
 
-fn file<'a>(notes: &'a Notes, path: &str) -> Option<&'a Note> {
+fn file<'a>(notes: &'a Notes, path: &str) -> Option<&'a Episode> {
     files(notes).find(|note| note.path.as_deref() == Some(path))
 }
 
-fn inside<'a>(notes: &'a Notes, path: &str) -> Vec<&'a Note> {
+fn inside<'a>(notes: &'a Notes, path: &str) -> Vec<&'a Episode> {
     let under = format!("{path}/");
     files(notes).filter(|note| note.path.as_ref().is_some_and(|p| p.starts_with(&under))).collect()
 }
 
 /// A file that may be read.
-fn existing<'a>(notes: &'a Notes, path: &str) -> Result<&'a Note> {
+fn existing<'a>(notes: &'a Notes, path: &str) -> Result<&'a Episode> {
     let note = file(notes, path).ok_or_else(|| nowhere(path))?;
     match &note.quarantine {
         None => Ok(note),
@@ -248,7 +240,7 @@ fn existing<'a>(notes: &'a Notes, path: &str) -> Result<&'a Note> {
 }
 
 /// Keeps a file's new state; why it is held back, where it is.
-fn write(notes: &mut Notes, path: &str, text: String, old: Option<Note>) -> Result<Option<String>> {
+fn write(notes: &mut Notes, path: &str, text: String, old: Option<Episode>) -> Result<Option<String>> {
     let (text, _) = without_recalled(&text);
     if text.len() > LONGEST {
         return Err(Error::input(
@@ -258,11 +250,9 @@ fn write(notes: &mut Notes, path: &str, text: String, old: Option<Note>) -> Resu
     }
     let quarantine = suspicion(&text);
     let supersedes = old.map(|old| old.id);
-    let note = Note { text, path: Some(path.into()), told: now(), quarantine: quarantine.clone(), supersedes, ..Note::default() };
-    let id = notes.free_id(&Note { session: note.path.clone(), ..note.clone() }.derived_id());
-    let note = Note { id, ..note };
-    note.check()?;
-    notes.keep(vec![note])?;
+    let note = Episode { path: Some(path.into()), quarantine: quarantine.clone(), supersedes, ..Episode::of_text(text) };
+    let id = notes.free_id(&Episode { session: note.path.clone(), ..note.clone() }.derived_id());
+    notes.add(Episode { id, ..note })?;
     Ok(quarantine)
 }
 
@@ -334,7 +324,7 @@ mod tests {
 
     fn user() -> (tempfile::TempDir, User) {
         let folder = tempfile::tempdir().unwrap();
-        let user = User::open("ada", folder.path().join("user-ada")).unwrap();
+        let user = User::open("ada", folder.path().join("user-ada"), &Default::default()).unwrap();
         (folder, user)
     }
 
@@ -382,7 +372,7 @@ mod tests {
         assert!(call(json!({"command": "view", "path": "/memories/c/b.md"})).unwrap().contains("middle"));
         call(json!({"command": "delete", "path": "/memories/c"})).unwrap();
         assert!(call(json!({"command": "view", "path": "/memories/c/b.md"})).is_err());
-        assert!(user.notes().trace("middle").unwrap().is_empty());
+        assert!(Notes::trace(&user.folder, "middle").unwrap().is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::Options;
 use super::mcp::{Caller, Handler};
-use super::openai::{self, Asked};
+use super::openai::{self, Asked, ToEmbed};
 use super::tokens::{Holder, Tokens};
 use super::work::is_crowded;
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -249,7 +250,9 @@ impl Server {
         match path {
             "/metrics" if get => Ok(whole(StatusCode::OK, "text/plain; version=0.0.4", self.metrics())),
             "/v1/models" if get => {
-                Ok(whole(StatusCode::OK, "application/json", openai::models(self.handler.users.brain.as_ref()).to_string()))
+                let users = &self.handler.users;
+                let models = openai::models(users.brain.as_ref(), users.encoders.served.as_ref());
+                Ok(whole(StatusCode::OK, "application/json", models.to_string()))
             }
             "/mcp" => {
                 let user = self.user(&holder, request.headers(), None)?;
@@ -259,10 +262,7 @@ impl Server {
             "/v1/chat/completions" | "/v1/completions" if post => {
                 self.chat(request, holder, path == "/v1/chat/completions").await
             }
-            "/v1/embeddings" if post => Err(Refusal::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "No encoder is served, so there are no embeddings. Remedy: search by memory_search, which needs none.",
-            )),
+            "/v1/embeddings" if post => self.embeddings(request).await,
             "/metrics" | "/v1/models" | "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" => {
                 let verb = if matches!(path, "/metrics" | "/v1/models") { "GET" } else { "POST" };
                 Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("{path} answers to {verb}.")))
@@ -349,14 +349,32 @@ impl Server {
             .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, format!("The request is not JSON: {e}.")))
     }
 
-    async fn chat(self: Arc<Self>, request: Request<Incoming>, holder: Holder, chat: bool) -> Result<Answer, Refusal> {
-        let headers = request.headers().clone();
-        let asked: Asked = serde_json::from_value(self.json(request).await?).map_err(|e| {
+    /// The body of a request in one of OpenAI's shapes.
+    async fn shaped<T: DeserializeOwned>(&self, request: Request<Incoming>) -> Result<T, Refusal> {
+        serde_json::from_value(self.json(request).await?).map_err(|e| {
             Refusal::new(
                 StatusCode::BAD_REQUEST,
                 format!("The request cannot be used: {e}. Remedy: write it as OpenAI's API has it."),
             )
-        })?;
+        })
+    }
+
+    async fn embeddings(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        let Some(encoder) = self.handler.users.encoders.served.clone() else {
+            return Err(Refusal::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "No encoder is served, so there are no embeddings. Remedy: start the server with --encoder minilm, or search by \
+                 memory_search, which needs none.",
+            ));
+        };
+        let asked: ToEmbed = self.shaped(request).await?;
+        let answer = self.handler.work.run(move || asked.answer(&encoder)).await??;
+        Ok(whole(StatusCode::OK, "application/json", answer.to_string()))
+    }
+
+    async fn chat(self: Arc<Self>, request: Request<Incoming>, holder: Holder, chat: bool) -> Result<Answer, Refusal> {
+        let headers = request.headers().clone();
+        let asked: Asked = self.shaped(request).await?;
         let name = self.user(&holder, &headers, asked.user.as_deref())?;
         let until = Instant::now() + self.timeout;
         let (stream, usage) = (asked.stream, asked.stream_options.as_ref().is_some_and(|o| o.include_usage));

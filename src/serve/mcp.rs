@@ -110,7 +110,8 @@ static TOOLS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<Search, Found>(
             "memory_search",
             "Search the memory",
-            "Find what fits a question or hint, best first, within `max_tokens`. `found` is false where nothing fits.",
+            "Find what fits a question or hint, best first, within `max_tokens`, and why: words, sense, neighbours in time. `found` is false where \
+             nothing fits.",
             Effect::Reads,
             |user, _, args, _| call(args, |args: Search| search(user, &args)),
         ),

@@ -3,21 +3,21 @@
 //! go to standard error, and nothing but the protocol to standard output.
 //!
 //! ```text
-//! mcp (tools, resource)  \                      notes (log, search)   a user's folder: notes.jsonl, memory.redb
+//! mcp (tools, resource)  \                      notes (episodes, recall; encoders, each once for all)   a user's folder: recall/, memory.redb
 //! http (routes, tokens)   -> work -> tools -> user
-//! openai (chat, models)  /                      brain (one model for all; learns when idle, sleeps, composes)
+//! openai (chat, vectors) /                      brain (one model for all; learns when idle, sleeps, composes)
 //! ```
 
 mod brain;
+mod encoders;
 mod files;
 mod guard;
 mod http;
 mod mcp;
 mod metrics;
-mod note;
 mod notes;
 mod openai;
-mod search;
+mod reward;
 mod shown;
 mod tokens;
 mod tools;
@@ -27,6 +27,7 @@ mod work;
 
 use crate::error::{Error, Result};
 use brain::Brain;
+use encoders::Encoders;
 use mcp::Handler;
 use metrics::Metrics;
 use rmcp::ServiceExt;
@@ -48,6 +49,8 @@ pub struct Options {
     pub memories: PathBuf,
     /// The model whose weights learn and answer; None for notes alone.
     pub model: Option<String>,
+    /// The encoder of new memories and of /v1/embeddings, by name or path; None for words alone.
+    pub encoder: Option<String>,
     /// Settings of new memories, `name=value`.
     pub settings: Vec<String>,
     /// Serve MCP over standard input and output.
@@ -76,6 +79,7 @@ impl Options {
         Options {
             memories: memories.into(),
             model: None,
+            encoder: None,
             settings: Vec::new(),
             stdio: false,
             listen: None,
@@ -117,7 +121,7 @@ fn log(text: &str) {
 /// Serves until its input ends or it is told to stop; calls in flight are finished.
 ///
 /// # Errors
-/// A model, a folder, a file of tokens or an address that cannot be used.
+/// A model, an encoder, a folder, a file of tokens or an address that cannot be used.
 pub fn run(options: &Options) -> Result<Ended> {
     let tokens = options.tokens.as_deref().map(Tokens::read).transpose()?;
     if let Some(address) = options.listen.filter(|a| tokens.is_none() && !a.ip().is_loopback()) {
@@ -134,7 +138,8 @@ pub fn run(options: &Options) -> Result<Ended> {
         }
         None => None,
     };
-    let users = Arc::new(Users::new(&options.memories, options.users, brain)?);
+    let encoders = Encoders::new(options.encoder.as_deref())?;
+    let users = Arc::new(Users::new(&options.memories, options.users, encoders, brain)?);
     if options.stdio {
         // Whoever starts a server over standard input learns at once that its folder is in use.
         users.get(&options.user)?;

@@ -1,5 +1,5 @@
-//! Chat and completions in OpenAI's shape: what is asked is checked, what the memory recalls is put before it, and the user's weights answer,
-//! whole or piece by piece. Knows shapes and the model; no connection.
+//! Chat, completions and embeddings in OpenAI's shape: what is asked is checked, what the memory surely recalls is put before it, and the
+//! user's weights answer, whole or piece by piece. Knows shapes, the model and the encoder; no connection.
 
 use super::brain::Brain;
 use super::guard::without_recalled;
@@ -8,12 +8,16 @@ use super::user::{Answered, User};
 use crate::error::{Error, Result};
 use crate::memory::exchange::Request;
 use crate::memory::learner::Composition;
+use crate::recall::encoder::Encoder;
 use crate::transformer::Ending;
 use crate::transformer::chat::{Content, Message};
 use crate::transformer::sample::Sampler;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -21,6 +25,9 @@ use std::time::Instant;
 const USUAL: usize = 256;
 /// Tokens that are recalled for a chat where nobody says how many; never more than a quarter of the model's context.
 const RECALLED: usize = 512;
+/// Texts of one request for embeddings at most, as OpenAI has it, and those that are encoded together.
+const TEXTS: usize = 2048;
+const TOGETHER: usize = 64;
 
 /// What /v1/chat/completions and /v1/completions take. Other keys of OpenAI's are passed over.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -163,7 +170,7 @@ impl Asked {
             let budget = self.memory.map_or(RECALLED, |memory| memory.max_tokens).min(context / 4);
             // What the weights say themselves need not be told, and would be in the way of their keys.
             let words = match composition.parts.is_empty() {
-                true => recall(user, &messages, budget),
+                true => recall(user, &messages, budget)?,
                 false => String::new(),
             };
             let mut request = plain;
@@ -217,12 +224,12 @@ impl Asked {
 }
 
 /// What the memory has to say to a conversation.
-fn recall(user: &User, messages: &[Message], budget: usize) -> String {
+fn recall(user: &User, messages: &[Message], budget: usize) -> Result<String> {
     let hint = messages.iter().rfind(|m| m.role == "user").map(Message::text).unwrap_or_default();
     let (hint, _) = without_recalled(&hint);
     match budget {
-        0 => String::new(),
-        _ => recalled(&user.notes(), &hint, budget),
+        0 => Ok(String::new()),
+        _ => recalled(&user.settled(), &hint, budget),
     }
 }
 
@@ -395,11 +402,79 @@ impl Used {
     }
 }
 
-/// /v1/models.
-pub fn models(brain: Option<&Brain>) -> Value {
+/// /v1/models: the model, and the encoder.
+pub fn models(brain: Option<&Brain>, encoder: Option<&Arc<dyn Encoder>>) -> Value {
+    let names = brain.iter().map(|brain| brain.name.as_str()).chain(encoder.iter().map(|encoder| encoder.name()));
     let data: Vec<Value> =
-        brain.iter().map(|brain| json!({ "id": brain.name, "object": "model", "created": 0, "owned_by": "sharpwave" })).collect();
+        names.map(|name| json!({ "id": name, "object": "model", "created": 0, "owned_by": "sharpwave" })).collect();
     json!({ "object": "list", "data": data })
+}
+
+/// What /v1/embeddings takes. Other keys of OpenAI's are passed over.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ToEmbed {
+    /// A text, or a list of them.
+    #[serde(default)]
+    input: Value,
+    /// How a vector is written: numbers, or their bytes as base64.
+    #[serde(default)]
+    encoding_format: Format,
+    /// Numbers of a vector; those of the encoder.
+    #[serde(default)]
+    dimensions: Option<usize>,
+}
+
+/// How a vector is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// Float32, the lowest byte first, as base64.
+    Base64,
+}
+
+impl ToEmbed {
+    /// A vector of length 1 for each text, in their order.
+    ///
+    /// # Errors
+    /// No text, empty ones, more than 2,048, tokens in the place of texts, and another width than the encoder's.
+    pub fn answer(self, encoder: &Arc<dyn Encoder>) -> Result<Value> {
+        let refuse = |what: String, remedy: &str| Err(Error::input(what, remedy));
+        let (width, name) = (encoder.width(), encoder.name());
+        if self.dimensions.is_some_and(|n| n != width) {
+            return refuse(format!("`dimensions` is not {width}, which the vectors of {name} have"), "leave it out");
+        }
+        let list = match &self.input {
+            Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        if list.is_empty() || list.len() > TEXTS {
+            return refuse(format!("`input` has {} texts", list.len()), "give 1 to 2048");
+        }
+        if list.iter().any(|one| one.is_number() || one.is_array()) {
+            let what = format!("`input` has tokens, and those of another tokenizer than that of {name} mean nothing to it");
+            return refuse(what, "give the texts themselves");
+        }
+        let texts: Vec<&str> = list.iter().filter_map(Value::as_str).filter(|text| !text.trim().is_empty()).collect();
+        if texts.len() < list.len() {
+            return refuse("`input` is missing, or has an empty text, or what is none".into(), "give a text, or a list of texts");
+        }
+        let (mut data, mut used) = (Vec::new(), 0);
+        for embedding in texts.chunks(TOGETHER).map(|texts| encoder.encode(texts)).collect::<Result<Vec<_>>>()?.concat() {
+            used += embedding.tokens.len();
+            let vector = match self.encoding_format {
+                Format::Float => json!(embedding.vector),
+                Format::Base64 => {
+                    STANDARD.encode(embedding.vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).into()
+                }
+            };
+            data.push(json!({ "object": "embedding", "index": data.len(), "embedding": vector }));
+        }
+        let usage = json!({ "prompt_tokens": used, "total_tokens": used });
+        Ok(json!({ "object": "list", "data": data, "model": name, "usage": usage }))
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,22 @@
 //! How notes are shown: within a budget of tokens, one by one or as the table that a model is given. Knows notes alone.
 
 use super::guard::marked;
-use super::note::Note;
-use super::notes::Notes;
+use super::notes::{Notes, SURE, waits};
+use crate::error::Result;
+use crate::memory::store::episodes::Gone;
+use crate::recall::hippocampus::Why;
+use crate::recall::{Episode, Filter, Recalled};
 use jiff::Timestamp;
 use rmcp::schemars::JsonSchema;
 use serde::Serialize;
 
 /// Tokens that a note takes beside its words.
 const AROUND: usize = 16;
+
+/// Tokens of a text, about: a quarter of its bytes.
+pub fn tokens(text: &str) -> usize {
+    text.len().div_ceil(4)
+}
 
 /// A note as a tool shows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -27,6 +35,9 @@ pub struct Shown {
     /// How well it fits what was asked, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fit: Option<f64>,
+    /// What brought it to mind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<Reasons>,
     /// Of an experience: what followed the prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
@@ -65,32 +76,69 @@ pub struct Shown {
     pub cut: bool,
 }
 
+/// Why something was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+pub struct Reasons {
+    /// Words of what was asked that it has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
+    /// Words that what happened before or after it has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words_around: Vec<String>,
+    /// How near its meaning is, as deviations from the mean of all; without an encoder nothing is known of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sense: Option<f64>,
+    /// The neighbour in time that passed most on to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neighbour: Option<String>,
+}
+
+impl Reasons {
+    fn of(why: &Why) -> Reasons {
+        let words = |all: &[(String, f32)]| all.iter().map(|(word, _)| word.clone()).collect();
+        let [_, _, sense, around, late, _] = why.parts;
+        let sense = f64::from(sense + around + late);
+        Reasons {
+            words: words(&why.words),
+            words_around: words(&why.words_around),
+            sense: (sense != 0.0).then(|| (sense * 100.0).round() / 100.0),
+            neighbour: why.hop.clone(),
+        }
+    }
+
+    fn cost(&self) -> usize {
+        let words = self.words.iter().chain(&self.words_around).chain(&self.neighbour);
+        4 + words.map(|word| tokens(word) + 1).sum::<usize>()
+    }
+}
+
 impl Shown {
     /// All of a note.
-    pub fn of(note: &Note) -> Shown {
+    pub fn of(note: &Episode) -> Shown {
         let text = |text: &Option<String>| text.clone();
         Shown {
             id: note.id.clone(),
             text: note.said(),
-            kind: match (&note.experience, &note.path) {
+            kind: match (&note.act, &note.path) {
                 (Some(_), _) => "experience",
                 (None, Some(_)) => "file",
                 (None, None) => "note",
             },
             state: match note {
-                _ if note.forgotten => "forgotten",
-                Note { quarantine: Some(_), .. } => "quarantined",
-                Note { superseded_by: Some(_), .. } => "superseded",
+                Episode { quarantine: Some(_), .. } => "quarantined",
+                Episode { superseded_by: Some(_), .. } => "superseded",
                 _ if !note.holds(Timestamp::now()) => "over",
                 _ => "holds",
             },
-            time: note.time.clone().unwrap_or_else(|| note.told.clone()),
+            time: when(note).into(),
             fit: None,
-            answer: note.experience.as_ref().map(|e| e.answer.trim().to_string()),
+            why: None,
+            answer: note.act.as_ref().map(|act| act.answer.trim().to_string()),
             outcome: note.outcome,
-            weights: note.experience.is_some().then(|| {
-                let nothing = if note.waits() { "waiting" } else { "none" };
-                note.learned.clone().unwrap_or_else(|| nothing.into())
+            weights: note.act.as_ref().map(|act| {
+                let nothing = if waits(note) { "waiting" } else { "none" };
+                act.learned.clone().unwrap_or_else(|| nothing.into())
             }),
             superseded_by: text(&note.superseded_by),
             supersedes: text(&note.supersedes),
@@ -104,14 +152,43 @@ impl Shown {
         }
     }
 
-    /// The same with how well it fits.
-    pub fn fitting(note: &Note, fit: f64) -> Shown {
+    /// What is left of one that was forgotten.
+    pub fn gone(id: &str, gone: &Gone) -> Shown {
+        let time = gone.told.clone().unwrap_or_default();
+        Shown { id: id.into(), kind: "note", state: "forgotten", time, ..Shown::default() }
+    }
+
+    /// The note of an id, or what is left of it.
+    ///
+    /// # Errors
+    /// An unknown id.
+    pub fn by_id(notes: &Notes, id: &str) -> Result<Shown> {
+        Ok(match notes.look_up(id)? {
+            Ok(note) => Shown::of(note),
+            Err(gone) => Shown::gone(id, gone),
+        })
+    }
+
+    /// What was recalled, with how well it fits and why.
+    pub fn recalled(recalled: &Recalled) -> Shown {
+        let why = recalled.why.as_ref().map(Reasons::of);
+        Shown { why, ..Shown::fitting(&recalled.episode, recalled.fit.into()) }
+    }
+
+    /// A note with how well it fits.
+    pub fn fitting(note: &Episode, fit: f64) -> Shown {
         Shown { fit: Some((fit * 1000.0).round() / 1000.0), ..Shown::of(note) }
     }
 
     fn cost(&self) -> usize {
-        AROUND + Note::tokens(&self.text) + self.answer.as_deref().map_or(0, Note::tokens)
+        let parts = [self.text.as_str(), self.answer.as_deref().unwrap_or("")];
+        AROUND + parts.map(tokens).iter().sum::<usize>() + self.why.as_ref().map_or(0, Reasons::cost)
     }
+}
+
+/// When a note happened, or else was told.
+fn when(note: &Episode) -> &str {
+    note.time.as_deref().or(note.told.as_deref()).unwrap_or("")
 }
 
 /// As many as a budget of tokens has room for, in their order, and what they take. The first may be cut, so that there is one.
@@ -126,7 +203,7 @@ pub fn within(all: impl Iterator<Item = Shown>, budget: usize) -> (Vec<Shown>, u
             let room = 4 * budget.saturating_sub(AROUND);
             let end = (0..=room.min(one.text.len())).rev().find(|at| one.text.is_char_boundary(*at)).unwrap_or(0);
             one.text.truncate(end);
-            (one.cut, one.answer) = (true, None);
+            (one.cut, one.answer, one.why) = (true, None, None);
             cost = one.cost();
         }
         taken += cost;
@@ -140,15 +217,15 @@ pub fn within(all: impl Iterator<Item = Shown>, budget: usize) -> (Vec<Shown>, u
 
 /// What a user's memory holds now, a line each, for a person or a model: what is pinned, then the newest, within a budget of tokens.
 pub fn table(notes: &Notes, budget: usize) -> String {
-    let newest: Vec<&Note> = notes.current().rev().collect();
+    let newest: Vec<&Episode> = notes.current().rev().collect();
     let order = newest.iter().filter(|n| n.pinned).chain(newest.iter().filter(|n| !n.pinned));
     let (mut text, mut shown) = (String::from("| id | time | what | outcome |\n| --- | --- | --- | --- |\n"), 0);
     for note in order {
         let what = note.said().split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-        let time = note.time.as_deref().unwrap_or(&note.told);
+        let time = when(note);
         let outcome = note.outcome.map_or(String::new(), |o| format!("{o:+.1}"));
         let line = format!("| {} | {time} | {what} | {outcome} |\n", note.id);
-        if Note::tokens(&text) + Note::tokens(&line) > budget {
+        if tokens(&text) + tokens(&line) > budget {
             break;
         }
         text.push_str(&line);
@@ -160,19 +237,22 @@ pub fn table(notes: &Notes, budget: usize) -> String {
     text
 }
 
-/// What is recalled for a hint, marked, within a budget of tokens: pinned notes, then what fits; empty where nothing does.
-pub fn recalled(notes: &Notes, hint: &str, budget: usize) -> String {
-    let now = Timestamp::now();
-    let pinned = notes.current().filter(|n| n.pinned && n.path.is_none());
-    let found = notes.search(hint, 16, |n| n.holds(now) && !n.pinned).into_iter().map(|(note, _)| note);
+/// What is recalled for a hint, marked, within a budget of tokens: pinned notes, then what surely fits; empty where nothing does.
+///
+/// # Errors
+/// Those of [`Notes::search`].
+pub fn recalled(notes: &Notes, hint: &str, budget: usize) -> Result<String> {
+    let pinned: Vec<&Episode> = notes.current().filter(|n| n.pinned && n.path.is_none()).collect();
+    let mut found = notes.search(hint, 16, Filter::default())?;
+    found.recalled.retain(|one| found.confidence >= SURE && one.fit >= SURE && !pinned.iter().any(|n| n.id == one.episode.id));
     let (mut text, mut taken) = (String::new(), 0);
-    for note in pinned.chain(found) {
+    for note in pinned.into_iter().chain(found.recalled.iter().map(|one| &one.episode)) {
         let mut said = note.said();
         if note.outcome.is_some_and(|o| o < 0.0) {
             said.push_str(" (this turned out wrong)");
         }
-        let line = marked(&note.id, Some(note.time.as_deref().unwrap_or(&note.told)), &said);
-        let cost = Note::tokens(&line);
+        let line = marked(&note.id, Some(when(note)), &said);
+        let cost = tokens(&line);
         if taken + cost > budget {
             continue;
         }
@@ -180,7 +260,7 @@ pub fn recalled(notes: &Notes, hint: &str, budget: usize) -> String {
         text.push_str(&line);
         text.push('\n');
     }
-    text
+    Ok(text)
 }
 
 #[cfg(test)]

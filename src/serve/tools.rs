@@ -2,17 +2,19 @@
 
 use super::brain::{self, Brain};
 use super::guard::{suspicion, without_recalled};
-use super::note::{Note, Reward};
 use super::notes::Notes;
+use super::reward::Reward;
 use super::shown::{Shown, within};
 use super::user::User;
 use crate::error::{Error, Result};
 use crate::memory::experience::{Experience, Outcome, instant, now};
+use crate::recall::{Act, Episode, Filter, words::words};
 use crate::transformer::chat::{Content, Message};
 use jiff::Timestamp;
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -111,7 +113,7 @@ pub struct Search {
 pub struct Found {
     /// Whether anything fits. Where nothing does, nothing is made up.
     pub found: bool,
-    /// How well the best one fits, 0 to 1.
+    /// How sure it is that they answer, 0 to 1.
     pub confidence: f64,
     /// The memories.
     pub memories: Vec<Shown>,
@@ -221,7 +223,7 @@ pub struct Receipt {
     pub id: String,
     /// When it was forgotten, RFC 3339.
     pub forgotten: String,
-    /// Where it was: notes, index, weights (each place in the model).
+    /// Where it was: notes, index, vectors, logs of earlier versions, weights (each place in the model).
     pub removed_from: Vec<String>,
     /// Every file of the folder was read, and none holds its words.
     pub verified: bool,
@@ -377,7 +379,8 @@ pub fn add(user: &User, args: Add) -> Result<Kept> {
         text
     };
     let outcome = args.outcome.map(Reward::value).transpose()?;
-    let experience = if asked {
+    let mut text = args.text.map_or(String::new(), clean);
+    let act = if asked {
         let missing = |key: &str| {
             Error::input(format!("`{key}` is missing"), "an experience has `prompt` (or `messages`), `answer` and `outcome`")
         };
@@ -393,77 +396,79 @@ pub fn add(user: &User, args: Add) -> Result<Kept> {
             }
         }
         experience.subject = args.subject;
-        experience.time = args.time.clone();
-        experience.tags = args.tags.clone();
-        experience.user = Some(user.name.clone());
-        Some(experience)
+        let lived = experience.episode();
+        text = lived.text;
+        lived.act
     } else {
         None
     };
-    let text = args.text.map_or(String::new(), clean);
     let recalled_left_out = left_out.get();
-    if recalled_left_out && experience.is_none() && text.trim().is_empty() {
+    if recalled_left_out && act.is_none() && text.trim().is_empty() {
         return Err(Error::input(
             "all of this was recalled from the memory itself",
             "tell what the user said, outside of the marks",
         ));
     }
-    let note = Note {
+    let note = Episode {
         id: args.id.unwrap_or_default(),
         text,
-        experience,
+        act,
         speaker: args.speaker,
         session: args.session,
         time: args.time,
-        told: now(),
         until: args.until,
         tags: args.tags,
         outcome,
         supersedes: args.supersedes,
         pinned: args.pinned,
-        ..Note::default()
+        ..Episode::default()
     };
-    keep(&mut user.notes_mut(), note, recalled_left_out)
+    keep(user, &mut user.notes_mut(), note, recalled_left_out)
 }
 
 /// Keeps a note under its id or one made from its words, held back where a rule asks for that.
-fn keep(notes: &mut Notes, mut note: Note, recalled_left_out: bool) -> Result<Kept> {
+fn keep(user: &User, notes: &mut Notes, mut note: Episode, recalled_left_out: bool) -> Result<Kept> {
+    let experience = |note: &Episode| Experience::of_episode(note, Some(&user.name));
     let own = !note.id.is_empty();
     if !own {
-        note.id = note.derived_id();
-    }
-    if let Some(experience) = &mut note.experience {
-        experience.id = note.id.clone();
+        note.id = experience(&note).map_or_else(|| note.derived_id(), |experience| experience.derived_id());
     }
     note.check()?;
+    if let Some(flaw) = experience(&note).as_ref().and_then(Experience::flaw) {
+        return Err(Error::input(flaw.message, flaw.remedy));
+    }
     if let Some(old) = &note.supersedes {
         notes.find(old)?;
     }
-    if let Ok(there) = notes.find(&note.id) {
-        let same = there.said() == note.said() && there.outcome == note.outcome && there.supersedes == note.supersedes;
-        if same && there.superseded_by.is_none() && !there.forgotten {
+    match notes.look_up(&note.id) {
+        Ok(Ok(there))
+            if there.said() == note.said()
+                && there.outcome == note.outcome
+                && there.supersedes == note.supersedes
+                && there.superseded_by.is_none() =>
+        {
             return Ok(kept(there, "known before", recalled_left_out));
         }
-        if own {
-            return Err(Error::input(
-                format!("the id {:?} is another memory's already", note.id),
-                "leave `id` out, or give another one",
-            ));
+        Ok(_) if own => {
+            let what = format!("the id {:?} is another memory's already", note.id);
+            return Err(Error::input(what, "leave `id` out, or give another one"));
         }
-        note.id = notes.free_id(&note.id);
-        if let Some(experience) = &mut note.experience {
-            experience.id = note.id.clone();
-        }
+        Ok(_) => note.id = notes.free_id(&note.id),
+        Err(_) => {}
     }
     note.quarantine = suspicion(&note.said());
     let told = kept(&note, if note.quarantine.is_some() { "quarantined" } else { "kept" }, recalled_left_out);
-    notes.keep(vec![note])?;
+    notes.add(note)?;
     Ok(told)
 }
 
-fn kept(note: &Note, status: &'static str, recalled_left_out: bool) -> Kept {
+fn kept(note: &Episode, status: &'static str, recalled_left_out: bool) -> Kept {
     let weights = Shown::of(note).weights;
     Kept { id: note.id.clone(), status, quarantine: note.quarantine.clone(), weights, recalled_left_out }
+}
+
+fn rounded(x: f64) -> f64 {
+    (x * 1000.0).round() / 1000.0
 }
 
 /// Finds what fits a hint.
@@ -474,23 +479,24 @@ pub fn search(user: &User, args: &Search) -> Result<Found> {
     if args.query.trim().is_empty() {
         return Err(Error::input("`query` is empty", "ask for something, or use memory_list"));
     }
-    let (since, until, now) = (moment("since", &args.since)?, moment("until", &args.until)?, Timestamp::now());
-    let notes = user.notes();
-    let allowed = |note: &Note| {
-        let happened = || note.instant();
-        let state = if args.history { !note.forgotten && note.quarantine.is_none() } else { note.holds(now) };
-        state
-            && args.tags.iter().all(|tag| note.tags.contains(tag))
-            && args.session.as_ref().is_none_or(|s| note.session.as_ref() == Some(s))
-            && since.is_none_or(|since| happened().is_some_and(|t| t >= since))
-            && until.is_none_or(|until| happened().is_some_and(|t| t < until))
+    let filter = Filter {
+        session: args.session.clone(),
+        tags: args.tags.clone(),
+        since: moment("since", &args.since)?,
+        until: moment("until", &args.until)?,
+        history: args.history,
+        ..Filter::default()
     };
     let (query, _) = without_recalled(&args.query);
-    let most = args.k.unwrap_or(8).clamp(1, MOST);
-    let found = notes.search(&query, most, allowed);
-    let confidence = found.first().map_or(0.0, |(_, fit)| (fit * 1000.0).round() / 1000.0);
-    let (memories, tokens) = within(found.iter().map(|(note, fit)| Shown::fitting(note, *fit)), budget(args.max_tokens, 1000));
-    Ok(Found { found: !memories.is_empty(), confidence, left_out: found.len() - memories.len(), memories, tokens })
+    let found = user.settled().search(&query, args.k.unwrap_or(8).clamp(1, MOST), filter)?;
+    let (memories, tokens) = within(found.recalled.iter().map(Shown::recalled), budget(args.max_tokens, 1000));
+    Ok(Found {
+        found: !memories.is_empty(),
+        confidence: rounded(found.confidence.into()),
+        left_out: found.recalled.len() - memories.len(),
+        memories,
+        tokens,
+    })
 }
 
 /// Reads memories by their ids.
@@ -500,20 +506,20 @@ pub fn search(user: &User, args: &Search) -> Result<Found> {
 pub fn get(user: &User, args: &Get) -> Result<Told> {
     bounded(&args.ids)?;
     let notes = user.notes();
-    let all: Vec<Shown> = args.ids.iter().map(|id| notes.find(id).map(Shown::of)).collect::<Result<_>>()?;
+    let all: Vec<Shown> = args.ids.iter().map(|id| Shown::by_id(&notes, id)).collect::<Result<_>>()?;
     let count = all.len();
     let (memories, tokens) = within(all.into_iter(), budget(args.max_tokens, 2000));
     Ok(Told { left_out: count - memories.len(), memories, tokens })
 }
 
-/// Lists memories page by page, newest first.
+/// Lists memories page by page, newest first; what was forgotten comes last.
 ///
 /// # Errors
 /// An unknown `after`.
 pub fn list(user: &User, args: &List) -> Result<Page> {
     let notes = user.notes();
     let now = Timestamp::now();
-    let shown = |note: &&Note| {
+    let shown = |note: &&Episode| {
         let state = match (args.quarantined, args.history) {
             (true, _) => note.quarantine.is_some(),
             (false, true) => true,
@@ -521,19 +527,23 @@ pub fn list(user: &User, args: &List) -> Result<Page> {
         };
         state && args.tags.iter().all(|tag| note.tags.contains(tag))
     };
-    let all: Vec<&Note> = notes.all().iter().rev().filter(shown).collect();
+    let mut all: Vec<&str> = notes.all().rev().filter(shown).map(|note| note.id.as_str()).collect();
+    if args.history && !args.quarantined && args.tags.is_empty() {
+        all.extend(notes.gone().map(|(id, _)| id.as_str()));
+    }
     let start = match &args.after {
         None => 0,
         Some(after) => {
-            notes.find(after)?;
-            all.iter().position(|note| note.id == *after).map_or(all.len(), |at| at + 1)
+            notes.look_up(after)?.ok();
+            all.iter().position(|id| id == after).map_or(all.len(), |at| at + 1)
         }
     };
     let rest = all[start..].iter().take(args.limit.unwrap_or(50).clamp(1, MOST));
-    let (memories, tokens) = within(rest.map(|note| Shown::of(note)), budget(args.max_tokens, 1000));
+    let rest: Vec<Shown> = rest.map(|id| Shown::by_id(&notes, id)).collect::<Result<_>>()?;
+    let (memories, tokens) = within(rest.into_iter(), budget(args.max_tokens, 1000));
     let more = start + memories.len() < all.len();
     let next = memories.last().filter(|_| more).map(|last| last.id.clone());
-    let quarantined = notes.all().iter().filter(|note| note.quarantine.is_some()).count();
+    let quarantined = notes.all().filter(|note| note.quarantine.is_some()).count();
     Ok(Page { memories, tokens, next, all: all.len(), quarantined })
 }
 
@@ -543,62 +553,49 @@ pub fn list(user: &User, args: &List) -> Result<Page> {
 /// An unknown id, a memory that was superseded or forgotten, and what breaks a rule. Nothing is changed then.
 pub fn update(user: &User, args: Update) -> Result<Kept> {
     let mut notes = user.notes_mut();
-    let old = notes.find(&args.id)?.clone();
-    if old.forgotten {
-        return Err(Error::input(format!("{} was forgotten", old.id), "tell it anew with memory_add"));
-    }
-    if let Some(by) = &old.superseded_by {
-        return Err(Error::input(format!("{by:?} took the place of {:?}", old.id), format!("change {by:?}")));
-    }
+    let old = notes.latest(&args.id)?.clone();
     if args.release && old.quarantine.is_none() {
         return Err(Error::input(format!("{:?} is not held back", old.id), "leave `release` out"));
     }
-    let mut note = Note {
-        pinned: args.pinned.unwrap_or(old.pinned),
-        tags: args.tags.unwrap_or_else(|| old.tags.clone()),
-        until: args.until.or_else(|| old.until.clone()),
-        ..old.clone()
-    };
-    let anew = |note: Note| Note {
-        id: String::new(),
-        told: now(),
-        time: None,
-        supersedes: Some(old.id.clone()),
-        superseded_by: None,
-        outcome: None,
-        learned: None,
-        quarantine: None,
-        ..note
-    };
-    match (args.text, args.answer, &old.experience) {
+    let (pinned, until) = (args.pinned.unwrap_or(old.pinned), args.until.or_else(|| old.until.clone()));
+    let note = Episode { pinned, tags: args.tags.unwrap_or_else(|| old.tags.clone()), until, ..old.clone() };
+    match (args.text, args.answer, &old.act) {
         (Some(text), None, None) => {
             let (text, recalled) = without_recalled(&text);
-            note = Note { text, ..anew(note) };
-            note.id = notes.free_id(&note.derived_id());
-            keep(&mut notes, note, recalled)
+            keep(user, &mut notes, Episode { text, ..anew(note, None) }, recalled)
         }
-        (None, Some(answer), Some(experience)) => {
+        (None, Some(answer), Some(act)) => {
             let (answer, recalled) = without_recalled(&answer);
-            let mut experience = Experience { answer, outcome: Outcome::Success, time: None, ..experience.clone() };
-            experience.id = notes.free_id(&experience.derived_id());
-            note = Note { id: experience.id.clone(), outcome: Some(1.0), experience: Some(experience), ..anew(note) };
-            keep(&mut notes, note, recalled)
+            let note = acted(anew(note, Some(1.0)), Act { answer, ..act.clone() });
+            keep(user, &mut notes, note, recalled)
         }
         (None, None, _) => {
-            note.check()?;
-            if args.release {
-                note.quarantine = None;
-            }
-            let status = if args.release { "released" } else { "kept" };
-            let told = kept(&note, status, false);
-            notes.keep(vec![note])?;
-            Ok(told)
+            notes.amend(&[&old.id], |there| {
+                *there = note.clone();
+                if args.release {
+                    there.quarantine = None;
+                }
+            })?;
+            Ok(kept(notes.find(&old.id)?, if args.release { "released" } else { "kept" }, false))
         }
         _ => Err(Error::input(
-            format!("{:?} is {}", old.id, if old.experience.is_some() { "an experience" } else { "a note" }),
+            format!("{:?} is {}", old.id, if old.act.is_some() { "an experience" } else { "a note" }),
             "give `text` for a note, `answer` for an experience",
         )),
     }
+}
+
+/// What takes a note's place, told now.
+fn anew(note: Episode, outcome: Option<f64>) -> Episode {
+    let supersedes = Some(note.id);
+    Episode { id: String::new(), told: None, time: None, supersedes, superseded_by: None, outcome, quarantine: None, ..note }
+}
+
+/// A note with another act, which waits to be learned.
+fn acted(note: Episode, act: Act) -> Episode {
+    let mut lived = Experience::new("", &act.prompt, &act.answer, Outcome::Success);
+    lived.messages.clone_from(&act.messages);
+    Episode { text: lived.episode().text, act: Some(Act { learned: None, ..act }), ..note }
 }
 
 /// Forgets memories, in the notes, in the index and in the weights, and proves it.
@@ -608,14 +605,15 @@ pub fn update(user: &User, args: Update) -> Result<Kept> {
 pub fn forget(user: &User, args: &Forget) -> Result<Forgotten> {
     bounded(&args.ids)?;
     let mut ids: Vec<String> = Vec::new();
-    let mut said = Vec::new();
+    let mut said: Vec<Option<Episode>> = Vec::new();
     {
         let notes = user.notes();
         for id in &args.ids {
-            let all = if args.history { notes.chain(id)? } else { vec![notes.find(id)?.id.clone()] };
+            let all = if args.history { notes.chain(id)? } else { vec![id.clone()] };
             for id in all {
+                let there = notes.look_up(&id)?.ok().cloned();
                 if !ids.contains(&id) {
-                    said.push(notes.find(&id)?.clone());
+                    said.push(there);
                     ids.push(id);
                 }
             }
@@ -623,23 +621,35 @@ pub fn forget(user: &User, args: &Forget) -> Result<Forgotten> {
     }
     let weights = brain::forget(user, &ids)?;
     let mut notes = user.notes_mut();
-    notes.forget(&ids)?;
+    // Who was quicker has their receipt.
+    let there: Vec<&str> = ids.iter().map(String::as_str).filter(|id| notes.find(id).is_ok()).collect();
+    let left = notes.forget(&there)?;
     let forgotten = now();
     let mut receipts = Vec::new();
     for (id, note) in ids.into_iter().zip(said) {
-        let mut removed_from = if note.forgotten { Vec::new() } else { vec!["notes".to_string(), "index".to_string()] };
+        let mut removed_from = Vec::new();
+        if let Some(left) = left.iter().find(|left| left.id == id) {
+            let index = format!("index: {} cells, {} synapses, {} links", left.cells, left.synapses, left.links);
+            removed_from.extend(["notes".to_string(), index]);
+            let vectors = left.bytes[1] + left.bytes[2];
+            removed_from.extend((vectors > 0).then(|| format!("vectors: {vectors} bytes")));
+            removed_from.extend(left.logs.iter().cloned());
+        }
         if let Some((_, engrams)) = weights.iter().find(|(other, _)| *other == id) {
             removed_from.push("journal of the weights".into());
             removed_from.extend(engrams.iter().map(|site| format!("weights: {site}")));
         }
         let mut still_in = Vec::new();
-        let words = match &note.experience {
-            Some(e) => vec![e.answer.clone(), e.prompt.clone()],
-            None => vec![note.text.clone()],
+        let words = match note {
+            Some(Episode { act: Some(act), .. }) => vec![act.answer, act.prompt],
+            Some(note) => vec![note.text],
+            None => Vec::new(),
         };
         // A word or two may be anybody's.
         for words in words.iter().filter(|words| words.len() >= 12) {
-            still_in.extend(notes.trace(words)?.into_iter().filter(|file| !still_in.contains(file)).collect::<Vec<_>>());
+            still_in.extend(
+                Notes::trace(&user.folder, words)?.into_iter().filter(|file| !still_in.contains(file)).collect::<Vec<_>>(),
+            );
         }
         receipts.push(Receipt { id, forgotten: forgotten.clone(), removed_from, verified: still_in.is_empty(), still_in });
     }
@@ -653,7 +663,7 @@ pub fn forget(user: &User, args: &Forget) -> Result<Forgotten> {
 pub fn history(user: &User, args: &History) -> Result<Told> {
     let notes = user.notes();
     let chain = notes.chain(&args.id)?;
-    let all: Vec<Shown> = chain.iter().map(|id| notes.find(id).map(Shown::of)).collect::<Result<_>>()?;
+    let all: Vec<Shown> = chain.iter().map(|id| Shown::by_id(&notes, id)).collect::<Result<_>>()?;
     let count = all.len();
     let (memories, tokens) = within(all.into_iter(), budget(args.max_tokens, 1000));
     Ok(Told { left_out: count - memories.len(), memories, tokens })
@@ -668,23 +678,30 @@ pub fn complete(user: &User, args: &Complete) -> Result<Found> {
     if part.trim().is_empty() {
         return Err(Error::input("`part` is empty", "give some words of what was told"));
     }
-    let notes = user.notes();
-    let now = Timestamp::now();
+    let notes = user.settled();
     let most = args.k.unwrap_or(3).clamp(1, MOST);
-    let mut found = notes.search(&part, 8 * most, |note| note.holds(now));
-    for (note, fit) in &mut found {
-        *fit = super::search::holds(&note.said(), &part);
-    }
+    let found = notes.search(&part, 8 * most, Filter::default())?.recalled;
+    let mut found: Vec<(&Episode, f64)> = found.iter().map(|one| (&one.episode, holds(&one.episode.said(), &part))).collect();
     // Letters inside of words are no words: without any, every memory is looked through.
     if found.iter().all(|(_, fit)| *fit < 0.5) {
-        found = notes.current().map(|note| (note, super::search::holds(&note.said(), &part))).collect();
+        found = notes.current().map(|note| (note, holds(&note.said(), &part))).collect();
     }
     found.retain(|(_, fit)| *fit >= 0.5);
     found.sort_by(|a, b| b.1.total_cmp(&a.1));
     found.truncate(most);
-    let confidence = found.first().map_or(0.0, |(_, fit)| (fit * 1000.0).round() / 1000.0);
+    let confidence = found.first().map_or(0.0, |(_, fit)| rounded(*fit));
     let (memories, tokens) = within(found.iter().map(|(note, fit)| Shown::fitting(note, *fit)), budget(args.max_tokens, 500));
     Ok(Found { found: !memories.is_empty(), confidence, left_out: found.len() - memories.len(), memories, tokens })
+}
+
+/// How much of a part a text holds: as letters, 1; else the part of its words, 0 to 1.
+fn holds(text: &str, part: &str) -> f64 {
+    let (text, part) = (text.to_lowercase(), part.trim().to_lowercase());
+    if text.contains(&part) {
+        return 1.0;
+    }
+    let [text, part] = [&text, &part].map(|text| words(text).into_iter().collect::<HashSet<String>>());
+    part.intersection(&text).count() as f64 / part.len().max(1) as f64
 }
 
 /// Tells how acting on a memory turned out. An experience occurs again with this outcome; a note's value moves.
@@ -704,36 +721,17 @@ pub fn outcome(user: &User, args: &Rewarded) -> Result<Valued> {
         return Ok(Valued { id: kept.id, value: reward, weights: kept.weights });
     }
     let mut notes = user.notes_mut();
-    let old = notes.find(&args.id)?.clone();
-    if old.forgotten {
-        return Err(Error::input(format!("{:?} was forgotten", old.id), "tell it anew with memory_add"));
-    }
-    if let Some(by) = &old.superseded_by {
-        return Err(Error::input(format!("{by:?} took the place of {:?}", old.id), format!("give the outcome to {by:?}")));
-    }
+    let old = notes.latest(&args.id)?.clone();
     let value = old.outcome.map_or(reward, |value| value + RATE * (reward - value));
-    match &old.experience {
+    match &old.act {
         // The same again changes nothing in the weights.
-        Some(experience) if experience.outcome.reward() != reward => {
-            let mut experience = Experience { outcome: Outcome::Reward(reward), time: None, ..experience.clone() };
-            experience.id = notes.free_id(&experience.derived_id());
-            let note = Note {
-                id: experience.id.clone(),
-                experience: Some(experience),
-                outcome: Some(reward),
-                told: now(),
-                time: None,
-                supersedes: Some(old.id.clone()),
-                learned: None,
-                ..old.clone()
-            };
-            let kept = keep(&mut notes, note, false)?;
+        Some(act) if old.outcome != Some(reward) => {
+            let kept = keep(user, &mut notes, acted(anew(old.clone(), Some(reward)), act.clone()), false)?;
             Ok(Valued { id: kept.id, value: reward, weights: kept.weights })
         }
         _ => {
-            let weights = Shown::of(&old).weights;
-            notes.keep(vec![Note { outcome: Some(value), ..old.clone() }])?;
-            Ok(Valued { id: old.id, value, weights })
+            notes.amend(&[&old.id], |note| note.outcome = Some(value))?;
+            Ok(Valued { weights: Shown::of(&old).weights, id: old.id, value })
         }
     }
 }
@@ -781,4 +779,16 @@ pub fn sleep(user: &User, brain: Option<&Brain>, args: &Sleep, stop: &AtomicBool
     report.waiting = user.notes().waiting();
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_held_by_letters_or_by_words() {
+        assert_eq!(holds("The passport lies in the blue drawer", "passport LIES in"), 1.0);
+        assert!(holds("The passport lies in the blue drawer", "drawer passport red") > 0.6);
+        assert_eq!(holds("", "x"), 0.0);
+    }
 }

@@ -1,5 +1,6 @@
 //! One user at work: notes, weights, and the last answers, each behind a lock of its own. Knows its folder alone.
 
+use super::encoders::Encoders;
 use super::notes::Notes;
 use crate::error::Result;
 use crate::memory::Memory;
@@ -45,11 +46,11 @@ impl User {
     /// The user whose folder this is; made where there is none.
     ///
     /// # Errors
-    /// A folder that another process works on, or a damaged log.
-    pub fn open(name: &str, folder: PathBuf) -> Result<User> {
+    /// A folder that another process works on, or damaged files.
+    pub fn open(name: &str, folder: PathBuf, encoders: &Encoders) -> Result<User> {
         Ok(User {
             name: name.into(),
-            notes: RwLock::new(Notes::open(&folder)?),
+            notes: RwLock::new(Notes::open(&folder, encoders)?),
             folder,
             wake: AtomicBool::new(false),
             memory: Mutex::new(None),
@@ -62,6 +63,18 @@ impl User {
     /// Their notes, to read; held for moments alone.
     pub fn notes(&self) -> RwLockReadGuard<'_, Notes> {
         self.notes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Their notes, to search.
+    pub fn settled(&self) -> RwLockReadGuard<'_, Notes> {
+        loop {
+            let notes = self.notes();
+            if notes.is_settled() {
+                return notes;
+            }
+            drop(notes);
+            self.notes_mut().settle();
+        }
     }
 
     /// Their notes, to write.

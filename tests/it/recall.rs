@@ -168,9 +168,9 @@ fn filters_budgets_grades_and_history() {
     assert!(!has(&mut memory, "c", false) && has(&mut memory, "c", true) && has(&mut memory, "e", false));
     memory.forget(&["e"]).unwrap();
     assert!(has(&mut memory, "c", false));
-    memory.amend("a", |e| e.until = Some("2026-01-11".into())).unwrap();
+    memory.amend(&["a"], |e| e.until = Some("2026-01-11".into())).unwrap();
     assert!(!has(&mut memory, "a", false) && has(&mut memory, "a", true));
-    assert!(memory.amend("a", |e| e.until = Some("soon".into())).is_err());
+    assert!(memory.amend(&["a"], |e| e.until = Some("soon".into())).is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The server as an agent meets it, a process of its own: MCP over standard input and output and over HTTP, OpenAI's API, users apart from
-//! each other, requests of every wrong form, a process that is killed, and a folder that is in use.
+//! each other, requests of every wrong form, a process that is killed, a folder that is in use, one of an earlier version, and the same
+//! memory from the command line.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -237,12 +238,14 @@ fn what_was_said_corrected_and_forgotten_in_one_session_shows_in_the_next() {
     assert_eq!(value["value"], 1.0);
     let receipt = agent.call("memory_forget", json!({ "ids": [secret["id"]] }))["receipts"][0].clone();
     assert!(receipt["verified"] == true && receipt["removed_from"][0] == "notes", "{receipt}");
+    assert!(receipt["removed_from"][1].as_str().unwrap().starts_with("index: 1 cells"), "{receipt}");
     agent.end();
 
     let mut agent = Agent::start(folder.path(), &["--user", "ada"]);
     let found = agent.call("memory_search", json!({ "query": "Where is my passport?" }));
     assert_eq!(found["memories"].as_array().unwrap().len(), 1, "{found}");
     assert_eq!(found["memories"][0]["text"], "My passport lies in the safe.");
+    assert_eq!(found["memories"][0]["why"]["words"], json!(["passport"]), "{found}");
     assert_eq!(agent.call("memory_search", json!({ "query": "the telescope for Bob" }))["found"], false);
     let completed = agent.call("memory_complete", json!({ "part": "allergic to" }));
     assert_eq!(
@@ -441,7 +444,7 @@ fn no_call_reaches_another_user() {
         (n >> 33) as usize % most
     };
     for _ in 0..200 {
-        let (name, id) = (names[pick(names.len())], [secret.as_str(), "../user-bob/notes.jsonl", "walrus"][pick(3)]);
+        let (name, id) = (names[pick(names.len())], [secret.as_str(), "../user-bob/recall", "walrus"][pick(3)]);
         let (tool, arguments) = match pick(8) {
             0 => ("memory_get", json!({ "ids": [id] })),
             1 => ("memory_search", json!({ "query": "Where does the walrus sleep?", "history": true })),
@@ -609,4 +612,166 @@ fn the_official_clients_hold_a_conversation_over_two_sessions() {
         &[Path::new(env!("CARGO_BIN_EXE_sharpwave")), folder.path(), Path::new(&model)],
     );
     assert_eq!(seen["sessions"], json!(["first", "second", "stdio"]));
+}
+
+/// The command line's answer, or what it says where it fails.
+fn sharpwave(arguments: &[&str]) -> (bool, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_sharpwave")).args(arguments).env("NO_COLOR", "1").output().unwrap();
+    (out.status.success(), String::from_utf8_lossy(if out.status.success() { &out.stdout } else { &out.stderr }).into_owned())
+}
+
+fn told(arguments: &[&str]) -> String {
+    let (done, text) = sharpwave(arguments);
+    assert!(done, "{arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn what_agents_add_and_what_the_command_line_adds_are_one_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, own) = (folder.path().join("m"), folder.path().join("m/user-me"));
+    let own = own.to_str().unwrap();
+    let mut agent = Agent::start(&root, &[]);
+    let key = agent.call("memory_add", json!({ "text": "The spare key hangs behind the shed.", "session": "s" }));
+    agent.call("memory_add", json!({ "text": "Ada gave me the zeppelin.", "session": "s" }));
+    agent.call("memory_add", json!({ "prompt": "The name of the dog was", "answer": "Max", "outcome": "success" }));
+    agent.call("memory_add", json!({ "text": "The zeppelin key is sk-abcdefghijklmnopqrstuvwx0123" }));
+    // Beside the server: read, not written.
+    assert!(told(&["recall", "--memory", own, "where is the spare key?", "--explain"]).contains("behind the shed"));
+    let notes = told(&["memory", "notes", "--memory", own]);
+    assert!(notes.contains("→ Max") && notes.contains("held back: it seems to hold an API key"), "{notes}");
+    assert!(!told(&["recall", "--memory", own, "the zeppelin"]).contains("sk-"), "what is held back was recalled");
+    let file = folder.path().join("diary.txt");
+    std::fs::write(&file, "The plumber repaired the tap.\n\nWe saw two kingfishers at the lake.\n").unwrap();
+    let add = ["memory", "add", "--memory", own, file.to_str().unwrap()];
+    let (done, text) = sharpwave(&add);
+    assert!(!done && text.contains("in use by another process"), "{text}");
+    agent.end();
+    told(&add);
+    let mut agent = Agent::start(&root, &[]);
+    let found = agent.call("memory_search", json!({ "query": "Who saw kingfishers?" }));
+    assert_eq!(found["memories"][0]["text"], "We saw two kingfishers at the lake.");
+    // Neighbours in time come along, fit less, and are said to.
+    let found = agent.call("memory_search", json!({ "query": "Ada's zeppelin" }));
+    let [first, second] = [0, 1].map(|i| found["memories"][i].clone());
+    assert!(first["fit"].as_f64() > second["fit"].as_f64() && second["id"] == key["id"], "{found}");
+    assert_eq!((&second["why"]["words_around"], &second["why"]["neighbour"]), (&json!(["ada", "zeppelin"]), &first["id"]));
+    let diary = found_id(&mut agent, "the tap");
+    agent.call("memory_forget", json!({ "ids": [diary] }));
+    agent.end();
+    let notes = told(&["memory", "notes", "--memory", own]);
+    assert!(!notes.contains("plumber") && notes.contains("kingfishers"), "{notes}");
+    let forgotten = told(&["memory", "forget", "--memory", own, key["id"].as_str().unwrap()]);
+    assert!(forgotten.contains("0 cells of what is gone"), "{forgotten}");
+    let report: Value = serde_json::from_str(&told(&["memory", "verify", "--memory", own, "--json"])).unwrap();
+    let counts = ["experiences", "cells", "tokens", "forgotten"].map(|name| report["recall"][name].as_u64().unwrap());
+    assert_eq!((counts, &report["damage"]), ([4, 4, 0, 2], &json!([])), "{report}");
+    let mut agent = Agent::start(&root, &[]);
+    assert_eq!(agent.call("memory_get", json!({ "ids": [key["id"]] }))["memories"][0]["state"], "forgotten");
+    agent.end();
+}
+
+fn found_id(agent: &mut Agent, query: &str) -> Value {
+    agent.call("memory_search", json!({ "query": query }))["memories"][0]["id"].clone()
+}
+
+#[test]
+fn a_folder_of_an_earlier_version_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("user-me");
+    std::fs::create_dir(&own).unwrap();
+    let lines = [
+        r#"{"id":"a","text":"The passport lies in the drawer","told":"2026-03-09T17:05:00Z","tags":["home"]}"#,
+        r#"{"id":"b","text":"The passport lies in the blue safe","told":"2026-03-10T17:05:00Z","supersedes":"a","pinned":true}"#,
+        r#"{"id":"c","experience":{"id":"c","prompt":"The name of the dog was","answer":"Max","outcome":1.0},"told":"2026-03-10T17:06:00Z","outcome":1.0,"learned":"awake"}"#,
+        r#"{"id":"d","text":"A secret plan about telescopes","told":"2026-03-10T17:07:00Z"}"#,
+        r#"{"id":"e","told":"2026-03-10T17:08:00Z","forgotten":true}"#,
+        r#"{"id":"f","text":"milk and bread","path":"/memories/list.md","told":"2026-03-10T17:09:00Z"}"#,
+        r#"{"id":"a","text":"The passport lies in the drawer","told":"2026-03-09T17:05:00Z","tags":["home","old"]}"#,
+        r#"{"id":"g","text":"half a li"#,
+    ];
+    std::fs::write(own.join("notes.jsonl"), lines.join("\n")).unwrap();
+    // Whoever opens the folder first takes them over: here the command line.
+    let (_, recalled) = sharpwave(&["recall", "--memory", own.to_str().unwrap(), "where is the passport?"]);
+    assert!(recalled.contains("blue safe") && !recalled.contains("drawer"), "{recalled}");
+    assert!(!own.join("notes.jsonl").exists());
+    let kept = std::fs::read_to_string(own.join("notes.jsonl.kept")).unwrap();
+    assert_eq!(kept, lines.join("\n"));
+    let mut agent = Agent::start(folder.path(), &[]);
+    let all = agent.call("memory_list", json!({ "history": true, "max_tokens": 9000 }));
+    let told = |id: &str, key: &str| {
+        let found = all["memories"].as_array().unwrap().iter().find(|m| m["id"] == id).unwrap_or_else(|| panic!("{id}: {all}"));
+        found[key].clone()
+    };
+    assert_eq!(all["all"], 6);
+    assert_eq!(
+        [told("a", "state"), told("b", "pinned"), told("a", "tags")],
+        [json!("superseded"), json!(true), json!(["home", "old"])]
+    );
+    assert_eq!([told("c", "kind"), told("c", "weights"), told("e", "state")], ["experience", "awake", "forgotten"]);
+    assert_eq!([told("d", "time"), told("f", "path")], ["2026-03-10T17:07:00Z", "/memories/list.md"]);
+    // What is forgotten leaves the old file too.
+    let receipt = agent.call("memory_forget", json!({ "ids": ["d"] }))["receipts"][0].clone();
+    assert!(receipt["verified"] == true && receipt["removed_from"].to_string().contains("notes.jsonl.kept"), "{receipt}");
+    agent.end();
+    let kept = std::fs::read_to_string(own.join("notes.jsonl.kept")).unwrap();
+    assert!(!kept.contains("telescopes") && kept.lines().count() == lines.len() - 1, "{kept}");
+    // Damage in the midst is said with its line, and nothing is taken over.
+    std::fs::write(own.join("notes.jsonl"), "{\"id\":\"x\",\"text\":\"x\"}\nrubbish\n{\"id\":\"y\",\"text\":\"y\"}\n").unwrap();
+    let refused = command(folder.path(), &["--stdio"]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("line 2 is damaged") && own.join("notes.jsonl").exists(), "{text}");
+}
+
+/// With the encoder where it is at hand: found by meaning, chats left alone by what does not fit, and vectors in OpenAI's shape.
+#[test]
+fn an_encoder_serves_all_users() {
+    let Some(encoder) = crate::common::shared("models/all-MiniLM-L6-v2-Q8_0") else { return };
+    let encoder = encoder.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("m");
+    // Words came first.
+    let mut agent = Agent::start(&root, &[]);
+    agent.call("memory_add", json!({ "text": "My car was repaired by Antonio on Friday." }));
+    agent.call("memory_add", json!({ "text": "The cake needs three eggs and some butter." }));
+    agent.end();
+    let server = Http::start(&root, &["--encoder", encoder]);
+    server.call("memory_add", json!({ "text": "I flew to Lisbon in May." }));
+    let found = server.call("memory_search", json!({ "query": "Who fixed the automobile?" }));
+    assert_eq!(found["memories"][0]["text"], "My car was repaired by Antonio on Friday.", "{found}");
+    assert!(found["memories"][0]["why"]["sense"].as_f64().unwrap() > 0.5, "{found}");
+    let (_, models) = server.send("GET", "/v1/models", &[], b"");
+    assert!(models.contains("MiniLM"), "{models}");
+    let texts = json!(["a dog barks", "a hound is barking", "interest rates rose"]);
+    let (status, answer) = server.json("/v1/embeddings", json!({ "input": texts, "model": "any" }));
+    assert_eq!((status, answer["data"][2]["index"].as_u64(), &answer["object"]), (200, Some(2), &json!("list")), "{answer}");
+    let vectors: Vec<Vec<f32>> =
+        (0..3).map(|i| serde_json::from_value(answer["data"][i]["embedding"].clone()).unwrap()).collect();
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    assert!(vectors[0].len() == 384 && (dot(&vectors[0], &vectors[0]) - 1.0).abs() < 1e-4);
+    assert!(dot(&vectors[0], &vectors[1]) > 0.3 + dot(&vectors[0], &vectors[2]));
+    let asked = json!({ "input": "a dog barks", "encoding_format": "base64", "dimensions": 384 });
+    let (_, coded) = server.json("/v1/embeddings", asked);
+    // 1,536 bytes as base64; the beginning of the first number.
+    let text = coded["data"][0]["embedding"].as_str().unwrap();
+    assert!(text.len() == 2048 && coded["usage"]["prompt_tokens"].as_u64() >= Some(3), "{coded}");
+    for wrong in [
+        json!({}),
+        json!({ "input": [] }),
+        json!({ "input": "" }),
+        json!({ "input": [1, 2, 3] }),
+        json!({ "input": [[1, 2], [3]] }),
+        json!({ "input": "x", "dimensions": 256 }),
+        json!({ "input": "x", "encoding_format": "int8" }),
+    ] {
+        let (status, answer) = server.json("/v1/embeddings", wrong.clone());
+        assert!(status == 400 && answer["error"]["message"].as_str().unwrap().contains("Remedy"), "{wrong}: {answer}");
+    }
+    drop(server);
+    // The folder keeps its encoder, whatever the server was started with.
+    let mut agent = Agent::start(&root, &[]);
+    assert!(found_id(&mut agent, "the voyage to Portugal").is_string());
+    let found = agent.call("memory_search", json!({ "query": "the voyage to Portugal" }));
+    assert_eq!(found["memories"][0]["text"], "I flew to Lisbon in May.", "{found}");
+    agent.end();
 }

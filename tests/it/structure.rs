@@ -239,7 +239,7 @@ fn tables_are_read_in_one_place() {
 /// and of adapters wait beside until that room gives them their names.
 #[test]
 fn outputs_are_put_in_place_in_one_room() {
-    let room = |f: &str| f == "io/output.rs" || f == "system.rs" || f == "serve/notes.rs" || f.starts_with("memory/store/");
+    let room = |f: &str| f == "io/output.rs" || f == "system.rs" || f.starts_with("memory/store/");
     let parts = |f: &str| room(f) || f.starts_with("export/") || f == "dataset/fetch.rs" || f == "transformer/pull/wheel.rs";
     for (word, allowed) in [("fs::rename(", &room as &dyn Fn(&str) -> bool), ("fs::write(", &parts), ("File::create(", &parts)] {
         let hits = code_lines_with(word, allowed);

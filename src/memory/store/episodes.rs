@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! DIR/recall/recall.redb   about: version, encoder, whitening, …   episodes: order -> JSON   cells: order, piece -> cell
-//!                          tokens: order, piece -> int8 vectors
+//!                          tokens: order, piece -> int8 vectors    forgotten: id -> JSON, when it was told and forgotten
 //! DIR/recall/lock          locked while a process may write        commit.lock: as in the memory's folder
 //! ```
 
 use super::error::{Trouble, close, guarded, in_use, io};
 use super::files::RECALL;
-use super::folder::{Lock, copy};
+use super::folder::{Lock, copy, sync};
 use super::snapshot::{COMMITS, Commits, Unwritten, copied, patiently};
 use crate::error::{Error, Result};
 use crate::memory::codec;
@@ -20,13 +20,16 @@ use crate::recall::hippocampus::{Kept, Place};
 use crate::recall::index::Code;
 use half::f16;
 use redb::{
-    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
 };
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Version of the files that this program writes and reads.
-pub const VERSION: u32 = 1;
+/// Version of the files that this program writes. It reads version 1 as well, which says less of an experience.
+pub const VERSION: u32 = 2;
 
 const DATABASE: &str = "recall.redb";
 const CACHE: usize = 64 << 20;
@@ -35,6 +38,18 @@ const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
 const EPISODES: TableDefinition<u64, &[u8]> = TableDefinition::new("episodes");
 const CELLS: TableDefinition<Place, &[u8]> = TableDefinition::new("cells");
 const TOKENS: TableDefinition<Place, &[u8]> = TableDefinition::new("tokens");
+const FORGOTTEN: TableDefinition<&str, &[u8]> = TableDefinition::new("forgotten");
+
+/// All that is left of an experience that was forgotten, beside its id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// When the memory was told, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
+    /// When it was forgotten, RFC 3339; empty where an earlier version did not write it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub when: String,
+}
 
 /// What one commit changes: all of it or nothing. Taking out comes first.
 #[derive(Default)]
@@ -49,6 +64,8 @@ pub struct Writing {
     pub cells: Vec<(Place, Kept)>,
     /// Token vectors by their place.
     pub tokens: Vec<(Place, Tokens)>,
+    /// What is left of experiences that went, by id; None where one of that id came again.
+    pub forgotten: Vec<(String, Option<Gone>)>,
     /// What else there is to say, by name.
     pub about: Vec<(&'static str, Vec<u8>)>,
 }
@@ -72,6 +89,23 @@ pub fn has_episodes(memory: &Path) -> bool {
     memory.join(RECALL).join(DATABASE).is_file()
 }
 
+/// A copy of the file as the last commit left it.
+fn snapshot(memory: &Path) -> Result<File> {
+    let lock = memory.join(RECALL).join(COMMITS);
+    let held = File::open(&lock).map_err(|e| io(&lock, &e))?;
+    patiently(|| held.lock_shared()).map_err(|e| io(&lock, &e))?;
+    let copy = copied(&memory.join(RECALL).join(DATABASE));
+    let _ = held.unlock();
+    copy
+}
+
+/// The database in a copy, which nothing is written to.
+fn opened(copy: File) -> Result<Database, Trouble> {
+    let database = Unwritten::database(copy)(Builder::new().set_cache_size(CACHE))?;
+    begin(&database)?;
+    Ok(database)
+}
+
 fn damage(what: &str) -> Trouble {
     Trouble::Damage(what.into())
 }
@@ -91,19 +125,18 @@ impl Episodes {
         let database = {
             let _held = commits.hold().map_err(|e| io(&folder, &e))?;
             let open = || -> Result<Database, Trouble> {
-                if path.exists() {
-                    let database = Builder::new().set_cache_size(CACHE).open(&path)?;
-                    begin(&database)?;
-                    return Ok(database);
-                }
-                // The file has its name once it is whole: a stop in between leaves none.
+                // The file has its name once it is whole: a stop in between leaves none. What a stop left is of no use.
                 let unfinished = path.with_extension("redb.new");
                 if unfinished.exists() {
                     std::fs::remove_file(&unfinished)?;
                 }
-                let database = Builder::new().set_cache_size(CACHE).create(&unfinished)?;
+                if !path.exists() {
+                    begin(&Builder::new().set_cache_size(CACHE).create(&unfinished)?)?;
+                    std::fs::rename(&unfinished, &path)?;
+                    sync(&folder);
+                }
+                let database = Builder::new().set_cache_size(CACHE).open(&path)?;
                 begin(&database)?;
-                std::fs::rename(&unfinished, &path)?;
                 Ok(database)
             };
             guarded(open).map_err(|e| e.about(memory))?
@@ -115,19 +148,12 @@ impl Episodes {
 
     /// Those of a memory folder for reading only, as the last commit left them, whether or not somebody writes meanwhile.
     pub fn read(memory: &Path) -> Result<Episodes> {
-        let (folder, lock) = (memory.join(RECALL), memory.join(RECALL).join(COMMITS));
-        let path = folder.join(DATABASE);
-        if !path.is_file() {
+        if !has_episodes(memory) {
             let what = format!("the memory {} holds nothing that could be recalled", memory.display());
             return Err(Error::input(what, "add something: sharpwave memory add --memory DIR FILE"));
         }
-        let held = File::open(&lock).map_err(|e| io(&lock, &e))?;
-        patiently(|| held.lock_shared()).map_err(|e| io(&lock, &e))?;
-        let copy = copied(&path);
-        let _ = held.unlock();
-        let copy = copy?;
-        let database =
-            guarded(|| Unwritten::database(copy)(Builder::new().set_cache_size(CACHE))).map_err(|e| e.about(memory))?;
+        let copy = snapshot(memory)?;
+        let database = guarded(|| opened(copy)).map_err(|e| e.about(memory))?;
         let own = Episodes { folder: memory.into(), database: Some(database), hold: Hold::Copy };
         own.check()?;
         Ok(own)
@@ -150,6 +176,15 @@ impl Episodes {
         !matches!(self.hold, Hold::Copy)
     }
 
+    /// Refuses where changes cannot be written.
+    pub fn writable(&self) -> Result<()> {
+        let message = || format!("the memory {} is open for reading only", self.folder.display());
+        match self.is_writable() {
+            true => Ok(()),
+            false => Err(Error::input(message(), "wait until the process that writes in it has ended")),
+        }
+    }
+
     fn check(&self) -> Result<()> {
         let version = self.about("version")?.and_then(|v| v.try_into().ok()).map(u32::from_le_bytes);
         match version {
@@ -163,6 +198,21 @@ impl Episodes {
             }
             _ => Err(damage("it does not say which version its experiences have").about(&self.folder)),
         }
+    }
+
+    /// Opens the file anew, as the last commit left it: for after a change that could not be written.
+    pub fn reopen(&mut self) -> Result<()> {
+        let Hold::Folder(commits, _) = &self.hold else { return Ok(()) };
+        let path = self.folder.join(RECALL).join(DATABASE);
+        let reopened = guarded(|| {
+            let _held = commits.hold()?;
+            if let Some(old) = self.database.take() {
+                close(old);
+            }
+            Ok(Builder::new().set_cache_size(CACHE).open(&path)?)
+        });
+        self.database = Some(reopened.map_err(|e: Trouble| e.about(&self.folder))?);
+        Ok(())
     }
 
     fn look<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>) -> Result<T> {
@@ -205,6 +255,20 @@ impl Episodes {
         })
     }
 
+    /// What is left of experiences that were forgotten, by id.
+    pub fn forgotten(&self) -> Result<BTreeMap<String, Gone>> {
+        self.look(|t| {
+            let mut all = BTreeMap::new();
+            for row in t.open_table(FORGOTTEN)?.iter()? {
+                let (id, json) = row?;
+                let gone =
+                    codec::from_json(json.value()).map_err(|e| damage(&format!("what is left of {:?}: {e}", id.value())))?;
+                all.insert(id.value().to_string(), gone);
+            }
+            Ok(all)
+        })
+    }
+
     /// The token vectors, as the last commit left them.
     pub fn tokens(&self) -> Result<TokenTable> {
         self.look(|t| Ok(TokenTable { table: t.open_table(TOKENS)?, folder: self.folder.clone() }))
@@ -213,13 +277,10 @@ impl Episodes {
     /// Makes a change, durably, as a whole.
     pub fn write(&self, change: &Writing) -> Result<()> {
         let work = || {
+            self.writable()?;
             let _held = match &self.hold {
                 Hold::Folder(commits, _) => Some(commits.hold()?),
-                Hold::Copy => {
-                    let message = format!("the memory {} is open for reading only", self.folder.display());
-                    return Err(Error::input(message, "wait until the process that writes in it has ended").into());
-                }
-                Hold::Alone => None,
+                Hold::Copy | Hold::Alone => None,
             };
             let transaction = self.database.as_ref().ok_or(redb::StorageError::DatabaseClosed)?.begin_write()?;
             carry_out(&transaction, change)?;
@@ -250,9 +311,11 @@ impl Episodes {
             copy(&from, &to, EPISODES)?;
             copy(&from, &to, CELLS)?;
             copy(&from, &to, TOKENS)?;
+            copy(&from, &to, FORGOTTEN)?;
             to.commit()?;
             let held = commits.hold()?;
             std::fs::rename(&unfinished, &path)?;
+            sync(&self.folder.join(RECALL));
             Ok((fresh, held))
         });
         let (fresh, _held) = fresh.map_err(|e: Trouble| {
@@ -296,24 +359,138 @@ impl TokenTable {
     }
 }
 
-/// The tables of a store, and its version where it has none.
+/// What the experiences of a folder are, and what is damaged of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Size of the file.
+    pub bytes: u64,
+    /// Experiences.
+    pub experiences: usize,
+    /// Cells of their pieces.
+    pub cells: usize,
+    /// Cells with token vectors.
+    pub tokens: usize,
+    /// Ids of experiences that were forgotten.
+    pub forgotten: usize,
+    /// What is wrong, one sentence each.
+    #[serde(skip)]
+    pub damage: Vec<String>,
+}
+
+/// Looks at every byte in use, of a copy as the last commit left it: pages, records, and that cells and token vectors are those of
+/// experiences that are there, piece by piece, and none of one that was forgotten.
+pub(super) fn look(memory: &Path) -> Result<Held, Trouble> {
+    let copy = snapshot(memory)?;
+    let mut held = Held { bytes: copy.metadata()?.len(), ..Held::default() };
+    let looked = guarded(|| {
+        let mut database = Unwritten::database(copy.try_clone()?)(Builder::new().set_cache_size(CACHE))?;
+        let checked = database.check_integrity();
+        close(database);
+        checked.map_err(|e| match Trouble::from(e) {
+            trouble if trouble.damage().is_some() => damage("recall: pages of the file do not agree with their checksums"),
+            trouble => trouble,
+        })
+    });
+    note(looked.map(|_| ()), &mut held)?;
+    let looked = guarded(|| {
+        let own = Episodes { folder: memory.into(), database: Some(opened(copy)?), hold: Hold::Copy };
+        own.check()?;
+        let transaction = own.database.as_ref().ok_or(redb::StorageError::DatabaseClosed)?.begin_read()?;
+        look_at_records(&transaction, &mut held)
+    });
+    note(looked, &mut held)?;
+    Ok(held)
+}
+
+/// Puts damage beside what else is known; passes on every other trouble.
+fn note(looked: Result<(), Trouble>, held: &mut Held) -> Result<(), Trouble> {
+    let Err(trouble) = looked else { return Ok(()) };
+    let what = trouble.damage().ok_or(trouble)?;
+    if !held.damage.contains(&what) {
+        held.damage.push(what);
+    }
+    Ok(())
+}
+
+fn look_at_records(t: &ReadTransaction, held: &mut Held) -> Result<(), Trouble> {
+    let forgotten = t.open_table(FORGOTTEN)?;
+    held.forgotten = forgotten.len()? as usize;
+    let (mut pieces, mut ids): (BTreeMap<u64, usize>, BTreeMap<String, u64>) = (BTreeMap::new(), BTreeMap::new());
+    let mut places = Vec::new();
+    for row in t.open_table(EPISODES)?.iter()? {
+        let (order, json) = row?;
+        let order = order.value();
+        held.experiences += 1;
+        let episode: Episode = match codec::from_json(json.value()) {
+            Ok(episode) => episode,
+            Err(why) => {
+                held.damage.push(format!("recall: experience {order}: {why}"));
+                continue;
+            }
+        };
+        if let Err(flaw) = episode.check() {
+            held.damage.push(format!("recall: {flaw}"));
+        }
+        if forgotten.get(episode.id.as_str())?.is_some() {
+            held.damage.push(format!("recall: experience {:?} is forgotten and still there", episode.id));
+        }
+        pieces.insert(order, episode.pieces().len());
+        places.extend(episode.superseded_by.map(|by| (episode.id.clone(), by)));
+        if ids.insert(episode.id.clone(), order).is_some() {
+            held.damage.push(format!("recall: there are two experiences {:?}", episode.id));
+        }
+    }
+    for (id, by) in places.iter().filter(|(_, by)| !ids.contains_key(by)) {
+        held.damage.push(format!("recall: experience {id:?} is superseded by {by:?}, which is not there"));
+    }
+    let mut cells: BTreeMap<u64, usize> = BTreeMap::new();
+    for row in t.open_table(CELLS)?.iter()? {
+        let (place, bytes) = row?;
+        let ((order, piece), of) = (place.value(), cells.entry(place.value().0).or_default());
+        held.cells += 1;
+        if !pieces.contains_key(&order) {
+            held.damage.push(format!("recall: cell {piece} of experience {order}, which is not there"));
+        } else if piece as usize != *of || cell(bytes.value()).is_none() {
+            held.damage.push(format!("recall: cell {piece} of experience {order} is cut short, or not in its place"));
+        }
+        *of += 1;
+    }
+    for (order, count) in pieces.iter().filter(|(order, count)| cells.get(order) != Some(count)) {
+        let there = cells.get(order).copied().unwrap_or(0);
+        held.damage.push(format!("recall: experience {order} has {there} cells for {count} pieces of its text"));
+    }
+    for row in t.open_table(TOKENS)?.iter()? {
+        let (place, bytes) = row?;
+        let (order, piece) = place.value();
+        held.tokens += 1;
+        if cells.get(&order).is_none_or(|count| piece as usize >= *count) {
+            held.damage.push(format!("recall: token vectors of cell {piece} of experience {order}, which is not there"));
+        } else if tokens(bytes.value()).is_none() {
+            held.damage.push(format!("recall: token vectors of cell {piece} of experience {order} are cut short"));
+        }
+    }
+    Ok(())
+}
+
+/// The tables of a store, and its version, where it has none or an earlier one.
 fn begin(database: &Database) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
-    let fresh = {
+    let due = {
         let mut about = transaction.open_table(ABOUT)?;
-        let fresh = about.get("version")?.is_none();
-        if fresh {
+        let there = about.get("version")?.map(|v| v.value().to_vec());
+        let due = there.is_none_or(|v| v == 1u32.to_le_bytes());
+        if due {
             about.insert("version", VERSION.to_le_bytes().as_slice())?;
             transaction.open_table(EPISODES)?;
             transaction.open_table(CELLS)?;
             transaction.open_table(TOKENS)?;
+            transaction.open_table(FORGOTTEN)?;
         }
-        fresh
+        due
     };
-    if fresh {
-        transaction.commit()?;
-    } else {
-        transaction.abort()?;
+    match due {
+        true => transaction.commit()?,
+        false => transaction.abort()?,
     }
     Ok(())
 }
@@ -340,6 +517,13 @@ fn carry_out(t: &WriteTransaction, change: &Writing) -> Result<(), Trouble> {
     }
     for (place, own) in &change.tokens {
         tokens.insert(place, token_bytes(own).as_slice())?;
+    }
+    let mut forgotten = t.open_table(FORGOTTEN)?;
+    for (id, gone) in &change.forgotten {
+        match gone {
+            Some(gone) => drop(forgotten.insert(id.as_str(), codec::json(gone).map_err(Trouble::Damage)?.as_slice())?),
+            None => drop(forgotten.remove(id.as_str())?),
+        }
     }
     let mut about = t.open_table(ABOUT)?;
     for (name, value) in &change.about {
@@ -416,6 +600,44 @@ mod tests {
         let bytes = token_bytes(&own);
         assert_eq!(tokens(&bytes), Some(own));
         assert!((0..bytes.len()).all(|n| tokens(&bytes[..n]).is_none()));
+    }
+
+    #[test]
+    fn what_does_not_agree_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Episodes::open(folder.path()).unwrap();
+        let mut own = Tokens::default();
+        own.push(5, &[0.1, -0.9]);
+        let episodes = ["a", "b"].map(|id| Episode { id: id.into(), ..Episode::of_text(id) });
+        let told = Writing {
+            episodes: (0..).zip(episodes).collect(),
+            cells: vec![((0, 0), kept()), ((1, 0), kept())],
+            tokens: vec![((1, 0), own.clone())],
+            ..Writing::default()
+        };
+        store.write(&told).unwrap();
+        let held = look(folder.path()).unwrap();
+        assert_eq!((held.experiences, held.cells, held.tokens, held.forgotten), (2, 2, 1, 0));
+        assert!(held.damage.is_empty() && held.bytes > 0, "{held:?}");
+        let wrong = Writing {
+            episodes: vec![(1, Episode { id: "b".into(), superseded_by: Some("z".into()), ..Episode::of_text("b") })],
+            cells: vec![((7, 0), kept()), ((1, 2), kept())],
+            tokens: vec![((0, 3), own)],
+            forgotten: vec![("a".into(), Some(Gone::default()))],
+            ..Writing::default()
+        };
+        store.write(&wrong).unwrap();
+        let damage = look(folder.path()).unwrap().damage.join("\n");
+        for what in [
+            "\"a\" is forgotten and still there",
+            "\"b\" is superseded by \"z\"",
+            "cell 0 of experience 7, which is not there",
+            "cell 2 of experience 1 is cut short, or not in its place",
+            "experience 1 has 2 cells for 1 pieces",
+            "token vectors of cell 3 of experience 0",
+        ] {
+            assert!(damage.contains(what), "{what}: {damage}");
+        }
     }
 
     #[test]

@@ -222,11 +222,15 @@ fn build(folder: &Path, fill: impl FnOnce(&WriteTransaction) -> Result<(), Troub
 /// Gives a database that was built its name.
 fn finish(folder: &Path) -> Result<(), Trouble> {
     std::fs::rename(folder.join(UNFINISHED), folder.join(DATABASE))?;
-    // A folder can be synced on Unix only; elsewhere the rename is the file system's to keep.
+    sync(folder);
+    Ok(())
+}
+
+/// Brings the names in a folder to disk. A folder can be synced on Unix only; elsewhere they are the file system's to keep.
+pub(super) fn sync(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
-    Ok(())
 }
 
 /// Takes away what could not be finished.

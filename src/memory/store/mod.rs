@@ -7,7 +7,7 @@
 //!                   engrams: order -> engram    places: id, site, order            statistics: site, name, chunk -> numbers
 //! DIR/lock          locked while a process may write in the folder
 //! DIR/commit.lock   locked while it does; shared by readers while they copy memory.redb
-//! DIR/notes.*       what `sharpwave serve` keeps beside it
+//! DIR/recall/       what can be recalled (`episodes`)       DIR/notes.*     what earlier versions of `sharpwave serve` kept
 //! ```
 //!
 //! Folders of version 1 have engrams of another form. They are read, but for those, and never written.
@@ -17,6 +17,7 @@ pub mod episodes;
 mod error;
 mod files;
 mod folder;
+pub mod former;
 mod snapshot;
 mod verify;
 

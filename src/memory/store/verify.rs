@@ -1,7 +1,9 @@
-//! Whether a memory is whole: pages of the file, checksums of all records, and that the records agree with each other and with
-//! the sizes of the model. Changes nothing, and works beside a writer: it looks at a copy, as the last commit left it.
+//! Whether a memory is whole: pages of its files, checksums of all records, and that the records agree with each other and with
+//! the sizes of the model. Changes nothing, and works beside a writer: it looks at copies, as the last commits left them.
 
+use super::episodes::{self, Held, has_episodes};
 use super::error::{Trouble, close, guarded};
+use super::files::DATABASE;
 use super::folder::CACHE;
 use super::snapshot::{Unwritten, snapshot};
 use super::{ENGRAMS, ENTRIES, IDS, Meta, PLACES, STATISTICS, VERSION, get_meta, places, site};
@@ -26,6 +28,8 @@ pub struct Report {
     pub engrams: usize,
     /// Layers and names under which statistics are kept.
     pub statistics: usize,
+    /// What can be recalled, where there is anything.
+    pub recall: Option<Held>,
     /// What is wrong, one sentence each; empty where the memory is whole.
     pub damage: Vec<String>,
 }
@@ -35,13 +39,21 @@ pub struct Report {
 /// their bytes are whole.
 pub fn verify(folder: impl AsRef<Path>) -> Result<Report> {
     let folder = folder.as_ref();
-    let copy = snapshot(folder)?;
     let mut report = Report::default();
-    let mut whole = || {
-        report.bytes = copy.metadata()?.len();
-        look(folder, || Unwritten::over(copy.try_clone()?), &mut report)
-    };
-    whole().map_err(|e: Trouble| e.about(folder))?;
+    // What agents tell a memory may be all that there is.
+    if folder.join(DATABASE).exists() || !has_episodes(folder) {
+        let copy = snapshot(folder)?;
+        let mut whole = || {
+            report.bytes = copy.metadata()?.len();
+            look(folder, || Unwritten::over(copy.try_clone()?), &mut report)
+        };
+        whole().map_err(|e: Trouble| e.about(folder))?;
+    }
+    if has_episodes(folder) {
+        let mut held = episodes::look(folder).map_err(|e| e.about(folder))?;
+        report.damage.append(&mut held.damage);
+        report.recall = Some(held);
+    }
     Ok(report)
 }
 

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::recall::codes::{DRIVEN, strongest};
 use crate::recall::encoder::Tokens;
 use crate::recall::episode::{Episode, Filter};
-use crate::recall::fuse::{add_scores, confidence, moments};
+use crate::recall::fuse::{add_normal, add_scores, confidence, moments};
 use crate::recall::index::{AROUND, Cue, Drive, PORTS, SENSE, SENSE_AROUND, WORDS};
 use crate::recall::words;
 use jiff::Timestamp;
@@ -47,6 +47,8 @@ pub struct Recalled {
     pub episode: Episode,
     /// By which it comes before others; z-scores, weighted and summed.
     pub score: f32,
+    /// How well it fits by itself, whatever else there is, from 0 to 1; as sure as the answer would be with this one as the first.
+    pub fit: f32,
     /// Tokens of its text.
     pub tokens: usize,
     /// Why, where it was asked for.
@@ -124,9 +126,9 @@ impl Hippocampus {
 
     fn answer(&self, ask: &Ask, late: Late, shelf: &Shelf, cue: &Cue, said: &[(String, u16)], tokens: &Tokens) -> Result<Answer> {
         let now = Timestamp::now();
-        let allowed: Vec<bool> = match ask.filter.is_open() && self.plain.len() == self.cells.len() {
-            true => self.plain.clone(),
-            false => {
+        let allowed: Vec<bool> = match self.plain.as_ref().filter(|_| ask.filter.is_open()) {
+            Some(plain) => plain.clone(),
+            None => {
                 let asked_for = |slot: &Option<Slot>| slot.as_ref().is_some_and(|s| ask.filter.allows(&s.episode, now));
                 let slots: Vec<bool> = self.slots.iter().map(asked_for).collect();
                 self.cells.iter().map(|cell| cell.as_ref().is_some_and(|cell| slots[cell.slot as usize])).collect()
@@ -136,8 +138,9 @@ impl Hippocampus {
         let mix = &self.mix;
         let mut total = vec![0.0f32; self.cells.len()];
         let weights: [f32; PORTS] = [mix.words, mix.around, mix.sense, mix.sense_around];
-        for (values, weight) in drive.ports.iter().zip(weights) {
-            add_scores(&mut total, values, &allowed, weight);
+        let normal = drive.ports.each_ref().map(|values| moments(values, &allowed));
+        for ((values, normal), weight) in drive.ports.iter().zip(normal).zip(weights) {
+            add_normal(&mut total, values, normal, weight);
         }
         let fast = total.clone();
         let linked = |own: &[f32], cell: usize| -> (f32, Option<u32>) {
@@ -166,6 +169,7 @@ impl Hippocampus {
         let mut first = first_of(early.into_iter().map(passed).collect(), count);
         first.sort_unstable_by(order);
         let mut late_score: HashMap<u32, f32> = HashMap::new();
+        let mut late_own: HashMap<u32, f32> = HashMap::new();
         let mut best_late: Option<f32> = None;
         if late == Late::On && !tokens.is_empty() && mix.late != 0.0 {
             let weights: Vec<f32> = tokens.ids.iter().map(|id| self.counts.rarity(*id)).collect();
@@ -204,6 +208,7 @@ impl Hippocampus {
             add_scores(&mut scores, &values, &everyone, mix.late);
             add_scores(&mut scores, &around, &everyone, mix.late_around);
             best_late = values.iter().copied().reduce(f32::max);
+            late_own = rescored.iter().copied().zip(values).collect();
             // Who was not looked at has no more than the least of those who were.
             let least = scores.iter().copied().reduce(f32::min).unwrap_or(0.0);
             total.iter_mut().for_each(|x| *x += least);
@@ -226,14 +231,18 @@ impl Hippocampus {
         let weight_of: Vec<f32> = said.iter().map(|(_, cell)| self.index.rarity(*cell)).collect();
         let whole: f32 = weight_of.iter().sum();
         let holds = |words: &[(u16, u8)], cell: u16| words.binary_search_by_key(&cell, |(w, _)| *w).is_ok();
-        let coverage = ranked.first().and_then(|(cell, _)| self.index.code(*cell as usize)).map_or(0.0, |code| {
-            let held =
-                said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(&code.around, *cell)).map(|(_, w)| w).sum::<f32>();
-            held / whole.max(1e-6)
-        });
+        // The share of the hint's words, by their rarity, that an experience has, and that it has or that happened around it.
+        let coverage = |cell: u32| -> [f32; 2] {
+            let Some(code) = self.index.code(cell as usize) else { return [0.0; 2] };
+            [&code.words, &code.around].map(|held| {
+                let all = said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(held, *cell));
+                all.map(|(_, w)| w).sum::<f32>() / whole.max(1e-6)
+            })
+        };
+        let covered = ranked.first().map_or(0.0, |(cell, _)| coverage(*cell)[1]);
         let mut answer = Answer {
             recalled: Vec::new(),
-            confidence: if ranked.is_empty() { 0.0 } else { confidence(coverage, best_late) },
+            confidence: if ranked.is_empty() { 0.0 } else { confidence(covered, best_late) },
             events: drive.events,
             cells: allowed.iter().filter(|allowed| **allowed).count(),
         };
@@ -263,10 +272,7 @@ impl Hippocampus {
                 };
                 let part = |port: usize, weight: f32| {
                     let mut own = [0.0];
-                    let (mean, deviation) = moments(&drive.ports[port], &allowed);
-                    if deviation > 0.0 {
-                        own[0] = weight * (drive.ports[port][cell as usize] - mean) / deviation;
-                    }
+                    add_normal(&mut own, &drive.ports[port][cell as usize..=cell as usize], normal[port], weight);
                     own[0]
                 };
                 let (passed, hop) = linked(&total, cell as usize);
@@ -288,7 +294,10 @@ impl Hippocampus {
                     fires_at: lead / (fast[cell as usize] + linked(&fast, cell as usize).0).max(1e-6),
                 }
             });
-            answer.recalled.push(Recalled { episode: slot.episode.clone(), score, tokens: size, why });
+            let [own, around] = coverage(cell);
+            // What only its neighbours say is said half as much.
+            let fit = confidence(0.5 * (own + around), late_own.get(&cell).copied());
+            answer.recalled.push(Recalled { episode: slot.episode.clone(), score, fit, tokens: size, why });
         }
         Ok(answer)
     }

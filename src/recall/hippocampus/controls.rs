@@ -6,6 +6,7 @@ use crate::recall::codes::Projection;
 use crate::recall::index::PORTS;
 use crate::rng::{Purpose, Stream, key};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How cells of a session are linked, for controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Hippocampus {
 
     /// Drives cues through another projection than the one that the codes were made by, for a control.
     pub fn estrange(&mut self, seed: u64) {
-        self.projection = Projection::new(self.whitening.width(), seed);
+        self.projection = Arc::new(Projection::new(self.whitening.width(), seed));
     }
 
     /// Makes codes by the statistics of all that came, and brings the tables up to date.

@@ -72,6 +72,9 @@ pub struct Receipt {
     pub links: usize,
     /// Bytes of its text, of its vectors, and of its token vectors that are gone.
     pub bytes: [usize; 3],
+    /// Files of earlier versions that had lines about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<String>,
 }
 
 struct Slot {
@@ -95,7 +98,7 @@ pub struct Hippocampus {
     encoder: Option<Arc<dyn Encoder>>,
     whitening: Whitening,
     counts: TokenCounts,
-    projection: Projection,
+    projection: Arc<Projection>,
     index: Index,
     slots: Vec<Option<Slot>>,
     cells: Vec<Option<Cell>>,
@@ -103,8 +106,10 @@ pub struct Hippocampus {
     /// The last cell of each session.
     ends: HashMap<(Option<String>, String), u32>,
     next: u64,
-    /// Whether each cell is there and not history whatever the time, where that is known; empty after changes, until tables are settled.
-    plain: Vec<bool>,
+    /// Whether the tables know all that came and went.
+    settled: bool,
+    /// Whether each cell is in force, where that is the same at every time; None after changes, until tables are settled.
+    plain: Option<Vec<bool>>,
     /// Weights of what is summed.
     pub mix: Mix,
 }
@@ -119,7 +124,7 @@ impl Hippocampus {
         Hippocampus {
             whitening: Whitening::new(width),
             counts: TokenCounts::default(),
-            projection: Projection::new(width, 0),
+            projection: Projection::usual(width),
             encoder,
             index: Index::new(),
             slots: Vec::new(),
@@ -127,7 +132,8 @@ impl Hippocampus {
             ids: HashMap::new(),
             ends: HashMap::new(),
             next: 0,
-            plain: Vec::new(),
+            settled: false,
+            plain: None,
             mix: Mix::default(),
         }
     }
@@ -195,7 +201,7 @@ impl Hippocampus {
     }
 
     /// All experiences in the order in which they came.
-    pub fn episodes(&self) -> impl Iterator<Item = &Episode> {
+    pub fn episodes(&self) -> impl DoubleEndedIterator<Item = &Episode> {
         self.slots.iter().flatten().map(|slot| &slot.episode)
     }
 
@@ -214,6 +220,10 @@ impl Hippocampus {
             }
         };
         [step(slot.cells.first(), false), step(slot.cells.last(), true)]
+    }
+
+    fn unsettle(&mut self) {
+        (self.settled, self.plain) = (false, None);
     }
 
     fn slot(&self, slot: u32) -> Option<&Slot> {
@@ -284,7 +294,7 @@ impl Hippocampus {
 
     /// Takes in what was checked, by its order.
     fn take_in(&mut self, fresh: Vec<(u64, Episode)>) -> Result<Added> {
-        self.plain.clear();
+        self.unsettle();
         let mut added = Added::default();
         let texts: Vec<Vec<String>> = fresh.iter().map(|(_, episode)| episode.pieces()).collect();
         let mut embeddings = self.embed(&texts.iter().flatten().map(String::as_str).collect::<Vec<_>>())?.into_iter();
@@ -293,12 +303,7 @@ impl Hippocampus {
             let (slot, instant) = (self.slots.len() as u32, episode.instant());
             self.next = order + 1;
             self.ids.insert(episode.id.clone(), slot);
-            if let Some(old) = episode.supersedes.as_ref().and_then(|old| self.ids.get(old)).copied()
-                && let Some(Some(old)) = self.slots.get_mut(old as usize)
-            {
-                old.episode.superseded_by = Some(episode.id.clone());
-                added.episodes.push((old.order, old.episode.clone()));
-            }
+            added.episodes.extend(self.supersede(&episode));
             added.episodes.push((order, episode.clone()));
             self.slots.push(Some(Slot { order, episode, cells: Vec::new(), instant }));
             for (piece, text) in (0..).zip(texts) {
@@ -327,6 +332,15 @@ impl Hippocampus {
         }
         added.cells = touched.iter().filter_map(|cell| self.kept(*cell)).collect();
         Ok(added)
+    }
+
+    /// Gives an experience the place of the one that it names, where it is not held back; returns that one with its order.
+    fn supersede(&mut self, episode: &Episode) -> Option<(u64, Episode)> {
+        let old = episode.supersedes.as_ref().filter(|_| episode.quarantine.is_none());
+        let at = *self.ids.get(old?)?;
+        let old = self.slots[at as usize].as_mut()?;
+        old.episode.superseded_by = Some(episode.id.clone());
+        Some((old.order, old.episode.clone()))
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>> {
@@ -392,6 +406,7 @@ impl Hippocampus {
 
     /// Makes the codes of cells, of their own and of what is around them.
     fn code(&mut self, cells: &[u32]) {
+        self.unsettle();
         let version = self.whitening.version;
         for part in cells.chunks(BATCH) {
             let begun: Vec<(u32, Code, Vec<Vec<f32>>)> = part.par_iter().filter_map(|cell| self.begun(*cell)).collect();
@@ -455,27 +470,34 @@ impl Hippocampus {
         Some((cell, code, vectors))
     }
 
+    /// Whether the tables are up to date.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// Brings the tables up to date with what was added or forgotten; recall expects it.
     pub fn settle(&mut self) {
-        self.index.settle();
-        if self.plain.len() != self.cells.len() {
-            let timeless = |slot: &Slot| slot.episode.superseded_by.is_none() && slot.episode.until.is_none();
-            let plain = |cell: &Option<Cell>| cell.as_ref().and_then(|c| self.slot(c.slot)).is_some_and(timeless);
-            // Where one of them needs a look at the clock, all are looked at.
-            let all: Vec<bool> = self.cells.iter().map(plain).collect();
-            let there = self.cells.iter().flatten().count();
-            self.plain = if all.iter().filter(|p| **p).count() == there { all } else { Vec::new() };
+        if self.settled {
+            return;
         }
+        self.index.settle();
+        self.settled = true;
+        // Where one of them needs a look at the clock, all are looked at.
+        let timeless = self.slots.iter().flatten().all(|slot| slot.episode.until.is_none());
+        self.plain = timeless.then(|| {
+            let holds = |slot: &Slot| slot.episode.holds(Timestamp::MAX);
+            self.cells.iter().map(|cell| cell.as_ref().and_then(|c| self.slot(c.slot)).is_some_and(holds)).collect()
+        });
     }
 
     /// Forgets experiences: their cells, synapses, links and texts. Neighbours in time become each other's. What took its place stays; what
-    /// it had superseded holds again. Returns receipts,
-    /// the order of each, and what changed elsewhere.
+    /// it had superseded holds again, or is the one's that took its place before. Returns receipts, the order of each, and what changed
+    /// elsewhere.
     ///
     /// # Errors
     /// An id that is not there; nothing is forgotten then.
     pub fn forget(&mut self, ids: &[&str], shelf: &Shelf) -> Result<(Vec<Receipt>, Vec<u64>, Added)> {
-        self.plain.clear();
+        self.unsettle();
         if let Some(id) = ids.iter().find(|id| !self.ids.contains_key(**id)) {
             let near = crate::error::nearest(id, self.ids.keys().map(String::as_str));
             let remedy = near.map_or("`sharpwave memory notes` shows the ids".into(), |near| format!("did you mean {near:?}?"));
@@ -517,9 +539,19 @@ impl Hippocampus {
                 touched.extend(own.before);
                 touched.extend(own.after);
             }
-            for other in self.slots.iter_mut().flatten().filter(|s| s.episode.superseded_by.as_deref() == Some(*id)) {
+            let freed = |slot: &&mut Slot| slot.episode.superseded_by.as_deref() == Some(*id);
+            let mut others: Vec<(u64, Episode)> = Vec::new();
+            for other in self.slots.iter_mut().flatten().filter(freed) {
                 other.episode.superseded_by = None;
-                changed.episodes.push((other.order, other.episode.clone()));
+                others.push((other.order, other.episode.clone()));
+            }
+            for (order, mut other) in others {
+                let takes = |e: &&Episode| e.quarantine.is_none() && e.supersedes.as_ref() == Some(&other.id);
+                if let Some(last) = self.slots.iter().rev().flatten().map(|s| &s.episode).find(takes).cloned() {
+                    self.supersede(&last);
+                    other.superseded_by = Some(last.id);
+                }
+                changed.episodes.push((order, other));
             }
             receipts.push(receipt);
         }
@@ -532,20 +564,35 @@ impl Hippocampus {
         Ok((receipts, gone, changed))
     }
 
-    /// A change to an experience that codes do not depend on: validity, pin, tags, outcome. Returns it with its order.
+    /// A change to experiences that codes do not depend on: validity, pin, tags, outcome, whether it is held back. Returns those that are
+    /// changed by it with their order: what is released takes the place of what it supersedes.
     ///
     /// # Errors
-    /// An id that is not there, and a change that breaks a rule.
-    pub fn amend(&mut self, id: &str, change: impl FnOnce(&mut Episode)) -> Result<(u64, Episode)> {
-        self.plain.clear();
-        let slot = self.ids.get(id).copied().and_then(|at| self.slots[at as usize].as_mut());
-        let slot = slot.ok_or_else(|| Error::input(format!("the memory has no experience {id:?}"), "check the id"))?;
-        let mut changed = slot.episode.clone();
-        change(&mut changed);
-        (changed.id, changed.text) = (slot.episode.id.clone(), slot.episode.text.clone());
-        changed.check()?;
-        slot.instant = changed.instant();
-        slot.episode = changed.clone();
-        Ok((slot.order, changed))
+    /// An id that is not there, and a change that breaks a rule; nothing is changed then.
+    pub fn amend(&mut self, ids: &[&str], mut change: impl FnMut(&mut Episode)) -> Result<Vec<(u64, Episode)>> {
+        let mut changes = Vec::new();
+        for id in ids {
+            let unknown = || Error::input(format!("the memory has no experience {id:?}"), "check the id");
+            let at = *self.ids.get(*id).ok_or_else(unknown)?;
+            let slot = self.slot(at).ok_or_else(unknown)?;
+            let mut changed = slot.episode.clone();
+            change(&mut changed);
+            (changed.id, changed.text) = (slot.episode.id.clone(), slot.episode.text.clone());
+            changed.check()?;
+            changes.push((at, slot.order, changed));
+        }
+        self.unsettle();
+        let mut all = Vec::new();
+        for (at, order, changed) in changes {
+            let Some(slot) = &mut self.slots[at as usize] else { continue };
+            let released = slot.episode.quarantine.is_some() && changed.quarantine.is_none();
+            slot.instant = changed.instant();
+            slot.episode = changed.clone();
+            if released {
+                all.extend(self.supersede(&changed));
+            }
+            all.push((order, changed));
+        }
+        Ok(all)
     }
 }
