@@ -79,16 +79,20 @@ impl Told {
             let best = if tokens.contains(&(i as u32)) { &mut own } else { &mut other };
             *best = best.max(*x);
         }
-        let best = tokens.iter().map(|t| surprise(logits, *t)).fold(f32::INFINITY, f32::min);
-        Told { margin: own - other, surprise: best }
+        Told { margin: own - other, surprise: least_surprise(logits, tokens) }
     }
 }
 
 /// -log of the softmax of a row of logits, at a token.
 pub fn surprise(logits: &[f32], token: u32) -> f32 {
+    least_surprise(logits, &[token])
+}
+
+/// The least of it at some tokens; the sum is that of all.
+fn least_surprise(logits: &[f32], tokens: &[u32]) -> f32 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
-    (sum.ln() - f64::from(logits[token as usize] - top)) as f32
+    tokens.iter().map(|t| (sum.ln() - f64::from(logits[*t as usize] - top)) as f32).fold(f32::INFINITY, f32::min)
 }
 
 /// The down projection of a layer: what memories write to.
@@ -227,6 +231,11 @@ impl Sight {
         let output = host.decoder.resume(self.layer + 1, &rows, &mut cache, &count, want, &mut ())?;
         let [cache] = cache;
         Ok(Pass { deltas, cache: cache.above(self.layer + 1, self.start - 1), output })
+    }
+
+    /// The same where all changes of a pass are so many times as large.
+    pub fn stronger(&self, host: &Host, pass: &Pass, times: f32) -> Result<Pass> {
+        self.pass(host, pass.deltas.iter().map(|d| times * d).collect())
     }
 
     /// How tokens fare when the residual where they are predicted changes by so much more than in `pass`; each alone, all in one call

@@ -17,6 +17,7 @@ pub mod episodic;
 pub mod exchange;
 pub mod experience;
 pub mod facade;
+mod held;
 pub mod journal;
 pub mod jsonl;
 pub mod key_statistics;
