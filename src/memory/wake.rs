@@ -1,4 +1,4 @@
-//! Learning awake: one experience, two forwards, one write. What the experience would add to the residual if it stood in the context
+//! Learning awake: one experience, one forward, one write. What the experience would add to the residual if it stood in the context
 //! becomes the value that a late layer gives at the same key; outcome and surprise gate it. Every token of the answer, and the token
 //! that ends it, is sized and checked: keys at the late layer do not depend on what is written there, so an answer whose tokens all come
 //! out on top with a margin is said whole by greedy decoding. Depends on the experience and the model alone; knows no other memory.

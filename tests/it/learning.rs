@@ -231,8 +231,7 @@ fn a_sequence_goes_on_where_it_was_stopped() {
     let bench = Bench::new(model.host.clone(), model.settings.clone(), &model.statistics, &stop);
     let plan = |at: &[usize], ways: &[Way]| Plan { at: at.to_vec(), ways: ways.to_vec(), sample: 3, forget: 2 };
     let folder = tempfile::tempdir().unwrap();
-    let of = serde_json::json!({ "data": "stories" });
-    let place = Place { folder: folder.path(), source: &model.source, of: of.clone() };
+    let place = Place { folder: folder.path(), source: &model.source, of: serde_json::json!({ "data": "stories" }) };
     let run = |at: &[usize], ways: &[Way], place: Option<&Place>| {
         let mut said = 0;
         let sequence = bench.sequence(&all, &plan(at, ways), 1, place, &|_, _| (), &mut |_| said += 1);
@@ -261,8 +260,7 @@ fn a_sequence_goes_on_where_it_was_stopped() {
     let forgot = once.forgot.unwrap();
     assert!(forgot.forgotten == 2 && forgot.others == 0.0 && forgot.gone == 100.0 && forgot.ea[0] == 100.0, "{forgot:?}");
     // Another run's folder, what is known after fewer facts, and numbers that do not rise are refused.
-    let other =
-        Place { of: serde_json::json!({ "data": "others" }), ..Place { folder: folder.path(), source: &model.source, of } };
+    let other = Place { folder: folder.path(), source: &model.source, of: serde_json::json!({ "data": "others" }) };
     for (at, place, message) in
         [(&[5][..], &other, "is of another run"), (&[3, 5], &place, "holds 5 facts already"), (&[5, 5], &place, "do not rise")]
     {
