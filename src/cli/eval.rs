@@ -251,7 +251,7 @@ struct Asked {
     /// Of these, as many from the start
     #[arg(long, value_name = "N", default_value_t = 3000)]
     protected: usize,
-    /// Facts to teach; 40 unless given
+    /// Facts to teach, 40 unless given; in a sequence --at says it
     #[arg(long, value_name = "N")]
     n: Option<usize>,
     /// Seeds that choose the cases
