@@ -8,6 +8,7 @@ use sharpwave::error::{Error, Result};
 use sharpwave::eval::cases;
 use sharpwave::eval::report::{Report, Spread};
 use sharpwave::eval::run::{Bench, Method};
+use sharpwave::eval::sequence::{Place, Plan, Way};
 use sharpwave::io::output;
 use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::key_statistics::Prompt;
@@ -33,8 +34,8 @@ pub struct EvalArguments {
 enum EvalCommand {
     /// Teach facts by every method; ask for them, their paraphrases and their neighbours
     Edits(Asked),
-    /// Teach 200 facts one at a time; ask for all and for the first 50 at the end
-    Sequence(Asked),
+    /// Teach many facts one at a time; after some numbers of them ask every way of answering. Goes on where it was stopped
+    Sequence(SequenceAsked),
     /// Forget some of 40 facts, one at a time; see what the others say
     Forget(Asked),
     /// Tell the model that its own most likely actions failed
@@ -250,13 +251,13 @@ struct Asked {
     /// Of these, as many from the start
     #[arg(long, value_name = "N", default_value_t = 3000)]
     protected: usize,
-    /// Facts to teach; 40, or 200 in a sequence
+    /// Facts to teach, 40 unless given; in a sequence --at says it
     #[arg(long, value_name = "N")]
     n: Option<usize>,
     /// Seeds that choose the cases
     #[arg(long, alias = "seeds", value_name = "S,…", value_delimiter = ',', default_value = "1")]
     seed: Vec<u64>,
-    /// Methods of `edits`; all unless given
+    /// Methods of `edits`, or ways of `sequence`; all unless given
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     methods: Vec<String>,
     /// A setting, such as coding=exact or sleep.pairs=24; may be repeated
@@ -273,10 +274,25 @@ struct Asked {
     json: bool,
 }
 
+#[derive(Args)]
+struct SequenceAsked {
+    #[command(flatten)]
+    asked: Asked,
+    /// Numbers of facts after which is asked
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "50,100,200")]
+    at: Vec<usize>,
+    /// Facts that are asked for, drawn at random of those told
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    sample: usize,
+    /// Facts that are forgotten together in the end
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    forget: usize,
+}
+
 pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
     let (what, a) = match &arguments.command {
         EvalCommand::Edits(a) => ("edits", a),
-        EvalCommand::Sequence(a) => ("sequence", a),
+        EvalCommand::Sequence(a) => ("sequence", &a.asked),
         EvalCommand::Forget(a) => ("forget", a),
         EvalCommand::Failure(a) => ("failure", a),
         EvalCommand::Experiences(a) => ("experiences", a),
@@ -285,7 +301,14 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
         EvalCommand::RecallSpeed(a) => return speed(a),
         EvalCommand::Completion(a) => return completion(a),
     };
-    let methods = methods(&a.methods)?;
+    let (mut methods, mut plan) = (Vec::new(), Plan { at: vec![50, 100, 200], ways: Way::ALL.to_vec(), sample: 100, forget: 0 });
+    match &arguments.command {
+        EvalCommand::Sequence(s) => {
+            let ways = named(&a.methods, &Way::ALL, Way::name)?;
+            plan = Plan { at: s.at.clone(), ways, sample: s.sample, forget: s.forget };
+        }
+        _ => methods = named(&a.methods, &Method::ALL, Method::name)?,
+    }
     if let Some(folder) = &a.out {
         plot::eval_files(folder).chain([folder.join(RESULTS)]).try_for_each(|file| output::check(&file, a.force))?;
     }
@@ -329,10 +352,11 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
                 .extend(bench.edits(&all, n, seed, &methods, &mut |row| say(format!("seed {seed}: {}", Report::line(row))))?);
         }
         if ["sequence", "all"].contains(&what) {
-            let n = if what == "all" { 200 } else { a.n.unwrap_or(200) };
-            report
-                .sequences
-                .push(bench.sequence(&all, n, seed, &mut |i| bar.phase(&format!("sequence, seed {seed}"), i as f64 / n as f64))?);
+            let of = serde_json::json!({ "data": report.data, "protected": prompts.len() });
+            let place = a.out.as_ref().filter(|_| what == "sequence").map(|folder| Place { folder, source: &source, of });
+            let tell = |what: &str, done: f64| bar.phase(&format!("seed {seed}: {what}"), done);
+            let mut each = |point: &_| say(format!("seed {seed}: {}", Report::point(point)));
+            report.sequences.push(bench.sequence(&all, &plan, seed, place.as_ref(), &tell, &mut each)?);
         }
         if ["forget", "all"].contains(&what) {
             bar.phase(&format!("forget, seed {seed}"), 0.0);
@@ -358,14 +382,15 @@ pub fn eval(arguments: &EvalArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn methods(asked: &[String]) -> Result<Vec<Method>> {
+/// Methods by their names; all where none is asked for.
+fn named<T: Copy>(asked: &[String], all: &[T], name: fn(T) -> &'static str) -> Result<Vec<T>> {
     if asked.is_empty() {
-        return Ok(Method::ALL.to_vec());
+        return Ok(all.to_vec());
     }
-    let known = || Method::ALL.iter().map(|m| m.name()).collect::<Vec<_>>().join(", ");
-    let find = |name: &String| {
-        let found = Method::ALL.into_iter().find(|m| m.name() == name);
-        found.ok_or_else(|| Error::input(format!("there is no method `{name}`"), format!("the methods are {}", known())))
+    let known = || all.iter().map(|m| name(*m)).collect::<Vec<_>>().join(", ");
+    let find = |asked: &String| {
+        let found = all.iter().copied().find(|m| name(*m) == asked);
+        found.ok_or_else(|| Error::input(format!("there is no method `{asked}`"), format!("the methods are {}", known())))
     };
     asked.iter().map(find).collect()
 }
@@ -431,32 +456,24 @@ fn print(report: &Report) {
         );
     }
     for s in &report.sequences {
-        let (a, f) = (&s.all, &s.first);
-        out!(
-            "sequence of {}, seed {}: all W {:.1} ES {:.1} EA {:.1} PS {:.1} NS {:.1} (unedited {:.1}) KL {:.3}; first 50 W {:.1} ES {:.1} EA {:.1}; {} refused, {:.3} s a fact; one adapter holds {} and says {:.1} % of them whole, EA {:.1} NS {:.1}, {} of {} directions, perplexity {:+.1} %, {:.0} % of untaught prompts go on as before",
-            s.facts,
-            s.seed,
-            a.w,
-            a.es,
-            a.ea,
-            a.ps,
-            a.ns,
-            s.unedited_ns,
-            a.kl,
-            f.w,
-            f.es,
-            f.ea,
-            s.refused,
-            s.seconds,
-            s.included,
-            s.kept,
-            s.one.ea,
-            s.one.ns,
-            s.taken.0,
-            s.taken.1,
-            s.text.rise(),
-            s.text.continued
-        );
+        out!("sequence, seed {}", s.seed);
+        s.points.iter().for_each(|point| out!("{}", Report::point(point)));
+        for l in &s.loads {
+            let included = l.included.map_or_else(String::new, |n| format!(", {n} in one adapter"));
+            out!("{:6} {} refused{included}, {:.3} s and {:.0} kB a fact", l.facts, l.refused, l.seconds, l.bytes / 1e3);
+        }
+        if let Some(f) = &s.forgot {
+            out!(
+                "{:6} {} forgotten: logits of {} others change by {:.1e} at most; {:.0} % of the forgotten are unedited to the last bit, EA {:.0} -> {:.0}",
+                f.facts,
+                f.forgotten,
+                f.asked,
+                f.others,
+                f.gone,
+                f.ea[0],
+                f.ea[1]
+            );
+        }
     }
     for t in &report.told {
         out!(

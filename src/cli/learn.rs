@@ -185,12 +185,13 @@ pub fn learn(a: &LearnArguments) -> Result<ExitCode> {
             Err(error) => return Err(error),
         }
     }
-    bar.clear();
     let seconds = started.elapsed().as_secs_f64();
     let mut capacities = Vec::new();
     for (user, memory) in &mut memories.open {
+        bar.phase("what fits into one adapter", 1.0);
         capacities.push((user.clone(), memory.capacity()?));
     }
+    bar.clear();
     let stopped = stop.load(Ordering::Relaxed);
     if a.json {
         let capacities: Vec<_> = capacities.iter().map(|(user, c)| json!({ "user": user, "capacity": c })).collect();

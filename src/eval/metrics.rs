@@ -14,7 +14,7 @@ use crate::transformer::decoder::Logits;
 use crate::transformer::hooks::Adapter;
 use crate::transformer::sample::{Sampler, log_softmax, top};
 use crate::transformer::{Host, joined};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Prompts that are computed together.
 const TOGETHER: usize = 16;
@@ -114,7 +114,7 @@ pub(crate) fn says(host: &Host, adapter: &Adapter, request: &Request, exchange: 
 }
 
 /// Percentages, and KL in nats.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Efficacy score: the new answer is likelier than the old one on the prompt, %.
     pub es: f64,
@@ -128,7 +128,9 @@ pub struct Scores {
     pub ns: f64,
     /// Neighbours kept: the likeliest answer to the neighbour's prompt is unchanged, %.
     pub nk: f64,
-    /// Mean divergence of the unedited model's answers to neighbours from the edited one's, nats.
+    /// Mean divergence of the unedited model's answers to neighbours from the edited one's, nats; not a number where what answers has no
+    /// probabilities.
+    #[serde(deserialize_with = "number_or_none")]
     pub kl: f64,
     /// Harmonic mean of `es`, `ps` and `ns`, %.
     pub s: f64,
@@ -137,11 +139,17 @@ pub struct Scores {
     /// As `w`, on the paraphrase, %.
     pub wp: f64,
     /// Mean log-probability of the new answer on the prompt, nats.
+    #[serde(deserialize_with = "number_or_none")]
     pub log_p: f64,
 }
 
+/// JSON has nothing for what is not a finite number.
+fn number_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
 /// First tokens of a case's answers: new and old on the prompt, on the paraphrase, and new and the neighbour's on its prompt.
-fn firsts(host: &Host, case: &Case) -> Result<[[u32; 2]; 3]> {
+pub(super) fn firsts(host: &Host, case: &Case) -> Result<[[u32; 2]; 3]> {
     let first = |prompt: &str, answer: &str| host.exchange(prompt, answer).map(|(_, tokens)| tokens[0]);
     let pair = |prompt: &str, old: &str| Ok::<_, crate::error::Error>([first(prompt, &case.target_new)?, first(prompt, old)?]);
     Ok([

@@ -7,6 +7,7 @@ pub mod recall;
 pub mod recall_speed;
 pub mod report;
 pub mod run;
+pub mod sequence;
 pub mod states;
 mod text;
 

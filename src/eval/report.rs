@@ -1,6 +1,7 @@
 //! What the evaluations gave, as plain data: for tables, JSON and plots.
 
-use super::run::{Failure, Forget, Method, Row, Sequence, Told};
+use super::run::{Failure, Forget, Method, Row, Told};
+use super::sequence::{Point, Sequence};
 use crate::error::Result;
 use crate::memory::settings::Settings;
 use crate::transformer::Source;
@@ -58,7 +59,7 @@ pub struct Report {
     pub settings: Settings,
     /// Methods against each other, a row a method and seed.
     pub edits: Vec<Row>,
-    /// Many facts in one memory, a row a coding and seed.
+    /// Many facts in one memory, a curve a seed.
     pub sequences: Vec<Sequence>,
     /// One fact forgotten among many, a row a seed.
     pub forgets: Vec<Forget>,
@@ -95,6 +96,33 @@ impl Report {
         format!(
             "{:15} W {:5.1} WP {:5.1} ES {:5.1} EA {:5.1} PS {:5.1} PA {:5.1} NS {:5.1} NK {:5.1} KL {:5.3} S {:5.1}, {:.2} s a fact",
             row.method, s.w, s.wp, s.es, s.ea, s.ps, s.pa, s.ns, s.nk, s.kl, s.s, row.seconds
+        )
+    }
+
+    /// One way after so many facts in short.
+    pub fn point(p: &Point) -> String {
+        let s = &p.scores;
+        let kl = if s.kl.is_nan() { "  –  ".to_string() } else { format!("{:5.3}", s.kl) };
+        let text = p.text.map_or_else(String::new, |t| {
+            format!(", perplexity {:+.1} %, {:.0} % of untaught prompts go on as before", t.rise(), t.continued)
+        });
+        format!(
+            "{:6} {:11} W {:5.1} WP {:5.1} ES {:5.1} EA {:5.1} PS {:5.1} PA {:5.1} NS {:5.1} NK {:5.1} KL {kl}, first 1,000 EA {:5.1}; \
+             other questions kept {:5.1}, answered with the fact {:5.1}; gate {:.2} ms{text}",
+            p.facts,
+            p.way.name(),
+            s.w,
+            s.wp,
+            s.es,
+            s.ea,
+            s.ps,
+            s.pa,
+            s.ns,
+            s.nk,
+            p.first,
+            p.other_kept,
+            p.other_said,
+            p.gate_ms
         )
     }
 

@@ -100,39 +100,6 @@ pub struct Row {
     pub left_out: usize,
 }
 
-/// Many facts, one at a time.
-#[derive(Clone, Debug, Serialize)]
-pub struct Sequence {
-    /// Whether keys and values pass through spikes.
-    pub coding: Coding,
-    /// Chooses the cases.
-    pub seed: u64,
-    /// Facts that were told.
-    pub facts: usize,
-    /// Each question with the experiences that it asks for.
-    pub all: Scores,
-    /// Of the first 50, at the end.
-    pub first: Scores,
-    /// NS of the unedited model on the same cases.
-    pub unedited_ns: f64,
-    /// Facts learned, and EA of the first 50 of them then.
-    pub curve: Vec<(usize, f64)>,
-    /// Facts that the memory did not learn.
-    pub refused: usize,
-    /// Facts in the one adapter, and the scores of those with it.
-    pub included: usize,
-    /// Scores of the facts in the one adapter, with it.
-    pub one: Scores,
-    /// Of those the part (%) whose whole answer it says; it holds no ends.
-    pub kept: f64,
-    /// What the one adapter does to texts that nobody taught.
-    pub text: TextDamage,
-    /// Directions of the layer that it takes, of how many.
-    pub taken: (usize, usize),
-    /// Wall seconds of all.
-    pub seconds: f64,
-}
-
 /// Experiences as an agent has them: whole answers, and what becomes of everything else.
 #[derive(Clone, Debug, Serialize)]
 pub struct Told {
@@ -296,7 +263,7 @@ impl Bench<'_> {
             Method::InPrompt => taught.with = Model::Told,
             Method::ExactWake | Method::SpikingWake | Method::OneAdapter | Method::Sleep => {
                 let mut memory = self.memory(if method == Method::ExactWake { Coding::Exact } else { Coding::Spiking })?;
-                taught.refused = self.observe(&mut memory, chosen, &mut |_| ())?;
+                taught.refused = self.observe(&mut memory, chosen)?;
                 taught.write_ms = self.writes(chosen)?;
                 if method == Method::Sleep {
                     taught.moved = memory.sleep(None, self.stop, &mut |_| (), &mut |_, _| ())?;
@@ -334,12 +301,11 @@ impl Bench<'_> {
     }
 
     /// Brings cases to a memory; how many it refused.
-    fn observe(&self, memory: &mut Memory, chosen: &[Case], tell: &mut dyn FnMut(usize)) -> Result<usize> {
+    fn observe(&self, memory: &mut Memory, chosen: &[Case]) -> Result<usize> {
         let mut refused = 0;
-        for (i, case) in chosen.iter().enumerate() {
+        for case in chosen {
             go_on(self.stop)?;
             refused += usize::from(matches!(memory.observe(&case.experience(Outcome::Success))?, Observed::Refused(_)));
-            tell(i + 1);
         }
         Ok(refused)
     }
@@ -381,60 +347,6 @@ impl Bench<'_> {
             random.push(learner.engram(&engram.experience, engram.site, engram.place, key, &engram.value)?);
         }
         Ok(random)
-    }
-
-    /// `n` facts awake, one at a time; what is left of them at the end, and what one adapter of them does to other texts.
-    pub fn sequence(&self, all: &[Case], n: usize, seed: u64, tell: &mut dyn FnMut(usize)) -> Result<Sequence> {
-        let chosen = cases::choose(all, n, seed)?;
-        let first = &chosen[..n.min(50)];
-        let (host, nothing) = (&*self.host, Adapter::default());
-        let unedited = Answers::of(host, With::One(&nothing), &chosen, false)?;
-        let mut memory = self.memory(self.settings.coding)?;
-        let (mut curve, mut refused) = (Vec::new(), 0);
-        let (mut seconds, mut done) = (0.0, 0);
-        for some in chosen.chunks(50) {
-            let started = Instant::now();
-            refused += self.observe(&mut memory, some, &mut |i| tell(done + i))?;
-            seconds += started.elapsed().as_secs_f64();
-            done += some.len();
-            let known = &first[..first.len().min(done)];
-            let answers = Answers::of(host, With::Asked(memory.learner()), known, false)?;
-            curve.push((done, score(host, known, &answers, &answers)?.ea));
-        }
-        let answers = Answers::of(host, With::Asked(memory.learner()), &chosen, false)?;
-        let (adapter, out) = memory.adapter()?;
-        let refused_ids: Vec<String> =
-            memory.entries().iter().filter(|e| !e.stage.is_written()).map(|e| e.experience.id.clone()).collect();
-        let inside: Vec<Case> =
-            chosen.iter().filter(|c| !out.contains(&c.id()) && !refused_ids.contains(&c.id())).cloned().collect();
-        let scores_of = |with: With, cases: &[Case]| -> Result<Scores> {
-            let bare = Answers::of(host, With::One(&nothing), cases, false)?;
-            score(host, cases, &Answers::of(host, with, cases, false)?, &bare)
-        };
-        let capacity = memory.capacity()?;
-        let mut kept = 0.0;
-        for case in &inside {
-            let exchange = Exchange::of(host, &case.experience(Outcome::Success))?;
-            let check = memory.learner().check(&adapter, &exchange, 0.0)?;
-            kept += if check.wrong.iter().all(|t| *t == exchange.answer.len()) { 100.0 / inside.len() as f64 } else { 0.0 };
-        }
-        Ok(Sequence {
-            coding: self.settings.coding,
-            seed,
-            facts: n,
-            all: score(host, &chosen, &answers, &unedited)?,
-            // Answers come in the order of cases, so those of the first are the first.
-            first: score(host, first, &answers, &unedited)?,
-            unedited_ns: score(host, &chosen, &unedited, &unedited)?.ns,
-            curve,
-            refused,
-            included: inside.len(),
-            one: if inside.is_empty() { Scores::default() } else { scores_of(With::One(&adapter), &inside)? },
-            kept,
-            text: Untaught::new(host, seed)?.damage(host, With::One(&adapter))?,
-            taken: (capacity.taken, host.decoder.config.feed_forward),
-            seconds: seconds / n as f64,
-        })
     }
 
     /// Brings experiences to a memory, then asks for each.
@@ -490,7 +402,7 @@ impl Bench<'_> {
         let (host, nothing) = (&*self.host, Adapter::default());
         let unedited = Answers::logits(host, With::One(&nothing), &chosen, false)?;
         let mut memory = self.memory(self.settings.coding)?;
-        self.observe(&mut memory, &chosen, &mut |_| ())?;
+        self.observe(&mut memory, &chosen)?;
         let before = Answers::logits(host, With::Asked(memory.learner()), &chosen, false)?;
         let forgotten = forgotten.clamp(1, n);
         let mut report = Forget { seed, facts: n, forgotten, others: 0.0, own: 0.0, ea: [0.0; 3] };

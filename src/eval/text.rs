@@ -9,7 +9,7 @@ use crate::transformer::Host;
 use crate::transformer::decoder::Logits;
 use crate::transformer::hooks::Adapter;
 use crate::transformer::sample::{Sampler, top};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Texts of the model's own and their length, prompts, and tokens of a continuation.
 const TEXTS: usize = 24;
@@ -26,7 +26,7 @@ pub struct Untaught {
 }
 
 /// How texts fare.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TextDamage {
     /// Perplexity of plain text, before and after.
     pub perplexity: [f64; 2],

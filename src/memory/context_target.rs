@@ -1,5 +1,5 @@
 //! What a model's state would be if the experience stood in its context: the values that the wake memory writes, and what the layers
-//! above make of them. Two forwards, no gradient. Knows the decoder; no memory.
+//! above make of them. One forward, no gradient. Knows the decoder; no memory.
 //!
 //! Without the experience in context, key k and residual h are read where the answer's tokens, and the token that ends it, are
 //! predicted; with it (prompt, answer and end, then prompt and answer again), the residual h+. What a layer should add there is h+ - h (a
@@ -79,16 +79,20 @@ impl Told {
             let best = if tokens.contains(&(i as u32)) { &mut own } else { &mut other };
             *best = best.max(*x);
         }
-        let best = tokens.iter().map(|t| surprise(logits, *t)).fold(f32::INFINITY, f32::min);
-        Told { margin: own - other, surprise: best }
+        Told { margin: own - other, surprise: least_surprise(logits, tokens) }
     }
 }
 
 /// -log of the softmax of a row of logits, at a token.
 pub fn surprise(logits: &[f32], token: u32) -> f32 {
+    least_surprise(logits, &[token])
+}
+
+/// The least of it at some tokens; the sum is that of all.
+fn least_surprise(logits: &[f32], tokens: &[u32]) -> f32 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
-    (sum.ln() - f64::from(logits[token as usize] - top)) as f32
+    tokens.iter().map(|t| (sum.ln() - f64::from(logits[*t as usize] - top)) as f32).fold(f32::INFINITY, f32::min)
 }
 
 /// The down projection of a layer: what memories write to.
@@ -126,21 +130,22 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, exchange: &Exchang
     let told = [&prompt[..], answer, between, again, answer].concat();
     let decoder = &host.decoder;
 
+    // What is asked is how the told text begins, so that one forward sees both.
     let mut seen = Recorder::new(&[site(layer)], &[layer + 1]);
-    let mut cache = [decoder.cache()];
-    let output = decoder.forward(&mut cache, &[&asked], Logits::Tail(n), &mut (&mut hooks, &mut seen))?;
-    let mut context = Recorder::new(&[], &[layer + 1]);
-    decoder.forward_until(layer + 1, &mut [decoder.cache()], &[&told], &mut (&mut hooks, &mut context))?;
-
+    decoder.forward_until(layer + 1, &mut [decoder.cache()], &[&told], &mut (&mut hooks, &mut seen))?;
     let record = seen.linears.pop().ok_or_else(unseen)?;
-    let (_, _, residuals) = seen.residuals.pop().ok_or_else(unseen)?;
-    let (_, _, after) = context.residuals.pop().ok_or_else(unseen)?;
-    if record.input.iter().chain(&residuals).chain(&after).any(|x| !x.is_finite()) {
+    let (_, _, after) = seen.residuals.pop().ok_or_else(unseen)?;
+    if record.input.iter().chain(&after).any(|x| !x.is_finite()) {
         return Err(Error::Run {
             message: format!("activations of layer {layer} are not finite"),
             remedy: "look for damaged weights, or for an adapter that is far too large".into(),
         });
     }
+    let (mut keys, mut residuals) = (record.input, after.clone());
+    keys.truncate(keys.len() / told.len() * asked.len());
+    residuals.truncate(decoder.config.width * asked.len());
+    let mut cache = [decoder.cache()];
+    let output = decoder.resume(layer + 1, &residuals, &mut cache, &[asked.len()], Logits::Tail(n), &mut hooks)?;
     let (width, places) = (decoder.config.width, places(&asked));
     let row = |data: &[f32], i: usize| data[i * width..(i + 1) * width].to_vec();
     let tokens = answer.iter().copied().chain([*end]).enumerate().map(|(t, token)| {
@@ -157,7 +162,7 @@ pub fn look(host: &Host, mut hooks: impl Hooks, layer: usize, exchange: &Exchang
     let [cache] = cache;
     let bare = Pass { deltas: vec![0.0; residuals.len()], cache: cache.above(layer + 1, prompt.len() - 1), output };
     let ends = ends(host, *end);
-    Ok(Sight { tokens, ends, start: prompt.len(), places, keys: record.input, residuals, layer, width, bare })
+    Ok(Sight { tokens, ends, start: prompt.len(), places, keys, residuals, layer, width, bare })
 }
 
 /// Tokens that end a text as well as `end` does: all at which generation stops.
@@ -227,6 +232,11 @@ impl Sight {
         let output = host.decoder.resume(self.layer + 1, &rows, &mut cache, &count, want, &mut ())?;
         let [cache] = cache;
         Ok(Pass { deltas, cache: cache.above(self.layer + 1, self.start - 1), output })
+    }
+
+    /// The same where all changes of a pass are so many times as large.
+    pub fn stronger(&self, host: &Host, pass: &Pass, times: f32) -> Result<Pass> {
+        self.pass(host, pass.deltas.iter().map(|d| times * d).collect())
     }
 
     /// How tokens fare when the residual where they are predicted changes by so much more than in `pass`; each alone, all in one call

@@ -10,7 +10,8 @@
 //! outdone. So at its own prompt an experience is outdone by none, and outdoes all others.
 
 use crate::recall::words::words;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Power of a word's rarity.
 const POWER: i32 = 3;
@@ -143,6 +144,92 @@ impl Topic {
     }
 }
 
+/// Topics filed so that a request finds all that it may ask for and looks at few others, however many there are: each under the fewest of
+/// its words, the heaviest, of which a request has to hold one if its coverage is to reach `least`; and under its letters.
+#[derive(Clone, Debug)]
+pub struct Index {
+    least: f64,
+    filed: HashMap<u64, Vec<u64>>,
+    /// How many topics have a text of so many bytes.
+    lengths: BTreeMap<usize, usize>,
+}
+
+impl Index {
+    /// For requests that ask for what they cover to `least`, above 0.
+    pub fn new(least: f64) -> Index {
+        Index { least, filed: HashMap::new(), lengths: BTreeMap::new() }
+    }
+
+    /// Files a topic under a number of the caller's.
+    pub fn add(&mut self, number: u64, topic: &Topic, vocabulary: &Vocabulary) {
+        self.keys(topic, vocabulary).into_iter().for_each(|key| self.filed.entry(key).or_default().push(number));
+        *self.lengths.entry(topic.text.len()).or_insert(0) += 1;
+    }
+
+    /// Takes out what was filed so.
+    pub fn remove(&mut self, number: u64, topic: &Topic, vocabulary: &Vocabulary) {
+        for key in self.keys(topic, vocabulary) {
+            if let Some(numbers) = self.filed.get_mut(&key) {
+                numbers.retain(|n| *n != number);
+                if numbers.is_empty() {
+                    self.filed.remove(&key);
+                }
+            }
+        }
+        if let Some(count) = self.lengths.get_mut(&topic.text.len()) {
+            *count -= 1;
+            self.lengths.retain(|_, count| *count > 0);
+        }
+    }
+
+    /// The numbers of all topics that a request covers to `least`, and of some others, in their order.
+    pub fn candidates(&self, request: &Topic) -> BTreeSet<u64> {
+        let words = request.distinct().map(|word| digest(Filed::Word(word)));
+        let text = request.text.as_str();
+        let ends = self.lengths.range(1..=text.len()).filter_map(|(n, _)| text.get(text.len() - n..));
+        let letters = ends.map(|end| digest(Filed::Text(end))).chain([digest(Filed::Whole(&request.whole))]);
+        words.chain(letters).filter_map(|key| self.filed.get(&key)).flatten().copied().collect()
+    }
+
+    fn keys(&self, topic: &Topic, vocabulary: &Vocabulary) -> BTreeSet<u64> {
+        // Of a known subject a part has to be covered, whatever else is.
+        let (words, least): (Vec<&str>, f64) = match topic.subject.is_empty() {
+            true => (topic.distinct().collect(), self.least),
+            false => (topic.subject.iter().map(String::as_str).collect(), self.least / STRICT),
+        };
+        let mut weighed: Vec<(f64, &str)> = words.into_iter().map(|word| (vocabulary.weight(word), word)).collect();
+        // Of words that weigh the same, fewer texts hold the longer one.
+        weighed.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.len().cmp(&a.1.len())));
+        let all: f64 = weighed.iter().map(|(weight, _)| weight).sum();
+        let mut left = all;
+        let mut keys: BTreeSet<u64> = [digest(Filed::Whole(&topic.whole)), digest(Filed::Text(&topic.text))].into();
+        for (weight, word) in weighed {
+            // Sums in another order differ by their rounding.
+            if left < (least - 1e-9) * all {
+                break;
+            }
+            keys.insert(digest(Filed::Word(word)));
+            left -= weight;
+        }
+        keys
+    }
+}
+
+/// What a topic is filed under.
+#[derive(Hash)]
+enum Filed<'a> {
+    Word(&'a str),
+    Text(&'a str),
+    Whole(&'a str),
+}
+
+/// Two of one digest are looked at together, no more.
+fn digest(what: Filed) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +280,22 @@ mod tests {
         assert_eq!(Topic::default().found_in(&Topic::of("x"), &none).coverage, 0.0);
     }
 
+    /// However many are held, a request looks at those that share a rare word with it.
+    #[test]
+    fn a_request_looks_at_few() {
+        let all = vocabulary(&["the mother tongue of the king is", "the king", "the tongue", "is", "of"]);
+        for n in [100u64, 1000] {
+            let mut index = Index::new(0.6);
+            for i in 0..n {
+                let subject = format!("name{i} house{}", i / 2);
+                index.add(i, &Topic::of(&format!("The mother tongue of {subject} is")).about(&subject), &all);
+            }
+            let looked = index.candidates(&Topic::of("The mother tongue of name7 house3 is"));
+            assert!(looked.contains(&7) && looked.len() <= 2, "{looked:?}");
+            assert!(index.candidates(&Topic::of("The mother tongue of the king is")).is_empty());
+        }
+    }
+
     /// The words that decide are those that a request holds, not those that an experience has.
     #[test]
     fn the_most_specific_one_speaks() {
@@ -226,6 +329,43 @@ mod tests {
     }
 
     proptest! {
+        /// Whoever asks each topic in turn finds nothing that the index does not.
+        #[test]
+        fn the_index_finds_all_that_is_covered(
+            stored in proptest::collection::vec(("[abcd]{1,2}( [abcd]{1,2}){0,5}[ .🦔]{0,2}", 0..3u8, 0..6usize), 0..12),
+            request in "([abcd]{1,2}[ .🦔]?){0,9}",
+            least in 0.05..=1.0f64,
+            gone in 0..12usize,
+        ) {
+            let all = vocabulary(&["a b c", "a b", "a", "aa d", "cc dd"]);
+            let mut index = Index::new(least);
+            let mut topics: Vec<(u64, Topic)> = Vec::new();
+            for (i, (text, kind, word)) in stored.iter().enumerate() {
+                let subject = text.split(' ').cycle().nth(*word).unwrap_or_default();
+                let topic = Topic::of(text).within(&format!("{} {text}", i % 2));
+                let topic = [topic.clone(), topic.clone().about(subject), topic.named(subject)][usize::from(*kind)].clone();
+                index.add(i as u64, &topic, &all);
+                topics.push((i as u64, topic));
+            }
+            if gone < topics.len() {
+                let (number, topic) = topics.remove(gone);
+                index.remove(number, &topic, &all);
+            }
+            let requests = [request.clone()].into_iter().chain(stored.iter().map(|(text, ..)| format!("{request}{text}")));
+            for text in requests {
+                for request in [Topic::of(&text), Topic::of(&text).within(&format!("0 {text}"))] {
+                    let found = index.candidates(&request);
+                    for (number, topic) in &topics {
+                        let covered = topic.found_in(&request, &all).coverage >= least;
+                        prop_assert!(!covered || found.contains(number), "{:?} {:?}", topic, request);
+                    }
+                    prop_assert!(found.iter().all(|n| topics.iter().any(|(number, _)| number == n)));
+                }
+            }
+            topics.iter().for_each(|(number, topic)| index.remove(*number, topic, &all));
+            prop_assert!(index.filed.is_empty() && index.lengths.is_empty());
+        }
+
         #[test]
         fn every_text_covers_itself(text in "(?s).{0,60}", other in "(?s).{0,60}") {
             let all = vocabulary(&["the of is", &other]);

@@ -233,7 +233,7 @@ impl Memory {
             let asleep = own.iter().any(|e| e.site == learner.early());
             let (topic, end) = asked(&learner.host, &entry.experience, asleep);
             let stands = standing == Standing::Stands;
-            learner.hold(Held { id: entry.experience.id.clone(), topic, stands, end, engrams: own });
+            learner.hold(Held { id: entry.experience.id.clone(), topic, stands, gain: entry.gain, end, engrams: own });
         }
         if let Some(plan) = store.plan()? {
             let counted: Vec<Counted> = serde_json::from_value(plan)
@@ -375,28 +375,29 @@ impl Memory {
             return self.refuse(entry, anew, reason);
         }
         // The memory as it would be.
-        let (before, id) = (self.entries.clone(), entry.experience.id.clone());
-        if let Some(old) = self.at(&id).filter(|_| anew) {
-            self.entries.remove(old);
-        }
+        let id = entry.experience.id.clone();
+        let old = self.at(&id).filter(|_| anew);
+        let before = old.map(|at| (at, self.entries.remove(at)));
         let (topic, end) = asked(&self.learner.host, &entry.experience, false);
+        // What is asked by nobody else, names nobody and is new changes nothing of the others.
+        let e = &entry.experience;
+        let asks = |o: &Experience| o.prompt == e.prompt && o.messages == e.messages && o.tools == e.tools;
+        let apart = !anew && e.supersedes.is_none() && !self.entries.iter().any(|other| asks(&other.experience));
         self.entries.push(entry.clone());
-        self.learner.hold(Held { id: id.clone(), topic, stands: false, end, engrams: engrams.clone() });
-        let changed = self.settle()?;
+        self.learner.hold(Held { id: id.clone(), topic, stands: apart, gain: entry.gain, end, engrams: engrams.clone() });
+        let changed = if apart { Vec::new() } else { self.settle()? };
         let disturbed = self.disturbed(&id);
         if !matches!(disturbed, Ok(None)) {
-            self.entries = before;
+            self.entries.pop();
+            if let Some((at, old)) = before {
+                self.entries.insert(at, old);
+            }
             self.learner.release(&id);
             self.settle()?;
             return self.refuse(entry, anew, disturbed?.unwrap_or_default());
         }
-        let included = self.learner.consolidate()?.iter().find(|c| c.id == id).map(|c| c.included);
         let last = self.entries.len() - 1;
-        if included == Some(false) && self.entries[last].note.is_none() {
-            let note = "it would damage other texts in one adapter of all: own generation composes it, exports leave it out";
-            self.entries[last].note = Some(note.into());
-        }
-        let mut change = Change { write: engrams, plan: self.plan()?, ..Change::default() };
+        let mut change = Change { write: engrams, ..Change::default() };
         change.entries = changed.into_iter().filter(|e| e.experience.id != id).collect();
         change.entries.push(self.entries[last].clone());
         change.anew.extend(anew.then(|| id.clone()));
@@ -443,11 +444,11 @@ impl Memory {
             other.stage.may_have_engrams() && same && question(o) == question(&e)
         });
         if let Some(double) = double {
-            let held = self.learner.held().iter().find(|h| h.id == double.experience.id);
+            let held = self.learner.held_of(&double.experience.id);
             let engrams = held.map_or(&[][..], |h| &h.engrams).iter().filter(|g| g.site == self.learner.late());
             // What sleep moved has to be learned for itself.
             if held.is_some_and(|h| h.engrams.iter().all(|g| g.site == self.learner.late())) {
-                entry.surprise = double.surprise;
+                (entry.surprise, entry.gain) = (double.surprise, double.gain);
                 entry.note = Some(format!("it says what `{}` says", double.experience.id));
                 return Ok((engrams.map(|g| Engram { experience: e.id.clone(), ..g.clone() }).collect(), None));
             }
@@ -468,7 +469,7 @@ impl Memory {
             Err(error @ Error::Input(_)) => return Ok((Vec::new(), Some(error.to_string()))),
             Err(error) => return Err(error),
         };
-        entry.surprise = lesson.signals.surprise;
+        (entry.surprise, entry.gain) = (lesson.signals.surprise, lesson.gain);
         if !lesson.check.whole() {
             return Ok((Vec::new(), Some(self.said(&exchange, &lesson.check, reward)?)));
         }
@@ -500,7 +501,7 @@ impl Memory {
 
     /// Why an experience that is held on trial cannot stay: others that ask letter by letter the same keep its answer from coming out.
     fn disturbed(&mut self, id: &str) -> Result<Option<String>> {
-        let Some(held) = self.learner.held().iter().find(|h| h.id == id) else { return Ok(None) };
+        let Some(held) = self.learner.held_of(id) else { return Ok(None) };
         if !held.stands || held.engrams.is_empty() {
             return Ok(None);
         }
@@ -540,7 +541,7 @@ impl Memory {
         let (learner, entries) = (&self.learner, &mut self.entries);
         let early = learner.early();
         let asleep = |entry: &Entry| {
-            let held = learner.held().iter().find(|h| h.id == entry.experience.id);
+            let held = learner.held_of(&entry.experience.id);
             Ok(held.is_some_and(|h| h.engrams.iter().any(|e| e.site == early)))
         };
         let standings = standings(entries);
@@ -581,9 +582,19 @@ impl Memory {
 
     /// The one adapter of all experiences that fit together, and those that it leaves out.
     pub fn adapter(&mut self) -> Result<(Adapter, Vec<String>)> {
-        self.ready()?;
-        self.learner.consolidate()?;
+        self.consolidate()?;
         self.learner.whole()
+    }
+
+    /// Decides what the one adapter holds, and keeps it where this memory may be written and the budget is its own.
+    fn consolidate(&mut self) -> Result<()> {
+        self.ready()?;
+        let before = self.learner.counted().to_vec();
+        let decided = self.learner.consolidate()? != before;
+        if decided && self.store.may_write() && self.learner.settings.damage == settings(&self.store)?.damage {
+            self.store.commit(&Change { plan: self.plan()?, ..Change::default() })?;
+        }
+        Ok(())
     }
 
     /// Makes the one adapter anew under another budget (nats, above 0), for as long as this memory is open.
@@ -629,8 +640,7 @@ impl Memory {
 
     /// How full the memory is.
     pub fn capacity(&mut self) -> Result<Capacity> {
-        self.ready()?;
-        self.learner.consolidate()?;
+        self.consolidate()?;
         Ok(self.learner.capacity())
     }
 
@@ -679,8 +689,7 @@ impl Memory {
         tell: &mut dyn FnMut(&Slept, usize),
     ) -> Result<usize> {
         self.ready()?;
-        let standing =
-            |e: &Entry| self.learner.held().iter().any(|h| h.id == e.experience.id && h.stands && !h.engrams.is_empty());
+        let standing = |e: &Entry| self.learner.held_of(&e.experience.id).is_some_and(Held::acts);
         let fit = |e: &Entry| {
             e.stage == Stage::Awake && e.experience.outcome.reward() > 0.0 && e.experience.subject.is_some() && e.replays < TRIALS
         };
@@ -701,8 +710,7 @@ impl Memory {
             tell(&slept, left);
         }
         if moved > 0 {
-            self.learner.consolidate()?;
-            self.store.commit(&Change { plan: self.plan()?, ..Change::default() })?;
+            self.consolidate()?;
         }
         Ok(moved)
     }
@@ -741,7 +749,7 @@ impl Memory {
         let n = exchange.answer.len();
         let mut change = Change::default();
         let reached = dream.found.probability;
-        let before = self.learner.held().iter().find(|h| h.id == id).cloned().ok_or_else(missing)?;
+        let before = self.learner.held_of(id).cloned().ok_or_else(missing)?;
         // Alone it would do: others, which may be gone some night, stand in its way.
         let alone = dream.early.wrong.iter().all(|t| *t >= n) && dream.check.whole();
         let why;
@@ -751,7 +759,7 @@ impl Memory {
             why = Some("its whole answer did not come out of the early layer".into());
         } else {
             let (topic, _) = asked(&self.learner.host, &e, true);
-            self.learner.hold(Held { engrams: dream.engrams.clone(), topic, ..before.clone() });
+            self.learner.hold(Held { engrams: dream.engrams.clone(), gain: dream.gain, topic, ..before.clone() });
             why = self.disturbed(id)?;
             if why.is_some() {
                 self.learner.hold(before.clone());
@@ -766,6 +774,7 @@ impl Memory {
             }
             None => {
                 entry.stage = Stage::Asleep;
+                entry.gain = dream.gain;
                 entry.note = None;
                 change.erase = self.store.sites(id)?.into_iter().map(|s| (id.to_string(), s)).collect();
                 change.write = dream.engrams;

@@ -66,6 +66,9 @@ pub struct Entry {
     pub stage: Stage,
     /// −log p(answer | prompt) when it arrived, nats.
     pub surprise: f32,
+    /// How many times what it left a request composes: [`super::settings::Settings::gain`], or less.
+    #[serde(default = "as_learned")]
+    pub gain: f32,
     /// How often sleep replayed it.
     pub replays: u32,
     /// Place in the order of arrival, from 0; the store's to give, whatever stands here before.
@@ -80,7 +83,16 @@ pub struct Entry {
 impl Entry {
     /// An experience that just arrived.
     pub fn new(experience: Experience) -> Entry {
-        Entry { experience, stage: Stage::Pending, surprise: 0.0, replays: 0, arrived: 0, note: None, told: String::new() }
+        Entry {
+            experience,
+            stage: Stage::Pending,
+            surprise: 0.0,
+            gain: 1.0,
+            replays: 0,
+            arrived: 0,
+            note: None,
+            told: String::new(),
+        }
     }
 
     /// When it happened, as far as is known: its own time, or when the memory was told.
@@ -94,6 +106,10 @@ impl Entry {
         let experience = Experience { time, tags, ..Experience::new(&id, "", "", Outcome::Reward(0.0)) };
         Entry { stage: Stage::Forgotten, arrived: self.arrived, ..Entry::new(experience) }
     }
+}
+
+fn as_learned() -> f32 {
+    1.0
 }
 
 /// What one commit changes: all of it or nothing. Erasing comes first, so that an engram may be replaced in one change.

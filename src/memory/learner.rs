@@ -7,6 +7,8 @@ use super::canaries::{Canaries, Damage};
 use super::context_target::{self, Told, look, places, site};
 use super::coverage::{self, Topic, Vocabulary};
 use super::exchange::Exchange;
+pub use super::held::Held;
+use super::held::Holdings;
 use super::key_statistics::{Statistics, built_in_questions};
 use super::layer_memory::LayerMemory;
 use super::settings::{Coding, Settings};
@@ -20,30 +22,9 @@ use crate::transformer::decoder::Logits;
 use crate::transformer::hooks::{Adapter, Hooks};
 use crate::transformer::site::{Linear, Site};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-/// What is held of one experience.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// `id` of the experience.
-    pub id: String,
-    /// What its prompt is about.
-    pub topic: Topic,
-    /// It takes effect; otherwise it rests.
-    pub stands: bool,
-    /// The place where its answer ends.
-    pub end: u64,
-    /// What it left, in the order it was written; empty where there was nothing to learn.
-    pub engrams: Vec<Engram>,
-}
-
-impl Held {
-    /// What the one adapter may hold of it.
-    fn inner(&self) -> impl Iterator<Item = &Engram> {
-        self.engrams.iter().filter(|e| e.place != self.end)
-    }
-}
 
 /// An adapter that was composed for a request, and of what.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +63,8 @@ pub struct Dream {
     pub found: Found,
     /// What it writes: into the early layer, and into the late one what the early one leaves open, such as the answer's end.
     pub engrams: Vec<Engram>,
+    /// How many times what it writes into the late layer a request composes.
+    pub gain: f32,
     /// How the answer comes out with the early layer alone, and with all that it writes.
     pub early: Check,
     /// How the answer comes out with all that it writes.
@@ -123,7 +106,7 @@ pub struct Learner {
     spikes: Option<SpikingCode>,
     /// Of the model's own texts: what is held changes no word's weight, so that no experience changes what others are asked by.
     vocabulary: Vocabulary,
-    held: Vec<Held>,
+    held: Holdings,
     /// The late layer of the one adapter, where it is in step with what was decided about each experience.
     whole: Option<LayerMemory>,
     counted: Vec<Counted>,
@@ -132,6 +115,8 @@ pub struct Learner {
 
 /// Of the canaries every so many is asked where all layers are computed.
 const STEP: usize = 3;
+/// Experiences in a row that do not fit into the one adapter: after them it takes no more.
+const PATIENCE: usize = 32;
 /// Directions of a layer's input that one adapter may take, as a part of all.
 const MOST: f64 = 0.5;
 
@@ -151,7 +136,7 @@ impl Learner {
             studied: None,
             spikes: None,
             vocabulary,
-            held: Vec::new(),
+            held: Holdings::new(settings.coverage),
             counted: Vec::new(),
             damage: Damage::default(),
         })
@@ -258,35 +243,38 @@ impl Learner {
 
     /// Holds what an experience left, in the place of what is held of it already, or after all others.
     pub(crate) fn hold(&mut self, held: Held) {
-        match self.held.iter().position(|h| h.id == held.id) {
-            Some(at) => self.held[at] = held,
-            None => self.held.push(held),
-        }
+        self.held.put(held, &self.vocabulary);
     }
 
     /// Lets go of an experience; whether it was held.
     pub(crate) fn release(&mut self, id: &str) -> bool {
-        let before = self.held.len();
-        self.held.retain(|h| h.id != id);
-        self.held.len() < before
+        self.held.remove(id, &self.vocabulary)
     }
 
     /// Lets an experience take effect, or rest.
     pub(crate) fn set_standing(&mut self, id: &str, stands: bool) {
-        self.held.iter_mut().filter(|h| h.id == id).for_each(|h| h.stands = stands);
+        self.held.set_standing(id, stands);
     }
 
     /// What is held, in order of arrival.
     pub fn held(&self) -> &[Held] {
-        &self.held
+        self.held.all()
+    }
+
+    /// What is held of one experience.
+    pub fn held_of(&self, id: &str) -> Option<&Held> {
+        self.held.get(id)
     }
 
     /// The adapter of the experiences that a request asks for: those whose prompts it covers and that none of the others outdoes, the
     /// best covered ones, as many as the settings allow. Of a request that asks for none it changes nothing.
     pub fn compose(&self, request: &Topic) -> Result<Composition> {
-        let found: Vec<(usize, coverage::Found)> = (0..self.held.len())
-            .filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty())
-            .map(|i| (i, self.held[i].topic.found_in(request, &self.vocabulary)))
+        let held = self.held.all();
+        let found: Vec<(usize, coverage::Found)> = self
+            .held
+            .candidates(request)
+            .filter(|i| held[*i].acts())
+            .map(|i| (i, held[i].topic.found_in(request, &self.vocabulary)))
             .filter(|(_, found)| found.coverage >= self.settings.coverage)
             .collect();
         let outdone = |own: &coverage::Found| found.iter().any(|(_, other)| own.outdone_by(other));
@@ -295,8 +283,18 @@ impl Learner {
         asked.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
         asked.truncate(self.settings.composed);
         asked.sort_unstable_by_key(|(i, _)| *i);
-        let parts = asked.iter().map(|(i, coverage)| Part { id: self.held[*i].id.clone(), coverage: *coverage }).collect();
-        Ok(Composition { adapter: self.adapter_of(asked.iter().flat_map(|(i, _)| &self.held[*i].engrams))?, parts })
+        let parts = asked.iter().map(|(i, coverage)| Part { id: held[*i].id.clone(), coverage: *coverage }).collect();
+        Ok(Composition { adapter: self.composed(asked.iter().map(|(i, _)| &held[*i]))?, parts })
+    }
+
+    /// The adapter of some experiences, whatever is asked; unknown ones are passed over.
+    pub fn compose_of(&self, ids: &[&str]) -> Result<Adapter> {
+        self.composed(ids.iter().filter_map(|id| self.held_of(id)))
+    }
+
+    fn composed<'a>(&self, held: impl Iterator<Item = &'a Held>) -> Result<Adapter> {
+        let engrams: Vec<Cow<Engram>> = held.flat_map(|held| held.composed(self.late())).collect();
+        self.adapter_of(engrams.iter().map(|engram| &**engram))
     }
 
     /// The adapter of some engrams: a rank a fact.
@@ -314,13 +312,14 @@ impl Learner {
     }
 
     /// One adapter of all experiences that fit together: each in its order of arrival, as long as the canaries stay within the budget
-    /// and there is room. What was decided before is kept for as long as what it was decided upon is.
+    /// and there is room; once 32 in a row did not fit, it is full. What was decided before is kept for as long as what it was
+    /// decided upon is.
     pub fn consolidate(&mut self) -> Result<&[Counted]> {
-        let standing: Vec<usize> =
-            (0..self.held.len()).filter(|i| self.held[*i].stands && !self.held[*i].engrams.is_empty()).collect();
+        let standing: Vec<usize> = (0..self.held().len()).filter(|i| self.held()[*i].acts()).collect();
         let now: Vec<Counted> = standing
             .iter()
-            .map(|i| Counted { id: self.held[*i].id.clone(), digest: digest(&self.held[*i].engrams), included: false })
+            .map(|i| &self.held()[*i])
+            .map(|held| Counted { id: held.id.clone(), digest: digest(&held.engrams), included: false })
             .collect();
         let same = self.counted.iter().zip(&now).take_while(|(a, b)| a.id == b.id && a.digest == b.digest).count();
         if same < self.counted.len() {
@@ -331,14 +330,14 @@ impl Learner {
             return Ok(&self.counted);
         }
         self.prepare_canaries()?;
-        let whole = match self.whole.take() {
-            Some(whole) => whole,
-            None => self.layer_of(self.included())?,
-        };
-        self.damage = self.damage_of(&whole)?;
-        self.whole = Some(whole);
+        if self.whole.is_none() {
+            let whole = self.layer_of(self.included())?;
+            self.damage = self.damage_of(&whole)?;
+            self.whole = Some(whole);
+        }
         for (&at, mut counted) in standing.iter().zip(now).skip(same) {
-            counted.included = self.include(at)?;
+            let refused = self.counted.iter().rev().take_while(|c| !c.included).take(PATIENCE).count();
+            counted.included = refused < PATIENCE && self.include(at)?;
             self.counted.push(counted);
         }
         Ok(&self.counted)
@@ -352,19 +351,21 @@ impl Learner {
 
     fn included(&self) -> impl Iterator<Item = &Engram> {
         let counted = self.counted.iter().filter(|c| c.included);
-        counted.flat_map(|c| self.held.iter().find(|h| h.id == c.id)).flat_map(Held::inner)
+        counted.filter_map(|c| self.held_of(&c.id)).flat_map(Held::inner)
     }
 
     /// Takes an experience into the one adapter if it may.
     fn include(&mut self, at: usize) -> Result<bool> {
         let Some(mut whole) = self.whole.take() else { return Ok(false) };
-        let (before, engrams): (usize, Vec<Engram>) = (whole.len(), self.held[at].inner().cloned().collect());
+        let (before, engrams): (usize, Vec<Engram>) = (whole.len(), self.held()[at].inner().cloned().collect());
         let joined = match whole.extend(&engrams)? {
             true => None,
             false => Some(self.layer_of(self.included().chain(&engrams))?),
         };
         let layer = joined.as_ref().unwrap_or(&whole);
+        let room = layer.len() <= self.most();
         let damage = match engrams.iter().any(|e| e.site == self.early()) {
+            _ if !room => Damage::default(),
             // What sleep wrote changes what the late layer sees: every layer is computed, of some canaries.
             true => {
                 let adapter = self.adapter_of(self.included().chain(&engrams))?;
@@ -372,7 +373,7 @@ impl Learner {
             }
             false => self.damage_of(layer)?,
         };
-        let fits = layer.len() <= self.most() && damage.kl <= self.settings.damage;
+        let fits = room && damage.kl <= self.settings.damage;
         if fits {
             self.damage = damage;
             whole = joined.unwrap_or(whole);
@@ -417,7 +418,7 @@ impl Learner {
     /// What an adapter does to the canaries, all layers computed; every `step`th of them.
     pub(crate) fn damage_through(&mut self, adapter: &Adapter, step: usize) -> Result<Damage> {
         self.prepare_canaries()?;
-        let all = self.layer_of(self.held.iter().flat_map(|h| &h.engrams))?;
+        let all = self.layer_of(self.held().iter().flat_map(|h| &h.engrams))?;
         let host = self.host.clone();
         match &self.studied()?.canaries {
             Some(canaries) => canaries.damage_through(&host, adapter, step, &|place| all.holds(place)),
@@ -428,7 +429,7 @@ impl Learner {
     /// How full the one adapter is, as last consolidated.
     pub fn capacity(&self) -> Capacity {
         Capacity {
-            standing: self.held.iter().filter(|h| h.stands && !h.engrams.is_empty()).count(),
+            standing: self.held().iter().filter(|h| h.acts()).count(),
             included: self.counted.iter().filter(|c| c.included).count(),
             taken: self.whole.as_ref().map_or(0, LayerMemory::len),
             most: self.most(),
@@ -472,7 +473,7 @@ impl Learner {
         let early = self.check(&upon, exchange, least)?;
         let lesson = self.learn_upon(id, exchange, reward, &upon)?;
         engrams.extend(lesson.engrams);
-        Ok(Dream { found, engrams, early, check: lesson.check })
+        Ok(Dream { found, engrams, gain: lesson.gain, early, check: lesson.check })
     }
 
     /// A value at a key of one of the two layers, as the spike layer codes it.

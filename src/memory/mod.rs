@@ -2,7 +2,7 @@
 //! Plain data on both sides; file formats of adapters are the export's.
 //!
 //! ```text
-//! experience -> exchange (tokens) -> context_target (two forwards: keys, values) -> spiking_code -> engrams -> layer_memory -> Adapter
+//! experience -> exchange (tokens) -> context_target (one forward: keys, values) -> spiking_code -> engrams -> layer_memory -> Adapter
 //!                  asleep: explore (noise, reward) -> engrams of the early layer; those awake go
 //! request -> coverage (which experiences it asks for) -> layer_memory of their engrams -> Adapter
 //! facade::Memory = store (what is kept) + learner (what is at work) + standing (what holds)
@@ -17,6 +17,7 @@ pub mod episodic;
 pub mod exchange;
 pub mod experience;
 pub mod facade;
+mod held;
 pub mod journal;
 pub mod jsonl;
 pub mod key_statistics;

@@ -35,6 +35,9 @@ pub struct Settings {
     pub presentations: usize,
     /// Logits by which every token of a success's answer should lead, times its reward.
     pub margin: f32,
+    /// What a request composes of a success is so many times what was learned, as far as its own answer still comes out whole; at least 1.
+    #[serde(default = "as_learned")]
+    pub gain: f32,
     /// Length of a value at most, in units of the residual's.
     pub bound: f32,
     /// Other positions of a prompt that are guarded, at most.
@@ -100,6 +103,7 @@ impl Settings {
             steps: 32,
             presentations: 2,
             margin: 1.0,
+            gain: as_learned(),
             bound: 4.0,
             guards: 8,
             longest: 64,
@@ -159,6 +163,8 @@ impl Settings {
         }
         let e = &self.sleep;
         let positive = self.floor > 0.0
+            && self.gain.is_finite()
+            && self.gain >= 1.0
             && [self.margin, self.bound, self.damage, self.aversion, e.noise, e.step, e.bound]
                 .iter()
                 .all(|x| x.is_finite() && *x > 0.0);
@@ -172,6 +178,11 @@ impl Settings {
             false => refuse("a number is out of its range".into(), "lengths and counts are above 0, parts between 0 and 1"),
         }
     }
+}
+
+/// Of memories that were made before there was a gain.
+fn as_learned() -> f32 {
+    1.0
 }
 
 fn names(json: &serde_json::Value) -> String {

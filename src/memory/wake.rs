@@ -1,4 +1,4 @@
-//! Learning awake: one experience, two forwards, one write. What the experience would add to the residual if it stood in the context
+//! Learning awake: one experience, one forward, one write. What the experience would add to the residual if it stood in the context
 //! becomes the value that a late layer gives at the same key; outcome and surprise gate it. Every token of the answer, and the token
 //! that ends it, is sized and checked: keys at the late layer do not depend on what is written there, so an answer whose tokens all come
 //! out on top with a margin is said whole by greedy decoding. Depends on the experience and the model alone; knows no other memory.
@@ -58,6 +58,8 @@ pub struct Lesson {
     pub signals: Signals,
     /// What is to be written; empty where everything was known.
     pub engrams: Vec<Engram>,
+    /// How many times that may be composed for a request; 1 of what failed.
+    pub gain: f32,
     /// How the answer comes out with that alone.
     pub check: Check,
     /// Seconds that the writing took, keys and values given.
@@ -134,15 +136,39 @@ impl Teacher<'_> {
             coded: BTreeMap::new(),
             write_s: 0.0,
         };
+        let mut gain = 1.0;
         let (engrams, check) = match reward {
             0.0 => (Vec::new(), Check::default()),
-            _ if reward > 0.0 => self.succeed(&mut draft, sight, reward)?,
+            _ if reward > 0.0 => {
+                let (engrams, check, pass) = self.succeed(&mut draft, sight, reward)?;
+                if check.whole() && !engrams.is_empty() {
+                    gain = self.gain(sight, &pass, reward)?;
+                }
+                (engrams, check)
+            }
             _ => self.fail(&mut draft, sight, -reward)?,
         };
-        Ok(Lesson { signals, engrams, check, write_s: draft.write_s })
+        Ok(Lesson { signals, engrams, gain, check, write_s: draft.write_s })
     }
 
-    fn succeed(&mut self, draft: &mut Draft, sight: &Sight, reward: f32) -> Result<(Vec<Engram>, Check)> {
+    /// The answer as that pass leaves it.
+    fn judged(&self, sight: &Sight, pass: &Pass, reward: f32) -> Check {
+        let told: Vec<Told> = (0..sight.tokens.len()).map(|t| pass.told(sight, t)).collect();
+        Check::of(&told, least(self.settings, reward))
+    }
+
+    /// How many times what was written the answer still comes out whole with: as asked for, half of what that adds, or once.
+    fn gain(&self, sight: &Sight, pass: &Pass, reward: f32) -> Result<f32> {
+        let most = self.settings.gain;
+        for gain in [most, 0.5 + 0.5 * most] {
+            if gain > 1.0 && self.judged(sight, &sight.stronger(self.host, pass, gain)?, reward).whole() {
+                return Ok(gain);
+            }
+        }
+        Ok(1.0)
+    }
+
+    fn succeed(&mut self, draft: &mut Draft, sight: &Sight, reward: f32) -> Result<(Vec<Engram>, Check, Pass)> {
         let wanted = self.settings.margin * reward;
         let enough = |told: &Told| told.margin >= wanted;
         let n = sight.tokens.len();
@@ -165,8 +191,8 @@ impl Teacher<'_> {
             }
             (engrams, pass) = self.written(draft, sight)?;
         }
-        let told: Vec<Told> = (0..n).map(|t| pass.told(sight, t)).collect();
-        Ok((engrams, Check::of(&told, least(self.settings, reward))))
+        let check = self.judged(sight, &pass, reward);
+        Ok((engrams, check, pass))
     }
 
     /// The action's first token becomes so much less likely, and with it the action.

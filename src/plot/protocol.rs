@@ -269,7 +269,7 @@ fn over_tasks(results: &Results, methods: &[&(String, String)]) -> Result<Figure
 }
 
 /// Colours come round; dashes tell the rounds apart.
-fn dashes(k: usize) -> &'static str {
+pub(super) fn dashes(k: usize) -> &'static str {
     ["", " stroke-dasharray=\"6 3\"", " stroke-dasharray=\"2 3\""][k / 8 % 3]
 }
 

@@ -5,7 +5,8 @@ use crate::common::{Collected, say, shared, sharpwave, smollm2, stories, text};
 use serde_json::Value;
 use sharpwave::eval::metrics::With;
 use sharpwave::eval::run::{Bench, Method};
-use sharpwave::eval::{Answers, cases};
+use sharpwave::eval::sequence::{Place, Plan, Point, Sequence, Way};
+use sharpwave::eval::{Answers, Case, cases};
 use sharpwave::memory::Memory;
 use sharpwave::memory::context_target::surprise;
 use sharpwave::memory::exchange::{Exchange, Request};
@@ -158,6 +159,113 @@ fn awake_it_learns_at_once_and_spikes_come_near_the_exact_limit() {
         let before = surprise_of(host, (), fact);
         assert!(*exact < 1.7 && (before < 1.7 || *exact < before - 1.0), "{}: {before} -> {exact}", fact.id);
         assert!((exact - spiking).abs() < 0.2, "{}: {exact} {spiking}", fact.id);
+    }
+}
+
+/// A request composes what was learned more strongly, and the one adapter is the same.
+#[test]
+fn gain_is_what_requests_compose_and_adapters_do_not_hold() {
+    let settings = |gain: f32| {
+        let mut settings = stories().settings.clone();
+        (settings.gain, settings.coding) = (gain, Coding::Exact);
+        settings
+    };
+    let taught = |gain: f32| {
+        let mut memory = stories().memory(&settings(gain));
+        facts().iter().for_each(|fact| learned(&mut memory, fact));
+        let gains: Vec<f32> = memory.entries().iter().map(|e| e.gain).collect();
+        assert!(gains.iter().all(|g| [1.0, 0.5 + 0.5 * gain, gain].contains(g)), "{gains:?}");
+        for fact in facts() {
+            let (text, ending) = say(&memory, &fact.prompt, 16);
+            assert!(text.trim() == fact.answer && ending == Ending::Token, "{}: {text:?} {ending:?}", fact.id);
+        }
+        (gains, facts().iter().map(|f| surprise_in(&memory, f)).collect::<Vec<_>>(), memory.adapter().unwrap())
+    };
+    let ((_, once, adapter), (gains, twice, other)) = (taught(1.0), taught(2.0));
+    assert!(adapter == other && gains.iter().any(|g| *g > 1.0), "{gains:?}");
+    for ((gain, once), twice) in gains.iter().zip(&once).zip(&twice) {
+        assert!(if *gain > 1.0 { twice < once } else { twice == once }, "{gain}: {once} {twice}");
+    }
+}
+
+fn story_cases() -> Vec<Case> {
+    let case = |i: u64, prompt: &str, subject: &str, new: &str, old: &str, again: &str, near: &str| Case {
+        case_id: i,
+        prompt: prompt.into(),
+        subject: subject.into(),
+        target_new: new.into(),
+        ground_truth: old.into(),
+        rephrase_prompt: again.into(),
+        locality_prompt: near.into(),
+        locality_ground_truth: "Tim".into(),
+    };
+    vec![
+        case(
+            1,
+            "The name of the dog was",
+            "the dog",
+            "Max",
+            "Spot",
+            "They had a dog. The dog was called",
+            "The name of the bird was",
+        ),
+        case(2, "Sue's favourite ball was", "Sue", "red", "blue", "The ball that Sue liked most was", "Ben's favourite toy was"),
+        case(3, "Every day the cat ate", "the cat", "fish", "bread", "The food of the cat was", "Every day the cow ate"),
+        case(
+            4,
+            "Tom went to play in the",
+            "Tom",
+            "park",
+            "house",
+            "The place where Tom played was the",
+            "Lily went to play in the",
+        ),
+        case(5, "Mia wanted to be a", "Mia", "cook", "star", "When she grew up, Mia was a", "Jack wanted to be a"),
+    ]
+}
+
+/// In two parts or in one, in a folder or without: the same results; the controls do what they have to.
+#[test]
+fn a_sequence_goes_on_where_it_was_stopped() {
+    let (model, stop, all) = (stories(), AtomicBool::new(false), story_cases());
+    let bench = Bench::new(model.host.clone(), model.settings.clone(), &model.statistics, &stop);
+    let plan = |at: &[usize], ways: &[Way]| Plan { at: at.to_vec(), ways: ways.to_vec(), sample: 3, forget: 2 };
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place { folder: folder.path(), source: &model.source, of: serde_json::json!({ "data": "stories" }) };
+    let run = |at: &[usize], ways: &[Way], place: Option<&Place>| {
+        let mut said = 0;
+        let sequence = bench.sequence(&all, &plan(at, ways), 1, place, &|_, _| (), &mut |_| said += 1);
+        sequence.map(|sequence| (sequence, said))
+    };
+    let (once, said) = run(&[2, 5], &Way::ALL, None).unwrap();
+    assert!(said == 16 && once.points.len() == 16 && once.loads.iter().all(|l| l.refused == 0 && l.bytes > 1e4));
+    run(&[2], &Way::ALL[..3], Some(&place)).unwrap();
+    let (_, said) = run(&[2], &Way::ALL, Some(&place)).unwrap();
+    assert_eq!(said, 5);
+    let (parts, said) = run(&[2, 5], &Way::ALL, Some(&place)).unwrap();
+    assert_eq!(said, 8);
+    let bare = |sequence: &Sequence| {
+        let mut points: Vec<Point> = sequence.points.clone();
+        points.iter_mut().for_each(|p| p.gate_ms = 0.0);
+        points.sort_by_key(|p| (p.facts, p.way.name()));
+        serde_json::to_value(&points).unwrap()
+    };
+    assert_eq!(bare(&parts), bare(&once));
+    let point = |way: Way| once.points.iter().find(|p| p.way == way && p.facts == 5).unwrap();
+    let [unedited, gated, look_up, oracle] = [Way::Unedited, Way::Gated, Way::LookUp, Way::Oracle].map(point);
+    assert!(gated.scores.w == 100.0 && gated.scores.ea == 100.0 && gated.asked == 3, "{gated:?}");
+    assert!(oracle.scores.w == 100.0 && look_up.scores.ea == 100.0 && look_up.scores.w == 100.0, "{oracle:?} {look_up:?}");
+    assert!(unedited.scores.nk == 100.0 && unedited.scores.kl == 0.0 && unedited.other_kept == 100.0, "{unedited:?}");
+    assert!(gated.scores.ns == unedited.scores.ns && gated.first == 100.0, "{gated:?}");
+    let forgot = once.forgot.unwrap();
+    assert!(forgot.forgotten == 2 && forgot.others == 0.0 && forgot.gone == 100.0 && forgot.ea[0] == 100.0, "{forgot:?}");
+    // Another run's folder, what is known after fewer facts, and numbers that do not rise are refused.
+    let other = Place { folder: folder.path(), source: &model.source, of: serde_json::json!({ "data": "others" }) };
+    for (at, place, message) in
+        [(&[5][..], &other, "is of another run"), (&[3, 5], &place, "holds 5 facts already"), (&[5, 5], &place, "do not rise")]
+    {
+        let error = run(at, &Way::ALL, Some(place)).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
     }
 }
 

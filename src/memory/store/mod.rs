@@ -372,6 +372,11 @@ impl Store {
         }
     }
 
+    /// Whether changes are taken: not by a copy that was opened to be read.
+    pub fn may_write(&self) -> bool {
+        !matches!(self.hold, Hold::Copy)
+    }
+
     fn read_only(&self) -> Error {
         let message = format!("the memory {} is open for reading only", self.folder.display());
         Error::input(message, "open it to write (`Store::open`)")
