@@ -105,65 +105,79 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
     let v125 = f_mul(c18, v124);
     let v126 = f_add(s0, v125);
     let v128 = f_le(c6, v126);
-    let v130 = f_div(c1, v42);
-    let v131 = f_sub(v20, c6);
-    let v132 = f_mul(v131, c12);
-    let v133 = f_exp(v132);
-    let v135 = f_sub(1.0_f32, v133);
-    let v136 = f_mul(v130, v135);
-    let v138 = f_max(v136, 0.0_f32);
-    let v139 = f_min(v138, c16);
-    let v140 = f_lt(0.0_f32, c1);
-    let v141 = f_select(v140, v139, c16);
-    let v142 = f_sub(c16, v141);
-    let v144 = i_eq(c23, 0_i32);
-    let v145 = f_select(v144, v142, 0.0_f32);
-    let v146 = f_mul(v141, v47);
-    let v147 = f_add(s1, v146);
-    let v149 = f_add(v147, c3);
-    let v151 = f_sub(c8, c5);
-    let v152 = f_mul(v151, c12);
-    let v153 = f_exp(v152);
-    let v154 = f_mul(c11, v153);
-    let v155 = f_add(v16, v154);
-    let v156 = f_mul(c0, c8);
-    let v157 = f_sub(v155, v156);
-    let v158 = f_sub(c8, c9);
-    let v159 = f_mul(v11, v158);
-    let v160 = f_sub(v157, v159);
-    let v161 = f_sub(c8, c10);
-    let v162 = f_mul(v13, v161);
-    let v163 = f_sub(v160, v162);
-    let v164 = f_sub(v163, v149);
-    let v165 = f_mul(v164, c13);
-    let v166 = f_mul(v145, v165);
-    let v167 = f_add(c8, v166);
-    let v168 = f_mul(c2, c8);
-    let v169 = f_sub(v168, v149);
-    let v170 = f_mul(v169, c14);
-    let v171 = f_mul(v142, v170);
-    let v172 = f_add(v149, v171);
-    let v174 = i_add(c23, 1_i32);
-    let v175 = i_lt(0_i32, c23);
-    let v176 = i_select(v175, v174, 0_i32);
-    let v177 = f_add(v71, v94);
-    let v178 = f_mul(2.0_f32, v177);
-    let v179 = f_add(v47, v178);
-    let v180 = f_add(v179, v118);
-    let v181 = f_mul(c18, v180);
-    let v182 = f_add(s1, v181);
-    let v183 = f_select(v128, v167, v126);
-    let v184 = f_select(v128, v172, v182);
-    let v185 = i_select(v128, v176, s4);
-    let v186 = b_or(v128, out);
-    let v187 = f_sub(s1, v168);
-    let v189 = f_mul(v187, c15);
-    let v190 = f_add(v168, v189);
-    let v191 = f_select(v18, v183, s0);
-    let v192 = f_select(v18, v184, v190);
-    let v193 = i_select(v18, v185, s4);
-    let v194 = b_select(v18, v186, out);
-    (v191, v192, v11, v13, v193, v194)
+    let v129 = f_mul(v27, c13);
+    let v131 = f_max(v129, 1e-20_f32);
+    let v132 = f_sub(v20, c6);
+    let v133 = f_mul(v132, c12);
+    let v134 = f_exp(v133);
+    let v136 = f_add(1.0_f32, v134);
+    let v138 = f_mul(0.5_f32, v136);
+    let v139 = f_sub(v42, v131);
+    let v140 = f_mul(v138, v139);
+    let v141 = f_div(v140, v131);
+    let v142 = f_sub(1.0_f32, v141);
+    let v143 = f_div(v142, v131);
+    let v145 = f_sub(1.0_f32, v134);
+    let v146 = f_mul(c1, v145);
+    let v147 = f_div(1.0_f32, v42);
+    let v148 = f_abs(v139);
+    let v150 = f_mul(0.2_f32, v131);
+    let v151 = f_lt(v148, v150);
+    let v152 = f_select(v151, v143, v147);
+    let v153 = f_mul(v146, v152);
+    let v155 = f_max(v153, 0.0_f32);
+    let v156 = f_min(v155, c16);
+    let v157 = f_lt(0.0_f32, c1);
+    let v158 = f_select(v157, v156, c16);
+    let v159 = f_sub(c16, v158);
+    let v161 = i_eq(c23, 0_i32);
+    let v162 = f_select(v161, v159, 0.0_f32);
+    let v163 = f_mul(v158, v47);
+    let v164 = f_add(s1, v163);
+    let v166 = f_add(v164, c3);
+    let v168 = f_sub(c8, c5);
+    let v169 = f_mul(v168, c12);
+    let v170 = f_exp(v169);
+    let v171 = f_mul(c11, v170);
+    let v172 = f_add(v16, v171);
+    let v173 = f_mul(c0, c8);
+    let v174 = f_sub(v172, v173);
+    let v175 = f_sub(c8, c9);
+    let v176 = f_mul(v11, v175);
+    let v177 = f_sub(v174, v176);
+    let v178 = f_sub(c8, c10);
+    let v179 = f_mul(v13, v178);
+    let v180 = f_sub(v177, v179);
+    let v181 = f_sub(v180, v166);
+    let v182 = f_mul(v181, c13);
+    let v183 = f_mul(v162, v182);
+    let v184 = f_add(c8, v183);
+    let v185 = f_mul(c2, c8);
+    let v186 = f_sub(v185, v166);
+    let v187 = f_mul(v186, c14);
+    let v188 = f_mul(v159, v187);
+    let v189 = f_add(v166, v188);
+    let v191 = i_add(c23, 1_i32);
+    let v192 = i_lt(0_i32, c23);
+    let v193 = i_select(v192, v191, 0_i32);
+    let v194 = f_add(v71, v94);
+    let v195 = f_mul(2.0_f32, v194);
+    let v196 = f_add(v47, v195);
+    let v197 = f_add(v196, v118);
+    let v198 = f_mul(c18, v197);
+    let v199 = f_add(s1, v198);
+    let v200 = f_select(v128, v184, v126);
+    let v201 = f_select(v128, v189, v199);
+    let v202 = i_select(v128, v193, s4);
+    let v203 = b_or(v128, out);
+    let v204 = f_sub(s1, v185);
+    let v206 = f_mul(v204, c15);
+    let v207 = f_add(v185, v206);
+    let v208 = f_select(v18, v200, s0);
+    let v209 = f_select(v18, v201, v207);
+    let v210 = i_select(v18, v202, s4);
+    let v211 = b_select(v18, v203, out);
+    (v208, v209, v11, v13, v210, v211)
 }
 
 #[inline(always)]
@@ -195,7 +209,7 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
 }
 
 crate::model::compiled::kernel! {
-    "aeif_cond_exp", 0xa4d334d301c4d742, integrate: true,
+    "aeif_cond_exp", 0x0efba95b2685f6d8, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: f32, c22: f32, c23: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: i32 = 4),

@@ -1,7 +1,10 @@
 //! The compiled models. Written by the test of compiled/mod.rs; do not edit.
 
+mod aeif_cond_alpha;
 mod aeif_cond_exp;
+mod aeif_psc_alpha;
 mod aeif_psc_delta_clopath;
+mod aeif_psc_exp;
 mod alif;
 mod bcm_synapse;
 mod bcm_synapse_on_post;
@@ -44,12 +47,16 @@ mod stdp_synapse_on_post;
 mod stdp_triplet_synapse;
 mod stdp_triplet_synapse_on_post;
 mod tsodyks2_synapse;
+mod tsodyks_synapse;
 mod vogels_sprekeler_synapse;
 mod vogels_sprekeler_synapse_on_post;
 
 pub const ALL: &[super::Entry] = &[
+    aeif_cond_alpha::ENTRY,
     aeif_cond_exp::ENTRY,
+    aeif_psc_alpha::ENTRY,
     aeif_psc_delta_clopath::ENTRY,
+    aeif_psc_exp::ENTRY,
     alif::ENTRY,
     bcm_synapse::ENTRY,
     bcm_synapse_on_post::ENTRY,
@@ -92,6 +99,7 @@ pub const ALL: &[super::Entry] = &[
     stdp_triplet_synapse::ENTRY,
     stdp_triplet_synapse_on_post::ENTRY,
     tsodyks2_synapse::ENTRY,
+    tsodyks_synapse::ENTRY,
     vogels_sprekeler_synapse::ENTRY,
     vogels_sprekeler_synapse_on_post::ENTRY,
 ];
