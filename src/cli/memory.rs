@@ -496,7 +496,9 @@ fn verified(report: &Report) {
     let stages: Vec<String> = report.stages.iter().map(|(stage, n)| format!("{n} {stage}")).collect();
     let stages = if stages.is_empty() { String::new() } else { format!(" ({})", stages.join(", ")) };
     let Report { bytes, entries, engrams, statistics, damage, recall, .. } = report;
-    out!("{entries} experiences{stages}, {engrams} engrams, {statistics} statistics in {bytes} bytes");
+    if *bytes > 0 || recall.is_none() {
+        out!("{entries} experiences{stages}, {engrams} engrams, {statistics} statistics in {bytes} bytes");
+    }
     if let Some(Held { bytes, experiences, cells, tokens, forgotten, .. }) = recall {
         out!(
             "recall: {experiences} experiences, {cells} cells, {tokens} of them with token vectors, {forgotten} forgotten, in {bytes} bytes"

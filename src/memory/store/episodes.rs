@@ -131,7 +131,11 @@ impl Episodes {
                     std::fs::remove_file(&unfinished)?;
                 }
                 if !path.exists() {
-                    begin(&Builder::new().set_cache_size(CACHE).create(&unfinished)?)?;
+                    let mut fresh = Builder::new().set_cache_size(CACHE).create(&unfinished)?;
+                    begin(&fresh)?;
+                    // A file begins with a megabyte of room.
+                    fresh.compact()?;
+                    drop(fresh);
                     std::fs::rename(&unfinished, &path)?;
                     sync(&folder);
                 }
@@ -305,7 +309,7 @@ impl Episodes {
                 std::fs::remove_file(&unfinished)?;
             }
             let from = self.database.as_ref().ok_or(redb::StorageError::DatabaseClosed)?.begin_read()?;
-            let fresh = Builder::new().set_cache_size(CACHE).create(&unfinished)?;
+            let mut fresh = Builder::new().set_cache_size(CACHE).create(&unfinished)?;
             let to = fresh.begin_write()?;
             copy(&from, &to, ABOUT)?;
             copy(&from, &to, EPISODES)?;
@@ -313,6 +317,7 @@ impl Episodes {
             copy(&from, &to, TOKENS)?;
             copy(&from, &to, FORGOTTEN)?;
             to.commit()?;
+            fresh.compact()?;
             let held = commits.hold()?;
             std::fs::rename(&unfinished, &path)?;
             sync(&self.folder.join(RECALL));
