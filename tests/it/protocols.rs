@@ -391,13 +391,13 @@ fn e_prop_run(
 #[test]
 fn evidence_is_counted_by_eligibility_traces_and_not_by_the_outputs_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let set = ["task.delay=\"50 ms\"", "task.trials=1600", "task.tested=128"];
+    let set = ["task.delay=\"50 ms\"", "task.trials=3200", "task.tested=128"];
     let results = e_prop_run(&set, &["symmetric", "outputs_alone"], None, folder.path(), false, usize::MAX).unwrap();
     assert!(results.complete && results.tasks == 1 && results.kind == "e_prop");
     let [learned, alone] = ["symmetric", "outputs_alone"].map(|name| results.of(name).next().unwrap());
     assert!(learned.acc > 0.9 && alone.acc < learned.acc - 0.05, "{} {}", learned.acc, alone.acc);
     assert!(learned.reports[0].starts_with("solved after"), "{:?}", learned.reports);
-    assert!(alone.curve.len() == 5 && alone.curve[4].0 == 1600, "{:?}", alone.curve);
+    assert!(alone.curve.len() == 10 && alone.curve[9].0 == 3200, "{:?}", alone.curve);
 }
 
 #[test]
