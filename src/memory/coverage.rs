@@ -186,7 +186,7 @@ impl Index {
     pub fn candidates(&self, request: &Topic) -> BTreeSet<u64> {
         let words = request.distinct().map(|word| digest(Filed::Word(word)));
         let text = request.text.as_str();
-        let ends = self.lengths.range(1..=text.len()).filter_map(|(n, _)| text.get(text.len() - n..));
+        let ends = self.lengths.range(..=text.len()).filter_map(|(n, _)| text.get(text.len() - n..));
         let letters = ends.map(|end| digest(Filed::Text(end))).chain([digest(Filed::Whole(&request.whole))]);
         words.chain(letters).filter_map(|key| self.filed.get(&key)).flatten().copied().collect()
     }
