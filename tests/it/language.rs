@@ -268,7 +268,7 @@ fn help_completions_and_manual_pages() {
 }
 
 /// Lines of the README's block "Use" that are not run here: what they have in them, and why.
-const NOT_RUN: [(&str, &str); 18] = [
+const NOT_RUN: [(&str, &str); 19] = [
     ("smollm2", "a model from the network"),
     ("--memory me", "a memory of that model"),
     ("--model M", "a model of the reader's own"),
@@ -286,6 +286,7 @@ const NOT_RUN: [(&str, &str); 18] = [
     ("bench network", "a GPU"),
     ("--chat", "a memory of that model"),
     ("rwkv7.bin", "a model of the reader's own"),
+    ("protocol e_prop", "half a minute"),
     ("devices", "a graphics driver"),
 ];
 

@@ -86,74 +86,78 @@ fn integrate<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5:
     let v104 = f_add(v103, v95);
     let v105 = f_mul(c16, v104);
     let v106 = f_add(s0, v105);
-    let v108 = f_le(c6, v106);
-    let v109 = f_mul(v33, c11);
-    let v111 = f_max(v109, 1e-20_f32);
-    let v112 = f_sub(v26, c6);
-    let v113 = f_mul(v112, c10);
-    let v114 = f_exp(v113);
-    let v116 = f_add(1.0_f32, v114);
-    let v118 = f_mul(0.5_f32, v116);
-    let v119 = f_sub(v40, v111);
-    let v120 = f_mul(v118, v119);
-    let v121 = f_div(v120, v111);
-    let v122 = f_sub(1.0_f32, v121);
-    let v123 = f_div(v122, v111);
-    let v125 = f_sub(1.0_f32, v114);
-    let v126 = f_mul(c1, v125);
-    let v127 = f_div(1.0_f32, v40);
-    let v128 = f_abs(v119);
-    let v130 = f_mul(0.2_f32, v111);
-    let v131 = f_lt(v128, v130);
-    let v132 = f_select(v131, v123, v127);
-    let v133 = f_mul(v126, v132);
-    let v135 = f_max(v133, 0.0_f32);
-    let v136 = f_min(v135, c14);
-    let v137 = f_lt(0.0_f32, c1);
-    let v138 = f_select(v137, v136, c14);
-    let v139 = f_sub(c14, v138);
-    let v141 = i_eq(c21, 0_i32);
-    let v142 = f_select(v141, v139, 0.0_f32);
-    let v143 = f_mul(v138, v45);
-    let v144 = f_add(s1, v143);
-    let v146 = f_add(v144, c3);
-    let v148 = f_sub(c8, c5);
-    let v149 = f_mul(v148, c10);
-    let v150 = f_exp(v149);
-    let v151 = f_mul(c9, v150);
-    let v152 = f_add(v22, v151);
-    let v153 = f_mul(c0, c8);
-    let v154 = f_sub(v152, v153);
-    let v155 = f_sub(v154, v146);
-    let v156 = f_mul(v155, c11);
-    let v157 = f_mul(v142, v156);
-    let v158 = f_add(c8, v157);
-    let v159 = f_mul(c2, c8);
-    let v160 = f_sub(v159, v146);
-    let v161 = f_mul(v160, c12);
-    let v162 = f_mul(v139, v161);
-    let v163 = f_add(v146, v162);
-    let v165 = i_add(c21, 1_i32);
-    let v166 = i_lt(0_i32, c21);
-    let v167 = i_select(v166, v165, 0_i32);
-    let v168 = f_add(v63, v80);
-    let v169 = f_mul(2.0_f32, v168);
-    let v170 = f_add(v45, v169);
-    let v171 = f_add(v170, v98);
-    let v172 = f_mul(c16, v171);
-    let v173 = f_add(s1, v172);
-    let v174 = f_select(v108, v158, v106);
-    let v175 = f_select(v108, v163, v173);
-    let v176 = i_select(v108, v167, s4);
-    let v177 = b_or(v108, out);
-    let v178 = f_sub(s1, v159);
-    let v180 = f_mul(v178, c13);
-    let v181 = f_add(v159, v180);
-    let v182 = f_select(v24, v174, s0);
-    let v183 = f_select(v24, v175, v181);
-    let v184 = i_select(v24, v176, s4);
-    let v185 = b_select(v24, v177, out);
-    (v182, v183, v7, v9, v184, v185)
+    let v107 = f_mul(v33, c11);
+    let v109 = f_max(v107, 1e-20_f32);
+    let v112 = f_lt(0.0_f32, c1);
+    let v113 = f_sub(v40, v109);
+    let v114 = f_abs(v113);
+    let v116 = f_mul(0.2_f32, v109);
+    let v117 = f_lt(v114, v116);
+    let v118 = b_and(v112, v117);
+    let v120 = f_sub(v26, c6);
+    let v121 = f_mul(v120, c10);
+    let v122 = f_exp(v121);
+    let v124 = f_sub(1.0_f32, v122);
+    let v125 = f_mul(c1, v124);
+    let v126 = f_div(1.0_f32, v40);
+    let v127 = f_add(1.0_f32, v122);
+    let v129 = f_mul(0.5_f32, v127);
+    let v130 = f_mul(v129, v113);
+    let v131 = f_div(v130, v109);
+    let v132 = f_sub(1.0_f32, v131);
+    let v133 = f_div(v132, v109);
+    let v134 = f_select(v118, v133, v126);
+    let v135 = f_mul(v125, v134);
+    let v136 = f_le(c6, v106);
+    let v137 = f_le(v135, c14);
+    let v138 = b_and(v118, v137);
+    let v139 = b_or(v136, v138);
+    let v140 = f_max(v135, 0.0_f32);
+    let v141 = f_min(v140, c14);
+    let v142 = f_select(v112, v141, c14);
+    let v143 = f_sub(c14, v142);
+    let v145 = i_eq(c21, 0_i32);
+    let v146 = f_select(v145, v143, 0.0_f32);
+    let v147 = f_mul(v142, v45);
+    let v148 = f_add(s1, v147);
+    let v150 = f_add(v148, c3);
+    let v152 = f_sub(c8, c5);
+    let v153 = f_mul(v152, c10);
+    let v154 = f_exp(v153);
+    let v155 = f_mul(c9, v154);
+    let v156 = f_add(v22, v155);
+    let v157 = f_mul(c0, c8);
+    let v158 = f_sub(v156, v157);
+    let v159 = f_sub(v158, v150);
+    let v160 = f_mul(v159, c11);
+    let v161 = f_mul(v146, v160);
+    let v162 = f_add(c8, v161);
+    let v163 = f_mul(c2, c8);
+    let v164 = f_sub(v163, v150);
+    let v165 = f_mul(v164, c12);
+    let v166 = f_mul(v143, v165);
+    let v167 = f_add(v150, v166);
+    let v169 = i_add(c21, 1_i32);
+    let v170 = i_lt(0_i32, c21);
+    let v171 = i_select(v170, v169, 0_i32);
+    let v172 = f_add(v63, v80);
+    let v173 = f_mul(2.0_f32, v172);
+    let v174 = f_add(v45, v173);
+    let v175 = f_add(v174, v98);
+    let v176 = f_mul(c16, v175);
+    let v177 = f_add(s1, v176);
+    let v178 = f_select(v139, v162, v106);
+    let v179 = f_select(v139, v167, v177);
+    let v180 = i_select(v139, v171, s4);
+    let v181 = b_or(v139, out);
+    let v182 = f_sub(s1, v163);
+    let v184 = f_mul(v182, c13);
+    let v185 = f_add(v163, v184);
+    let v186 = f_select(v24, v178, s0);
+    let v187 = f_select(v24, v179, v185);
+    let v188 = i_select(v24, v180, s4);
+    let v189 = b_select(v24, v181, out);
+    (v186, v187, v7, v9, v188, v189)
 }
 
 #[inline(always)]
@@ -171,7 +175,7 @@ fn update<const PLAIN: bool>(c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f3
 }
 
 crate::model::compiled::kernel! {
-    "aeif_psc_exp", 0xe9c95eb8b958f500, integrate: true,
+    "aeif_psc_exp", 0x6b50d6406b30b354, integrate: true,
     constants: (c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32, c8: f32, c9: f32, c10: f32, c11: f32, c12: f32, c13: f32, c14: f32, c15: f32, c16: f32, c17: f32, c18: f32, c19: f32, c20: f32, c21: i32),
     exponents: (),
     states: (s0: f32 = 0, s1: f32 = 1, s2: f32 = 2, s3: f32 = 3, s4: i32 = 4),
