@@ -344,7 +344,7 @@ fn data(root: &Node, network: &Settings) -> Result<super::data::Wanted> {
         validation: count("validation")?,
         offset: t.number("offset", 0.0, &any)? as f32,
         scale: t.number("scale", 1.0, &any)? as f32,
-        noise: t.number("noise", 0.55, &Bounds::PROBABILITY)?,
+        noise: t.number("noise", 0.3, &Bounds::PROBABILITY)?,
         inputs: ends.0,
         classes: ends.1,
     })
