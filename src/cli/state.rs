@@ -167,10 +167,10 @@ pub fn state(arguments: &StateArguments) -> Result<ExitCode> {
                 super::json(&found)?;
             } else {
                 out!("{n} pairs of {tokens} tokens; how far from running on, nats a token:");
-                out!("  product of transitions   {:.4}", found.products);
-                out!("  interpolation, part {:.1}   {:.4}", found.part, found.interpolation);
-                out!("  the later one alone      {:.4}", found.later);
-                out!("  the earlier one alone    {:.4}", found.earlier);
+                out!("  product of transitions   {:.2e}", found.products);
+                out!("  interpolation, part {:.1}   {:.2e}", found.part, found.interpolation);
+                out!("  the later one alone      {:.2e}", found.later);
+                out!("  the earlier one alone    {:.2e}", found.earlier);
             }
         }
     }

@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::memory::key_statistics::go_on;
 use crate::rng::{Purpose, Stream, key};
 use crate::transformer::rwkv::{Rwkv, State};
-use crate::transformer::sample::log_softmax;
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
 
@@ -89,17 +88,17 @@ pub fn merging(
 }
 
 /// log-probabilities after each token of the probe.
-fn answers(model: &Rwkv, mut state: State, probe: &[u32]) -> Result<Vec<Vec<f32>>> {
+fn answers(model: &Rwkv, mut state: State, probe: &[u32]) -> Result<Vec<Vec<f64>>> {
     let one = |token: &u32| {
-        let mut logits = model.read(&[*token], &mut state)?;
-        log_softmax(&mut logits);
-        Ok(logits)
+        let logits = model.read(&[*token], &mut state)?;
+        let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let shift = top + logits.iter().map(|x| (f64::from(*x) - top).exp()).sum::<f64>().ln();
+        Ok(logits.iter().map(|x| f64::from(*x) - shift).collect())
     };
     probe.iter().map(one).collect()
 }
 
-fn divergence(expected: &[Vec<f32>], found: &[Vec<f32>]) -> f64 {
-    let of =
-        |(p, q): (&Vec<f32>, &Vec<f32>)| -> f64 { p.iter().zip(q).map(|(p, q)| f64::from(*p).exp() * f64::from(p - q)).sum() };
+fn divergence(expected: &[Vec<f64>], found: &[Vec<f64>]) -> f64 {
+    let of = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
     expected.iter().zip(found).map(of).sum::<f64>() / expected.len() as f64
 }
