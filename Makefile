@@ -13,7 +13,7 @@ help:
 	@echo 'make bench-gpu-bundle  build target/bundle/sharpwave, which runs the suite on a bare Linux machine with a GPU driver'
 	@echo 'make test-peft   install torch, transformers and peft (pip, large) into target/peft, compare adapters exported and applied'
 
-# In the development profile, which takes a third of the release's time to build and is shared with `make test`.
+# In the development profile, whose libraries `make test` uses as well, and which takes less time to build than the release.
 run:
 	@scripts/setup.sh
 	@mkdir -p out
