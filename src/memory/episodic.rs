@@ -232,12 +232,12 @@ impl Episodic {
             self.add(batch.to_vec())?;
         }
         // What the journal told already.
-        for note in known {
-            self.amend(&[&note.id], |there| {
-                let superseded_by = there.superseded_by.take();
-                *there = Episode { superseded_by, ..note.clone() };
-            })?;
-        }
+        let known: BTreeMap<String, Episode> = known.into_iter().map(|note| (note.id.clone(), note)).collect();
+        let ids: Vec<&str> = known.keys().map(String::as_str).collect();
+        self.amend(&ids, |there| {
+            let superseded_by = there.superseded_by.take();
+            *there = Episode { superseded_by, ..known[&there.id].clone() };
+        })?;
         let forgotten = forgotten.into_iter().filter(|(id, _)| self.network.get(id).is_none());
         let forgotten: BTreeMap<String, Gone> = forgotten.collect();
         let told = forgotten.iter().map(|(id, gone)| (id.clone(), Some(gone.clone()))).collect();
@@ -286,6 +286,7 @@ impl Episodic {
             self.add(batch.to_vec())?;
         }
         let journal: HashSet<&str> = entries.iter().map(|entry| entry.experience.id.as_str()).collect();
+        let mut due: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for entry in entries {
             let by = match &entry.stage {
                 Stage::Superseded { by } => Some(by.clone()),
@@ -296,10 +297,11 @@ impl Episodic {
             // What took its place since, and is not the model's, keeps it.
             let own = by.is_some() || there.superseded_by.as_deref().is_some_and(|by| journal.contains(by));
             if own && there.superseded_by != by {
-                self.amend(&[id], |episode| episode.superseded_by.clone_from(&by))?;
+                due.insert(id, by);
             }
         }
-        Ok(())
+        let ids: Vec<&str> = due.keys().copied().collect();
+        self.amend(&ids, |episode| episode.superseded_by.clone_from(&due[episode.id.as_str()]))
     }
 
     /// Takes experiences in, in one commit; those that are there already stay as they are. Returns ids, and whether each is new.

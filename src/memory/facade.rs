@@ -693,8 +693,9 @@ impl Memory {
         let fit = |e: &Entry| {
             e.stage == Stage::Awake && e.experience.outcome.reward() > 0.0 && e.experience.subject.is_some() && e.replays < TRIALS
         };
-        let ids: Vec<String> = self.entries.iter().filter(|e| fit(e) && standing(e)).map(|e| e.experience.id.clone()).collect();
-        let mut replay = Rest::new(&self.traces(&ids), 0)?;
+        let due: Vec<&Entry> = self.entries.iter().filter(|e| fit(e) && standing(e)).collect();
+        let mut replay = Rest::new(&traces(&due), 0)?;
+        let ids: Vec<String> = due.iter().map(|e| e.experience.id.clone()).collect();
         let (mut moved, mut left) = (0, ids.len());
         let all = ids.len().max(1) as f64;
         while let Some((_, i)) = replay.next()? {
@@ -713,24 +714,6 @@ impl Memory {
             self.consolidate()?;
         }
         Ok(moved)
-    }
-
-    /// What the population that replays experiences is made of: each followed the one before it.
-    fn traces(&self, ids: &[String]) -> Vec<Trace> {
-        let entries: Vec<&Entry> = ids.iter().filter_map(|id| self.at(id)).map(|at| &self.entries[at]).collect();
-        let newest = entries.iter().filter_map(|e| e.instant()).max();
-        let trace = |(i, e): (usize, &&Entry)| {
-            let (surprise, reward) = (f64::from(e.surprise.max(0.0)), e.experience.outcome.reward());
-            let since = e.instant().zip(newest).map(|(own, newest)| newest.as_second() - own.as_second());
-            let priority = Priority {
-                surprise: surprise / (2.0 + surprise),
-                reward: reward.abs(),
-                recency: recency(since),
-                ..Priority::default()
-            };
-            Trace { priority: priority.total(), outcome: reward, before: i.checked_sub(1) }
-        };
-        entries.iter().enumerate().map(trace).collect()
     }
 
     /// One experience, one dream; None where it was stopped.
@@ -808,6 +791,23 @@ impl Memory {
         let damage = self.learner.damage_through(&adapter, 1)?;
         Ok(Health { standing: standing.len(), wrong, left_out, damage, agrees: anew == kept })
     }
+}
+
+/// What the population that replays experiences is made of: each followed the one before it.
+fn traces(entries: &[&Entry]) -> Vec<Trace> {
+    let newest = entries.iter().filter_map(|e| e.instant()).max();
+    let trace = |(i, e): (usize, &&Entry)| {
+        let (surprise, reward) = (f64::from(e.surprise.max(0.0)), e.experience.outcome.reward());
+        let since = e.instant().zip(newest).map(|(own, newest)| newest.as_second() - own.as_second());
+        let priority = Priority {
+            surprise: surprise / (2.0 + surprise),
+            reward: reward.abs(),
+            recency: recency(since),
+            ..Priority::default()
+        };
+        Trace { priority: priority.total(), outcome: reward, before: i.checked_sub(1) }
+    };
+    entries.iter().enumerate().map(trace).collect()
 }
 
 fn missing() -> Error {

@@ -67,7 +67,7 @@ pub struct Entry {
     /// −log p(answer | prompt) when it arrived, nats.
     pub surprise: f32,
     /// How many times what it left a request composes: [`super::settings::Settings::gain`], or less.
-    #[serde(default = "as_learned")]
+    #[serde(default = "super::settings::as_learned")]
     pub gain: f32,
     /// How often sleep replayed it.
     pub replays: u32,
@@ -106,10 +106,6 @@ impl Entry {
         let experience = Experience { time, tags, ..Experience::new(&id, "", "", Outcome::Reward(0.0)) };
         Entry { stage: Stage::Forgotten, arrived: self.arrived, ..Entry::new(experience) }
     }
-}
-
-fn as_learned() -> f32 {
-    1.0
 }
 
 /// What one commit changes: all of it or nothing. Erasing comes first, so that an engram may be replaced in one change.

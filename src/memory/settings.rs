@@ -181,7 +181,7 @@ impl Settings {
 }
 
 /// Of memories that were made before there was a gain.
-fn as_learned() -> f32 {
+pub(super) fn as_learned() -> f32 {
     1.0
 }
 

@@ -107,7 +107,9 @@ const CELLS: usize = 1;
 impl Rest {
     /// A cell for each trace.
     pub fn new(traces: &[Trace], seed: u64) -> Result<Rest> {
-        let n = traces.len();
+        // Where there is nothing, one cell that is never lit.
+        let traces = if traces.is_empty() { &[Trace::default()] } else { traces };
+        let n = traces.len() as u32;
         let drive: Vec<f64> = traces.iter().map(|t| t.priority.powi(3)).collect();
         let mut net = Network::new(DT, seed);
         let model = Library::built_in()?.neuron("iaf_psc_delta")?;
@@ -117,18 +119,16 @@ impl Rest {
         };
         let rate = Values::Each(rates(&drive).into());
         let noise = Cell::Source(SpikeSource::Poisson { rate, start: 0.0, stop: f64::INFINITY });
-        net.add(Population::new("noise", n.max(1) as u32, if n == 0 { silent() } else { noise }));
-        net.add(Population::new("cells", n.max(1) as u32, leaky(REFRACTORY)?));
+        net.add(Population::new("noise", n, noise));
+        net.add(Population::new("cells", n, leaky(REFRACTORY)?));
         let inhibition = net.add(Population::new("inhibition", 1, leaky(0.0)?));
         net.connect(Projection::new("ripples", NOISE, CELLS, Rule::OneToOne, RIPPLE, DT)?);
         let links = Rule::Explicit(Arc::new(links(traces)));
         net.connect(Projection::new("links", CELLS, CELLS, links, FORWARD.0, FORWARD.1)?);
         net.connect(Projection::new("to inhibition", CELLS, inhibition, Rule::AllToAll, 2.0, DT)?);
         net.connect(Projection::new("from inhibition", inhibition, CELLS, Rule::AllToAll, -INHIBITION, DT)?);
-        if n > 0 {
-            let rate = Values::Each(background(traces).into());
-            net.drive(Drive::new("background", CELLS, DriveKind::Poisson { rate, weight: SMALL, port: 0 }));
-        }
+        let rate = Values::Each(background(traces).into());
+        net.drive(Drive::new("background", CELLS, DriveKind::Poisson { rate, weight: SMALL, port: 0 }));
         let engine = engine::open(Kind::Cpu, &Arc::new(net), &engine::Options::threads(1))?;
         Ok(Rest { engine, fired: VecDeque::new(), now: 0.0, drive })
     }
@@ -177,10 +177,6 @@ impl Sink for Fired<'_> {
     }
 }
 
-fn silent() -> Cell {
-    Cell::Source(SpikeSource::Poisson { rate: Values::Uniform(0.0), start: 0.0, stop: f64::INFINITY })
-}
-
 /// Ripples a cell, Hz: together always as many.
 fn rates(drive: &[f64]) -> Vec<f64> {
     let all: f64 = drive.iter().sum::<f64>().max(f64::MIN_POSITIVE);
@@ -226,9 +222,6 @@ fn links(traces: &[Trace]) -> Edges {
         edges.weight.iter_mut().for_each(|w| w.extend(own.iter().map(|e| e.1)));
         edges.delay.iter_mut().for_each(|d| d.extend(own.iter().map(|e| e.2)));
         edges.start.push(edges.target.len() as u64);
-    }
-    if traces.is_empty() {
-        edges.start.push(0);
     }
     edges
 }

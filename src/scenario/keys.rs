@@ -24,6 +24,16 @@ const fn key(name: &'static str, kind: &'static str, default: &'static str, mean
     Key { name, kind, default, meaning }
 }
 
+/// When what enters a network is there, and what is done about times between two steps.
+const START: Key = key("start", "time (ms)", "0 ms", "Nothing comes before.");
+const STOP: Key = key("stop", "time (ms)", "never", "Nothing comes after.");
+const OFFGRID: Key = key(
+    "allow_offgrid_times",
+    "true or false",
+    "false",
+    "Rounds times between two steps up to the next instead of refusing them.",
+);
+
 /// The names of the keys of tables.
 pub fn names(tables: &[Keys]) -> Vec<&'static str> {
     tables.iter().flat_map(|keys| keys.iter()).map(|key| key.name).collect()
@@ -90,19 +100,16 @@ pub const NEURON: Keys = &[
     ),
 ];
 
-pub const POISSON: Keys = &[
-    key("rate", "rate (Hz), for all or for every source", REQUIRED, "Of each source; all are independent."),
-    key("start", "time (ms)", "0 ms", "Nothing comes before."),
-    key("stop", "time (ms)", "never", "Nothing comes after."),
-];
+pub const POISSON: Keys =
+    &[key("rate", "rate (Hz), for all or for every source", REQUIRED, "Of each source; all are independent."), START, STOP];
 
 pub const SINUSOIDAL: Keys = &[
     key("rate", "rate (Hz), for all or for every source", REQUIRED, "Around which the sine swings."),
     key("amplitude", "rate (Hz), for all or for every source", REQUIRED, "Of the sine; below 0 Hz nothing fires."),
     key("frequency", "rate (Hz)", REQUIRED, "Of the sine."),
     key("phase", "angle (deg)", "0", "At time 0; rad is understood too."),
-    key("start", "time (ms)", "0 ms", "Nothing comes before."),
-    key("stop", "time (ms)", "never", "Nothing comes after."),
+    START,
+    STOP,
 ];
 
 pub const INHOMOGENEOUS: Keys = &[
@@ -114,14 +121,9 @@ pub const INHOMOGENEOUS: Keys = &[
         "What the rate is from each time on: for all, or an array with one for every source.",
     ),
     key("file", "path", "", "A table with a column time, and one of rates for all or one for every source."),
-    key(
-        "allow_offgrid_times",
-        "true or false",
-        "false",
-        "Rounds times between two steps up to the next instead of refusing them.",
-    ),
-    key("start", "time (ms)", "0 ms", "Nothing comes before."),
-    key("stop", "time (ms)", "never", "Nothing comes after."),
+    OFFGRID,
+    START,
+    STOP,
 ];
 
 pub const SPIKE_GENERATOR: Keys = &[
@@ -129,12 +131,7 @@ pub const SPIKE_GENERATOR: Keys = &[
     key("file", "path", "", "A table with columns time and id; SONATA's HDF5 or CSV; NEST's .dat or .gdf."),
     key("population", "text", "this population's name", "Whose spikes to take from a file of several populations."),
     key("first_id", "whole number", "1 in .dat and .gdf, else 0", "The id that stands for this population's first source."),
-    key(
-        "allow_offgrid_times",
-        "true or false",
-        "false",
-        "Rounds times between two steps up to the next instead of refusing them.",
-    ),
+    OFFGRID,
 ];
 
 pub const IMAGES: Keys = &[
@@ -313,8 +310,8 @@ pub const DRIVE: Keys = &[
     key("name", "text", "", "In messages; two drives of one name and target are refused."),
     key("target", "text or array of texts", REQUIRED, "Populations of neurons."),
     key("type", "name", REQUIRED, "What comes in."),
-    key("start", "time (ms)", "0 ms", "Nothing comes before."),
-    key("stop", "time (ms)", "never", "Nothing comes after."),
+    START,
+    STOP,
 ];
 
 /// Drives by type: what each is, and its keys.
@@ -350,12 +347,7 @@ pub const DRIVES: [(&str, &str, Keys); 5] = [
             key("times", "array of times (ms)", "", "Increasing; on a grid, ends of steps. With `amplitudes`; or `file`."),
             key("amplitudes", "array of currents (pA)", "", "What it is from each time on."),
             key("file", "path", "", "A table with columns time and amplitude."),
-            key(
-                "allow_offgrid_times",
-                "true or false",
-                "false",
-                "Rounds times between two steps up to the next instead of refusing them.",
-            ),
+            OFFGRID,
         ],
     ),
     (

@@ -2,6 +2,7 @@
 //! read back bit for bit or refused, and that states of different models never meet.
 
 use crate::error::{Error, Result};
+use crate::transformer::matmul::by_columns;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -128,9 +129,10 @@ impl State {
         let blocks = merged.matrices.chunks_exact_mut(size * size).zip(merged.transitions.chunks_exact_mut(size * size));
         let earlier = before.matrices.chunks_exact(size * size).zip(before.transitions.chunks_exact(size * size));
         for ((own, product), (state, first)) in blocks.zip(earlier) {
-            let carried = times(state, product, size);
+            let (mut carried, mut both) = (vec![0.0; size * size], vec![0.0; size * size]);
+            by_columns(size, size, size, state, product, &mut carried);
+            by_columns(size, size, size, first, product, &mut both);
             own.iter_mut().zip(carried).for_each(|(own, carried)| *own += carried);
-            let both = times(first, product, size);
             product.copy_from_slice(&both);
         }
         Ok(merged)
@@ -203,15 +205,4 @@ impl State {
         let Shape { model, layers, width, heads, tokens, whole } = shape;
         Ok(State { model, layers, width, heads, tokens, last: all, matrices, transitions, whole })
     }
-}
-
-/// A product of two square matrices.
-fn times(a: &[f32], b: &[f32], n: usize) -> Vec<f32> {
-    let mut c = vec![0.0f32; n * n];
-    for (row, sums) in a.chunks_exact(n).zip(c.chunks_exact_mut(n)) {
-        for (x, other) in row.iter().zip(b.chunks_exact(n)) {
-            sums.iter_mut().zip(other).for_each(|(sum, y)| *sum += x * y);
-        }
-    }
-    c
 }
