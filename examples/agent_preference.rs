@@ -45,12 +45,14 @@ fn main() -> Result<()> {
 /// Probability of each action, as the memory answers the question.
 fn chances(memory: &Memory) -> Result<Vec<f32>> {
     let host = &memory.learner().host;
-    let adapter = memory.adapter_for(&Request::of_text(host, QUESTION)?)?.adapter;
+    let request = Request::of_text(host, QUESTION)?;
+    let composition = memory.composition_for(&request)?;
     let of = |action: &&str| {
         let (tokens, answer) = host.exchange(QUESTION, action)?;
         let all = [&tokens[..], &answer[..answer.len() - 1]].concat();
         let wanted = Logits::Tail(answer.len());
-        let output = host.decoder.forward(&mut [host.decoder.cache()], &[&all], wanted, &mut &adapter)?;
+        let output =
+            host.decoder.forward(&mut [host.decoder.cache()], &[&all], wanted, &mut composition.at_work(request.tokens.len()))?;
         Ok((-answer.iter().enumerate().map(|(i, t)| surprise(output.row(i), *t)).sum::<f32>()).exp())
     };
     ACTIONS.iter().map(of).collect()

@@ -6,6 +6,7 @@ use sharpwave::error::{Error, Result};
 use sharpwave::export::{self, Base};
 use sharpwave::memory::Memory;
 use sharpwave::memory::exchange::Request;
+use sharpwave::memory::learner::{Composition, Part};
 use sharpwave::memory::store::Store;
 use sharpwave::transformer::chat::Message;
 use sharpwave::transformer::hooks::Adapter;
@@ -121,19 +122,22 @@ fn generate(arguments: &GenerateArguments) -> Result<()> {
     let request = request(arguments, &host)?;
     let learned = match store {
         Some(store) => {
-            let composition = Memory::new(store, host.clone())?.adapter_for(&request)?;
+            let composition = Memory::new(store, host.clone())?.composition_for(&request)?;
             if arguments.explain {
-                composition.parts.iter().for_each(|part| note!("{} ({:.0} % of its prompt)", part.id, 100.0 * part.coverage));
+                let how = |exact: bool| if exact { "its own words" } else { "in other words, if they ask for the same" };
+                let told = |part: &Part| note!("{} ({:.0} % of its prompt, {})", part.id, 100.0 * part.coverage, how(part.exact));
+                composition.parts.iter().for_each(told);
             }
-            composition.adapter
+            composition
         }
-        None => Adapter::default(),
+        None => Composition::default(),
     };
     let prompt = request.tokens;
-    let ending = host.write(&prompt, arguments.tokens, &mut sampler, &mut (&adapter, &learned), |piece| {
-        print(piece);
-        ControlFlow::Continue(())
-    })?;
+    let ending =
+        host.write(&prompt, arguments.tokens, &mut sampler, &mut (&adapter, learned.at_work(prompt.len())), |piece| {
+            print(piece);
+            ControlFlow::Continue(())
+        })?;
     out!("");
     if ending == Ending::Context {
         note!("the model's context of {} tokens is full", host.decoder.config.context);

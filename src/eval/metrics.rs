@@ -9,7 +9,7 @@ use super::Case;
 use crate::error::Result;
 use crate::memory::exchange::{Exchange, Request};
 use crate::memory::experience::Outcome;
-use crate::memory::learner::Learner;
+use crate::memory::learner::{Composition, Learner};
 use crate::transformer::decoder::Logits;
 use crate::transformer::hooks::Adapter;
 use crate::transformer::sample::{Sampler, log_softmax, top};
@@ -29,11 +29,11 @@ pub enum With<'a> {
 }
 
 impl With<'_> {
-    /// The adapter that a request is answered with.
-    pub fn adapter(self, request: &Request) -> Result<Adapter> {
+    /// What a request is answered with.
+    pub fn composition(self, request: &Request) -> Result<Composition> {
         match self {
-            With::One(adapter) => Ok(adapter.clone()),
-            With::Asked(learner) => Ok(learner.compose(&request.asks())?.adapter),
+            With::One(adapter) => Ok(Composition::of(adapter.clone())),
+            With::Asked(learner) => learner.compose(&request.asks()),
         }
     }
 }
@@ -57,7 +57,7 @@ impl Answers {
             for (whole, prompt) in whole.iter_mut().zip([&case.prompt, &case.rephrase_prompt]) {
                 let request = Request::of_text(host, &format!("{}{prompt}", fact(case, told)))?;
                 let experience = Case { prompt: prompt.clone(), ..case.clone() }.experience(Outcome::Success);
-                *whole = says(host, &with.adapter(&request)?, &request, &Exchange::of(host, &experience)?)?;
+                *whole = says(host, &with.composition(&request)?, &request, &Exchange::of(host, &experience)?)?;
             }
             answers.whole.push(whole);
         }
@@ -73,14 +73,17 @@ impl Answers {
         let requests = cases.iter().flat_map(questions).map(|text| Request::of_text(host, &text)).collect::<Result<Vec<_>>>()?;
         let mut rows = Vec::with_capacity(requests.len());
         for some in requests.chunks(TOGETHER) {
-            let adapters = some.iter().map(|r| with.adapter(r)).collect::<Result<Vec<_>>>()?;
-            // Those that share an adapter are computed together.
+            let all = some.iter().map(|r| with.composition(r)).collect::<Result<Vec<_>>>()?;
+            // Those that share an adapter are computed together, and one that depends on where its answer begins alone.
             let mut start = 0;
             while start < some.len() {
-                let end = (start..some.len()).find(|i| adapters[*i] != adapters[start]).unwrap_or(some.len());
+                let end = (start + 1..some.len())
+                    .find(|i| all[start].listens() || all[*i].listens() || all[*i].adapter != all[start].adapter)
+                    .unwrap_or(some.len());
                 let slices: Vec<&[u32]> = some[start..end].iter().map(|r| &r.tokens[..]).collect();
                 let mut caches = vec![host.decoder.cache(); slices.len()];
-                let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut &adapters[start])?;
+                let mut work = all[start].at_work(slices[0].len());
+                let output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut work)?;
                 rows.extend((0..slices.len()).map(|i| output.row(i).to_vec()));
                 start = end;
             }
@@ -103,10 +106,11 @@ fn fact(case: &Case, told: bool) -> String {
 }
 
 /// Whether greedy decoding of a request says the answer of an exchange and ends.
-pub(crate) fn says(host: &Host, adapter: &Adapter, request: &Request, exchange: &Exchange) -> Result<bool> {
+pub(crate) fn says(host: &Host, composition: &Composition, request: &Request, exchange: &Exchange) -> Result<bool> {
     let mut said = Vec::new();
     let limit = exchange.answer.len() + 1;
-    let ending = host.generate(&request.tokens, limit, &mut Sampler::greedy(), &mut &*adapter, |token| {
+    let mut work = composition.at_work(request.tokens.len());
+    let ending = host.generate(&request.tokens, limit, &mut Sampler::greedy(), &mut work, |token| {
         said.push(token);
         std::ops::ControlFlow::Continue(())
     })?;

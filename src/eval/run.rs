@@ -371,7 +371,7 @@ impl Bench<'_> {
                 let exchange = Exchange::of(host, experience)?;
                 let request =
                     Request { tokens: exchange.prompt.clone(), text: exchange.text.clone(), topic: exchange.topic.clone() };
-                let said = super::metrics::says(host, &memory.adapter_for(&request)?.adapter, &request, &exchange)?;
+                let said = super::metrics::says(host, &memory.composition_for(&request)?, &request, &exchange)?;
                 successes += 1;
                 whole += usize::from(said);
                 truly += usize::from(said == learned);

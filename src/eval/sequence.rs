@@ -12,7 +12,7 @@ use crate::memory::context_target::{ends, look};
 use crate::memory::exchange::{Exchange, Request};
 use crate::memory::experience::Outcome;
 use crate::memory::key_statistics::go_on;
-use crate::memory::learner::{Learner, Part};
+use crate::memory::learner::{Composition, Learner, Part};
 use crate::memory::settings::Coding;
 use crate::rng::{Purpose, Stream, key};
 use crate::transformer::decoder::Logits;
@@ -228,17 +228,15 @@ impl Bench<'_> {
         let stay: Vec<&Case> = order[..plan.sample.min(100).min(chosen.len() - count)].iter().map(|i| &chosen[*i]).collect();
         let ids: std::collections::HashSet<String> = gone.iter().map(|c| c.id()).collect();
         let mut learner = Learner::new(self.host.clone(), &self.settings, &self.statistics.texts)?;
+        learner.study(self.statistics.clone())?;
         memory.learner().held().iter().filter(|h| !ids.contains(&h.id)).for_each(|h| learner.hold(h.clone()));
         let mut forgot =
             Forgot { facts: chosen.len(), forgotten: count, asked: stay.len(), others: 0.0, gone: 0.0, ea: [0.0; 2] };
         let logits = |learner: Option<&Learner>, prompt: &str| -> Result<Vec<f32>> {
             let request = Request::of_text(host, prompt)?;
-            let adapter = match learner {
-                Some(learner) => With::Asked(learner).adapter(&request)?,
-                None => Adapter::default(),
-            };
-            let mut hooks = &adapter;
-            let output = host.decoder.forward(&mut [host.decoder.cache()], &[&request.tokens], Logits::Last, &mut hooks)?;
+            let composition = learner.map_or_else(|| Ok(Composition::default()), |l| With::Asked(l).composition(&request))?;
+            let mut work = composition.at_work(request.tokens.len());
+            let output = host.decoder.forward(&mut [host.decoder.cache()], &[&request.tokens], Logits::Last, &mut work)?;
             Ok(output.row(0).to_vec())
         };
         for case in stay {
@@ -434,7 +432,7 @@ struct Answering<'a> {
 /// How one question is answered.
 enum How {
     Bare,
-    Composed(Vec<String>),
+    Composed(Composition),
     One,
     /// After these facts.
     Told(String),
@@ -450,12 +448,14 @@ impl Answering<'_> {
         match self.way {
             Way::Unedited => return Ok(How::Bare),
             Way::OneAdapter => return Ok(How::One),
-            Way::Oracle => return Ok(if which == NEIGHBOUR { How::Bare } else { How::Composed(vec![own]) }),
+            Way::Oracle if which == NEIGHBOUR => return Ok(How::Bare),
+            Way::Oracle => return Ok(How::Composed(self.learner.compose_of(&[&own], which == 0)?)),
             _ => {}
         }
         let started = Instant::now();
-        let parts = self.learner.compose(&request.asks())?.parts;
+        let composition = self.learner.compose(&request.asks())?;
         asker.gate_ms.push(started.elapsed().as_secs_f64() * 1e3);
+        let parts = &composition.parts;
         // The first of those that are covered best.
         let best = parts.iter().rev().max_by(|a, b| a.coverage.total_cmp(&b.coverage));
         let Some(best) = best else { return Ok(How::Bare) };
@@ -466,9 +466,10 @@ impl Answering<'_> {
             Way::Additive => How::Added(best.id.clone()),
             Way::Random => {
                 let mut stream = Stream::new(key(self.seed, at as u32), Purpose::Encoder, which as u32, 14);
-                How::Composed(vec![held[stream.below(held.len() as u32) as usize].id.clone()])
+                let drawn = &held[stream.below(held.len() as u32) as usize].id;
+                How::Composed(self.learner.compose_of(&[drawn], best.exact)?)
             }
-            _ => How::Composed(parts.into_iter().map(|part| part.id).collect()),
+            _ => How::Composed(composition),
         })
     }
 
@@ -552,7 +553,9 @@ impl<'a> Asker<'a> {
         let how = with.how(self, at, which, &Request::of_text(host, &question)?)?;
         let name = match &how {
             How::Bare => String::new(),
-            How::Composed(ids) => format!("composed {}", ids.join(" ")),
+            How::Composed(c) => {
+                c.parts.iter().fold("composed".into(), |name, p| format!("{name} {}{}", p.id, if p.exact { "" } else { "?" }))
+            }
             How::Told(text) => format!("told {text}"),
             How::Says(text) => format!("says {text}"),
             How::Added(id) => format!("added {id}"),
@@ -583,9 +586,8 @@ impl<'a> Asker<'a> {
                 let log_p = pair.map(|token| if token == top { 0.0 } else { f32::NEG_INFINITY });
                 return Ok(Said { top, log_p, whole: *answer == case.target_new, kl: f64::NAN });
             }
-            How::Composed(ids) => {
-                let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-                self.rows(case, which, &asked, &with.learner.compose_of(&ids)?)?
+            How::Composed(composition) => {
+                self.rows(case, which, &asked, composition.at_work(Request::of_text(host, &asked)?.tokens.len()))?
             }
             How::One => self.rows(case, which, &asked, with.adapter)?,
             How::Added(id) => {

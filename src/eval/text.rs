@@ -68,10 +68,10 @@ impl Untaught {
     fn perplexity_with(&self, host: &Host, with: With) -> Result<f64> {
         let (mut sum, mut n) = (0.0, 0);
         for text in &self.texts {
-            let adapter = with.adapter(&Request::of_text(host, &host.tokenizer.decode(text)?)?)?;
-            let mut hooks = &adapter;
-            let output =
-                host.decoder.forward(&mut [host.decoder.cache()], &[&text[..text.len() - 1]], Logits::All, &mut hooks)?;
+            let composition = with.composition(&Request::of_text(host, &host.tokenizer.decode(text)?)?)?;
+            let text = &text[..];
+            let mut work = composition.at_work(text.len() - 1);
+            let output = host.decoder.forward(&mut [host.decoder.cache()], &[&text[..text.len() - 1]], Logits::All, &mut work)?;
             for (i, token) in text[1..].iter().enumerate() {
                 sum += f64::from(surprise(output.row(i), *token));
                 n += 1;
@@ -81,21 +81,24 @@ impl Untaught {
     }
 
     fn continue_with(&self, host: &Host, with: With) -> Result<Vec<Vec<u32>>> {
-        let adapters = self.prompts.iter().map(|p| with.adapter(p)).collect::<Result<Vec<_>>>()?;
+        let all = self.prompts.iter().map(|p| with.composition(p)).collect::<Result<Vec<_>>>()?;
         let mut said = vec![Vec::new(); self.prompts.len()];
         let mut left: Vec<usize> = (0..self.prompts.len()).collect();
         while let Some(&first) = left.first() {
-            // Those that share an adapter are computed together.
-            let (some, others): (Vec<usize>, Vec<usize>) = left.iter().partition(|i| adapters[**i] == adapters[first]);
+            // Those that share an adapter are computed together, and one that depends on where its answer begins alone.
+            let alike =
+                |i: usize| i == first || !(all[i].listens() || all[first].listens()) && all[i].adapter == all[first].adapter;
+            let (some, others): (Vec<usize>, Vec<usize>) = left.iter().partition(|i| alike(**i));
             let slices: Vec<&[u32]> = some.iter().map(|i| &self.prompts[*i].tokens[..]).collect();
             let mut caches = vec![host.decoder.cache(); some.len()];
-            let mut output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut &adapters[first])?;
+            let mut work = all[first].at_work(slices[0].len());
+            let mut output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut work)?;
             for n in 1..=TOKENS {
                 let tokens: Vec<u32> = (0..some.len()).map(|i| top(output.row(i))).collect();
                 some.iter().zip(&tokens).for_each(|(i, token)| said[*i].push(*token));
                 if n < TOKENS {
                     let slices: Vec<&[u32]> = tokens.iter().map(std::slice::from_ref).collect();
-                    output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut &adapters[first])?;
+                    output = host.decoder.forward(&mut caches, &slices, Logits::Last, &mut work)?;
                 }
             }
             left = others;

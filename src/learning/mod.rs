@@ -12,6 +12,7 @@ use state::State;
 pub(crate) mod associative;
 pub mod cascade;
 pub mod contexts;
+pub(crate) mod discriminant;
 pub mod dreams;
 pub mod eprop;
 pub mod gated;

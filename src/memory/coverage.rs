@@ -76,6 +76,11 @@ enum Letters {
 }
 
 impl Found<'_> {
+    /// The request is the prompt, or ends in it, letter by letter.
+    pub fn exact(&self) -> bool {
+        self.letters != Letters::Differ
+    }
+
     /// Whether another experience is found by all that this one is found by, is covered as well at least, and exceeds it in one of both.
     pub fn outdone_by(&self, other: &Found) -> bool {
         let [own, others] = [self, other].map(|found| (found.letters, found.coverage));
@@ -103,6 +108,11 @@ impl Topic {
     /// With a known subject, whose name alone asks for it.
     pub fn named(self, subject: &str) -> Topic {
         Topic { named: true, ..self.about(subject) }
+    }
+
+    /// It is a text that is continued, and not a chat.
+    pub fn is_text(&self) -> bool {
+        self.whole.trim() == self.text
     }
 
     /// Its words, each once.

@@ -12,6 +12,7 @@ use super::experience::{Experience, Outcome, now};
 use super::journal::{Change, Entry, Stage};
 use super::key_statistics::{Statistics, flat, unflat};
 use super::learner::{Capacity, Composition, Counted, Held, Learner};
+use super::relation::Relations;
 use super::settings::Settings;
 use super::standing::{Standing, question, standings};
 use super::store::{Compaction, Left, Meta, Store, VERSION};
@@ -40,6 +41,7 @@ const MOMENT: &str = "moment";
 const CODES: &str = "codes";
 const TEXTS: &str = "texts";
 const CANARIES: &str = "canaries";
+const RELATIONS: &str = "relations";
 
 /// An open memory.
 pub struct Memory {
@@ -222,6 +224,9 @@ impl Memory {
         let late = site(settings.wake_layer);
         let texts = store.statistics(late, TEXTS)?.map_or_else(|| Ok(Vec::new()), |t| unflat(&t))?;
         let mut learner = Learner::new(host, &settings, &texts)?;
+        if let Some(numbers) = store.statistics(late, RELATIONS)? {
+            learner.relate(Relations::from_numbers(&numbers)?);
+        }
         let entries = store.entries()?;
         let mut engrams: HashMap<String, Vec<Engram>> = HashMap::new();
         for engram in store.engrams()? {
@@ -231,9 +236,9 @@ impl Memory {
         for (entry, standing) in entries.iter().zip(standing).filter(|(e, _)| e.stage.may_have_engrams()) {
             let own = engrams.remove(&entry.experience.id).unwrap_or_default();
             let asleep = own.iter().any(|e| e.site == learner.early());
-            let (topic, end) = asked(&learner.host, &entry.experience, asleep);
+            let (topic, answer) = asked(&learner.host, &entry.experience, asleep);
             let stands = standing == Standing::Stands;
-            learner.hold(Held { id: entry.experience.id.clone(), topic, stands, gain: entry.gain, end, engrams: own });
+            learner.hold(Held { id: entry.experience.id.clone(), topic, stands, gain: entry.gain, answer, engrams: own });
         }
         if let Some(plan) = store.plan()? {
             let counted: Vec<Counted> = serde_json::from_value(plan)
@@ -283,6 +288,9 @@ impl Memory {
                 self.store.put_statistics(late, CANARIES, &flat(&statistics.canaries))?;
                 self.store.put_statistics(early, CODES, &statistics.codes)?;
                 self.store.put_statistics(early, MOMENT, statistics.moment(1))?;
+                if let Some(relations) = &statistics.relations {
+                    self.store.put_statistics(late, RELATIONS, &relations.to_numbers())?;
+                }
                 self.store.put_statistics(late, MOMENT, statistics.moment(0))?;
                 let mut learner = Learner::new(self.learner.host.clone(), &settings, &statistics.texts)?;
                 self.learner.held().iter().for_each(|held| learner.hold(held.clone()));
@@ -378,13 +386,13 @@ impl Memory {
         let id = entry.experience.id.clone();
         let old = self.at(&id).filter(|_| anew);
         let before = old.map(|at| (at, self.entries.remove(at)));
-        let (topic, end) = asked(&self.learner.host, &entry.experience, false);
+        let (topic, answer) = asked(&self.learner.host, &entry.experience, false);
         // What is asked by nobody else, names nobody and is new changes nothing of the others.
         let e = &entry.experience;
         let asks = |o: &Experience| o.prompt == e.prompt && o.messages == e.messages && o.tools == e.tools;
         let apart = !anew && e.supersedes.is_none() && !self.entries.iter().any(|other| asks(&other.experience));
         self.entries.push(entry.clone());
-        self.learner.hold(Held { id: id.clone(), topic, stands: apart, gain: entry.gain, end, engrams: engrams.clone() });
+        self.learner.hold(Held { id: id.clone(), topic, stands: apart, gain: entry.gain, answer, engrams: engrams.clone() });
         let changed = if apart { Vec::new() } else { self.settle()? };
         let disturbed = self.disturbed(&id);
         if !matches!(disturbed, Ok(None)) {
@@ -558,8 +566,8 @@ impl Memory {
             .map_err(|e| Error::Run { message: format!("the plan cannot be written: {e}"), remedy: "report this".into() })
     }
 
-    /// The adapter for a request: composed of the experiences that it asks for.
-    pub fn adapter_for(&self, request: &Request) -> Result<Composition> {
+    /// What a request is answered with: the experiences that it asks for.
+    pub fn composition_for(&self, request: &Request) -> Result<Composition> {
         self.learner.compose(&request.asks())
     }
 
@@ -571,9 +579,10 @@ impl Memory {
         sampler: &mut Sampler,
         mut each: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let composition = self.adapter_for(request)?;
+        let composition = self.composition_for(request)?;
         let mut text = String::new();
-        let ending = self.learner.host.write(&request.tokens, limit, sampler, &mut &composition.adapter, |piece| {
+        let mut work = composition.at_work(request.tokens.len());
+        let ending = self.learner.host.write(&request.tokens, limit, sampler, &mut work, |piece| {
             text.push_str(piece);
             each(piece)
         })?;
@@ -815,17 +824,23 @@ fn missing() -> Error {
 }
 
 /// What asks for an experience: its prompt, or, where sleep wrote it at its subject, whoever names the subject, and what is asked of it is
-/// the model's to tell. And the place where its answer ends.
-fn asked(host: &Host, experience: &Experience, asleep: bool) -> (Topic, u64) {
+/// the model's to tell. And its answer: each token, and that which ends it, after the place where it is predicted.
+fn asked(host: &Host, experience: &Experience, asleep: bool) -> (Topic, Vec<(u64, u32)>) {
     let exchange = Exchange::of(host, experience);
-    let end = exchange.as_ref().ok().and_then(|e| places(&[&e.prompt[..], &e.answer].concat()).last().copied());
+    let answer = exchange.as_ref().map_or_else(
+        |_| Vec::new(),
+        |e| {
+            let places = places(&[&e.prompt[..], &e.answer].concat());
+            places[e.prompt.len().saturating_sub(1)..].iter().copied().zip(e.answer.iter().copied().chain([e.end])).collect()
+        },
+    );
     let topic = exchange.map_or_else(|_| Topic::of(&experience.asked()), |e| e.asked());
     let topic = match &experience.subject {
         Some(subject) if asleep => topic.named(subject),
         Some(subject) => topic.about(subject),
         None => topic,
     };
-    (topic, end.unwrap_or(0))
+    (topic, answer)
 }
 
 /// What makes two experiences of one id the same.
@@ -841,7 +856,8 @@ fn kept_statistics(store: &Store, settings: &Settings) -> Result<Option<Statisti
     let texts = |name: &str| unflat(&store.statistics(late, name)?.unwrap_or_default());
     let codes = store.statistics(early, CODES)?.unwrap_or_default();
     let (own, canaries) = (texts(TEXTS)?, texts(CANARIES)?);
-    Statistics::from_parts(settings.layers(), [late_moment, early_moment], codes, own, canaries).map(Some)
+    let relations = store.statistics(late, RELATIONS)?.map(|numbers| Relations::from_numbers(&numbers)).transpose()?;
+    Statistics::from_parts(settings.layers(), [late_moment, early_moment], codes, own, canaries, relations).map(Some)
 }
 
 /// A memory may live on a thread of its own.

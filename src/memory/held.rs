@@ -18,8 +18,8 @@ pub struct Held {
     pub stands: bool,
     /// How many times what it left a request composes.
     pub gain: f32,
-    /// The place where its answer ends.
-    pub end: u64,
+    /// Each token of its answer, and that which ends it, after the place where it is predicted.
+    pub answer: Vec<(u64, u32)>,
     /// What it left, in the order it was written; empty where there was nothing to learn.
     pub engrams: Vec<Engram>,
 }
@@ -41,9 +41,16 @@ impl Held {
         })
     }
 
-    /// What the one adapter may hold of it.
+    /// What the one adapter may hold of it: all but the end of its answer.
     pub(super) fn inner(&self) -> impl Iterator<Item = &Engram> {
-        self.engrams.iter().filter(|e| e.place != self.end)
+        let end = self.answer.last().map(|(place, _)| *place);
+        self.engrams.iter().filter(move |e| Some(e.place) != end)
+    }
+
+    /// What it left where a token of its answer is predicted, in a layer.
+    pub(super) fn engram_at(&self, t: usize, site: Site) -> Option<&Engram> {
+        let place = self.answer.get(t)?.0;
+        self.engrams.iter().find(|e| e.site == site && e.place == place)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::context_target::site;
 use super::exchange::Request;
+use super::relation::{Relations, Triple, triples};
 use super::settings::Settings;
 use crate::error::{Error, Result};
 use crate::learning::associative::Prior;
@@ -47,12 +48,29 @@ pub struct Prompt {
     /// The part of the prompt that it is about, letter by letter; None where nothing is known of it.
     #[serde(default)]
     pub subject: Option<String>,
+    /// What asks for the same in other words. In a file one text or several, as `same` or `rephrase_prompt`.
+    #[serde(default, alias = "rephrase_prompt", deserialize_with = "one_or_more")]
+    pub same: Vec<String>,
+}
+
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Option::deserialize(deserializer)? {
+        Some(Texts::One(text)) => vec![text],
+        Some(Texts::More(texts)) => texts,
+        None => Vec::new(),
+    })
 }
 
 impl Prompt {
     /// A prompt of which nothing more is known.
     pub fn new(prompt: impl Into<String>) -> Prompt {
-        Prompt { prompt: prompt.into(), subject: None }
+        Prompt { prompt: prompt.into(), subject: None, same: Vec::new() }
     }
 
     /// The part of the prompt that it is about, letter by letter.
@@ -61,7 +79,7 @@ impl Prompt {
     }
 }
 
-/// Prompts of a file: JSON lines with `prompt` and, if known, `subject`, or plain text, a prompt a line.
+/// Prompts of a file: JSON lines with `prompt` and, if known, `subject` and `same`, or plain text, a prompt a line.
 pub fn prompts(path: &Path) -> Result<Vec<Prompt>> {
     let file = std::fs::File::open(path).map_err(|e| Error::file(path, e))?;
     let mut all = Vec::new();
@@ -71,9 +89,12 @@ pub fn prompts(path: &Path) -> Result<Vec<Prompt>> {
             "" => {}
             text if text.starts_with('{') => all.push(serde_json::from_str(text).map_err(|e| {
                 let what = format!("{}:{}: {e}", path.display(), i + 1);
-                Error::input(what, "a line is a JSON object with `prompt` and, if known, `subject`, or plain text")
+                Error::input(
+                    what,
+                    "a line is a JSON object with `prompt` and, if known, `subject` and `same` (other wordings), or plain text",
+                )
             })?),
-            text => all.push(Prompt { prompt: text.into(), subject: None }),
+            text => all.push(Prompt::new(text)),
         }
     }
     match all.is_empty() {
@@ -113,7 +134,7 @@ pub fn built_in_prompts() -> Vec<Prompt> {
     let mut prompts: Vec<Prompt> = all
         .map(|(prompt, subject)| {
             let subject = if prompt.starts_with("{}") { capital(subject) } else { subject.clone() };
-            Prompt { prompt: prompt.replacen("{}", &subject, 1), subject: Some(subject) }
+            Prompt::new(prompt.replacen("{}", &subject, 1)).with_subject(subject)
         })
         .collect();
     let mut stream = Stream::new(key(0, 0), Purpose::Encoder, 0, 11);
@@ -155,6 +176,8 @@ pub struct Statistics {
     pub texts: Vec<Vec<u32>>,
     /// Texts that stand for all that should stay: beginnings of the model's own, and prompts.
     pub canaries: Vec<Vec<u32>>,
+    /// What tells, by the late layer's keys, whether two questions ask for the same; None in statistics of earlier versions.
+    pub relations: Option<Arc<Relations>>,
 }
 
 impl Statistics {
@@ -165,12 +188,14 @@ impl Statistics {
         codes: Vec<f32>,
         texts: Vec<Vec<u32>>,
         canaries: Vec<Vec<u32>>,
+        relations: Option<Relations>,
     ) -> Result<Statistics> {
         let inputs = moments[0].len().isqrt();
-        if inputs == 0 || moments.iter().any(|m| m.len() != inputs * inputs) {
+        let fits = relations.as_ref().is_none_or(|r| r.inputs() == inputs);
+        if inputs == 0 || !fits || moments.iter().any(|m| m.len() != inputs * inputs) {
             return Err(Error::input("statistics of keys do not fit together", "collect them again"));
         }
-        Ok(Statistics { layers, moments, inputs, codes, texts, canaries })
+        Ok(Statistics { layers, moments, inputs, codes, texts, canaries, relations: relations.map(Arc::new) })
     }
 
     /// Second moment of the late (0) or early (1) layer: inputs x inputs.
@@ -211,7 +236,9 @@ impl Statistics {
         };
         let mut texts = Vec::new();
         let rounds = samples.div_ceil(SAMPLE * SAMPLE);
-        let all = (rounds + prompts.len().div_ceil(TOGETHER)).max(1) as f64;
+        let triples = triples(prompts);
+        let pieces = prompts.len().div_ceil(TOGETHER);
+        let all = (rounds + pieces + 3 * triples.len().div_ceil(TOGETHER)).max(1) as f64;
         tell(0.0);
         for round in 0..rounds {
             let sequences = SAMPLE.min((samples - round * SAMPLE * SAMPLE).div_ceil(SAMPLE));
@@ -246,7 +273,9 @@ impl Statistics {
         // Beginnings of different lengths.
         let beginnings = texts.iter().enumerate().map(|(i, t)| t[..t.len().min(CANARY - i % 8)].to_vec());
         canaries.extend(beginnings.filter(|t| t.len() > 1).take(CANARIES));
-        Ok(Statistics { layers, moments, inputs, codes, texts, canaries })
+        let mut part = |done: usize| tell((rounds + pieces + done) as f64 / all);
+        let relations = Some(Arc::new(relate(host, layers[0], inputs, &triples, &mut part, stop)?));
+        Ok(Statistics { layers, moments, inputs, codes, texts, canaries, relations })
     }
 
     /// Those of a file if it has them, else collected and kept there. The name says model, template and sources.
@@ -262,8 +291,8 @@ impl Statistics {
         let (layers, samples, seed) = (settings.layers(), settings.samples, settings.seed);
         let mut digest = Md5::new();
         let template = host.template.as_ref().map(|template| template.canonical());
-        digest.update(format!("5 {fingerprint} {layers:?} {samples} {seed} {template:?}"));
-        prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\n", p.prompt, p.subject)));
+        digest.update(format!("6 {fingerprint} {layers:?} {samples} {seed} {template:?}"));
+        prompts.iter().for_each(|p| digest.update(format!("{}\0{:?}\0{:?}\n", p.prompt, p.subject, p.same)));
         let name: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let path = folder.join(format!("keys-{name}.h5"));
         if path.is_file()
@@ -283,6 +312,10 @@ impl Statistics {
         state.put("late", &[n, n], &self.moments[0]);
         state.put("early", &[n, n], &self.moments[1]);
         state.put("codes", &[self.codes.len()], &self.codes);
+        if let Some(relations) = &self.relations {
+            let numbers = relations.to_numbers();
+            state.put("relations", &[numbers.len()], &numbers);
+        }
         for (name, texts) in [("texts", &self.texts), ("canaries", &self.canaries)] {
             let numbers = flat(texts);
             state.put(name, &[numbers.len()], &numbers);
@@ -295,7 +328,57 @@ impl Statistics {
         let moment = |name: &str| state.get::<f32>(name, inputs * inputs).map(<[f32]>::to_vec);
         let codes = state.any("codes")?.to_vec();
         let (texts, canaries) = (unflat(state.any("texts")?)?, unflat(state.any("canaries")?)?);
-        Statistics::from_parts(layers, [moment("late")?, moment("early")?], codes, texts, canaries)
+        let relations = Some(Relations::from_numbers(state.any("relations")?)?);
+        Statistics::from_parts(layers, [moment("late")?, moment("early")?], codes, texts, canaries, relations)
+    }
+}
+
+/// What tells questions apart, by the keys of `layer` where their answers begin.
+fn relate(
+    host: &Host,
+    layer: usize,
+    inputs: usize,
+    triples: &[Triple],
+    tell: &mut dyn FnMut(usize),
+    stop: &AtomicBool,
+) -> Result<Relations> {
+    let mut keys = [Vec::new(), Vec::new(), Vec::new()];
+    let pieces = triples.len().div_ceil(TOGETHER);
+    for (which, keys) in keys.iter_mut().enumerate() {
+        for (piece, some) in triples.chunks(TOGETHER).enumerate() {
+            go_on(stop)?;
+            let texts = some.iter().map(|triple| host.begin(&triple[which])).collect::<Result<Vec<_>>>()?;
+            let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+            let mut ends = Ends { site: site(layer), ends: texts.iter().map(|t| t.len() - 1).collect(), keys: Vec::new() };
+            ends.keys.resize(some.len() * inputs, 0.0);
+            let mut caches = vec![host.decoder.cache(); some.len()];
+            host.decoder.forward_until(layer + 1, &mut caches, &slices, &mut ends)?;
+            keys.extend(ends.keys);
+            tell(which * pieces + piece + 1);
+        }
+    }
+    Relations::learn(&keys, inputs)
+}
+
+/// Keys at the last position of each sequence.
+struct Ends {
+    site: Site,
+    ends: Vec<usize>,
+    /// sequences x inputs.
+    keys: Vec<f32>,
+}
+
+impl Hooks for Ends {
+    fn linear(&mut self, at: Site, rows: &[Row], input: &[f32], _: &mut [f32]) {
+        if at != self.site {
+            return;
+        }
+        let inputs = input.len() / rows.len().max(1);
+        for (row, key) in rows.iter().zip(input.chunks_exact(inputs)) {
+            if let Some(sequence) = row.sequence.filter(|s| self.ends[*s] == row.position) {
+                self.keys[sequence * inputs..(sequence + 1) * inputs].copy_from_slice(key);
+            }
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 use super::Engram;
 use super::canaries::{Canaries, Damage};
+use super::composition::Others;
+pub use super::composition::{Composition, Part};
 use super::context_target::{self, Told, look, places, site};
 use super::coverage::{self, Topic, Vocabulary};
 use super::exchange::Exchange;
@@ -11,6 +13,7 @@ pub use super::held::Held;
 use super::held::Holdings;
 use super::key_statistics::{Statistics, built_in_questions};
 use super::layer_memory::LayerMemory;
+use super::relation::Relations;
 use super::settings::{Coding, Settings};
 use super::spiking_code::SpikingCode;
 use super::value_search::{self, Found, Noise, Stage};
@@ -25,24 +28,6 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-/// An adapter that was composed for a request, and of what.
-#[derive(Clone, Debug, Default)]
-pub struct Composition {
-    /// The change of the model: a rank a fact. Empty where nothing was asked for.
-    pub adapter: Adapter,
-    /// The experiences that it is of, in order of arrival.
-    pub parts: Vec<Part>,
-}
-
-/// An experience that a request asks for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Part {
-    /// `id` of the experience.
-    pub id: String,
-    /// The part of its prompt that the request covers, 0 to 1.
-    pub coverage: f64,
-}
 
 /// Whether an experience is in the one adapter of all: its answer, without the end that was written after it. (An end asks for two or
 /// three times the length of other values, and every value reaches other texts by the part of the layer's directions that it takes.)
@@ -106,6 +91,8 @@ pub struct Learner {
     spikes: Option<SpikingCode>,
     /// Of the model's own texts: what is held changes no word's weight, so that no experience changes what others are asked by.
     vocabulary: Vocabulary,
+    /// What tells whether a request in other words asks for the same.
+    relations: Option<Arc<Relations>>,
     held: Holdings,
     /// The late layer of the one adapter, where it is in step with what was decided about each experience.
     whole: Option<LayerMemory>,
@@ -136,6 +123,7 @@ impl Learner {
             studied: None,
             spikes: None,
             vocabulary,
+            relations: None,
             held: Holdings::new(settings.coverage),
             counted: Vec::new(),
             damage: Damage::default(),
@@ -147,8 +135,14 @@ impl Learner {
         if statistics.layers != self.settings.layers() {
             return Err(Error::input("statistics of other layers than those that learn", "collect them for these settings"));
         }
+        self.relations = statistics.relations.clone();
         self.studied = Some(Studied { statistics, priors: [None, None], canaries: None });
         Ok(())
+    }
+
+    /// Takes up what tells whether requests ask for the same, without all other statistics.
+    pub(crate) fn relate(&mut self, relations: Relations) {
+        self.relations = Some(Arc::new(relations));
     }
 
     /// Whether statistics of the model's keys were taken up.
@@ -266,8 +260,8 @@ impl Learner {
         self.held.get(id)
     }
 
-    /// The adapter of the experiences that a request asks for: those whose prompts it covers and that none of the others outdoes, the
-    /// best covered ones, as many as the settings allow. Of a request that asks for none it changes nothing.
+    /// The experiences that a request asks for: those whose prompts it covers and that none of the others outdoes, the best covered ones,
+    /// as many as the settings allow. Of a request that asks for none it changes nothing.
     pub fn compose(&self, request: &Topic) -> Result<Composition> {
         let held = self.held.all();
         let found: Vec<(usize, coverage::Found)> = self
@@ -278,23 +272,38 @@ impl Learner {
             .filter(|(_, found)| found.coverage >= self.settings.coverage)
             .collect();
         let outdone = |own: &coverage::Found| found.iter().any(|(_, other)| own.outdone_by(other));
-        let mut asked: Vec<(usize, f64)> =
-            found.iter().filter(|(_, own)| !outdone(own)).map(|(i, own)| (*i, own.coverage)).collect();
-        asked.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+        let mut asked: Vec<&(usize, coverage::Found)> = found.iter().filter(|(_, own)| !outdone(own)).collect();
+        asked.sort_by(|(i, a), (j, b)| b.coverage.total_cmp(&a.coverage).then(j.cmp(i)));
         asked.truncate(self.settings.composed);
         asked.sort_unstable_by_key(|(i, _)| *i);
-        let parts = asked.iter().map(|(i, coverage)| Part { id: held[*i].id.clone(), coverage: *coverage }).collect();
-        Ok(Composition { adapter: self.composed(asked.iter().map(|(i, _)| &held[*i]))?, parts })
+        let part = |(i, found): &&(usize, coverage::Found)| Part {
+            id: held[*i].id.clone(),
+            coverage: found.coverage,
+            exact: found.exact(),
+        };
+        self.composed(asked.iter().map(part).collect(), request.is_text())
     }
 
-    /// The adapter of some experiences, whatever is asked; unknown ones are passed over.
-    pub fn compose_of(&self, ids: &[&str]) -> Result<Adapter> {
-        self.composed(ids.iter().filter_map(|id| self.held_of(id)))
+    /// Some experiences, whatever is asked: in their own words, or for a request in others. Unknown ones are passed over.
+    pub fn compose_of(&self, ids: &[&str], exact: bool) -> Result<Composition> {
+        let part = |id: &&str| self.held_of(id).map(|held| Part { id: held.id.clone(), coverage: 1.0, exact });
+        self.composed(ids.iter().filter_map(part).collect(), true)
     }
 
-    fn composed<'a>(&self, held: impl Iterator<Item = &'a Held>) -> Result<Adapter> {
-        let engrams: Vec<Cow<Engram>> = held.flat_map(|held| held.composed(self.late())).collect();
-        self.adapter_of(engrams.iter().map(|engram| &**engram))
+    /// `text`: of a request that is continued. (What a chat asks for is not told by the keys that end it.)
+    fn composed(&self, parts: Vec<Part>, text: bool) -> Result<Composition> {
+        let (late, settings) = (self.late(), &self.settings);
+        let relations = self.relations.clone().filter(|_| text && settings.relation > 0.0 && !parts.iter().any(|p| p.exact));
+        let mut others = relations.map(|r| Others::new(late, r.clone(), r.threshold(settings.relation)));
+        let mut engrams: Vec<Cow<Engram>> = Vec::new();
+        let mut listening = false;
+        for held in parts.iter().filter_map(|part| self.held_of(&part.id)) {
+            let listens = held.topic.is_text() && others.as_mut().is_some_and(|others| others.add(held, settings.transfer));
+            listening |= listens;
+            engrams.extend(held.composed(late).filter(|engram| !listens || engram.site != late));
+        }
+        let adapter = self.adapter_of(engrams.iter().map(|engram| &**engram))?;
+        Ok(Composition { adapter, parts, others: others.filter(|_| listening) })
     }
 
     /// The adapter of some engrams: a rank a fact.

@@ -4,13 +4,15 @@
 //! ```text
 //! experience -> exchange (tokens) -> context_target (one forward: keys, values) -> spiking_code -> engrams -> layer_memory -> Adapter
 //!                  asleep: explore (noise, reward) -> engrams of the early layer; those awake go
-//! request -> coverage (which experiences it asks for) -> layer_memory of their engrams -> Adapter
+//! request -> coverage (which experiences it asks for) -> composition: in their own words layer_memory of their engrams -> Adapter;
+//!            in others, where relation says that they ask for the same, their values
 //! facade::Memory = store (what is kept) + learner (what is at work) + standing (what holds)
 //! ```
 
 mod canaries;
 mod cells;
 mod codec;
+pub mod composition;
 pub mod context_target;
 pub mod coverage;
 pub mod episodic;
@@ -23,6 +25,7 @@ pub mod jsonl;
 pub mod key_statistics;
 mod layer_memory;
 pub mod learner;
+pub mod relation;
 pub mod settings;
 pub mod spiking_code;
 mod standing;

@@ -148,7 +148,7 @@ impl Brain {
         user.wake.store(true, Ordering::Relaxed);
         let memory = self.memory(user, false)?;
         match memory.as_ref().and_then(|memory| memory.as_ref()) {
-            Some(memory) => memory.adapter_for(request),
+            Some(memory) => memory.composition_for(request),
             None => Ok(Composition::default()),
         }
     }

@@ -291,8 +291,8 @@ impl Prepared {
     ) -> Result<(String, Used)> {
         let mut stops = Stops { stops: &self.stops, text: String::new(), sent: 0, found: false };
         let mut pieces = 0usize;
-        let adapter = &self.composition.adapter;
-        let ending = brain.host.write(&self.request.tokens, self.limit, &mut self.sampler, &mut &*adapter, |piece| {
+        let mut work = self.composition.at_work(self.request.tokens.len());
+        let ending = brain.host.write(&self.request.tokens, self.limit, &mut self.sampler, &mut work, |piece| {
             pieces += 1;
             if stops.found {
                 return ControlFlow::Break(());

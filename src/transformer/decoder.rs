@@ -226,9 +226,10 @@ impl Decoder {
     ) -> Result<Output> {
         let width = self.config.width;
         let counts: Vec<usize> = tokens.iter().map(|t| t.len()).collect();
-        let rows = self.rows(caches, &counts, sequences, 0)?;
+        let mut rows = self.rows(caches, &counts, sequences, 0)?;
         let mut residual = Vec::with_capacity(rows.len() * width);
-        for &token in tokens.iter().copied().flatten() {
+        for (row, &token) in rows.iter_mut().zip(tokens.iter().copied().flatten()) {
+            row.token = Some(token);
             let at = token as usize * width;
             let row = self.embedding.get(at..at + width).ok_or_else(|| {
                 let vocabulary = self.config.vocabulary;
@@ -320,7 +321,7 @@ impl Decoder {
                     "shorten the prompt, or use a model with a longer context",
                 ));
             }
-            rows.extend((start..start + count).map(|position| Row { sequence, position }));
+            rows.extend((start..start + count).map(|position| Row { sequence, position, token: None }));
         }
         Ok(rows)
     }

@@ -123,7 +123,8 @@ impl<'a> Objective<'a> {
         decoder.forward(&mut cache, &[&tokens], Logits::Skip, &mut seen)?;
         let residual = &seen.residuals[0].2[position * c.width..];
         let length = residual[..c.width].iter().map(|x| *x as f64 * *x as f64).sum::<f64>().sqrt();
-        let rows: Vec<Row> = (position..tokens.len()).map(|position| Row { sequence: Some(0), position }).collect();
+        let rows: Vec<Row> =
+            (position..tokens.len()).map(|position| Row { sequence: Some(0), position, token: Some(tokens[position]) }).collect();
         let (cos, sin): (Vec<f32>, Vec<f32>) = decoder.turns(&rows).into_iter().unzip();
         let sees = |row: &Row, other: usize| other <= row.position && c.window.is_none_or(|w| other + w > row.position);
         let mask = |row| (0..tokens.len()).map(move |other| if sees(row, other) { 0.0 } else { f32::NEG_INFINITY });

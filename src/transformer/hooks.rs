@@ -14,6 +14,8 @@ pub struct Row {
     pub sequence: Option<usize>,
     /// Position in the sequence, from 0.
     pub position: usize,
+    /// The token there; None where a pass goes on from residuals.
+    pub token: Option<u32>,
 }
 
 /// A caller's view into a forward pass. Matrices are row-major, one row per entry of `rows`. `(first, second)` is also a
@@ -125,9 +127,9 @@ impl Hooks for &Perturbation {
         if layer != self.layer {
             return;
         }
-        let here = Row { sequence: Some(self.sequence), position: self.position };
+        let here = |row: &Row| row.sequence == Some(self.sequence) && row.position == self.position;
         let width = values.len() / rows.len().max(1);
-        for (_, residual) in rows.iter().zip(values.chunks_exact_mut(width)).filter(|(row, _)| **row == here) {
+        for (_, residual) in rows.iter().zip(values.chunks_exact_mut(width)).filter(|(row, _)| here(row)) {
             residual.iter_mut().zip(&self.delta).for_each(|(x, d)| *x += d);
         }
     }

@@ -212,7 +212,7 @@ fn deeds(memory: &mut Memory) -> Result<(Vec<Composition>, sharpwave::transforme
     let host = memory.learner().host.clone();
     let asked = PROMPTS.iter().flat_map(|(prompt, _)| [prompt.to_string(), format!("One day they met. {prompt}")]);
     let more = ["The dog", "What does the cat eat?", ""].map(String::from);
-    let compose = |text: String| memory.adapter_for(&Request::of_text(&host, &text)?);
+    let compose = |text: String| memory.composition_for(&Request::of_text(&host, &text)?);
     let composed = asked.chain(more).map(compose).collect::<Result<Vec<_>, _>>().map_err(said)?;
     let (adapter, out) = memory.adapter().map_err(said)?;
     Ok((composed, adapter, out))

@@ -124,7 +124,7 @@ fn surprise_of(host: &Host, hooks: impl Hooks, e: &Experience) -> f32 {
 /// The same with what its request composes.
 fn surprise_in(memory: &Memory, e: &Experience) -> f32 {
     let host = &memory.learner().host;
-    let composed = memory.adapter_for(&Request::of_text(host, &e.prompt).unwrap()).unwrap();
+    let composed = memory.composition_for(&Request::of_text(host, &e.prompt).unwrap()).unwrap();
     surprise_of(host, &composed.adapter, e)
 }
 
