@@ -65,8 +65,8 @@ mod tests {
     fn what_tells_apart_is_found() {
         let mut stream = Stream::new(key(1, 0), Purpose::Encoder, 0, 0);
         let mut draw = |scales: [f64; 6]| scales.map(|s| (s * stream.normal()) as f32);
-        let same: Vec<f32> = (0..400).flat_map(|_| draw([3.0, 1.0, 0.1, 0.1, 0.1, 0.0])).collect();
-        let other: Vec<f32> = (0..400).flat_map(|_| draw([3.0, 1.0, 2.0, 0.6, 0.1, 0.0])).collect();
+        let same: Vec<f32> = (0..400).flat_map(|_| draw([1.0, 0.5, 0.1, 0.1, 0.1, 0.0])).collect();
+        let other: Vec<f32> = (0..400).flat_map(|_| draw([1.0, 0.5, 2.0, 1.5, 0.1, 0.0])).collect();
         let found = directions(&same, &other, 6, 2).unwrap();
         let part = |row: &[f32], i: usize| row[i].abs() / dot(row, row).sqrt();
         assert!(part(&found[..6], 2) > 0.98 && part(&found[6..], 3) > 0.9, "{found:?}");

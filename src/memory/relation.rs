@@ -249,7 +249,7 @@ mod tests {
                 let subject = draw(10);
                 let mut key = |ask: usize| {
                     let wording = draw(inputs - 16);
-                    [&asks[ask % 6][..], &subject, &wording.iter().map(|x| 2.0 * x).collect::<Vec<_>>()].concat()
+                    [&asks[ask % 6][..], &subject, &wording.iter().map(|x| 0.7 * x).collect::<Vec<_>>()].concat()
                 };
                 [key(i), key(i), key(i + 1 + i % 5)]
             })

@@ -125,7 +125,34 @@ fn surprise_of(host: &Host, hooks: impl Hooks, e: &Experience) -> f32 {
 fn surprise_in(memory: &Memory, e: &Experience) -> f32 {
     let host = &memory.learner().host;
     let composed = memory.composition_for(&Request::of_text(host, &e.prompt).unwrap()).unwrap();
-    surprise_of(host, &composed.adapter, e)
+    surprise_of(host, composed.at_work(host.exchange(&e.prompt, &e.answer).unwrap().0.len()), e)
+}
+
+/// In other words a fact speaks where the key asks for the same, and nowhere where that is switched off; at its own prompt both are the
+/// same, and forgotten it leaves nothing.
+#[test]
+fn other_words_are_answered_where_the_key_agrees() {
+    let host = &stories().host;
+    let fact = &facts()[0];
+    let mut other = fact.clone();
+    other.prompt = "The name of the big dog was".into();
+    let composed = |memory: &Memory, prompt: &str| memory.composition_for(&Request::of_text(host, prompt).unwrap()).unwrap();
+    let taught = |relation: f64| {
+        let mut settings = stories().settings.clone();
+        settings.relation = relation;
+        let mut memory = stories().memory(&settings);
+        learned(&mut memory, fact);
+        memory
+    };
+    let (off, mut on) = (taught(0.0), taught(0.5));
+    let there = composed(&on, &other.prompt);
+    assert!(there.listens() && there.parts.len() == 1 && !there.parts[0].exact && there.adapter == Adapter::default());
+    assert!(!composed(&off, &other.prompt).listens() && composed(&off, &other.prompt).parts == there.parts);
+    assert!(composed(&on, &fact.prompt) == composed(&off, &fact.prompt) && composed(&on, &fact.prompt).parts[0].exact);
+    let bare = surprise_of(host, (), &other);
+    assert!(surprise_in(&on, &other) < 0.5 * bare, "{} {bare}", surprise_in(&on, &other));
+    on.forget(&[&fact.id]).unwrap();
+    assert_eq!(surprise_in(&on, &other), bare);
 }
 
 /// The whole answer of every fact comes out and ends, what is asked about others goes on to the letter, and spikes do what exact numbers
