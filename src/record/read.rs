@@ -5,6 +5,7 @@ use super::RunInfo;
 use crate::engine::Counters;
 use crate::error::Result;
 use crate::io::hdf5::Store;
+use crate::network::{Chosen, SpikeRecord, Window};
 use crate::record::sonata::FORMAT;
 use std::path::Path;
 
@@ -50,8 +51,8 @@ pub struct PopulationInfo {
     pub name: String,
     /// Its neurons.
     pub n: u64,
-    /// Neurons whose spikes are recorded: the first so many; None when spikes are not recorded.
-    pub recorded: Option<u64>,
+    /// Whose spikes are recorded, and when; None when spikes are not recorded.
+    pub recorded: Option<SpikeRecord>,
     /// A source without dynamics.
     pub source: bool,
 }
@@ -399,7 +400,7 @@ fn read_populations(store: &Store) -> Result<Vec<PopulationInfo>> {
     let rows = names.lines().zip(sizes).zip(source);
     rows.map(|((name, n), source)| {
         let group = format!("/spikes/{name}");
-        let recorded = if store.has(&group) { Some(store.get(&group, "recorded")?) } else { None };
+        let recorded = store.has(&group).then(|| spike_record(store, name)).transpose()?;
         Ok(PopulationInfo { name: name.to_string(), n, recorded, source: source != 0 })
     })
     .collect()
@@ -411,7 +412,26 @@ fn foreign_populations(store: &Store) -> Result<Vec<PopulationInfo>> {
     spiking
         .map(|name| {
             let n = store.read::<u64>(&format!("/spikes/{name}/node_ids"))?.into_iter().max().map_or(0, |m| m + 1);
-            Ok(PopulationInfo { name, n, recorded: Some(n), source: false })
+            let recorded = Some(SpikeRecord::first(u32::try_from(n).unwrap_or(u32::MAX)));
+            Ok(PopulationInfo { name, n, recorded, source: false })
         })
         .collect()
+}
+
+/// Whose spikes of a population our own file holds, and when.
+pub(super) fn spike_record(store: &Store, population: &str) -> Result<SpikeRecord> {
+    let (group, list) = (format!("/spikes/{population}"), format!("/sharpwave/spikes/{population}"));
+    let neurons = match store.has(&list) {
+        true => Chosen::Listed(store.read::<u64>(&list)?.into_iter().map(|id| id as u32).collect()),
+        false => Chosen::First(store.get::<u64>(&group, "recorded")? as u32),
+    };
+    Ok(SpikeRecord { neurons, window: window(store, &group) })
+}
+
+/// When what is in a group of our own file was recorded.
+pub(super) fn window(store: &Store, group: &str) -> Window {
+    match (store.get(group, "start"), store.get(group, "stop")) {
+        (Ok(start), Ok(stop)) => Window::new(start, stop),
+        _ => Window::ALWAYS,
+    }
 }

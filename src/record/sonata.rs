@@ -4,7 +4,8 @@
 //! Knows no engine beyond the [`Sink`] it is.
 //!
 //! ```text
-//! /spikes/<population>/{timestamps, node_ids}                 ms, local ids; attributes sorting, n, units
+//! /spikes/<population>/{timestamps, node_ids}                 ms, local ids; attributes sorting, n, units, recorded (neurons); start
+//!                                                             and stop (ms) where only a stretch of time is recorded
 //! /report/<population>/{data, mapping/...}                    first variable of the population; further ones in
 //! /report/<population>.<variable>/...                         groups of their own, one variable each as SONATA has it
 //! /rates/<population>/{rate, time}                            Hz in bins; time = [start, stop, bin] ms
@@ -15,7 +16,8 @@
 //! /positions/<population>                                     x, y in mm, where neurons have positions
 //! /sharpwave                                                  attributes: engine, seed, dt, variant, command, ...; datasets: the
 //!     scenario as written and as resolved (variant and overrides in their places, what runs it again), overrides, parameters (every
-//!     population's, defaults too), models/ (the user's own, as text), populations/ (names, sizes, first global ids)
+//!     population's, defaults too), models/ (the user's own, as text), populations/ (names, sizes, first global ids), spikes/ (whose
+//!     spikes are recorded, local ids, where they are chosen one by one)
 //! ```
 
 use super::RunInfo;
@@ -24,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::io::hdf5::{Element, Sorting, Store, Table, file_error};
 use crate::io::output::Output;
 use crate::io::storable;
-use crate::network::{Cell, Network, Probe, Projection, Values};
+use crate::network::{Cell, Chosen, Network, Population, Probe, Projection, SpikeRecord, Values, Window};
 use crate::stimulus::SpikeSource;
 use crate::stimulus::encode::Shown;
 use std::path::Path;
@@ -38,8 +40,7 @@ const BUFFER: usize = 4 << 20;
 const EPS: f64 = 1e-9;
 
 struct Spikes {
-    /// Local ids below this are recorded.
-    limit: u32,
+    of: SpikeRecord,
     times: Vec<f64>,
     ids: Vec<u64>,
     timestamps: Table<f64>,
@@ -60,9 +61,10 @@ struct Rate {
     population: usize,
     bin: f64,
     n: f64,
-    /// First bin in the file, and the bin that is open; bin k covers (k * bin, (k + 1) * bin].
+    /// First bin in the file, the bin that is open, and the one after the last; bin k covers (k * bin, (k + 1) * bin].
     start: u64,
     open: u64,
+    end: u64,
     count: u64,
     buffer: Vec<f64>,
     rate: Table<f64>,
@@ -180,19 +182,23 @@ impl Recorder {
         store.group("/spikes")?;
         for population in &net.populations {
             let name = link("population", &population.name)?;
-            spikes.push(match population.record_spikes {
+            spikes.push(match &population.record_spikes {
                 None => None,
-                Some(limit) => {
-                    let limit = limit.min(population.n);
+                Some(of) => {
+                    let of = clipped(of, population);
                     let group = format!("/spikes/{name}");
-                    let rows = chunk(8 * limit as usize);
+                    let rows = chunk(8 * of.neurons.count() as usize);
                     let timestamps = store.table::<f64>(&format!("{group}/timestamps"), None, rows)?;
                     let node_ids = store.table::<u64>(&format!("{group}/node_ids"), None, rows)?;
                     store.set(&group, "sorting", Sorting::by_time)?;
                     store.set(&group, "n", population.n as u64)?;
-                    store.set(&group, "recorded", limit as u64)?;
+                    store.set(&group, "recorded", of.neurons.count() as u64)?;
+                    mark(store, &group, of.window)?;
+                    if let Chosen::Listed(ids) = &of.neurons {
+                        store.write(&format!("/sharpwave/spikes/{name}"), &ids.iter().map(|&i| i as u64).collect::<Vec<_>>())?;
+                    }
                     store.set_text(&format!("{group}/timestamps"), "units", "ms")?;
-                    Some(Spikes { limit, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
+                    Some(Spikes { of, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
                 }
             });
         }
@@ -212,12 +218,14 @@ impl Recorder {
         for probe in &net.probes {
             let mut of_probe = Vec::new();
             match probe {
-                Probe::State { population, variables, neurons, interval } => {
+                Probe::State { population, variables, neurons, interval, window } => {
                     for variable in variables {
-                        of_probe.push(Self::lay_out_report(store, net, *population, variable, neurons, *interval)?);
+                        let report = Self::lay_out_report(store, net, *population, variable, neurons, *interval)?;
+                        mark(store, &report.group, *window)?;
+                        of_probe.push(report);
                     }
                 }
-                Probe::Rate { population, bin } => {
+                Probe::Rate { population, bin, window } => {
                     let group = unique(store, &format!("/rates/{}", net.populations[*population].name));
                     let rate = store.table::<f64>(&format!("{group}/rate"), None, 1024)?;
                     store.set_text(&format!("{group}/rate"), "units", "Hz")?;
@@ -226,13 +234,16 @@ impl Recorder {
                     store.set_text(&group, "population", &net.populations[*population].name)?;
                     let marks = store.table::<f64>(&format!("{group}/marks"), Some(3), 64)?;
                     let n = net.populations[*population].n as f64;
+                    let (start, end) = bins(*bin, *window);
+                    mark(store, &group, *window)?;
                     rates.push(Rate {
                         group,
                         population: *population,
                         bin: *bin,
                         n,
-                        start: 0,
-                        open: 0,
+                        start,
+                        open: start,
+                        end,
                         count: 0,
                         buffer: Vec::new(),
                         rate,
@@ -390,17 +401,17 @@ impl Recorder {
     fn open_parts(&mut self, store: &Store, net: &Network) -> Result<()> {
         for population in &net.populations {
             let group = format!("/spikes/{}", population.name);
-            self.spikes.push(match population.record_spikes {
+            self.spikes.push(match &population.record_spikes {
                 None if store.has(&group) => return Err(store.foreign(format!("{group} is recorded there"))),
                 None => None,
-                Some(limit) => {
-                    let limit = limit.min(population.n);
-                    if store.get::<u64>(&group, "recorded")? != limit as u64 {
-                        return Err(store.foreign(format!("{group} has another number of neurons")));
+                Some(of) => {
+                    let of = clipped(of, population);
+                    if super::read::spike_record(store, &population.name)? != of {
+                        return Err(store.foreign(format!("{group} has other neurons or another stretch of time")));
                     }
                     let timestamps = store.open_table(&format!("{group}/timestamps"))?;
                     let node_ids = store.open_table(&format!("{group}/node_ids"))?;
-                    Some(Spikes { limit, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
+                    Some(Spikes { of, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
                 }
             });
         }
@@ -408,7 +419,7 @@ impl Recorder {
         for probe in &net.probes {
             let mut of_probe = Vec::new();
             match probe {
-                Probe::State { population, variables, neurons, interval } => {
+                Probe::State { population, variables, neurons, interval, window } => {
                     for variable in variables {
                         let first = format!("/report/{}", net.populations[*population].name);
                         let further = format!("{first}.{variable}");
@@ -416,6 +427,7 @@ impl Recorder {
                         let data = store.open_table::<f32>(&format!("{group}/data"))?;
                         let is = store.get_text(&format!("{group}/data"), "variable")?;
                         let ids = store.read::<u64>(&format!("{group}/mapping/node_ids"))?;
+                        marked(store, &group, *window)?;
                         if is != *variable || !ids.iter().copied().eq(neurons.iter().map(|&i| i as u64)) {
                             return Err(store.foreign(format!("{group} is about something else")));
                         }
@@ -426,17 +438,19 @@ impl Recorder {
                         of_probe.push(Report { group, data, buffer: Vec::new(), start, interval: known });
                     }
                 }
-                Probe::Rate { population, bin } => {
+                Probe::Rate { population, bin, window } => {
                     let group = next_name(&taken, &format!("/rates/{}", net.populations[*population].name));
                     let rate = store.open_table(&format!("{group}/rate"))?;
                     let time = store.read::<f64>(&format!("{group}/time"))?;
                     if time.len() != 3 || (time[2] - bin).abs() > EPS {
                         return Err(store.foreign(format!("{group} has another bin")));
                     }
+                    marked(store, &group, *window)?;
                     let marks = store.open_table(&format!("{group}/marks"))?;
                     taken.push(group.clone());
                     let n = net.populations[*population].n as f64;
                     let start = (time[0] / bin).round() as u64;
+                    let end = bins(*bin, *window).1;
                     let (population, bin) = (*population, *bin);
                     self.rates.push(Rate {
                         group,
@@ -444,7 +458,8 @@ impl Recorder {
                         bin,
                         n,
                         start,
-                        open: 0,
+                        open: start,
+                        end,
                         count: 0,
                         buffer: Vec::new(),
                         rate,
@@ -518,7 +533,7 @@ impl Recorder {
     pub fn start_at(&mut self, time: f64) -> Result<()> {
         self.time = time;
         for rate in &mut self.rates {
-            rate.open = (time / rate.bin - EPS).ceil().max(0.0) as u64;
+            rate.open = rate.open.max((time / rate.bin - EPS).ceil().max(0.0) as u64);
             rate.start = rate.open;
         }
         match &self.store {
@@ -777,7 +792,7 @@ impl Sink for Recorder {
             for rate in self.rates.iter_mut().filter(|r| r.population == p) {
                 let bin = (spike.time / rate.bin - EPS).ceil().max(1.0) as u64 - 1;
                 self.buffered += 8 * rate.close(bin);
-                rate.count += (bin >= rate.open) as u64;
+                rate.count += (rate.open..rate.end).contains(&bin) as u64;
             }
             for signal in self.signals.iter_mut().filter(|s| s.ids.contains(&spike.id)) {
                 let time = spike.time + signal.delay;
@@ -791,7 +806,7 @@ impl Sink for Recorder {
             }
             if let Some(record) = &mut self.spikes[p] {
                 let local = spike.id - first;
-                if local < record.limit {
+                if record.of.holds(local, spike.time) {
                     record.times.push(spike.time);
                     record.ids.push(local as u64);
                     self.buffered += 16;
@@ -830,13 +845,44 @@ impl Rate {
     /// Closes all bins before `bin`; gives how many.
     fn close(&mut self, bin: u64) -> usize {
         let before = self.buffer.len();
-        while self.open < bin {
+        while self.open < bin.min(self.end) {
             self.buffer.push(self.count as f64 * 1000.0 / (self.n * self.bin).max(f64::MIN_POSITIVE));
             self.count = 0;
             self.open += 1;
         }
         self.buffer.len() - before
     }
+}
+
+/// Writes when something is recorded, where that is not all of the run.
+fn mark(store: &Store, group: &str, window: Window) -> Result<()> {
+    if window == Window::ALWAYS {
+        return Ok(());
+    }
+    store.set(group, "start", window.start.max(0.0))?;
+    store.set(group, "stop", window.stop)
+}
+
+/// Refuses to continue what was recorded at other times.
+fn marked(store: &Store, group: &str, window: Window) -> Result<()> {
+    match super::read::window(store, group) == window {
+        true => Ok(()),
+        false => Err(store.foreign(format!("{group} is recorded over another stretch of time"))),
+    }
+}
+
+/// The first bin of so many ms that lies in a window, and the one after the last.
+fn bins(bin: f64, window: Window) -> (u64, u64) {
+    ((window.start / bin - EPS).ceil().max(0.0) as u64, (window.stop / bin + EPS).floor() as u64)
+}
+
+/// Of no more neurons than there are.
+fn clipped(of: &SpikeRecord, population: &Population) -> SpikeRecord {
+    let neurons = match &of.neurons {
+        Chosen::First(n) => Chosen::First((*n).min(population.n)),
+        listed => listed.clone(),
+    };
+    SpikeRecord { neurons, window: of.window }
 }
 
 /// `name`, or the first of `name_2`, `name_3`, … that is not in the file.
@@ -970,9 +1016,21 @@ mod tests {
 
     fn probes() -> Vec<Probe> {
         vec![
-            Probe::State { population: 0, variables: vec!["V_m".into(), "g_ex".into()], neurons: vec![0, 2], interval: 0.5 },
-            Probe::Rate { population: 0, bin: 10.0 },
-            Probe::State { population: 1, variables: vec!["V_m".into()], neurons: vec![1], interval: 1.0 },
+            Probe::State {
+                population: 0,
+                variables: vec!["V_m".into(), "g_ex".into()],
+                neurons: vec![0, 2],
+                interval: 0.5,
+                window: Window::ALWAYS,
+            },
+            Probe::Rate { population: 0, bin: 10.0, window: Window::ALWAYS },
+            Probe::State {
+                population: 1,
+                variables: vec!["V_m".into()],
+                neurons: vec![1],
+                interval: 1.0,
+                window: Window::ALWAYS,
+            },
         ]
     }
 
@@ -1011,7 +1069,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 5), ("I", 3)]);
-        net.populations[1].record_spikes = Some(2);
+        net.populations[1].record_spikes = Some(SpikeRecord::first(2));
         net.probes = probes();
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         feed(&mut recorder, &net, 0..1003);
@@ -1068,7 +1126,7 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 5), ("I", 3)]);
         net.projections = vec![crate::record::tests::projection("E_I", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0) }];
+        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0), window: Window::ALWAYS }];
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         let edges = |w: f32| vec![(0, 5, w), (0, 7, w + 1.0), (4, 6, w + 2.0)];
         recorder.weights(0, 0.0, &edges(0.5)).unwrap();
@@ -1090,7 +1148,7 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 200), ("I", 100)]);
         net.projections = vec![crate::record::tests::projection("E_I", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0) }];
+        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0), window: Window::ALWAYS }];
         let edges: Vec<(u32, u32, f32)> = (0..20_000).map(|k| (k / 100, 200 + k % 100, k as f32)).collect();
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         recorder.weights(0, 0.0, &edges).unwrap();
@@ -1169,7 +1227,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 5)]);
-        net.probes = vec![Probe::Rate { population: 0, bin: 10.0 }];
+        net.probes = vec![Probe::Rate { population: 0, bin: 10.0, window: Window::ALWAYS }];
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         recorder.start_at(15.0).unwrap();
         feed(&mut recorder, &net, 150..500);

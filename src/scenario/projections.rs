@@ -9,7 +9,7 @@ use super::tree::{Kind, Node, Spot};
 use crate::error::Result;
 use crate::io::storable;
 use crate::model::{NeuronModel, Sign};
-use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule};
+use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule, Window};
 use std::sync::Arc;
 
 /// Reads a probability under a key: as written, and in this network.
@@ -142,9 +142,14 @@ impl Builder<'_> {
         if let Some(record) = node.get("record") {
             check_keys(record, "record", &names(&[keys::RECORD_WEIGHTS]))?;
             let interval = record.get("interval").map(|i| self.scope.steps(i, "the interval", self.dt, 1)).transpose()?;
+            for (key, what) in [("start", "the start of the recording"), ("stop", "the end of the recording")] {
+                record.get(key).map(|time| self.scope.steps(time, what, self.dt, 0)).transpose()?;
+            }
+            let (start, stop) = self.period(record)?;
             if record.get("weights").map_or(Ok(false), boolean)? {
-                self.net.probes.push(Probe::Weights { projection: self.net.projections.len() - 1, interval });
-            } else if let Some(unused) = record.get("interval") {
+                let window = Window::new(start, stop);
+                self.net.probes.push(Probe::Weights { projection: self.net.projections.len() - 1, interval, window });
+            } else if let Some(unused) = record.get("interval").or(record.get("start")).or(record.get("stop")) {
                 return Err(unused.error("this has no effect without weights = true", "add weights = true"));
             }
         }

@@ -33,6 +33,7 @@ mod protocols;
 mod pull;
 mod readings;
 mod recall;
+mod recordings;
 mod serve;
 mod silence;
 mod structure;

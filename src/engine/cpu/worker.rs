@@ -8,7 +8,7 @@ use super::plastic::PlasticKernel;
 use super::segments::{MAX_CONSTANTS, MAX_STATES};
 use super::signals::Signals;
 use crate::engine::phases::Stopwatch;
-use crate::engine::probes::{StateProbe, state_probes};
+use crate::engine::probes::{Sampling, StateProbe, state_probes};
 use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
@@ -130,7 +130,7 @@ struct LocalProbe {
     probe: usize,
     /// Index into `populations`.
     group: usize,
-    interval: u64,
+    sampling: Sampling,
     variables: Vec<Recorder>,
     /// (position in the sample, index within the owned range)
     neurons: Vec<(u32, u32)>,
@@ -246,7 +246,7 @@ impl Worker {
             self.watch.lap(SOURCES);
         }
         for probe in &self.probes {
-            if end % probe.interval == 0 {
+            if probe.sampling.due(end) {
                 let group = &self.populations[probe.group];
                 let mut values = Vec::with_capacity(probe.variables.len() * probe.neurons.len());
                 for (v, variable) in probe.variables.iter().enumerate() {
@@ -503,13 +503,13 @@ fn within(place: &Place, model: &str, what: &str, size: usize, most: usize) -> R
 
 fn local_probes(net: &Network, groups: &[Group]) -> Result<Vec<LocalProbe>> {
     let mut probes = Vec::new();
-    for StateProbe { probe, population, every, neurons, variables } in state_probes(net)? {
+    for StateProbe { probe, population, sampling, neurons, variables } in state_probes(net)? {
         let Some(group) = groups.iter().position(|g| g.population == population) else { continue };
         let (range, total) = (&groups[group].range, neurons.len() as u32);
         let own: Vec<(u32, u32)> =
             (0u32..).zip(neurons).filter(|(_, id)| range.contains(id)).map(|(at, id)| (at, id - range.start)).collect();
         if !own.is_empty() {
-            probes.push(LocalProbe { probe, group, interval: every, variables, neurons: own, total });
+            probes.push(LocalProbe { probe, group, sampling, variables, neurons: own, total });
         }
     }
     Ok(probes)

@@ -229,8 +229,7 @@ impl EventEngine {
     fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
         let end = self.step + steps;
         while self.step < end {
-            let due = |r: &StateProbe| (self.step / r.every + 1) * r.every;
-            let stop = self.recorders.iter().map(due).fold(end, u64::min);
+            let stop = self.recorders.iter().map(|r| r.sampling.next(self.step)).fold(end, u64::min);
             self.run_until(stop as f64 * self.net.dt, sink)?;
             self.step = stop;
             self.sample(sink)?;
@@ -508,7 +507,7 @@ impl EventEngine {
     /// Sample the probes that are due at the present step.
     fn sample(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let now = self.now();
-        for recorder in self.recorders.iter().filter(|r| self.step.is_multiple_of(r.every)) {
+        for recorder in self.recorders.iter().filter(|r| r.sampling.due(self.step)) {
             let Some(cells) = &mut self.cells[recorder.population] else { continue };
             let n = recorder.neurons.len();
             let mut values = vec![0.0; recorder.variables.len() * n];

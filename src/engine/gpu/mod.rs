@@ -433,7 +433,8 @@ impl GpuEngine {
 
         // Probes.
         let probed = state_probes(net)?;
-        let size = |p: &StateProbe| SampleSize { every: p.every, words: (states_of(net, p.population) * p.neurons.len()) as u32 };
+        let size =
+            |p: &StateProbe| SampleSize { sampling: p.sampling, words: (states_of(net, p.population) * p.neurons.len()) as u32 };
         let sizes: Vec<SampleSize> = probed.iter().map(size).collect();
         let sample_words = sizes.iter().map(|s| u64::from(s.words)).sum::<u64>().max(1);
         let samples = device.buffer("samples", (sample_words * 4).max((4 << 20).min(device.info.max_binding)), usage)?;
