@@ -394,6 +394,7 @@ struct WeightSchedule {
 
 struct Reading {
     projection: usize,
+    states: Vec<String>,
     /// Steps between two; None: at the start and the end only.
     every: Option<u64>,
     /// Steps at which the first and the last are due.
@@ -418,10 +419,10 @@ impl Reading {
 impl WeightSchedule {
     fn new(net: &Network, from: u64) -> Self {
         let entries = net.probes.iter().filter_map(|probe| match probe {
-            crate::network::Probe::Weights { projection, interval, window } => {
+            crate::network::Probe::Weights { projection, states, interval, window } => {
                 let every = interval.map(|ms| steps_between(ms, net.dt));
                 let [start, stop] = [window.start, window.stop].map(|ms| (ms / net.dt).round().max(0.0) as u64);
-                let reading = Reading { projection: *projection, every, start, stop, next: 0 };
+                let reading = Reading { projection: *projection, states: states.clone(), every, start, stop, next: 0 };
                 let next = if from <= start { start } else { reading.after(from) };
                 Some(Reading { next, ..reading })
             }
@@ -440,7 +441,15 @@ impl WeightSchedule {
             return Ok(());
         };
         for reading in self.entries.iter_mut().filter(|e| e.next == now) {
-            recorder.weights(reading.projection, now as f64 * net.dt, &engine.weights(reading.projection)?)?;
+            let (projection, time) = (reading.projection, now as f64 * net.dt);
+            if reading.states.is_empty() {
+                recorder.weights(projection, time, &engine.weights(projection)?, &[])?;
+            } else {
+                let synapses = engine.synapses(projection)?;
+                let of = &net.projections[projection].synapse;
+                let states = reading.states.iter().map(|name| synapses.record(of, name)).collect::<Result<Vec<_>>>()?;
+                recorder.weights(projection, time, &synapses.edges, &states)?;
+            }
             reading.next = reading.after(now);
         }
         Ok(())

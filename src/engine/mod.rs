@@ -33,7 +33,8 @@ mod probes;
 mod snapshot;
 
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::model::number;
+use crate::network::{Network, SynapseInstance};
 pub use open::{Kind, Options, open};
 use phases::Phases;
 pub use snapshot::{Exact, Own, Snapshot};
@@ -120,6 +121,49 @@ pub struct Counters {
     pub submissions: u64,
 }
 
+/// What the synapses of a projection hold at a time, in canonical edge order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Synapses {
+    /// (source global id, target global id, weight), as [`Engine::weights`] gives them.
+    pub edges: Vec<(u32, u32, f32)>,
+    /// Each state of the model, a word a synapse; brought up to date as the weight is.
+    pub states: Vec<Vec<u32>>,
+    /// ms since the last spike of the source, infinite before its first.
+    pub elapsed: Vec<f64>,
+}
+
+impl Synapses {
+    /// What the model records under a name, of every synapse, at this time.
+    ///
+    /// # Errors
+    /// The model records nothing of that name.
+    pub fn record(&self, synapse: &SynapseInstance, name: &str) -> Result<Vec<f32>> {
+        let recorder = synapse.recorder(name)?;
+        let value = |k: usize| recorder.value_with(0, |s, ty| number(self.states[s][k], ty), &[self.elapsed[k]]) as f32;
+        Ok((0..self.edges.len()).map(value).collect())
+    }
+
+    /// Of edges and states, by the steps at which sources spiked last (u64::MAX: never).
+    fn new(edges: Vec<(u32, u32, f32)>, states: Vec<Vec<u32>>, last_spike: &[u64], now: u64, dt: f64) -> Synapses {
+        let since = |edge: &(u32, u32, f32)| match last_spike.get(edge.0 as usize) {
+            Some(&last) if last != u64::MAX => (now - last) as f64 * dt,
+            _ => f64::INFINITY,
+        };
+        Synapses { elapsed: edges.iter().map(since).collect(), edges, states }
+    }
+}
+
+/// Refuses to read the states of synapses of a projection that does not learn, whose clock stands still.
+fn readable(net: &Network, stopped: &BTreeMap<usize, u64>, projection: usize) -> Result<()> {
+    match stopped.contains_key(&projection) {
+        false => Ok(()),
+        true => Err(Error::input(
+            format!("the states of projection `{}` cannot be read while it does not learn", net.projections[projection].name),
+            "read its weights, or its states while it learns",
+        )),
+    }
+}
+
 /// A network in motion: every engine keeps the schedule at the head of this module.
 pub trait Engine: Send {
     /// Engine and device in words, for the summary.
@@ -142,6 +186,12 @@ pub trait Engine: Send {
     /// # Errors
     /// There is no such projection; a weight has left its rule's bound.
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
+    /// The same with the states of the synapses: what has happened to each by now, spikes of its source that are still on their way
+    /// included, and what `on_read` of its model lets it follow.
+    ///
+    /// # Errors
+    /// Those of [`Engine::weights`]; the projection does not learn at present.
+    fn synapses(&mut self, projection: usize) -> Result<Synapses>;
     /// What was done so far.
     fn counters(&self) -> Counters;
 

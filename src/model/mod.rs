@@ -284,6 +284,9 @@ pub struct SynapseModel {
     pub derived: Vec<Derived>,
     /// State per synapse beside its weight; empty and no program for static_synapse.
     pub states: Vec<State>,
+    /// What probes may record of each synapse beside its weight, over states, parameters, derived constants and `elapsed` (ms since the
+    /// source's last spike, infinity before the first), as they are when it is read; states that none of them reads are among them.
+    pub recordables: Vec<Recordable>,
     /// Constants read by the code, in the order of the kernels' `constants` argument.
     pub constants: Vec<Constant>,
     /// Unless plastic, inputs in the code: `w` (f32, the stored weight), `elapsed` (f32, ms since the source's previous spike, infinity at the
@@ -313,7 +316,7 @@ pub struct Plasticity {
     pub on_post: Option<Arc<program::Program>>,
     /// Runs for each jump of the signal since the source's last spike, in order of time with `on_post`.
     pub on_modulator: Option<Arc<program::Program>>,
-    /// Runs on a copy of the synapse when its weight is read at a time without an event: what the weight follows between events.
+    /// Runs on a copy of the synapse when it is read at a time without an event: what weight and states follow between events.
     pub on_read: Option<Arc<program::Program>>,
 }
 

@@ -404,11 +404,13 @@ pub enum Probe {
         /// Of the bins, those that lie within.
         window: Window,
     },
-    /// Weights of a projection, at the start of a window, at its end (that of the run, if it is earlier), and at every multiple of
+    /// Weights of a projection, and beside them what its synapse model records, at the start of a window, at its end (that of the run, if it is earlier), and at every multiple of
     /// `interval` ms between when given.
     Weights {
         /// Index into [`Network::projections`].
         projection: usize,
+        /// Names of recordables of the synapse model.
+        states: Vec<String>,
         /// ms.
         interval: Option<f64>,
         /// When, its start included.

@@ -77,6 +77,7 @@ pub fn synapse(states: &[f64]) -> SynapseInstance {
             requires: Vec::new(),
             derived: Vec::new(),
             states: (0..states.len()).map(state).collect(),
+            recordables: Vec::new(),
             constants: Vec::new(),
             program: (!states.is_empty()).then(|| Arc::new(Program::default())),
             wgsl: String::new(),

@@ -303,9 +303,9 @@ mod tests {
                 window: Window::ALWAYS,
             },
             Probe::Rate { population: 2, bin: 5.0, window: Window::ALWAYS },
-            Probe::Weights { projection: 0, interval: None, window: Window::ALWAYS },
-            Probe::Weights { projection: 1, interval: None, window: Window::ALWAYS },
-            Probe::Weights { projection: 2, interval: None, window: Window::ALWAYS },
+            Probe::Weights { projection: 0, states: vec![], interval: None, window: Window::ALWAYS },
+            Probe::Weights { projection: 1, states: vec![], interval: None, window: Window::ALWAYS },
+            Probe::Weights { projection: 2, states: vec![], interval: None, window: Window::ALWAYS },
         ];
         let mut run = info();
         (run.duration, run.warmup) = (2000.0, 500.0);
@@ -314,10 +314,10 @@ mod tests {
         for (p, change) in [0.0f32, 20.0, 60.0].into_iter().enumerate() {
             let first: Vec<(u32, u32, f32)> =
                 (0..5000).map(|k| (k % 900, 21_000 + k % 7, 87.8 + 8.8 * stream.normal() as f32)).collect();
-            recorder.weights(p, 0.0, &first).unwrap();
+            recorder.weights(p, 0.0, &first, &[]).unwrap();
             if change > 0.0 {
                 let last: Vec<_> = first.iter().map(|e| (e.0, e.1, e.2 + change * stream.uniform() as f32)).collect();
-                recorder.weights(p, 2500.0, &last).unwrap();
+                recorder.weights(p, 2500.0, &last, &[]).unwrap();
             }
         }
         let rates = [0.86, 2.8, 4.4, 5.8, 7.6, 8.6, 1.1, 7.8];
@@ -477,7 +477,7 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("A", 2), ("B", 1)]);
         net.projections = vec![projection("learning", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(25.0), window: Window::ALWAYS }];
+        net.probes = vec![Probe::Weights { projection: 0, states: vec![], interval: Some(25.0), window: Window::ALWAYS }];
         let spikes = crate::network::ModulatorSpikes { population: 0, delay: 2.0, amount: 0.5 };
         let signal = |name: &str, spikes| crate::network::Modulator {
             name: name.into(),
@@ -491,7 +491,7 @@ mod tests {
         (run.duration, run.warmup) = (80.0, 20.0);
         let mut recorder = Recorder::create(&path, &net, &run, false).unwrap();
         for k in 0..5 {
-            recorder.weights(0, 25.0 * k as f64, &[(0, 0, 1.0 + k as f32), (1, 0, 3.0 + k as f32)]).unwrap();
+            recorder.weights(0, 25.0 * k as f64, &[(0, 0, 1.0 + k as f32), (1, 0, 3.0 + k as f32)], &[]).unwrap();
         }
         recorder.spikes(&[Spike { time: 50.0, id: 1 }]).unwrap();
         recorder.finish(true, &Counters::default(), 0.1).unwrap();

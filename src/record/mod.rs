@@ -71,6 +71,7 @@ pub(crate) mod tests {
             requires: vec![],
             derived: vec![],
             states: vec![],
+            recordables: vec![],
             constants: vec![],
             program: None,
             wgsl: String::new(),

@@ -114,6 +114,8 @@ pub struct WeightSeries {
     pub times: Vec<f64>,
     /// Synapses whose weights are stored.
     pub edges: usize,
+    /// Names of the variables that are stored beside them.
+    pub states: Vec<String>,
     group: String,
 }
 
@@ -272,6 +274,7 @@ impl Recording {
                 unit: self.store.get_text(&format!("{group}/weight"), "units").unwrap_or_default(),
                 times,
                 edges: weight.width(),
+                states: self.store.members(&format!("{group}/states")),
                 group,
             });
         }
@@ -287,6 +290,14 @@ impl Recording {
     /// Weights at the `at`-th of the recorded times.
     pub fn weight_row(&self, series: &WeightSeries, at: usize) -> Result<Vec<f32>> {
         self.store.open_table::<f32>(&format!("{}/weight", series.group))?.read(at..at + 1)
+    }
+
+    /// A variable of the synapses at the `at`-th of the recorded times.
+    ///
+    /// # Errors
+    /// It is none of the series' `states`.
+    pub fn state_row(&self, series: &WeightSeries, state: &str, at: usize) -> Result<Vec<f32>> {
+        self.store.open_table::<f32>(&format!("{}/states/{state}", series.group))?.read(at..at + 1)
     }
 
     /// The signals of the network; none in a recording that begins later than 0 ms, which does not know what came before.

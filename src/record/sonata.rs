@@ -10,6 +10,7 @@
 //! /report/<population>.<variable>/...                         groups of their own, one variable each as SONATA has it
 //! /rates/<population>/{rate, time}                            Hz in bins; time = [start, stop, bin] ms
 //! /weights/<projection>/{source_node_id, target_node_id, weight [time, edge], time}
+//! /weights/<projection>/states/<variable>                     [time, edge], what the synapse model records beside the weight
 //! /stimulus/<population>/{onset, sample, label}               what was presented when (label -1: none)
 //! /signals/<signal>/{time, amount, given_time, given_amount}  jumps by spikes, and those of the scenario; attributes initial, tau:
 //!                                                             the level decays by exp(-t / tau) between jumps
@@ -89,6 +90,8 @@ struct Weights {
     projection: usize,
     time: Table<f64>,
     weight: Table<f32>,
+    /// One a variable.
+    states: Vec<Table<f32>>,
     source: Table<u64>,
     target: Table<u64>,
 }
@@ -251,7 +254,7 @@ impl Recorder {
                     });
                 }
                 Probe::Weights { projection, .. } if weights.iter().any(|w: &Weights| w.projection == *projection) => {}
-                Probe::Weights { projection, .. } => {
+                Probe::Weights { projection, states, window, .. } => {
                     let of = &net.projections[*projection];
                     let group = unique(store, &format!("/weights/{}", link("projection", &of.name)?));
                     let column = |name: &str| store.table::<u64>(&format!("{group}/{name}"), None, 1 << 13);
@@ -263,7 +266,16 @@ impl Recorder {
                     store.set_text(&group, "projection", &of.name)?;
                     store.set_text(&group, "source_population", &net.populations[of.source].name)?;
                     store.set_text(&group, "target_population", &net.populations[of.target].name)?;
-                    weights.push(Weights { group, projection: *projection, time, weight, source, target });
+                    mark(store, &group, *window)?;
+                    let state = |name: &String| {
+                        let at = format!("{group}/states/{}", link("variable", name)?);
+                        let table = store.table::<f32>(&at, Some(0), 1)?;
+                        let known = of.synapse.model.recordables.iter().find(|r| r.name == *name);
+                        store.set_text(&at, "units", known.map_or("", |r| &r.unit))?;
+                        Ok(table)
+                    };
+                    let states = states.iter().map(state).collect::<Result<_>>()?;
+                    weights.push(Weights { group, projection: *projection, time, weight, states, source, target });
                 }
             }
             reports.push(of_probe);
@@ -467,7 +479,7 @@ impl Recorder {
                     });
                 }
                 Probe::Weights { projection, .. } if self.weights.iter().any(|w| w.projection == *projection) => {}
-                Probe::Weights { projection, .. } => {
+                Probe::Weights { projection, states, window, .. } => {
                     let group = next_name(&taken, &format!("/weights/{}", net.projections[*projection].name));
                     let (source, target) = (
                         store.open_table(&format!("{group}/source_node_id"))?,
@@ -475,8 +487,14 @@ impl Recorder {
                     );
                     let weight = store.open_table(&format!("{group}/weight"))?;
                     let time = store.open_table(&format!("{group}/time"))?;
+                    marked(store, &group, *window)?;
+                    let own = format!("{group}/states");
+                    if store.has(&own) && store.members(&own).len() != states.len() {
+                        return Err(store.foreign(format!("{own} are others")));
+                    }
+                    let states = states.iter().map(|name| store.open_table(&format!("{own}/{name}"))).collect::<Result<_>>()?;
                     taken.push(group.clone());
-                    self.weights.push(Weights { group, projection: *projection, time, weight, source, target });
+                    self.weights.push(Weights { group, projection: *projection, time, weight, states, source, target });
                 }
             }
             self.reports.push(of_probe);
@@ -525,6 +543,7 @@ impl Recorder {
             let keep = rows_until(&weights.time, rows, time)?;
             weights.time.truncate(keep)?;
             weights.weight.truncate(keep)?;
+            weights.states.iter_mut().try_for_each(|state| state.truncate(keep))?;
         }
         Ok(())
     }
@@ -548,17 +567,18 @@ impl Recorder {
     }
 
     /// One sample of the weights of a projection at `time` ms: (source, target) global ids in canonical order, the same at every
-    /// sample. Nothing happens without a probe, or when this time was recorded.
-    pub fn weights(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)]) -> Result<()> {
-        self.guarded(|recorder| recorder.weights_now(projection, time, edges))
+    /// sample; and of each variable that its probe names, in order. Nothing happens without a probe, or when this time was recorded.
+    pub fn weights(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)], states: &[Vec<f32>]) -> Result<()> {
+        self.guarded(|recorder| recorder.weights_now(projection, time, edges, states))
     }
 
-    fn weights_now(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)]) -> Result<()> {
+    fn weights_now(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)], states: &[Vec<f32>]) -> Result<()> {
         let Some(weights) = self.weights.iter_mut().find(|w| w.projection == projection) else { return Ok(()) };
         self.time = self.time.max(time);
         let rows = weights.time.rows();
         if rows == 0 {
             weights.weight.set_width(edges.len())?;
+            weights.states.iter_mut().try_for_each(|state| state.set_width(edges.len()))?;
             weights.source.truncate(0)?;
             weights.target.truncate(0)?;
             for part in edges.chunks(1 << 16) {
@@ -578,6 +598,7 @@ impl Recorder {
             });
         }
         weights.weight.append(&edges.iter().map(|e| e.2).collect::<Vec<_>>())?;
+        weights.states.iter_mut().zip(states).try_for_each(|(table, values)| table.append(values))?;
         weights.time.append(&[time])
     }
 
@@ -621,6 +642,7 @@ impl Recorder {
         for weights in &mut self.weights {
             f(&mut weights.time);
             f(&mut weights.weight);
+            weights.states.iter_mut().for_each(|state| f(state));
             f(&mut weights.source);
             f(&mut weights.target);
         }
@@ -1126,13 +1148,13 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 5), ("I", 3)]);
         net.projections = vec![crate::record::tests::projection("E_I", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0), window: Window::ALWAYS }];
+        net.probes = vec![Probe::Weights { projection: 0, states: vec![], interval: Some(10.0), window: Window::ALWAYS }];
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         let edges = |w: f32| vec![(0, 5, w), (0, 7, w + 1.0), (4, 6, w + 2.0)];
-        recorder.weights(0, 0.0, &edges(0.5)).unwrap();
-        recorder.weights(0, 10.0, &edges(1.5)).unwrap();
-        recorder.weights(0, 10.0, &edges(9.0)).unwrap();
-        assert!(recorder.weights(0, 20.0, &edges(0.0)[..2]).is_err());
+        recorder.weights(0, 0.0, &edges(0.5), &[]).unwrap();
+        recorder.weights(0, 10.0, &edges(1.5), &[]).unwrap();
+        recorder.weights(0, 10.0, &edges(9.0), &[]).unwrap();
+        assert!(recorder.weights(0, 20.0, &edges(0.0)[..2], &[]).is_err());
         recorder.finish(true, &Counters::default(), 0.0).unwrap();
         let read = Recording::open(&path).unwrap();
         let series = &read.weights().unwrap()[0];
@@ -1148,11 +1170,11 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 200), ("I", 100)]);
         net.projections = vec![crate::record::tests::projection("E_I", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0), window: Window::ALWAYS }];
+        net.probes = vec![Probe::Weights { projection: 0, states: vec![], interval: Some(10.0), window: Window::ALWAYS }];
         let edges: Vec<(u32, u32, f32)> = (0..20_000).map(|k| (k / 100, 200 + k % 100, k as f32)).collect();
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
-        recorder.weights(0, 0.0, &edges).unwrap();
-        recorder.weights(0, 10.0, &edges).unwrap();
+        recorder.weights(0, 0.0, &edges, &[]).unwrap();
+        recorder.weights(0, 10.0, &edges, &[]).unwrap();
         recorder.finish(true, &Counters::default(), 0.0).unwrap();
         let bytes = std::fs::metadata(&path).unwrap().len();
         assert!(bytes < 2 * (2 * 4 + 16) * 20_000, "{bytes}");

@@ -185,11 +185,17 @@ pub const PROJECTION: Keys = &[
     key("synapse", "name or table", "static_synapse", "Model of the synapses, and its parameters."),
     key("autapses", "true or false", "true", "Whether a neuron may connect to itself."),
     key("multapses", "true or false", "true", "Whether a pair may be connected more than once."),
-    key("record", "table", "", "Whether the weights are recorded."),
+    key("record", "table", "", "What is recorded of the synapses."),
 ];
 
 pub const RECORD_WEIGHTS: Keys = &[
     key("weights", "true or false", "false", "Records every weight, at `start` and at `stop`."),
+    key(
+        "states",
+        "text or array of texts",
+        "",
+        "Variables of every synapse to record beside its weight, of those that the model offers (`sharpwave models show NAME`).",
+    ),
     key("interval", "time (ms)", "", "And at every multiple of this time between."),
     key("start", "time (ms)", "0 ms", "When they are recorded first; a whole number of steps."),
     key("stop", "time (ms)", "the end of the run", "When they are recorded last; a whole number of steps."),

@@ -146,14 +146,36 @@ impl Builder<'_> {
                 record.get(key).map(|time| self.scope.steps(time, what, self.dt, 0)).transpose()?;
             }
             let (start, stop) = self.period(record)?;
-            if record.get("weights").map_or(Ok(false), boolean)? {
-                let window = Window::new(start, stop);
-                self.net.probes.push(Probe::Weights { projection: self.net.projections.len() - 1, interval, window });
-            } else if let Some(unused) = record.get("interval").or(record.get("start")).or(record.get("stop")) {
+            let projection = self.net.projections.len() - 1;
+            let states = record.get("states").map_or(Ok(vec![]), |states| self.synapse_states(states, projection))?;
+            if record.get("weights").map_or(Ok(!states.is_empty()), boolean)? {
+                self.net.probes.push(Probe::Weights { projection, states, interval, window: Window::new(start, stop) });
+            } else if let Some(unused) = ["states", "interval", "start", "stop"].iter().find_map(|key| record.get(key)) {
                 return Err(unused.error("this has no effect without weights = true", "add weights = true"));
             }
         }
         Ok(())
+    }
+
+    /// What the synapse model of a projection is to record beside the weight.
+    fn synapse_states(&self, node: &Node, projection: usize) -> Result<Vec<String>> {
+        let model = &self.net.projections[projection].synapse.model;
+        let known: Vec<&str> = model.recordables.iter().map(|r| r.name.as_str()).collect();
+        let mut states: Vec<String> = vec![];
+        for (name, at) in strings(node)? {
+            if known.is_empty() {
+                return Err(at.error(format!("{} has no states", model.name), "record its weights, or another projection"));
+            }
+            if !known.contains(&name) {
+                let remedy = format!("it has {}", list(known.iter().copied()));
+                return Err(at.error(format!("{} cannot record `{name}`", model.name), remedy));
+            }
+            if states.iter().any(|s| s == name) {
+                return Err(at.error(format!("`{name}` is listed twice"), "keep one"));
+            }
+            states.push(name.into());
+        }
+        Ok(states)
     }
 
     /// The rule in this network, and the mean in-degree at full scale.

@@ -652,7 +652,7 @@ std = 3
     assert_eq!((net.drives[0].start, net.drives[0].stop, net.drives.len()), (2.0, 6.0, 4));
     assert!(matches!(&net.drives[2].kind, DriveKind::Step { changes } if changes == &[(1.0, 10.0), (2.0, 20.0)]));
     assert!(matches!(&net.probes[0], Probe::State { neurons, interval, .. } if neurons == &[0, 1] && *interval == 1.0));
-    assert!(matches!(&net.probes[2], Probe::Weights { projection: 0, interval: Some(5.0), window: Window::ALWAYS }));
+    assert!(matches!(&net.probes[2], Probe::Weights { projection: 0, interval: Some(5.0), window: Window::ALWAYS, .. }));
 }
 
 #[test]

@@ -189,3 +189,250 @@ fn what_cannot_be_recorded_is_refused() {
     refused("", "record = { weights = true, stop = 3.05 }", "not a whole number of steps");
     refused("", "record = { weights = true, start = 3.0, stop = 2.0 }", "not after start");
 }
+
+/// What a synapse is tested in: a source of two, of given spikes, onto a target that spikes as it is told.
+fn pair(synapse: &str, pre: &[f64], post: &[f64], delay: f64, more: &str) -> String {
+    let told: Vec<f64> = post.iter().map(|t| ((t - 1.0) * 10.0).round() / 10.0).collect();
+    format!(
+        "[simulation]\ndt = 0.1\nduration = 300.0\nseed = 4\n[modulators]\ndopamine = {{ tau = 60.0, initial = 0.2 }}\n\
+         [populations.pre]\nmodel = \"spike_generator\"\ntimes = [{pre:?}, []]\n[populations.driver]\nmodel = \"spike_generator\"\ntimes = [{told:?}]\n\
+         [populations.post]\nmodel = \"iaf_psc_delta\"\nn = 1\nparams = {{ t_ref = 0, V_th = 1e5 }}\n[[projections]]\nsource = \"driver\"\n\
+         target = \"post\"\nrule = \"all_to_all\"\nweight = 1e6\ndelay = 1.0\n[[projections]]\nname = \"p\"\nsource = \"pre\"\ntarget = \"post\"\n\
+         rule = \"all_to_all\"\nweight = 50\ndelay = {delay:?}\nsynapse = {{ {synapse} }}\n{more}\n"
+    )
+}
+
+const PRE: [f64; 9] = [3.0, 20.0, 24.1, 24.2, 70.0, 71.5, 150.0, 151.0, 290.0];
+const POST: [f64; 7] = [5.0, 19.0, 30.0, 75.3, 149.9, 200.0, 201.0];
+
+/// Readings of named variables of synapse 0, and of synapse 1 whose source is silent, at these times on one engine.
+fn read(text: &str, names: &[&str], times: &[f64], (kind, threads): (&str, usize)) -> Vec<Vec<[f32; 2]>> {
+    let plan = try_plan(text, &[]).unwrap_or_else(|e| panic!("{e}"));
+    let net = std::sync::Arc::new(plan.network.clone());
+    let mut engine = crate::common::open(&net, kind, threads).unwrap_or_else(|e| panic!("{kind}: {e}"));
+    let (mut now, mut sink) = (0, crate::common::Collected::default());
+    let mut all = vec![];
+    for time in times {
+        let step = (time * 10.0).round() as u64;
+        if step > now {
+            engine.advance(step - now, &mut sink).unwrap();
+            now = step;
+        }
+        let synapses = engine.synapses(1).unwrap();
+        assert_eq!(synapses.edges, engine.weights(1).unwrap());
+        assert!(synapses == engine.synapses(1).unwrap(), "{kind}: read twice");
+        let record = |name: &&str| synapses.record(&net.projections[1].synapse, name).unwrap();
+        all.push(names.iter().map(record).map(|values| [values[0], values[1]]).collect());
+    }
+    all
+}
+
+fn every(step: f64) -> Vec<f64> {
+    (0..).map(|k| (k as f64 * step * 10.0).round() / 10.0).take_while(|t| *t <= 300.0).collect()
+}
+
+/// Utilisation and resources between spikes, by the recursions of the papers in f64; a source that is silent keeps its start.
+#[test]
+fn short_term_plasticity_is_read_in_closed_form() {
+    let (big_u, rec, fac, psc) = (0.3, 120.0, 80.0, 5.0);
+    for delay in [0.1, 1.7, 30.0] {
+        for engine in engines() {
+            let text = pair(
+                "model = \"tsodyks2_synapse\", U = 0.3, u = 0.4, x = 0.9, tau_rec = 120.0, tau_fac = 80.0",
+                &PRE,
+                &POST,
+                delay,
+                "",
+            );
+            let times = every(0.7);
+            for (time, found) in times.iter().zip(read(&text, &["u", "x"], &times, engine)) {
+                let (mut u, mut x, mut last) = (0.4, 0.9, None::<f64>);
+                let at = |u: f64, x: f64, gap: f64| {
+                    (big_u + u * (1.0 - big_u) * (-gap / fac).exp(), 1.0 + (x - x * u - 1.0) * (-gap / rec).exp())
+                };
+                for spike in PRE.iter().filter(|s| **s <= time + 1e-9) {
+                    (u, x) = last.map_or((u, x), |last| at(u, x, spike - last));
+                    last = Some(*spike);
+                }
+                (u, x) = last.map_or((u, x), |last| at(u, x, time - last));
+                for ([one, silent], (wanted, start)) in found.iter().zip([(u, 0.4), (x, 0.9)]) {
+                    assert!((*one as f64 - wanted).abs() < 2e-6, "{engine:?}, delay {delay}, {time} ms: {one} and {wanted}");
+                    assert!((*silent as f64 - start).abs() < 1e-7);
+                }
+            }
+            let text = pair(
+                "model = \"tsodyks_synapse\", U = 0.3, u = 0.1, x = 0.8, y = 0.1, tau_rec = 120.0, tau_fac = 80.0, tau_psc = 5.0",
+                &PRE,
+                &POST,
+                delay,
+                "",
+            );
+            for (time, found) in times.iter().zip(read(&text, &["u", "x", "y"], &times, engine)) {
+                let (mut u, mut x, mut y, mut last) = (0.1f64, 0.8f64, 0.1f64, None::<f64>);
+                let between = |(u, x, y): (f64, f64, f64), gap: f64| {
+                    let z = 1.0 - x - y;
+                    let back = 1.0 - (rec * (-gap / rec).exp() - psc * (-gap / psc).exp()) / (rec - psc);
+                    (u * (-gap / fac).exp(), x + back * y + (1.0 - (-gap / rec).exp()) * z, y * (-gap / psc).exp())
+                };
+                for spike in PRE.iter().filter(|s| **s <= time + 1e-9) {
+                    (u, x, y) = last.map_or((u, x, y), |last| between((u, x, y), spike - last));
+                    u += big_u * (1.0 - u);
+                    (x, y) = (x - u * x, y + u * x);
+                    last = Some(*spike);
+                }
+                (u, x, y) = last.map_or((u, x, y), |last| between((u, x, y), time - last));
+                for ([one, silent], (wanted, start)) in found.iter().zip([(u, 0.1), (x, 0.8), (y, 0.1)]) {
+                    assert!((*one as f64 - wanted).abs() < 2e-6, "{engine:?}, delay {delay}, {time} ms: {one} and {wanted}");
+                    assert!((*silent as f64 - start).abs() < 1e-7);
+                }
+            }
+        }
+    }
+}
+
+/// What NEST's synapses transmit follows from what is read a step before each spike.
+#[test]
+fn short_term_plasticity_is_read_as_nest_has_it() {
+    for model in ["tsodyks2_synapse", "tsodyks_synapse"] {
+        for case in crate::neurons::golden(model)["cases"].as_array().unwrap() {
+            let (times, psc) = (crate::neurons::numbers(&case["times"]), crate::neurons::numbers(&case["psc"]));
+            let given: Vec<String> = case["params"].as_object().unwrap().iter().map(|(k, v)| format!("{k} = {v}")).collect();
+            let synapse = std::iter::once(format!("model = \"{model}\"")).chain(given).collect::<Vec<_>>().join(", ");
+            let text = pair(&synapse, &times, &POST, 1.3, "");
+            let net = try_plan(&text, &[]).unwrap().network;
+            let instance = &net.projections[1].synapse;
+            let param = |name: &str| instance.params[instance.model.params.iter().position(|p| p.name == name).unwrap()];
+            let (big_u, rec, fac) = (param("U"), param("tau_rec"), param("tau_fac"));
+            let engine = if case["name"].as_str().unwrap().starts_with("regular") { ("cpu", 2) } else { ("event", 1) };
+            let before: Vec<f64> = times.iter().map(|t| t - 0.1).collect();
+            let names: &[&str] = if model == "tsodyks_synapse" { &["u", "x", "y"] } else { &["u", "x"] };
+            for (k, (found, wanted)) in read(&text, names, &before, engine).iter().zip(&psc).enumerate() {
+                let [u, x] = [found[0][0] as f64, found[1][0] as f64];
+                let left = |tau: f64| if tau < 1e-10 { 0.0 } else { (-0.1 / tau).exp() };
+                let transmitted = match (k, model) {
+                    (0, "tsodyks2_synapse") => u * x,
+                    (_, "tsodyks2_synapse") => (big_u + (u - big_u) * left(fac)) * (1.0 + (x - 1.0) * left(rec)),
+                    (0, _) => (u + big_u * (1.0 - u)) * x,
+                    _ => {
+                        let (psc, y) = (param("tau_psc"), found[2][0] as f64);
+                        let back = match rec == psc {
+                            true => 1.0 - (1.0 + 0.1 / rec) * left(rec),
+                            false => 1.0 - (rec * left(rec) - psc * left(psc)) / (rec - psc),
+                        };
+                        let (u, x) = (u * left(fac), x + back * y + (1.0 - left(rec)) * (1.0 - x - y));
+                        (u + big_u * (1.0 - u)) * x
+                    }
+                };
+                let (found, wanted) = (transmitted, wanted / 250.0);
+                assert!((found - wanted).abs() < 4e-6, "{model}, {}, spike {k}: {found} and {wanted}", case["name"]);
+            }
+        }
+    }
+}
+
+/// The source's trace, and the eligibility that pairs of spikes leave, as sums over spikes.
+#[test]
+fn traces_and_eligibility_are_read_in_closed_form() {
+    let models = [
+        (
+            "model = \"stdp_dopamine_synapse\", modulator = \"dopamine\", A_plus = 0.9, A_minus = 0.4, tau_c = 90.0, b = 0.05",
+            "c",
+            90.0,
+        ),
+        ("model = \"rstdp_synapse\", modulator = \"dopamine\", A_plus = 0.9, A_minus = 0.4, tau_e = 90.0", "e", 90.0),
+        ("model = \"stdp_synapse\"", "Kplus", 0.0),
+    ];
+    for (synapse, name, tau) in models {
+        for (delay, engine) in [1.2, 4.0].into_iter().flat_map(|d| engines().into_iter().map(move |e| (d, e))) {
+            let times = every(3.1);
+            for (time, found) in times.iter().zip(read(&pair(synapse, &PRE, &POST, delay, ""), &["Kplus", name], &times, engine))
+            {
+                // Where two meet, neither is part of the other's trace.
+                let trace = |spikes: &[f64], shift: f64, at: f64| -> f64 {
+                    spikes.iter().map(|s| s + shift).filter(|s| *s < at - 1e-9).map(|s| (-(at - s) / 20.0).exp()).sum()
+                };
+                let kplus: f64 = PRE.iter().filter(|s| **s <= time + 1e-9).map(|s| (-(time - s) / 20.0).exp()).sum();
+                let mut eligible = 0.0;
+                if tau > 0.0 {
+                    let left = |at: f64| (-(time - at) / tau).exp();
+                    let posts = POST.iter().map(|t| t + delay).filter(|t| *t <= time + 1e-9);
+                    eligible += posts.map(|t| 0.9 * trace(&PRE, 0.0, t) * left(t)).sum::<f64>();
+                    eligible -=
+                        PRE.iter().filter(|s| **s <= time + 1e-9).map(|s| 0.4 * trace(&POST, delay, *s) * left(*s)).sum::<f64>();
+                }
+                let wanted = [kplus, if tau > 0.0 { eligible } else { kplus }];
+                for ([one, silent], wanted) in found.iter().zip(wanted) {
+                    let bound = 3e-6 * (1.0 + wanted.abs());
+                    assert!(
+                        (*one as f64 - wanted).abs() < bound,
+                        "{synapse}, {engine:?}, delay {delay}, {time} ms: {one} and {wanted}"
+                    );
+                    assert_eq!(*silent, 0.0);
+                }
+            }
+        }
+    }
+}
+
+/// In a recording, beside the weights, also where the run was taken up again.
+#[test]
+fn states_of_synapses_are_recorded() {
+    let text = |duration: f64, states: &str| {
+        let record = format!("record = {{ states = {states}, interval = 20.0, start = 10.0, stop = 255.5 }}");
+        pair("model = \"stdp_dopamine_synapse\", modulator = \"dopamine\"", &PRE, &POST, 2.0, &record)
+            .replace("duration = 300.0", &format!("duration = {duration:?}"))
+    };
+    for engine in engines() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = record(&text(300.0, "[\"c\", \"Kplus\"]"), engine, folder.path(), "whole");
+        let series = &whole.weights().unwrap()[0];
+        let mut times: Vec<f64> = (0..13).map(|k| 20.0 * k as f64).filter(|t| *t > 10.0).collect();
+        times.insert(0, 10.0);
+        times.push(255.5);
+        assert!(series.times.iter().zip(&times).all(|(a, b)| (a - b).abs() < 1e-9) && series.times.len() == times.len());
+        let mut states = series.states.clone();
+        states.sort();
+        assert_eq!(states, ["Kplus", "c"]);
+        let wanted = read(&text(300.0, "[\"c\", \"Kplus\"]"), &["c", "Kplus"], &times, engine);
+        let rows = |recording: &Recording| -> Vec<Vec<Vec<f32>>> {
+            let series = &recording.weights().unwrap()[0];
+            let row = |k: usize| ["c", "Kplus"].map(|name| recording.state_row(series, name, k).unwrap()).to_vec();
+            (0..series.times.len()).map(row).collect()
+        };
+        for (found, wanted) in rows(&whole).iter().zip(&wanted) {
+            assert_eq!(found, &wanted.iter().map(|two| two.to_vec()).collect::<Vec<_>>(), "{engine:?}");
+        }
+        let checkpoint = folder.path().join("part.checkpoint");
+        let mut options = Options {
+            engine: Some(engine.0.parse().unwrap()),
+            threads: Some(engine.1),
+            out: Some(folder.path().join("part.h5")),
+            checkpoint_every: Some(50.0),
+            checkpoint: Some(checkpoint.clone()),
+            ..Options::default()
+        };
+        run(&text(100.0, "[\"c\", \"Kplus\"]"), &options);
+        options.resume = Some(checkpoint);
+        let other = try_plan(&text(300.0, "\"c\""), &[]).unwrap();
+        assert!(sharpwave::run::run(&other, &options, &Silent, &AtomicBool::new(false)).is_err());
+        run(&text(300.0, "[\"c\", \"Kplus\"]"), &options);
+        let part = Recording::open(folder.path().join("part.h5")).unwrap();
+        assert_eq!((part.weights().unwrap()[0].times.len(), rows(&part)), (times.len(), rows(&whole)), "{engine:?}");
+    }
+}
+
+#[test]
+fn unknown_states_of_synapses_are_refused() {
+    let refused = |synapse: &str, record: &str, words: &str| {
+        let error =
+            try_plan(&pair(synapse, &PRE, &POST, 1.0, record), &[]).err().unwrap_or_else(|| panic!("{record} is accepted"));
+        let text = format!("{error} {}", error.remedy().unwrap_or_default());
+        assert!(text.contains(words), "{synapse} {record}: no `{words}` in {text}");
+    };
+    refused("model = \"tsodyks_synapse\"", "record = { states = \"util\" }", "it has u, y and x");
+    refused("model = \"static_synapse\"", "record = { states = \"w\" }", "static_synapse has no states");
+    refused("model = \"stdp_synapse\"", "record = { states = [\"Kplus\", \"Kplus\"] }", "listed twice");
+    refused("model = \"stdp_synapse\"", "record = { states = \"Kplus\", weights = false }", "weights = true");
+    let chain = "model = \"stdp_synapse\", metaplasticity = { model = \"benna_fusi\" }";
+    assert!(try_plan(&pair(chain, &PRE, &POST, 1.0, "record = { states = [\"Kplus\", \"benna_fusi_u3\"] }"), &[]).is_ok());
+}

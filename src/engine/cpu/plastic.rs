@@ -59,7 +59,7 @@ impl Served {
     }
 
     /// The same, and the spikes of the source after it (id, stamp), which these synapses are still to see.
-    fn split(&self, id: u32, delay: u64) -> (u64, &[(u32, u64)]) {
+    pub fn split(&self, id: u32, delay: u64) -> (u64, &[(u32, u64)]) {
         let arrived = self.flying.partition_point(|&f| f <= (id, self.now.saturating_sub(delay)));
         let last = self.flying[..arrived].last().filter(|f| f.0 == id).map_or(self.last[id as usize], |f| f.1);
         let rest = &self.flying[arrived..];
@@ -369,11 +369,11 @@ impl PlasticKernel {
         }
     }
 
-    /// The weights as they are at the stamp `until`: everything up to there on the clock of each synapse is seen by a copy of it, the
+    /// The weights, and `states` where asked for, as they are at the stamp `until`: everything up to there on the clock of each synapse is seen by a copy of it, the
     /// spikes of its source that are still on their way included. What stands in the table, and what will, does not depend on it.
-    pub fn read(&mut self, table: &Table, entry: u32, served: &Served, until: u64) -> Vec<f32> {
+    pub fn read(&mut self, table: &Table, entry: u32, served: &Served, until: u64, states: bool) -> Dynamic {
         let synapses = &table.dynamics[entry as usize];
-        let mut weights = synapses.weight.clone();
+        let mut read = synapses.copy(states);
         let mut copies = vec![vec![0; BLOCK]; 1 + synapses.states.len()];
         // `on_read` looks at every lane.
         let brief = self.brief;
@@ -398,11 +398,14 @@ impl PlasticKernel {
                     stamp
                 });
                 self.follow(&mut copy, delay, since_start(seen), until);
-                weights[own].iter_mut().zip(&copies[0]).for_each(|(w, word)| *w = f32::from_bits(*word));
+                read.weight[own.clone()].iter_mut().zip(&copies[0]).for_each(|(w, word)| *w = f32::from_bits(*word));
+                for (state, copy) in read.states.iter_mut().zip(&copies[1..]) {
+                    state[own.clone()].copy_from_slice(&copy[..n]);
+                }
             }
         });
         self.brief = brief;
-        weights
+        read
     }
 
     /// Lets the lanes, whose source spiked at `last`, see all that happens until `until`, where nothing needs to happen.

@@ -745,10 +745,34 @@ impl Engine for EventEngine {
         let (first, mut all) = (self.net.populations[self.net.projections[projection].target].first, Vec::new());
         self.synapses.each_of(&self.net, &self.rows, projection, |source, edge, position| {
             let weight = match &read {
-                Some(read) => read[self.synapses.member(position)],
+                Some((read, _)) => read[self.synapses.member(position)],
                 None => self.synapses.weight(position).unwrap_or(edge.weight as f32),
             };
             all.push((source, first + edge.target, weight));
+        });
+        Ok(all)
+    }
+
+    fn synapses(&mut self, projection: usize) -> Result<super::Synapses> {
+        let plastic = super::is_plastic(&self.net, projection)?;
+        super::readable(&self.net, &self.stopped, projection)?;
+        let now = self.now();
+        let mut flying: Vec<Event> = self.queue.sorted().into_iter().filter(|e| e.kind == Kind::Arrival).collect();
+        flying.sort_by(|a, b| a.stamp.total_cmp(&b.stamp).then(b.elapsed.total_cmp(&a.elapsed)));
+        let copies = match plastic {
+            true => self.synapses.read(projection, now, now).map_err(|(source, fault)| self.beyond(source, fault, now))?,
+            false => self.synapses.read_dynamic(projection, flying.iter().map(|e| (e.a, e.b, e.elapsed))),
+        };
+        let Some((weights, states)) = copies else {
+            return Ok(super::Synapses::new(self.weights(projection)?, Vec::new(), &[], 0, self.net.dt));
+        };
+        let (first, mut all) = (self.net.populations[self.net.projections[projection].target].first, super::Synapses::default());
+        all.states = vec![Vec::with_capacity(weights.len()); states.len()];
+        self.synapses.each_of(&self.net, &self.rows, projection, |source, edge, position| {
+            let member = self.synapses.member(position);
+            all.edges.push((source, first + edge.target, weights[member]));
+            all.elapsed.push(now - self.last_spike[source as usize]);
+            all.states.iter_mut().zip(&states).for_each(|(all, state)| all.push(state[member]));
         });
         Ok(all)
     }

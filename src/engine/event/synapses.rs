@@ -144,6 +144,9 @@ pub struct Synapses {
     pub kept: usize,
 }
 
+/// Weights and states of a projection's synapses.
+pub type Copies = (Vec<f32>, Vec<Vec<u32>>);
+
 /// Edge of a row and its class, ready to be sorted.
 type Placed = (Edge, u16);
 
@@ -287,13 +290,13 @@ impl Synapses {
         Some(self.dynamics[d as usize].weight[self.member[position] as usize])
     }
 
-    /// The weights of a plastic projection as they are at `until` (ms, `now` unless it has stopped learning), by [`Synapses::member`];
-    /// None where weights do not change. Synapses stay as they are. An error as that of [`Synapses::flush`].
-    pub fn read(&mut self, projection: usize, until: f64, now: f64) -> std::result::Result<Option<Vec<f32>>, (u32, Fault)> {
+    /// Weights and states of a plastic projection as they are at `until` (ms, `now` unless it has stopped learning), by
+    /// [`Synapses::member`]; None where weights do not change. Synapses stay as they are. An error as that of [`Synapses::flush`].
+    pub fn read(&mut self, projection: usize, until: f64, now: f64) -> std::result::Result<Option<Copies>, (u32, Fault)> {
         let of = |d: &Dynamic| d.projection as usize == projection && d.plastic.is_some();
         let Some(d) = self.dynamics.iter().position(of) else { return Ok(None) };
         let Dynamic { weight, states, plastic: Some(plastic), .. } = &mut self.dynamics[d] else { return Ok(None) };
-        let mut read = weight.clone();
+        let mut read = (weight.clone(), states.clone());
         for source in 0..plastic.sources.len() {
             let id = plastic.sources[source];
             let row = self.start[id as usize] as usize..self.start[id as usize + 1] as usize;
@@ -317,10 +320,30 @@ impl Synapses {
                 let flying = self.senders.flying(id, delay, now).filter(|_| plastic.learns);
                 plastic.read(&flying.collect::<Vec<_>>(), until, &self.signals);
                 let weights = plastic.weights().map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;
-                read[first..].iter_mut().zip(weights).for_each(|(read, w)| *read = w);
+                read.0[first..].iter_mut().zip(weights).for_each(|(read, w)| *read = w);
+                for (read, copy) in read.1.iter_mut().zip(&plastic.states[1..]) {
+                    read[first..first + plastic.lanes.len()].copy_from_slice(&copy[..plastic.lanes.len()]);
+                }
             }
         }
         Ok(Some(read))
+    }
+
+    /// The same of a projection whose synapses have dynamics and keep their weights: the spikes on their way, (source, synapses served,
+    /// ms since its spike before) in order of their stamps, are seen by copies.
+    pub fn read_dynamic(&mut self, projection: usize, flying: impl Iterator<Item = (u32, u32, f32)>) -> Option<Copies> {
+        let d = self.dynamics.iter().position(|d| d.projection as usize == projection && d.plastic.is_none())?;
+        let stood = self.dynamics[d].states.clone();
+        for (source, served, elapsed) in flying {
+            let row = self.row(source);
+            for i in row.start + served as usize..row.end {
+                if self.classes[self.class_of[i] as usize].dynamic == Some(d as u32) {
+                    self.dynamics[d].run(self.member[i] as usize, 1, elapsed);
+                }
+            }
+        }
+        let states = std::mem::replace(&mut self.dynamics[d].states, stood);
+        Some((self.dynamics[d].weight.clone(), states))
     }
 
     /// Index of the synapse at a position among those of its projection, where these are dynamic.

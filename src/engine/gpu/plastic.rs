@@ -391,15 +391,15 @@ impl Part {
         }
     }
 
-    /// The weights as they are at stamp `to` (`step` unless learning has stopped), in order of the table. `words` holds the
-    /// synapses, `count` of them, and holds them again afterwards.
+    /// The synapses as they are at stamp `to` (`step` unless learning has stopped), in order of the table: the first `count` of `words`,
+    /// which hold all synapses, and hold them again afterwards.
     pub fn read(
         &mut self,
         device: &Device,
         (words, count): (&wgpu::Buffer, u64),
         [to, step]: [u64; 2],
         grid: [u32; 3],
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Vec<u32>> {
         let kept = device.buffer("a copy of synapses", words.size(), Usage::COPY_SRC | Usage::COPY_DST)?;
         let mut head = self.head;
         if let Some(rule) = self.rule.as_ref().filter(|rule| !rule.learns) {
@@ -419,7 +419,7 @@ impl Part {
         device.queue.submit([encoder.finish()]);
         self.tell(device, 0)?;
         device.wait()?;
-        Ok(bytemuck::cast_slice(&read).to_vec())
+        Ok(read)
     }
 
     /// The pass to stamp `to` has been carried out.
