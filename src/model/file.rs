@@ -456,6 +456,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         "source",
         "substeps",
         "refractory",
+        "repeats",
         "require",
         "params",
         "derived",
@@ -509,6 +510,14 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
     let step_names = params.with(["dt"], "parameters and dt");
     let substeps = root.get("substeps").map(|e| e.expr(&step_names)).transpose()?;
     let refractory = root.get("refractory").map(|e| e.expr(&params)).transpose()?;
+    let repeats = root.get("repeats").map(|entry| {
+        let text = entry.text()?;
+        let state = head.states.iter().position(|s| s.name == text.value && s.ty == Ty::F32);
+        state.ok_or_else(|| {
+            root.source.fault(text.span, format!("`{}` is no state of type f32", text.value), "name the state that counts spikes")
+        })
+    });
+    let repeats = repeats.transpose()?;
     let code = root
         .section("code")?
         .ok_or_else(|| root.source.fault(root.span.clone(), "a neuron model needs [code]", "add [code] with `update`"))?;
@@ -539,6 +548,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         current,
         recordables,
         substeps,
+        repeats,
         refractory,
         stable,
         event,
@@ -577,7 +587,7 @@ fn synapse_recordables(root: &Section, head: &Head) -> Result<Vec<Recordable>> {
 }
 
 fn port(name: String, section: &Section, params: &Names) -> Result<Port> {
-    section.allow(&["kind", "receptor", "unit", "doc", "sign", "absolute", "charge"])?;
+    section.allow(&["kind", "receptor", "unit", "doc", "sign", "absolute", "counts", "charge"])?;
     let absolute = section.get("absolute").map(|e| e.flag()).transpose()?;
     let sign = match section.get("sign").map(|e| e.text()).transpose()? {
         None => Sign::Any,
@@ -606,6 +616,7 @@ fn port(name: String, section: &Section, params: &Names) -> Result<Port> {
         unit: section.unit(None)?,
         doc: section.text_or("doc", "")?,
         sign,
+        counts: section.get("counts").map_or(Ok(false), |e| e.flag())?,
         charge: section.get("charge").map(|e| e.expr(params)).transpose()?,
         name,
     })

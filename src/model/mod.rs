@@ -134,6 +134,8 @@ pub struct Port {
     pub doc: String,
     /// Which weights arrive there unasked.
     pub sign: Sign,
+    /// Whether the code receives the number of spikes that arrive, whatever their weights.
+    pub counts: bool,
     /// Integral of the post-synaptic current (pA ms) caused by weight 1, over parameters; None where it has no fixed value.
     /// Used by the mean-input compensation of down-scaled networks.
     pub charge: Option<Expr>,
@@ -202,6 +204,8 @@ pub struct NeuronModel {
     pub recordables: Vec<Recordable>,
     /// Number of `integrate` calls in a step, an expression over parameters and `dt`; 1 when absent.
     pub substeps: Option<Expr>,
+    /// The state that says how many spikes a neuron emits where it emits any; None: one.
+    pub repeats: Option<usize>,
     /// Refractory time in ms (expression over parameters), for the summary and the event engine; None for models without.
     pub refractory: Option<Expr>,
     /// What must hold after each step for the integration to be stable in the next, as the file has it. Where it does not, the code

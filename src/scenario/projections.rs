@@ -104,13 +104,26 @@ impl Builder<'_> {
             n: (s.n, t.n),
         };
         let rule_node = need(node, &node.spot, "[[projections]]", "rule", "{ name = \"fixed_indegree\", indegree = 100 }")?;
-        let (rule, indegree) = self.rule(rule_node, &pair)?;
+        let (mut rule, indegree) = self.rule(rule_node, &pair)?;
         let (port, weight) = self.weight(node, &model, &rule)?;
         let delay = self.delay(node)?;
         let (synapse, modulator) = self.synapse(node.get("synapse"), &model)?;
+        let counts = port.is_some_and(|port| model.ports[port].counts);
+        if counts && synapse.model.program.is_some() {
+            let at = node.get("synapse").map_or(&node.spot, |n| &n.spot);
+            let message = format!("{} counts spikes, and {} transmits more or less", model.name, synapse.model.name);
+            return Err(at.error(message, "use static_synapse onto it"));
+        }
+        if let (Rule::Explicit(edges), true) = (&rule, counts) {
+            rule = Rule::Explicit(Arc::new(Edges { weight: None, ..(**edges).clone() }));
+        }
         // One-to-one connections are not thinned, so their weights stay.
         let thinned = self.scale.thins() && !matches!(rule, Rule::OneToOne);
         if thinned {
+            if counts {
+                let message = format!("scale.k is {}, and {} counts spikes", self.scale.k, model.name);
+                return Err(self.scale.refuse(&node.spot, message, "set scale.k = 1, or connect it one to one"));
+            }
             if synapse.model.program.is_some() {
                 let at = node.get("synapse").map_or(&node.spot, |n| &n.spot);
                 let message =
@@ -434,6 +447,10 @@ impl Builder<'_> {
             Some(w) => (&w.spot, self.scope.draw(w, "weight", unit)?),
             None => (&node.spot, Draw::Constant(1.0)),
         };
+        // Whatever the weight: one spike is one.
+        if let Some(port) = Some(named.unwrap_or(0)).filter(|port| model.ports[*port].counts) {
+            return Ok((Some(port), Draw::Constant(1.0)));
+        }
         let given = match rule {
             Rule::Explicit(edges) => edges.weight.as_ref().map(|w| (edges, w)),
             _ => None,

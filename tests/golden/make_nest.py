@@ -380,6 +380,28 @@ def tsodyks():
         "started": {"U": 0.3, "u": 0.6, "x": 0.3, "y": 0.2, "tau_rec": 900.0, "tau_fac": 500.0, "tau_psc": 40.0}}, started)
 
 
+def parrot():
+    """Every spike that arrives, whatever its weight; several of one step are several."""
+    import nest
+
+    nest.set_verbosity("M_ERROR")
+    cases = []
+    for name, dt, inputs in (("trains", 0.1, ((3.0, 1.0, EXC), (-2.0, 1.0, INH), (0.0, 2.0, EXC))), ("coarse", 1.0, ((1.0, 3.0, EXC),))):
+        nest.ResetKernel()
+        nest.resolution = dt
+        parrot, recorder = nest.Create("parrot_neuron"), nest.Create("spike_recorder")
+        nest.Connect(parrot, recorder, syn_spec={"delay": dt})
+        for weight, delay, times in inputs:
+            source = nest.Create("spike_generator", params={"spike_times": times})
+            nest.Connect(source, parrot, syn_spec={"weight": weight, "delay": delay})
+        nest.Simulate(200.0)
+        cases.append({"name": name, "dt": dt, "stop": 200.0, "params": {}, "current": [], "every": 100.0,
+                      "inputs": [{"weight": w, "delay": d, "times": t} for w, d, t in inputs],
+                      "spikes": [number(t, 8) for t in recorder.events["times"]], "trace": {}})
+    write("parrot_neuron", {"model": "parrot_neuron", "kind": "neuron", "reference": f"NEST {nest.__version__} parrot_neuron",
+                            "defaults": {}, "cases": cases})
+
+
 def static():
     """static_synapse transmits its weight; kept so that every model file has a reference."""
     times, weight = [1.0, 2.0, 10.0], 250.0
@@ -389,6 +411,7 @@ def static():
 
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
-    chosen = sys.argv[1:] or [*NEURONS, *OWN, "tsodyks_synapse", "tsodyks2_synapse", "static_synapse"]
+    chosen = sys.argv[1:] or [*NEURONS, *OWN, "parrot_neuron", "tsodyks_synapse", "tsodyks2_synapse", "static_synapse"]
     for name in chosen:
-        {"tsodyks_synapse": tsodyks, "tsodyks2_synapse": tsodyks2, "static_synapse": static}.get(name, lambda name=name: neuron(name))()
+        {"parrot_neuron": parrot, "tsodyks_synapse": tsodyks, "tsodyks2_synapse": tsodyks2, "static_synapse": static}.get(
+            name, lambda name=name: neuron(name))()

@@ -27,6 +27,7 @@ mod memory;
 mod nest_engine;
 mod neurons;
 mod outputs;
+mod parrots;
 mod plasticity;
 mod plasticity_event;
 mod protocols;

@@ -90,6 +90,8 @@ struct Group {
     current: Option<Currents>,
     /// The state that is NaN in a neuron that has left the range of stable integration, and the first such: (stamp, local id).
     mark: Option<usize>,
+    /// The state that says how many spikes are emitted; None: one.
+    repeats: Option<usize>,
     broken: Option<(u64, u32)>,
     /// The current of each lane of a block; all `flowing` unless that is not a number.
     flow: Vec<f32>,
@@ -406,6 +408,7 @@ impl Group {
             drives,
             current,
             mark: model.stability_mark(),
+            repeats: model.repeats,
             broken: None,
             flow: vec![0.0; BLOCK],
             flowing: 0.0,
@@ -476,10 +479,13 @@ impl Group {
                 scratch,
             );
             let first = self.first + self.range.start + start as u32;
+            let repeats = self.repeats.map(|state| &self.states[state][start..start + n]);
+            let times = |lane: u32| repeats.map_or(1, |all| f32::from_bits(all[lane as usize]) as usize);
+            let mut emit = |lane: u32| spikes.extend(std::iter::repeat_n((end, first + lane), times(lane)));
             match self.mark.map(|mark| &self.states[mark][start..start + n]) {
-                None => for_spikes(level, &spiked[..n], |lane| spikes.push((end, first + lane))),
+                None => for_spikes(level, &spiked[..n], emit),
                 Some(marks) => for_spikes(level, &spiked[..n], |lane| match f32::from_bits(marks[lane as usize]).is_nan() {
-                    false => spikes.push((end, first + lane)),
+                    false => emit(lane),
                     true => {
                         self.broken.get_or_insert((end, from as u32 + lane));
                     }

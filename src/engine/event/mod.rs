@@ -460,6 +460,7 @@ impl EventEngine {
     /// Neuron `i` of population `p`, settled to `time`, spikes.
     fn fire(&mut self, p: usize, i: usize, time: f64) -> Result<()> {
         let Some(cells) = &mut self.cells[p] else { return Ok(()) };
+        let times = cells.spikes_of(i);
         cells.fire(i);
         let id = cells.first + i as u32;
         if cells.predict(i)? <= time {
@@ -469,8 +470,10 @@ impl EventEngine {
             });
         }
         schedule(&mut self.queue, cells, i, time);
-        self.synapses.spiked(p, i, time);
-        self.emit(id, time);
+        for _ in 0..times {
+            self.synapses.spiked(p, i, time);
+            self.emit(id, time);
+        }
         Ok(())
     }
 
