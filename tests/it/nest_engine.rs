@@ -33,6 +33,9 @@ fn scenario(model: &str, case: &Value) -> String {
         writeln!(text, "[populations.S{i}]\nmodel = \"spike_generator\"\ntimes = {trains:?}").unwrap();
         writeln!(text, "[[projections]]\nsource = \"S{i}\"\ntarget = \"X\"\nrule = \"all_to_all\"").unwrap();
         writeln!(text, "weight = {}\ndelay = {}", number(&input["weight"]), number(&input["delay"])).unwrap();
+        if let Some(receptor) = input.get("receptor") {
+            writeln!(text, "receptor = \"{receptor}\"").unwrap();
+        }
     }
     let currents: Vec<[f64; 3]> = case["current"].as_array().unwrap().iter().map(|c| numbers(c).try_into().unwrap()).collect();
     let mut edges: Vec<f64> = currents.iter().flat_map(|c| [c[0], c[1]]).collect();

@@ -34,12 +34,15 @@ fn tolerance(model: &str) -> Tolerance {
     let t = |steps, absolute, relative, near| Tolerance { steps, absolute, relative, near };
     match model {
         "iaf_psc_delta" | "iaf_psc_exp" | "iaf_psc_alpha" | "alif" | "if_soft_reset" => t(0, 2e-5, 3e-6, 0.1),
+        "iaf_psc_exp_multisynapse" | "iaf_psc_alpha_multisynapse" => t(0, 2e-5, 3e-6, 0.1),
         "parrot_neuron" => t(0, 0.0, 0.0, 0.1),
         "izhikevich" => t(0, 1e-4, 5e-4, 1.0),
         "qif_psc_delta" => t(0, 1e-4, 1e-4, 1.0),
         "iaf_cond_exp" | "iaf_cond_alpha" | "diehl_cook" => t(1, 1e-5, 1e-5, 0.1),
         "hh_psc_alpha" => t(1, 1e-5, 3e-3, 1.0),
-        "aeif_cond_exp" | "aeif_cond_alpha" | "aeif_psc_exp" | "aeif_psc_alpha" => t(1, 1e-5, 1e-4, 1.0),
+        "aeif_cond_exp" | "aeif_cond_alpha" | "aeif_cond_alpha_multisynapse" | "aeif_psc_exp" | "aeif_psc_alpha" => {
+            t(1, 1e-5, 1e-4, 1.0)
+        }
         "aeif_psc_delta_clopath" => t(0, 1e-4, 1e-4, 1.0),
         other => panic!("{other}: say here what its reference allows"),
     }
@@ -98,8 +101,8 @@ pub struct Case {
     pub dt: f64,
     steps: usize,
     params: Vec<(String, f64)>,
-    /// Weights that arrive in a step.
-    arrivals: HashMap<usize, Vec<f64>>,
+    /// Weights that arrive in a step, each with the receptor that is named.
+    arrivals: HashMap<usize, Vec<(f64, Option<String>)>>,
     current: Vec<[f64; 3]>,
     every: usize,
     spikes: Vec<usize>,
@@ -110,11 +113,12 @@ impl Case {
     pub fn read(value: &Value) -> Case {
         let dt = value["dt"].as_f64().unwrap();
         let step = |t: f64| (t / dt).round() as usize;
-        let mut arrivals: HashMap<usize, Vec<f64>> = HashMap::new();
+        let mut arrivals: HashMap<usize, Vec<(f64, Option<String>)>> = HashMap::new();
         for input in value["inputs"].as_array().unwrap() {
             for time in numbers(&input["times"]) {
                 let at = step(time + input["delay"].as_f64().unwrap());
-                arrivals.entry(at).or_default().push(input["weight"].as_f64().unwrap());
+                let receptor = input.get("receptor").map(Value::to_string);
+                arrivals.entry(at).or_default().push((input["weight"].as_f64().unwrap(), receptor));
             }
         }
         Case {
@@ -185,14 +189,15 @@ impl Neuron {
     }
 }
 
-/// The port for a weight by its sign, and the value that arrives there.
-fn route(model: &NeuronModel, weight: f64) -> (usize, f32) {
+/// The port that is named or takes a weight by its sign, and the value that arrives there.
+fn route(model: &NeuronModel, weight: f64, receptor: Option<&str>) -> (usize, f32) {
     let takes = |sign: Sign| match sign {
         Sign::Any => true,
         Sign::Positive => weight >= 0.0,
         Sign::Negative { .. } => weight < 0.0,
     };
-    let port = model.ports.iter().position(|p| takes(p.sign)).unwrap();
+    let is = |p: &sharpwave::model::Port| receptor.map_or_else(|| takes(p.sign), |name| p.receptor == name);
+    let port = model.ports.iter().position(is).unwrap();
     let absolute = model.ports[port].sign == Sign::Negative { absolute: true };
     (port, if absolute { -weight } else { weight } as f32)
 }
@@ -203,8 +208,8 @@ fn run(model: &Arc<NeuronModel>, case: &Case, kernel: Arc<dyn Kernel>) -> (Vec<u
     let (mut spikes, mut trace) = (vec![], vec![vec![]; case.trace.len()]);
     for step in 1..=case.steps {
         let mut ports = vec![0f32; model.ports.len()];
-        for weight in case.arrivals.get(&step).into_iter().flatten() {
-            let (port, value) = route(model, *weight);
+        for (weight, receptor) in case.arrivals.get(&step).into_iter().flatten() {
+            let (port, value) = route(model, *weight, receptor.as_deref());
             ports[port] += if model.ports[port].counts { 1.0 } else { value };
         }
         spikes.extend(std::iter::repeat_n(step, neuron.step(&ports, case.current(step) as f32)));
@@ -318,6 +323,7 @@ fn defaults_are_the_references() {
         ("iaf_psc_exp", &["delta", "rho"]),
         ("aeif_cond_exp", &["gsl_error_tol"]),
         ("aeif_cond_alpha", &["gsl_error_tol"]),
+        ("aeif_cond_alpha_multisynapse", &["gsl_error_tol"]),
         ("aeif_psc_exp", &["gsl_error_tol"]),
         ("aeif_psc_alpha", &["gsl_error_tol"]),
         ("aeif_psc_delta_clopath", &["gsl_error_tol", "delay_u_bars"]),
@@ -468,7 +474,7 @@ fn closed_forms_agree_with_the_grid() {
                 let mut states: Vec<f64> = (0..model.states.len()).map(|s| neuron.get(s)).collect();
                 let scale = if model.ports.len() == 1 { 0.01 } else { 1.0 };
                 for weight in weights {
-                    let (port, value) = route(model, weight * scale);
+                    let (port, value) = route(model, weight * scale, None);
                     for (state, expr) in &form.receive[port] {
                         states[*state] = closed.eval(expr, &states, 0.0, value as f64);
                     }
@@ -592,10 +598,13 @@ fn shared_case(reference: &Value, protocol: &str, dt: f64) -> (Case, Vec<usize>)
     let p = &reference["protocols"][protocol];
     let step = |t: f64| (t / dt).round() as usize;
     let number = |key: &str| p[key].as_f64();
-    let mut arrivals: HashMap<usize, Vec<f64>> = HashMap::new();
+    let mut arrivals: HashMap<usize, Vec<(f64, Option<String>)>> = HashMap::new();
     for (times, weight) in [("spikes_exc_ms", "weight_exc"), ("spikes_inh_ms", "weight_inh")] {
         for t in p[times].as_array().into_iter().flatten() {
-            arrivals.entry(step(t.as_f64().unwrap() + number("delay_ms").unwrap())).or_default().push(number(weight).unwrap());
+            arrivals
+                .entry(step(t.as_f64().unwrap() + number("delay_ms").unwrap()))
+                .or_default()
+                .push((number(weight).unwrap(), None));
         }
     }
     let stop = number("t_stop_ms").unwrap();
