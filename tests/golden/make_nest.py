@@ -25,7 +25,8 @@ INH = [20.0, 58.0, 100.0, 105.0, 122.0]
 NO_PARAMETER = set("""Ca archiver_length available beta_Ca capacity element_type elementsize frozen global_id ignore_and_spike
 ignore_and_spike_interval ignore_and_spike_offset instantiations local model model_id node_uses_wfr post_trace recordables
 synaptic_elements t_spike tau_Ca tau_minus tau_minus_triplet thread thread_local_id type_id vp delay has_delay num_connections
-receptor_type requires_symmetric sizeof synapse_model synapse_modelid weight weight_recorder""".split())
+receptor_type requires_symmetric sizeof synapse_model synapse_modelid weight weight_recorder has_connections n_receptors
+n_synapses""".split())
 
 
 def poisson_train(seed, rate, stop):
@@ -135,7 +136,7 @@ NEURONS = {
             "tau_m": 20.0, "C_m": 200.0, "V_th": -52.0, "V_reset": -62.0, "t_ref": 0.5, "E_L": -65.0, "V_m": -64.0, "I_e": 20.0,
             "V_min": -67.0, "tau_syn": (20.5, 0.5, 60.0, 3.0)}, 400.0)),
     "aeif_cond_alpha_multisynapse": ("aeif_cond_alpha_multisynapse", multisynapse(
-        (40.0, 3.0, 15.0, 2.0), (4.0, 0.4, 3.0, 0.5), 700.0, {
+        (25.0, 1.0, 5.0, 1.0), (4.0, 0.4, 3.0, 0.5), 700.0, {
             "E_rev": (0.0, 0.0, -70.0, -90.0), "tau_syn": (0.5, 50.0, 5.0, 100.0), "gsl_error_tol": 1e-8}, {
             "C_m": 200.0, "g_L": 10.0, "E_L": -65.0, "V_m": -64.0, "V_th": -50.0, "V_reset": -58.0, "V_peak": -30.0, "Delta_T": 3.0,
             "a": 2.0, "b": 30.0, "tau_w": 80.0, "t_ref": 2.0, "w": 10.0, "E_rev": (5.0, 0.0, -75.0, -95.0),

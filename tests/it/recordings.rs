@@ -429,7 +429,7 @@ fn unknown_states_of_synapses_are_refused() {
         let text = format!("{error} {}", error.remedy().unwrap_or_default());
         assert!(text.contains(words), "{synapse} {record}: no `{words}` in {text}");
     };
-    refused("model = \"tsodyks_synapse\"", "record = { states = \"util\" }", "it has u, y and x");
+    refused("model = \"tsodyks_synapse\"", "record = { states = \"util\" }", "it has u, y, x");
     refused("model = \"static_synapse\"", "record = { states = \"w\" }", "static_synapse has no states");
     refused("model = \"stdp_synapse\"", "record = { states = [\"Kplus\", \"Kplus\"] }", "listed twice");
     refused("model = \"stdp_synapse\"", "record = { states = \"Kplus\", weights = false }", "weights = true");
