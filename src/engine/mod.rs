@@ -15,7 +15,9 @@
 //!
 //! A spike stamped s reaches a synapse of delay d (whole steps, at least one) in the step that ends at s + d. On the clock of a
 //! plastic synapse the whole delay is dendritic: a spike of its source counts at s, one of its target at s + d, a jump of its signal at
-//! its own time; so a synapse may be brought up to date at any time, and is when something needs it.
+//! its own time; so a synapse may be brought up to date at any time, and is when something needs it. Where a share a of the delay is
+//! axonal (Morrison, Diesmann & Gerstner 2008), a spike of the source counts at s + a, one of the target at s + d - a, and a synapse that
+//! is read is that of the latest time on this clock until which everything is known: min(a, d - a) after that of the reading.
 //!
 //! These are NEST's conventions. Engines differ in how they carry them out: the event engine keeps them without a grid, times and delays
 //! are real numbers; on the gpu engine a synapse with dynamics acts when its source emits, and what it transmits waits.

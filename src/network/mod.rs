@@ -162,6 +162,9 @@ pub struct Projection {
     pub weight: Draw,
     /// ms, rounded to whole steps (at least one) on a grid, exact in the event engine.
     pub delay: Draw,
+    /// The share of every delay, ms, after which a spike of the source counts at a plastic synapse; an event of the target counts there
+    /// after the rest, which is at least a step. 0: the whole delay is dendritic.
+    pub axonal: f64,
     /// Static, or with a rule of plasticity.
     pub synapse: SynapseInstance,
     /// Whether a neuron may project to itself.
@@ -429,6 +432,17 @@ impl Projection {
         }
         let moments = self.weight.moments();
         (moments.min, moments.max)
+    }
+
+    /// Least and largest delay, ms: of given edges, or as far as a distribution reaches.
+    pub fn delay_range(&self) -> (f64, f64) {
+        let moments = self.delay.moments();
+        match &self.rule {
+            Rule::Explicit(edges) => edges.delay.as_ref().map_or((moments.min, moments.max), |given| {
+                given.iter().fold((f64::INFINITY, 0.0), |(low, high), d| (low.min(*d), high.max(*d)))
+            }),
+            _ => (moments.min, moments.max),
+        }
     }
 
     /// Indices in the target's model of the states that the synapse's code reads.

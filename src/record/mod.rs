@@ -89,6 +89,7 @@ pub(crate) mod tests {
             synapse,
             autapses: true,
             multapses: true,
+            axonal: 0.0,
             modulator: None,
         }
     }

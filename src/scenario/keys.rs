@@ -181,6 +181,12 @@ pub const PROJECTION: Keys = &[
     key("rule", "name or table", REQUIRED, "Who connects to whom."),
     key("weight", "quantity or distribution, in the receptor's unit", "1", "Of each synapse."),
     key("delay", "time (ms) or distribution", "1 ms", "Of each synapse: at least one step, rounded to the nearest."),
+    key(
+        "axonal_delay",
+        "time (ms)",
+        "0 ms",
+        "The share of every delay after which a spike of the source counts at a plastic synapse; one of the target counts after the rest, at least a step.",
+    ),
     key("receptor", "text", "by the weight's sign", "Through which input of the target's model."),
     key("synapse", "name or table", "static_synapse", "Model of the synapses, and its parameters."),
     key("autapses", "true or false", "true", "Whether a neuron may connect to itself."),

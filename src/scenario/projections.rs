@@ -136,7 +136,7 @@ impl Builder<'_> {
             self.lose(lost, (source, target), through, indegree, mean, at)?;
         }
         let weight = if thinned { multiply(&weight, self.scale.weight()) } else { weight };
-        let projection = Projection {
+        let mut projection = Projection {
             name,
             source,
             target,
@@ -144,11 +144,15 @@ impl Builder<'_> {
             port,
             weight,
             delay,
+            axonal: 0.0,
             synapse,
             autapses: pair.autapses,
             multapses: pair.multapses,
             modulator,
         };
+        if let Some(at) = node.get("axonal_delay") {
+            projection.axonal = self.axonal(at, &projection)?;
+        }
         let at = node.get("weight").or(node.get("synapse")).map_or(&node.spot, |n| &n.spot);
         crate::network::connectivity::check_bound(&projection).map_err(|e| placed(e, at))?;
         self.net.projections.push(projection);
@@ -168,6 +172,32 @@ impl Builder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The axonal share of a projection's delays, ms.
+    fn axonal(&self, at: &Node, projection: &Projection) -> Result<f64> {
+        let axonal = self.scope.bounded(at, "axonal_delay", "ms", &Bounds::NOT_NEGATIVE)?;
+        if let Some((message, remedy)) = self.off_grid("axonal_delay", axonal, None) {
+            return Err(at.error(message, remedy));
+        }
+        let (model, shortest) = (&projection.synapse.model, projection.delay_range().0);
+        if model.plasticity.is_none() {
+            let message = format!("{} transmits after the whole delay, whatever its shares", model.name);
+            return Err(at.error(message, "leave out axonal_delay, or use a plastic synapse"));
+        }
+        if projection.modulator.is_some() {
+            let message = format!("{} reads a signal, whose future is not known when a spike is emitted", model.name);
+            return Err(at.error(message, "leave out axonal_delay, or use a rule without a signal"));
+        }
+        let rest = match self.grid {
+            true => ((shortest / self.dt).round() - (axonal / self.dt).round()) * self.dt,
+            false => shortest - axonal,
+        };
+        if axonal > 0.0 && rest < if self.grid { 0.5 * self.dt } else { 1e-5 } {
+            let message = format!("axonal_delay ({axonal} ms) leaves nothing of a delay of {shortest} ms for the dendrite");
+            return Err(at.error(message, "leave at least one step of every delay"));
+        }
+        Ok(axonal)
     }
 
     /// What the synapse model of a projection is to record beside the weight.

@@ -606,6 +606,7 @@ fn both(model: &str, synapse: &str, strength: f64) -> [Box<dyn Engine>; 2] {
         synapse: synapse.clone(),
         autapses: false,
         multapses: true,
+        axonal: 0.0,
         modulator: None,
     };
     let inhibition = if conductance { -2.0 * scale } else { -scale };

@@ -1,5 +1,6 @@
 //! The integration tests, one binary: one module a topic.
 
+mod axonal;
 mod bench;
 mod cases;
 mod chat;

@@ -65,6 +65,7 @@ fn project(net: &mut Network, source: usize, target: usize, rule: Rule, weight: 
         synapse: synapse("static_synapse", &[]),
         autapses: false,
         multapses: true,
+        axonal: 0.0,
         modulator: None,
     });
     net.projections.len() - 1
