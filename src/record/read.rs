@@ -5,8 +5,8 @@ use super::RunInfo;
 use crate::engine::Counters;
 use crate::error::Result;
 use crate::io::hdf5::Store;
-use crate::network::{Chosen, SpikeRecord, Window};
-use crate::record::sonata::FORMAT;
+use crate::network::SpikeRecord;
+use crate::record::sonata::{FORMAT, spike_record};
 use std::path::Path;
 
 /// Spikes handed over at a time by [`Recording::each_block`].
@@ -427,22 +427,4 @@ fn foreign_populations(store: &Store) -> Result<Vec<PopulationInfo>> {
             Ok(PopulationInfo { name, n, recorded, source: false })
         })
         .collect()
-}
-
-/// Whose spikes of a population our own file holds, and when.
-pub(super) fn spike_record(store: &Store, population: &str) -> Result<SpikeRecord> {
-    let (group, list) = (format!("/spikes/{population}"), format!("/sharpwave/spikes/{population}"));
-    let neurons = match store.has(&list) {
-        true => Chosen::Listed(store.read::<u64>(&list)?.into_iter().map(|id| id as u32).collect()),
-        false => Chosen::First(store.get::<u64>(&group, "recorded")? as u32),
-    };
-    Ok(SpikeRecord { neurons, window: window(store, &group) })
-}
-
-/// When what is in a group of our own file was recorded.
-pub(super) fn window(store: &Store, group: &str) -> Window {
-    match (store.get(group, "start"), store.get(group, "stop")) {
-        (Ok(start), Ok(stop)) => Window::new(start, stop),
-        _ => Window::ALWAYS,
-    }
 }

@@ -418,7 +418,7 @@ impl Recorder {
                 None => None,
                 Some(of) => {
                     let of = clipped(of, population);
-                    if super::read::spike_record(store, &population.name)? != of {
+                    if spike_record(store, &population.name)? != of {
                         return Err(store.foreign(format!("{group} has other neurons or another stretch of time")));
                     }
                     let timestamps = store.open_table(&format!("{group}/timestamps"))?;
@@ -876,6 +876,24 @@ impl Rate {
     }
 }
 
+/// Whose spikes of a population our own file holds, and when.
+pub(super) fn spike_record(store: &Store, population: &str) -> Result<SpikeRecord> {
+    let (group, list) = (format!("/spikes/{population}"), format!("/sharpwave/spikes/{population}"));
+    let neurons = match store.has(&list) {
+        true => Chosen::Listed(store.read::<u64>(&list)?.into_iter().map(|id| id as u32).collect()),
+        false => Chosen::First(store.get::<u64>(&group, "recorded")? as u32),
+    };
+    Ok(SpikeRecord { neurons, window: window_of(store, &group) })
+}
+
+/// When what is in a group of our own file was recorded.
+fn window_of(store: &Store, group: &str) -> Window {
+    match (store.get(group, "start"), store.get(group, "stop")) {
+        (Ok(start), Ok(stop)) => Window::new(start, stop),
+        _ => Window::ALWAYS,
+    }
+}
+
 /// Writes when something is recorded, where that is not all of the run.
 fn mark(store: &Store, group: &str, window: Window) -> Result<()> {
     if window == Window::ALWAYS {
@@ -887,7 +905,7 @@ fn mark(store: &Store, group: &str, window: Window) -> Result<()> {
 
 /// Refuses to continue what was recorded at other times.
 fn marked(store: &Store, group: &str, window: Window) -> Result<()> {
-    match super::read::window(store, group) == window {
+    match window_of(store, group) == window {
         true => Ok(()),
         false => Err(store.foreign(format!("{group} is recorded over another stretch of time"))),
     }
