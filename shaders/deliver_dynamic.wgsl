@@ -26,6 +26,7 @@ struct Projection {
     flushed: u32,               // stamp up to which all synapses know what has happened (low word), and after a flush
     flush_to: u32,
     reading: u32,               // 1: what the flush leaves is read and then forgotten
+    twice_axonal: u32,          // a spike counts when it is emitted, one of a target so much earlier than the delay later
     // Accumulators from a target's own to that of its digit 0, and from digit to digit; bits of a digit, number of digits.
     digit_offset: u32,
     digit_stride: u32,
@@ -130,7 +131,7 @@ fn deliver_dynamic(
             own_synapse = stretch.base + k;
             w = bitcast<f32>(synapse_words[own_synapse]);
             load_states();
-            arrive(source, stamp, latest[entry.y].x, stretch.delay, target_address);
+            arrive(source, stamp, latest[entry.y].x, stretch.delay - projection.twice_axonal, target_address);
             for (var repeat = entry.x >> 16u; repeat > 0u; repeat--) {
                 run_on_pre();
                 if may_transmit() {

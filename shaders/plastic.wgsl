@@ -233,11 +233,11 @@ fn flush(
             w = bitcast<f32>(synapse_words[own_synapse]);
             load_states();
             find_target(stream[stretch.position + k]);
-            let end = catch_up(present, stretch.delay, min(since, projection.flush_to - projection.flushed), since);
+            let end = catch_up(present, stretch.delay - projection.twice_axonal, min(since, projection.flush_to - projection.flushed), since);
             if HAS_ON_READ && projection.reading == 1u {
                 begin_event(present, since);
                 elapsed = since_pre;
-                look_back(end, present + stretch.delay);
+                look_back(end, present + stretch.delay - projection.twice_axonal);
                 on_read();
             }
             store_states();

@@ -211,7 +211,7 @@ fn advance_neuron(from_step: u32, end_step: u32) {
         }
         update();
         if spike {
-            record_spike(own_step, own_population.first_id + own_neuron, 1u);
+            record_spike(own_step, own_population.first_id + own_neuron, spike_count());
         }
     }
     store_states();

@@ -221,9 +221,7 @@ pub fn run(plan: &Plan, options: &Options, progress: &dyn Progress, stop: &Atomi
     let (mut cpu, mut cpu_counted) = (Some(0.0), Some(0.0));
     let warm = steps(plan.warmup);
     let mut saved = None;
-    if from == 0 {
-        weights.due(&net, 0, engine.as_mut(), recorder.as_mut())?;
-    }
+    weights.due(&net, from, engine.as_mut(), recorder.as_mut())?;
     while now < end && !stop.load(Ordering::Relaxed) {
         let mut until = (now + slice).min(end).min(weights.next());
         if let Some(every) = every {
@@ -391,17 +389,42 @@ impl Totals {
 
 /// When the weights of which projection are due to be recorded.
 struct WeightSchedule {
-    /// (projection, steps between readings; None: start and end only, next stamp)
-    entries: Vec<(usize, Option<u64>, u64)>,
+    entries: Vec<Reading>,
+}
+
+struct Reading {
+    projection: usize,
+    states: Vec<String>,
+    /// Steps between two; None: at the start and the end only.
+    every: Option<u64>,
+    /// Steps at which the first and the last are due.
+    start: u64,
+    stop: u64,
+    /// When the next is due; u64::MAX for never.
+    next: u64,
+}
+
+impl Reading {
+    /// When the next is due after step `now`.
+    fn after(&self, now: u64) -> u64 {
+        let regular = self.every.map_or(u64::MAX, |every| (now / every + 1) * every);
+        match now {
+            _ if now < self.start => self.start,
+            _ if now < self.stop => regular.min(self.stop),
+            _ => u64::MAX,
+        }
+    }
 }
 
 impl WeightSchedule {
     fn new(net: &Network, from: u64) -> Self {
         let entries = net.probes.iter().filter_map(|probe| match probe {
-            crate::network::Probe::Weights { projection, interval } => {
+            crate::network::Probe::Weights { projection, states, interval, window } => {
                 let every = interval.map(|ms| steps_between(ms, net.dt));
-                let next = if from == 0 { 0 } else { every.map_or(u64::MAX, |every| (from / every + 1) * every) };
-                Some((*projection, every, next))
+                let [start, stop] = [window.start, window.stop].map(|ms| (ms / net.dt).round().max(0.0) as u64);
+                let reading = Reading { projection: *projection, states: states.clone(), every, start, stop, next: 0 };
+                let next = if from <= start { start } else { reading.after(from) };
+                Some(Reading { next, ..reading })
             }
             _ => None,
         });
@@ -409,7 +432,7 @@ impl WeightSchedule {
     }
 
     fn next(&self) -> u64 {
-        self.entries.iter().map(|e| e.2).min().unwrap_or(u64::MAX)
+        self.entries.iter().map(|e| e.next).min().unwrap_or(u64::MAX)
     }
 
     fn due(&mut self, net: &Network, now: u64, engine: &mut dyn Engine, recorder: Option<&mut Recorder>) -> Result<()> {
@@ -417,18 +440,27 @@ impl WeightSchedule {
             self.entries.clear();
             return Ok(());
         };
-        for (projection, every, next) in self.entries.iter_mut().filter(|e| e.2 == now) {
-            recorder.weights(*projection, now as f64 * net.dt, &engine.weights(*projection)?)?;
-            *next = every.map_or(u64::MAX, |every| now + every);
+        for reading in self.entries.iter_mut().filter(|e| e.next == now) {
+            let (projection, time) = (reading.projection, now as f64 * net.dt);
+            if reading.states.is_empty() {
+                recorder.weights(projection, time, &engine.weights(projection)?, &[])?;
+            } else {
+                let synapses = engine.synapses(projection)?;
+                let of = &net.projections[projection].synapse;
+                let states = reading.states.iter().map(|name| synapses.record(of, name)).collect::<Result<Vec<_>>>()?;
+                recorder.weights(projection, time, &synapses.edges, &states)?;
+            }
+            reading.next = reading.after(now);
         }
         Ok(())
     }
 
-    /// The final reading of the projections that had none just now.
+    /// The final reading, at the end of the run, of the projections whose end is not past, and that had none just now.
     fn last(&mut self, net: &Network, now: u64, engine: &mut dyn Engine, mut recorder: Option<&mut Recorder>) -> Result<()> {
         for entry in &mut self.entries {
-            if entry.1.is_none_or(|every| now % every != 0) {
-                entry.2 = now;
+            let had = entry.start == now || entry.every.is_some_and(|every| now % every == 0);
+            if (entry.start..entry.stop).contains(&now) && !had {
+                entry.next = now;
             }
         }
         self.due(net, now, engine, recorder.as_deref_mut())

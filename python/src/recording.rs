@@ -59,7 +59,11 @@ impl Recording {
 
     /// (name, neurons, neurons whose spikes are recorded, whether they are sources).
     fn populations(&self) -> Vec<(String, u64, Option<u64>, bool)> {
-        self.0.populations.iter().map(|p| (p.name.clone(), p.n, p.recorded, p.source)).collect()
+        self.0
+            .populations
+            .iter()
+            .map(|p| (p.name.clone(), p.n, p.recorded.as_ref().map(|r| u64::from(r.neurons.count())), p.source))
+            .collect()
     }
 
     /// Times (ms) and local ids of a population's spikes, in order of time.

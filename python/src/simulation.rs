@@ -51,7 +51,7 @@ impl Sink for Collector<'_> {
             let at = self.0.population_of(spike.id);
             let population = &self.0.populations[at];
             let id = spike.id - population.first;
-            if population.record_spikes.is_some_and(|recorded| id < recorded) {
+            if population.record_spikes.as_ref().is_some_and(|recorded| recorded.holds(id, spike.time)) {
                 self.1.spikes[at].0.push(spike.time);
                 self.1.spikes[at].1.push(id.into());
             }

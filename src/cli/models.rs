@@ -145,17 +145,21 @@ fn show_neuron(model: &NeuronModel) {
         .collect();
     inputs.extend(model.current.iter().map(|(name, unit)| (vec![&**name, &**unit], "injected current".to_string())));
     table("inputs", &inputs);
-    let recordable = |v: &Recordable| format!("{} = {}", v.doc, v.value.text);
-    let recordables: Vec<_> = model.recordables.iter().map(|v| (vec![&*v.name, &*v.unit], recordable(v))).collect();
-    table("recordables", &recordables);
+    recordables(&model.recordables);
     out!("engines: cpu ({}), gpu{}", model.kernel().describe(), if model.event.is_some() { ", event" } else { "" });
     out!("\n{}", model.place.text);
+}
+
+fn recordables(list: &[Recordable]) {
+    let recordable = |v: &Recordable| format!("{} = {}", v.doc, v.value.text);
+    table("recordables", &list.iter().map(|v| (vec![&*v.name, &*v.unit], recordable(v))).collect::<Vec<_>>());
 }
 
 fn show_synapse(model: &SynapseModel) {
     head(&model.name, &model.doc, &model.source, &model.place.file);
     params(&model.params);
     states(&model.states);
+    recordables(&model.recordables);
     if let Some(plasticity) = &model.plasticity {
         traces(&plasticity.traces);
         let read: Vec<_> = plasticity.post_states.iter().map(|state| (vec![&*state.name], state.doc.clone())).collect();

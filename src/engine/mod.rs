@@ -15,7 +15,9 @@
 //!
 //! A spike stamped s reaches a synapse of delay d (whole steps, at least one) in the step that ends at s + d. On the clock of a
 //! plastic synapse the whole delay is dendritic: a spike of its source counts at s, one of its target at s + d, a jump of its signal at
-//! its own time; so a synapse may be brought up to date at any time, and is when something needs it.
+//! its own time; so a synapse may be brought up to date at any time, and is when something needs it. Where a share a of the delay is
+//! axonal (Morrison, Diesmann & Gerstner 2008), a spike of the source counts at s + a, one of the target at s + d - a, and a synapse that
+//! is read is that of the latest time on this clock until which everything is known: min(a, d - a) after that of the reading.
 //!
 //! These are NEST's conventions. Engines differ in how they carry them out: the event engine keeps them without a grid, times and delays
 //! are real numbers; on the gpu engine a synapse with dynamics acts when its source emits, and what it transmits waits.
@@ -33,7 +35,8 @@ mod probes;
 mod snapshot;
 
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::model::number;
+use crate::network::{Network, SynapseInstance};
 pub use open::{Kind, Options, open};
 use phases::Phases;
 pub use snapshot::{Exact, Own, Snapshot};
@@ -120,6 +123,49 @@ pub struct Counters {
     pub submissions: u64,
 }
 
+/// What the synapses of a projection hold at a time, in canonical edge order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Synapses {
+    /// (source global id, target global id, weight), as [`Engine::weights`] gives them.
+    pub edges: Vec<(u32, u32, f32)>,
+    /// Each state of the model, a word a synapse; brought up to date as the weight is.
+    pub states: Vec<Vec<u32>>,
+    /// ms since the last spike of the source, infinite before its first.
+    pub elapsed: Vec<f64>,
+}
+
+impl Synapses {
+    /// What the model records under a name, of every synapse, at this time.
+    ///
+    /// # Errors
+    /// The model records nothing of that name.
+    pub fn record(&self, synapse: &SynapseInstance, name: &str) -> Result<Vec<f32>> {
+        let recorder = synapse.recorder(name)?;
+        let value = |k: usize| recorder.value_with(0, |s, ty| number(self.states[s][k], ty), &[self.elapsed[k]]) as f32;
+        Ok((0..self.edges.len()).map(value).collect())
+    }
+
+    /// Of edges and states, by the steps at which sources spiked last (u64::MAX: never).
+    fn new(edges: Vec<(u32, u32, f32)>, states: Vec<Vec<u32>>, last_spike: &[u64], now: u64, dt: f64) -> Synapses {
+        let since = |edge: &(u32, u32, f32)| match last_spike.get(edge.0 as usize) {
+            Some(&last) if last != u64::MAX => (now - last) as f64 * dt,
+            _ => f64::INFINITY,
+        };
+        Synapses { elapsed: edges.iter().map(since).collect(), edges, states }
+    }
+}
+
+/// Refuses to read the states of synapses of a projection that does not learn, whose clock stands still.
+fn readable(net: &Network, stopped: &BTreeMap<usize, u64>, projection: usize) -> Result<()> {
+    match stopped.contains_key(&projection) {
+        false => Ok(()),
+        true => Err(Error::input(
+            format!("the states of projection `{}` cannot be read while it does not learn", net.projections[projection].name),
+            "read its weights, or its states while it learns",
+        )),
+    }
+}
+
 /// A network in motion: every engine keeps the schedule at the head of this module.
 pub trait Engine: Send {
     /// Engine and device in words, for the summary.
@@ -142,6 +188,12 @@ pub trait Engine: Send {
     /// # Errors
     /// There is no such projection; a weight has left its rule's bound.
     fn weights(&mut self, projection: usize) -> Result<Vec<(u32, u32, f32)>>;
+    /// The same with the states of the synapses: what has happened to each by now, spikes of its source that are still on their way
+    /// included, and what `on_read` of its model lets it follow.
+    ///
+    /// # Errors
+    /// Those of [`Engine::weights`]; the projection does not learn at present.
+    fn synapses(&mut self, projection: usize) -> Result<Synapses>;
     /// What was done so far.
     fn counters(&self) -> Counters;
 

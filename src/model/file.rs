@@ -456,6 +456,7 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         "source",
         "substeps",
         "refractory",
+        "repeats",
         "require",
         "params",
         "derived",
@@ -505,20 +506,18 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         .with(head.states(), "")
         .with(head.params(), "")
         .with(head.derived(), "states, parameters and derived constants");
-    let mut recordables = vec![];
-    for entry in root.section("record")?.iter().flat_map(Section::entries) {
-        let section = entry.section(&format!("recordable `{}`", entry.key))?;
-        section.allow(&["value", "unit", "doc"])?;
-        recordables.push(Recordable {
-            name: entry.key.clone(),
-            unit: section.unit(Some("1"))?,
-            doc: section.text_or("doc", "")?,
-            value: section.required("value")?.expr(&record_names)?,
-        });
-    }
+    let recordables = recordables(root, &record_names)?;
     let step_names = params.with(["dt"], "parameters and dt");
     let substeps = root.get("substeps").map(|e| e.expr(&step_names)).transpose()?;
     let refractory = root.get("refractory").map(|e| e.expr(&params)).transpose()?;
+    let repeats = root.get("repeats").map(|entry| {
+        let text = entry.text()?;
+        let state = head.states.iter().position(|s| s.name == text.value && s.ty == Ty::F32);
+        state.ok_or_else(|| {
+            root.source.fault(text.span, format!("`{}` is no state of type f32", text.value), "name the state that counts spikes")
+        })
+    });
+    let repeats = repeats.transpose()?;
     let code = root
         .section("code")?
         .ok_or_else(|| root.source.fault(root.span.clone(), "a neuron model needs [code]", "add [code] with `update`"))?;
@@ -549,14 +548,46 @@ fn neuron(root: &Section) -> Result<NeuronModel> {
         current,
         recordables,
         substeps,
+        repeats,
         refractory,
         stable,
         event,
     })
 }
 
+/// [record]
+fn recordables(root: &Section, names: &Names) -> Result<Vec<Recordable>> {
+    let entries = root.section("record")?;
+    let one = |entry: Entry| {
+        let section = entry.section(&format!("recordable `{}`", entry.key))?;
+        section.allow(&["value", "unit", "doc"])?;
+        Ok(Recordable {
+            name: entry.key.clone(),
+            unit: section.unit(Some("1"))?,
+            doc: section.text_or("doc", "")?,
+            value: section.required("value")?.expr(names)?,
+        })
+    };
+    entries.iter().flat_map(Section::entries).map(one).collect()
+}
+
+/// [record] of a synapse, and the states that nothing there reads, as they are.
+fn synapse_recordables(root: &Section, head: &Head) -> Result<Vec<Recordable>> {
+    let names = Names::new("").with(head.states(), "").with(head.params(), "");
+    let names = names.with(head.derived(), "").with(["elapsed"], "states, parameters, derived constants and elapsed");
+    let mut all = recordables(root, &names)?;
+    let read: Vec<String> = all.iter().flat_map(|r| r.value.names().map(String::from).chain([r.name.clone()])).collect();
+    all.extend(head.states.iter().filter(|s| !read.contains(&s.name)).map(|s| Recordable {
+        name: s.name.clone(),
+        unit: s.unit.clone(),
+        doc: s.doc.clone(),
+        value: Expr::name(&s.name),
+    }));
+    Ok(all)
+}
+
 fn port(name: String, section: &Section, params: &Names) -> Result<Port> {
-    section.allow(&["kind", "receptor", "unit", "doc", "sign", "absolute", "charge"])?;
+    section.allow(&["kind", "receptor", "unit", "doc", "sign", "absolute", "counts", "charge"])?;
     let absolute = section.get("absolute").map(|e| e.flag()).transpose()?;
     let sign = match section.get("sign").map(|e| e.text()).transpose()? {
         None => Sign::Any,
@@ -585,6 +616,7 @@ fn port(name: String, section: &Section, params: &Names) -> Result<Port> {
         unit: section.unit(None)?,
         doc: section.text_or("doc", "")?,
         sign,
+        counts: section.get("counts").map_or(Ok(false), |e| e.flag())?,
         charge: section.get("charge").map(|e| e.expr(params)).transpose()?,
         name,
     })
@@ -741,6 +773,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
         "state",
         "post_traces",
         "post_states",
+        "record",
         "code",
     ])?;
     let mut head = head(root, &words_of_synapses())?;
@@ -759,6 +792,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
         requires: vec![],
         derived: vec![],
         states: vec![],
+        recordables: synapse_recordables(root, &head)?,
         plasticity: None,
     };
     if let Some(code) = &code {
@@ -781,7 +815,7 @@ fn synapse(root: &Section) -> Result<SynapseModel> {
                 let mut next = |key: &str| code.get(key).and_then(|_| programs.next());
                 plasticity.on_post = next("on_post");
                 plasticity.on_modulator = next("on_modulator");
-                plasticity.on_read = next("on_read").filter(|program| program.writes(0));
+                plasticity.on_read = next("on_read").filter(|program| (0..=head.states.len()).any(|state| program.writes(state)));
                 model.plasticity = Some(plasticity);
             }
         }

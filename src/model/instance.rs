@@ -2,7 +2,7 @@
 //! what is per neuron stays so and what is uniform is computed once. Knows no engine.
 
 use super::kernel::Operand;
-use super::{Constant, Derived, NeuronModel, Param, Requirement, State, SynapseModel, Ty};
+use super::{Constant, Derived, NeuronModel, Param, Recordable, Requirement, State, SynapseModel, Ty};
 use crate::error::{Error, Result, nearest};
 use crate::expr::{Bound, Expr};
 use crate::rng::{Purpose, key, philox4x32};
@@ -316,36 +316,30 @@ impl NeuronInstance {
     /// A host expression over states, parameters, derived constants and `more` names, made ready to be computed for any neuron.
     pub fn bind(&self, expr: &Expr, more: &[&str]) -> std::result::Result<Recorder, String> {
         let model = &self.model;
-        let mut reads = vec![];
-        for name in expr.names() {
-            reads.push(if let Some(s) = model.state(name) {
-                Read::State(s, model.states[s].ty)
-            } else if let Some(p) = model.param(name) {
-                Read::Value(self.params[p].clone())
-            } else if let Some(d) = model.derived.iter().position(|d| d.name == name) {
-                Read::Value(self.derived[d].clone())
-            } else if let Some(i) = more.iter().position(|m| *m == name) {
-                Read::More(i)
-            } else {
-                return Err(name.to_string());
-            });
-        }
-        let names: Vec<&str> = expr.names().collect();
-        let value = expr.bind(|name| names.iter().position(|n| *n == name))?;
-        Ok(Recorder { value, reads })
+        let value = |name: &str| match model.param(name) {
+            Some(p) => Some(self.params[p].clone()),
+            None => model.derived.iter().position(|d| d.name == name).map(|d| self.derived[d].clone()),
+        };
+        Recorder::of(expr, &model.states, value, more)
     }
 
     /// What a probe of that name records; refuses unknown names.
     pub fn recorder(&self, name: &str) -> Result<Recorder> {
-        let names = || self.model.recordables.iter().map(|r| r.name.as_str());
-        let remedy = |_: ()| match nearest(name, names()) {
-            Some(n) => format!("did you mean `{n}`?"),
-            None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        let unknown = || Error::input(format!("{} records no `{name}`", self.model.name), remedy(()));
+        let unknown = || unknown(&self.model.name, &self.model.recordables, name);
         let recordable = self.model.recordable(name).ok_or_else(unknown)?;
         self.bind(&recordable.value, &[]).map_err(|_| unknown())
     }
+}
+
+/// The refusal of a name that a model does not record.
+fn unknown(model: &str, known: &[Recordable], name: &str) -> Error {
+    let names = || known.iter().map(|r| r.name.as_str());
+    let remedy = match nearest(name, names()) {
+        Some(n) => format!("did you mean `{n}`?"),
+        None if known.is_empty() => "it has no states; name another model".into(),
+        None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    Error::input(format!("{model} records no `{name}`"), remedy)
 }
 
 /// A recordable of a population.
@@ -363,6 +357,30 @@ enum Read {
 }
 
 impl Recorder {
+    /// Of an expression over states, named values and `more` names; the name that is none of them otherwise.
+    fn of(
+        expr: &Expr,
+        states: &[State],
+        value: impl Fn(&str) -> Option<Values>,
+        more: &[&str],
+    ) -> std::result::Result<Recorder, String> {
+        let mut reads = vec![];
+        for name in expr.names() {
+            reads.push(if let Some(s) = states.iter().position(|s| s.name == name) {
+                Read::State(s, states[s].ty)
+            } else if let Some(values) = value(name) {
+                Read::Value(values)
+            } else if let Some(i) = more.iter().position(|m| *m == name) {
+                Read::More(i)
+            } else {
+                return Err(name.to_string());
+            });
+        }
+        let names: Vec<&str> = expr.names().collect();
+        let value = expr.bind(|name| names.iter().position(|n| *n == name))?;
+        Ok(Recorder { value, reads })
+    }
+
     /// The value for neuron `i` (local id) whose state words are given by `state(index)`.
     pub fn value(&self, i: usize, state: impl Fn(usize) -> u32) -> f64 {
         self.value_with(i, |s, ty| number(state(s), ty), &[])
@@ -412,6 +430,21 @@ impl SynapseInstance {
             true => Words::Uniform(word(self.derived[i], self.model.derived[i].ty)),
         };
         constants(&self.model.constants, &self.model.params, &self.model.derived, value)
+    }
+
+    /// What is recorded of each synapse under a name; the one name more that it is computed with is `elapsed`.
+    ///
+    /// # Errors
+    /// The model records nothing of that name.
+    pub fn recorder(&self, name: &str) -> Result<Recorder> {
+        let model = &self.model;
+        let unknown = || unknown(&model.name, &model.recordables, name);
+        let recordable = model.recordables.iter().find(|r| r.name == name).ok_or_else(unknown)?;
+        let value = |name: &str| match model.params.iter().position(|p| p.name == name) {
+            Some(p) => Some(Values::Uniform(self.params[p])),
+            None => model.derived.iter().position(|d| d.name == name).map(|d| Values::Uniform(self.derived[d])),
+        };
+        Recorder::of(&recordable.value, &model.states, value, &["elapsed"]).map_err(|_| unknown())
     }
 
     /// An expression over parameters.

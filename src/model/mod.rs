@@ -134,6 +134,8 @@ pub struct Port {
     pub doc: String,
     /// Which weights arrive there unasked.
     pub sign: Sign,
+    /// Whether the code receives the number of spikes that arrive, whatever their weights.
+    pub counts: bool,
     /// Integral of the post-synaptic current (pA ms) caused by weight 1, over parameters; None where it has no fixed value.
     /// Used by the mean-input compensation of down-scaled networks.
     pub charge: Option<Expr>,
@@ -202,6 +204,8 @@ pub struct NeuronModel {
     pub recordables: Vec<Recordable>,
     /// Number of `integrate` calls in a step, an expression over parameters and `dt`; 1 when absent.
     pub substeps: Option<Expr>,
+    /// The state that says how many spikes a neuron emits where it emits any; None: one.
+    pub repeats: Option<usize>,
     /// Refractory time in ms (expression over parameters), for the summary and the event engine; None for models without.
     pub refractory: Option<Expr>,
     /// What must hold after each step for the integration to be stable in the next, as the file has it. Where it does not, the code
@@ -284,6 +288,9 @@ pub struct SynapseModel {
     pub derived: Vec<Derived>,
     /// State per synapse beside its weight; empty and no program for static_synapse.
     pub states: Vec<State>,
+    /// What probes may record of each synapse beside its weight, over states, parameters, derived constants and `elapsed` (ms since the
+    /// source's last spike, infinity before the first), as they are when it is read; states that none of them reads are among them.
+    pub recordables: Vec<Recordable>,
     /// Constants read by the code, in the order of the kernels' `constants` argument.
     pub constants: Vec<Constant>,
     /// Unless plastic, inputs in the code: `w` (f32, the stored weight), `elapsed` (f32, ms since the source's previous spike, infinity at the
@@ -313,7 +320,7 @@ pub struct Plasticity {
     pub on_post: Option<Arc<program::Program>>,
     /// Runs for each jump of the signal since the source's last spike, in order of time with `on_post`.
     pub on_modulator: Option<Arc<program::Program>>,
-    /// Runs on a copy of the synapse when its weight is read at a time without an event: what the weight follows between events.
+    /// Runs on a copy of the synapse when it is read at a time without an event: what weight and states follow between events.
     pub on_read: Option<Arc<program::Program>>,
 }
 

@@ -54,6 +54,7 @@ impl Projection {
             port: None,
             weight,
             delay,
+            axonal: 0.0,
             synapse,
             autapses: true,
             multapses: true,

@@ -443,8 +443,30 @@ fn poisson_bound(mean: f64) -> f64 {
 
 /// Most spikes of one source in one step that accumulators have room for.
 pub fn multiplicity(net: &Network, population: usize) -> f64 {
+    multiplicity_of(net, population, &mut Vec::new())
+}
+
+/// The same; `asked` are the populations of which it is being found out, as parrots may repeat one another.
+fn multiplicity_of(net: &Network, population: usize, asked: &mut Vec<usize>) -> f64 {
+    /// A list of spikes has no room for more.
+    const MOST: f64 = 65_535.0;
     match &net.populations[population].cell {
-        Cell::Neuron(_) => 1.0,
+        Cell::Neuron(neuron) if neuron.model.repeats.is_none() => 1.0,
+        Cell::Neuron(_) if asked.contains(&population) => MOST,
+        Cell::Neuron(_) => {
+            asked.push(population);
+            let onto = net.projections.iter().filter(|p| p.target == population);
+            let repeated: f64 = onto.map(|p| indegree_bound(net, p) * multiplicity_of(net, p.source, asked)).sum();
+            asked.pop();
+            let drives = net.drives.iter().filter(|d| d.population == population).map(|drive| match &drive.kind {
+                DriveKind::Poisson { rate, .. } => {
+                    let n = if rate.is_uniform() { 1 } else { net.populations[population].n as usize };
+                    poisson_bound((0..n).fold(0.0, |m: f64, i| m.max(rate.get(i))) * net.dt * 1e-3)
+                }
+                _ => 0.0,
+            });
+            (repeated + drives.sum::<f64>()).clamp(1.0, MOST)
+        }
         Cell::Source(SpikeSource::Poisson { rate, .. }) => {
             let n = if rate.is_uniform() { 1 } else { net.populations[population].n as usize };
             poisson_bound((0..n).fold(0.0, |m: f64, i| m.max(rate.get(i))) * net.dt * 1e-3)

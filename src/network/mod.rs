@@ -58,8 +58,82 @@ pub struct Population {
     pub positions: Option<Arc<[[f32; 2]]>>,
     /// Width and height of the sheet, mm; 0 without positions.
     pub extent: [f64; 2],
-    /// Spikes are recorded (all neurons, or the first k).
-    pub record_spikes: Option<u32>,
+    /// Whose spikes are recorded, and when.
+    pub record_spikes: Option<SpikeRecord>,
+}
+
+/// Some neurons' spikes of a stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpikeRecord {
+    /// Whose.
+    pub neurons: Chosen,
+    /// When.
+    pub window: Window,
+}
+
+impl SpikeRecord {
+    /// All spikes of the first `n` neurons.
+    pub fn first(n: u32) -> SpikeRecord {
+        SpikeRecord { neurons: Chosen::First(n), window: Window::ALWAYS }
+    }
+
+    /// Whether a spike at `time` ms of the neuron with this local id is recorded.
+    pub fn holds(&self, id: u32, time: f64) -> bool {
+        self.neurons.rank(id).is_some() && self.window.holds(time)
+    }
+}
+
+/// Neurons of a population, by local ids.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Chosen {
+    /// The first so many.
+    First(u32),
+    /// These, ascending.
+    Listed(Arc<[u32]>),
+}
+
+impl Chosen {
+    /// How many.
+    pub fn count(&self) -> u32 {
+        match self {
+            Chosen::First(n) => *n,
+            Chosen::Listed(ids) => ids.len() as u32,
+        }
+    }
+
+    /// Where a neuron stands among them; None where it is not one of them.
+    pub fn rank(&self, id: u32) -> Option<u32> {
+        match self {
+            Chosen::First(n) => (id < *n).then_some(id),
+            Chosen::Listed(ids) => ids.binary_search(&id).ok().map(|rank| rank as u32),
+        }
+    }
+}
+
+/// A stretch of time, ms: what is stamped after `start`, and at `stop` at the latest, as a step that ends at t covers (t - dt, t].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Left out itself; -infinity for from the very beginning.
+    pub start: f64,
+    /// Still in it.
+    pub stop: f64,
+}
+
+impl Window {
+    /// All of a run, a spike at 0 ms included.
+    pub const ALWAYS: Window = Window { start: f64::NEG_INFINITY, stop: f64::INFINITY };
+    /// What rounding may do to a time, ms.
+    const SLACK: f64 = 1e-9;
+
+    /// From one time to another; 0 ms is the very beginning.
+    pub fn new(start: f64, stop: f64) -> Window {
+        Window { start: if start > 0.0 { start } else { f64::NEG_INFINITY }, stop }
+    }
+
+    /// Whether what is stamped `time` lies within.
+    pub fn holds(&self, time: f64) -> bool {
+        time > self.start + Self::SLACK && time <= self.stop + Self::SLACK
+    }
 }
 
 /// What a population consists of.
@@ -88,6 +162,9 @@ pub struct Projection {
     pub weight: Draw,
     /// ms, rounded to whole steps (at least one) on a grid, exact in the event engine.
     pub delay: Draw,
+    /// The share of every delay, ms, after which a spike of the source counts at a plastic synapse; an event of the target counts there
+    /// after the rest, which is at least a step. 0: the whole delay is dendritic.
+    pub axonal: f64,
     /// Static, or with a rule of plasticity.
     pub synapse: SynapseInstance,
     /// Whether a neuron may project to itself.
@@ -318,6 +395,8 @@ pub enum Probe {
         neurons: Vec<u32>,
         /// ms, a whole number of steps on a grid.
         interval: f64,
+        /// When.
+        window: Window,
     },
     /// Population rate in bins of `bin` ms.
     Rate {
@@ -325,13 +404,20 @@ pub enum Probe {
         population: usize,
         /// ms.
         bin: f64,
+        /// Of the bins, those that lie within.
+        window: Window,
     },
-    /// Weights of a projection, at the start, at the end and every `interval` ms when given.
+    /// Weights of a projection, and beside them what its synapse model records, at the start of a window, at its end (that of the run, if it is earlier), and at every multiple of
+    /// `interval` ms between when given.
     Weights {
         /// Index into [`Network::projections`].
         projection: usize,
+        /// Names of recordables of the synapse model.
+        states: Vec<String>,
         /// ms.
         interval: Option<f64>,
+        /// When, its start included.
+        window: Window,
     },
 }
 
@@ -346,6 +432,17 @@ impl Projection {
         }
         let moments = self.weight.moments();
         (moments.min, moments.max)
+    }
+
+    /// Least and largest delay, ms: of given edges, or as far as a distribution reaches.
+    pub fn delay_range(&self) -> (f64, f64) {
+        let moments = self.delay.moments();
+        match &self.rule {
+            Rule::Explicit(edges) => edges.delay.as_ref().map_or((moments.min, moments.max), |given| {
+                given.iter().fold((f64::INFINITY, 0.0), |(low, high), d| (low.min(*d), high.max(*d)))
+            }),
+            _ => (moments.min, moments.max),
+        }
     }
 
     /// Indices in the target's model of the states that the synapse's code reads.

@@ -885,6 +885,14 @@ pub struct Slot {
     pub index: u32,
 }
 
+impl Dynamic {
+    /// A copy, of the weights alone or with all states.
+    pub fn copy(&self, states: bool) -> Dynamic {
+        let states = if states { self.states.clone() } else { Vec::new() };
+        Dynamic { projection: self.projection, weight: self.weight.clone(), states, digits: self.digits.clone(), port: self.port }
+    }
+}
+
 impl Tables {
     /// Bytes of all tables, dynamic synapses included.
     pub fn bytes(&self) -> u64 {
@@ -982,6 +990,17 @@ impl Tables {
         dynamic
             .map(|p| Ok(self.gather(&self.dynamic_canonical(net, rows, p)?, net.projections[p].synapse.model.states.len())))
             .collect()
+    }
+
+    /// The states of the synapses of a dynamic projection, each an array of words in canonical edge order.
+    ///
+    /// # Errors
+    /// The tables are those of another network.
+    pub fn states(&self, net: &Network, rows: &Rows, projection: usize) -> Result<Vec<Vec<u32>>> {
+        let slots = self.dynamic_canonical(net, rows, projection)?;
+        let of = |slot: &Slot| &self.tables[slot.block as usize].dynamics[slot.entry as usize];
+        let states = 0..net.projections[projection].synapse.model.states.len();
+        Ok(states.map(|k| slots.iter().map(|s| of(s).states[k][s.index as usize]).collect()).collect())
     }
 
     fn gather(&self, slots: &[Slot], states: usize) -> Vec<Vec<f32>> {

@@ -19,6 +19,7 @@ pub fn neuron(signs: &[Sign]) -> Cell {
         unit: "pA".into(),
         doc: String::new(),
         sign: *sign,
+        counts: false,
         charge: None,
     };
     Cell::Neuron(NeuronInstance {
@@ -35,6 +36,7 @@ pub fn neuron(signs: &[Sign]) -> Cell {
             current: None,
             recordables: Vec::new(),
             substeps: None,
+            repeats: None,
             refractory: None,
             stable: None,
             constants: Vec::new(),
@@ -77,6 +79,7 @@ pub fn synapse(states: &[f64]) -> SynapseInstance {
             requires: Vec::new(),
             derived: Vec::new(),
             states: (0..states.len()).map(state).collect(),
+            recordables: Vec::new(),
             constants: Vec::new(),
             program: (!states.is_empty()).then(|| Arc::new(Program::default())),
             wgsl: String::new(),
@@ -125,6 +128,7 @@ pub fn projection(source: usize, target: usize, rule: Rule) -> Projection {
         synapse: synapse(&[]),
         autapses: true,
         multapses: true,
+        axonal: 0.0,
         modulator: None,
     }
 }

@@ -3,7 +3,8 @@
 use super::Options;
 use crate::engine::{Sink, Spike};
 use crate::error::{Error, Result, nearest};
-use crate::record::read::{Recording, Report, SignalSeries, WeightSeries};
+use crate::network::SpikeRecord;
+use crate::record::read::{PopulationInfo, Recording, Report, SignalSeries, WeightSeries};
 use crate::record::summary::{Statistics, Summary};
 
 /// Rows (neurons) of the raster over all populations, and spikes drawn.
@@ -133,8 +134,10 @@ pub(super) fn collect(recording: &Recording, options: &Options) -> Result<Data> 
     let start = if start < stop { start } else { begin };
     let chosen = |name: &str| options.populations.is_empty() || options.populations.iter().any(|p| p == name);
     let mut raster = lay_out_raster(recording, &chosen, begin, start, stop)?;
-    let shown = |p: &crate::record::read::PopulationInfo| p.recorded.filter(|_| chosen(&p.name)).unwrap_or(0);
-    let recorded: Vec<_> = recording.populations.iter().map(|p| (p.name.clone(), shown(p) as u32, p.source)).collect();
+    let none = SpikeRecord::first(0);
+    let shown = |p: &'_ PopulationInfo| p.recorded.clone().filter(|_| chosen(&p.name)).unwrap_or(none.clone());
+    let recorded = recording.populations.iter().map(|p| (p, shown(p)));
+    let recorded: Vec<_> = recorded.map(|(p, of)| (p.name.clone(), of.neurons.count(), p.source, of.window)).collect();
     let reports: Vec<Report> = recording.reports()?.into_iter().filter(|r| chosen(&r.population)).collect();
     let mut summary = Summary::of(&recorded, start, stop);
     let mut intervals = Vec::new();
@@ -143,7 +146,8 @@ pub(super) fn collect(recording: &Recording, options: &Options) -> Result<Data> 
     let mut marks: Vec<Vec<(u64, f64)>> = vec![vec![]; recording.populations.len()];
     let mut first = 0u32;
     for (index, population) in recording.populations.iter().enumerate() {
-        let n = shown(population);
+        let of = shown(population);
+        let n = u64::from(of.neurons.count());
         if n == 0 {
             continue;
         }
@@ -161,7 +165,9 @@ pub(super) fn collect(recording: &Recording, options: &Options) -> Result<Data> 
         let mut result = Ok(());
         recording.each_block(&population.name, |times, ids| {
             block.clear();
-            for (&time, &id) in times.iter().zip(ids).filter(|&(_, &id)| id < n) {
+            for (&time, &own) in times.iter().zip(ids) {
+                // Neurons count among those that are recorded.
+                let Some(id) = u32::try_from(own).ok().and_then(|own| of.neurons.rank(own)).map(u64::from) else { continue };
                 block.push(Spike { time, id: first + id as u32 });
                 if let Some((row, rows, every)) = band {
                     if id % every == 0 && id / every < rows && time >= raster.start && time <= raster.stop {
@@ -174,8 +180,8 @@ pub(super) fn collect(recording: &Recording, options: &Options) -> Result<Data> 
                 if let Some(count) = counts.get_mut(((time - begin) / bin - 1e-9).max(0.0) as usize) {
                     *count += 1;
                 }
-                if marked.len() < MARKS && traced.binary_search(&id).is_ok() {
-                    marked.push((id, time));
+                if marked.len() < MARKS && traced.binary_search(&own).is_ok() {
+                    marked.push((own, time));
                 }
                 if id % stride == 0 && time > start {
                     let before = std::mem::replace(&mut last[(id / stride) as usize], time);
@@ -191,12 +197,15 @@ pub(super) fn collect(recording: &Recording, options: &Options) -> Result<Data> 
         result?;
         let name = population.name.clone();
         let whole = ((stop - begin) / bin + 1e-9) as usize;
+        // Bins that lie within what is recorded.
+        let known =
+            |k: usize| of.window.start < begin + k as f64 * bin + 1e-9 && begin + (k + 1) as f64 * bin < of.window.stop + 1e-9;
         let point = |(k, &c): (usize, &u64)| (begin + (k as f64 + 0.5) * bin, c as f64 * 1000.0 / (n as f64 * bin));
         rates.push(Curve {
             population: index,
             name: name.clone(),
             bin,
-            points: counts[..whole].iter().enumerate().map(point).collect(),
+            points: counts[..whole].iter().enumerate().filter(|(k, _)| known(*k)).map(point).collect(),
         });
         intervals.push(Intervals { population: index, name, values, neurons: last.len() as u64, n });
         first += n as u32;
@@ -278,7 +287,7 @@ fn window(recording: &Recording, options: &Options) -> Result<(f64, f64)> {
 fn lay_out_raster(recording: &Recording, chosen: &dyn Fn(&str) -> bool, begin: f64, start: f64, stop: f64) -> Result<Raster> {
     let shown = || {
         let all = recording.populations.iter().enumerate().filter(|(_, p)| chosen(&p.name));
-        all.filter_map(|(i, p)| Some((i, p, p.recorded.filter(|&n| n > 0)?)))
+        all.filter_map(|(i, p)| Some((i, p, p.recorded.as_ref().map(|r| r.neurons.count().into()).filter(|&n: &u64| n > 0)?)))
     };
     let total: u64 = shown().map(|(.., n)| n).sum();
     let (mut bands, mut first, mut expected) = (Vec::new(), 0, 0.0);

@@ -326,7 +326,11 @@ fn rates(data: &Data, recording: &Recording) -> Result<Figure> {
             let statistics = data.statistics.populations.iter().find(|p| p.name == of.name && p.n > 0);
             let mean = match statistics {
                 _ if high == 0.0 => ": silent".into(),
-                Some(s) => format!(", mean {} Hz", number((s.rate * 100.0).round() / 100.0)),
+                Some(s) => {
+                    let known =
+                        s.window.map_or(String::new(), |(start, stop)| format!(" from {} to {} ms", number(start), number(stop)));
+                    format!(", mean {} Hz{known}", number((s.rate * 100.0).round() / 100.0))
+                }
                 None => String::new(),
             };
             heading(&top, 76, &format!("{}{mean}", of.name))?;

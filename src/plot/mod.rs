@@ -251,7 +251,7 @@ fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::engine::{Counters, Sink, Spike};
-    use crate::network::{Network, Probe};
+    use crate::network::{Network, Probe, Window};
     use crate::record::Recorder;
     use crate::record::tests::{info, network, projection};
     use crate::rng::{Purpose, Stream, key};
@@ -300,11 +300,12 @@ mod tests {
                 variables: vec!["V_m".into(), "I_syn_ex".into()],
                 neurons: (0..6).collect(),
                 interval: 0.1,
+                window: Window::ALWAYS,
             },
-            Probe::Rate { population: 2, bin: 5.0 },
-            Probe::Weights { projection: 0, interval: None },
-            Probe::Weights { projection: 1, interval: None },
-            Probe::Weights { projection: 2, interval: None },
+            Probe::Rate { population: 2, bin: 5.0, window: Window::ALWAYS },
+            Probe::Weights { projection: 0, states: vec![], interval: None, window: Window::ALWAYS },
+            Probe::Weights { projection: 1, states: vec![], interval: None, window: Window::ALWAYS },
+            Probe::Weights { projection: 2, states: vec![], interval: None, window: Window::ALWAYS },
         ];
         let mut run = info();
         (run.duration, run.warmup) = (2000.0, 500.0);
@@ -313,10 +314,10 @@ mod tests {
         for (p, change) in [0.0f32, 20.0, 60.0].into_iter().enumerate() {
             let first: Vec<(u32, u32, f32)> =
                 (0..5000).map(|k| (k % 900, 21_000 + k % 7, 87.8 + 8.8 * stream.normal() as f32)).collect();
-            recorder.weights(p, 0.0, &first).unwrap();
+            recorder.weights(p, 0.0, &first, &[]).unwrap();
             if change > 0.0 {
                 let last: Vec<_> = first.iter().map(|e| (e.0, e.1, e.2 + change * stream.uniform() as f32)).collect();
-                recorder.weights(p, 2500.0, &last).unwrap();
+                recorder.weights(p, 2500.0, &last, &[]).unwrap();
             }
         }
         let rates = [0.86, 2.8, 4.4, 5.8, 7.6, 8.6, 1.1, 7.8];
@@ -344,7 +345,13 @@ mod tests {
     /// Two neurons and a trace, as a first scenario has it.
     fn small(path: &Path) {
         let mut net = network(&[("pre", 1), ("post", 1)]);
-        net.probes = vec![Probe::State { population: 1, variables: vec!["V_m".into()], neurons: vec![0], interval: 0.1 }];
+        net.probes = vec![Probe::State {
+            population: 1,
+            variables: vec!["V_m".into()],
+            neurons: vec![0],
+            interval: 0.1,
+            window: Window::ALWAYS,
+        }];
         let mut run = info();
         (run.duration, run.warmup) = (200.0, 0.0);
         let mut recorder = Recorder::create(path, &net, &run, false).unwrap();
@@ -470,7 +477,7 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("A", 2), ("B", 1)]);
         net.projections = vec![projection("learning", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(25.0) }];
+        net.probes = vec![Probe::Weights { projection: 0, states: vec![], interval: Some(25.0), window: Window::ALWAYS }];
         let spikes = crate::network::ModulatorSpikes { population: 0, delay: 2.0, amount: 0.5 };
         let signal = |name: &str, spikes| crate::network::Modulator {
             name: name.into(),
@@ -484,7 +491,7 @@ mod tests {
         (run.duration, run.warmup) = (80.0, 20.0);
         let mut recorder = Recorder::create(&path, &net, &run, false).unwrap();
         for k in 0..5 {
-            recorder.weights(0, 25.0 * k as f64, &[(0, 0, 1.0 + k as f32), (1, 0, 3.0 + k as f32)]).unwrap();
+            recorder.weights(0, 25.0 * k as f64, &[(0, 0, 1.0 + k as f32), (1, 0, 3.0 + k as f32)], &[]).unwrap();
         }
         recorder.spikes(&[Spike { time: 50.0, id: 1 }]).unwrap();
         recorder.finish(true, &Counters::default(), 0.1).unwrap();
@@ -537,7 +544,13 @@ mod tests {
         let silent = dir.path().join("silent.h5");
         let mut net = network(&[("A", 3), ("B", 1)]);
         net.populations[1].record_spikes = None;
-        net.probes = vec![Probe::State { population: 0, variables: vec!["V_m".into()], neurons: vec![0], interval: 1.0 }];
+        net.probes = vec![Probe::State {
+            population: 0,
+            variables: vec!["V_m".into()],
+            neurons: vec![0],
+            interval: 1.0,
+            window: Window::ALWAYS,
+        }];
         let mut recorder = Recorder::create(&silent, &net, &info(), false).unwrap();
         recorder.sample(0, 1.0, &[f32::NAN]).unwrap();
         recorder.flush().unwrap();

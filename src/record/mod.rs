@@ -46,7 +46,7 @@ pub struct RunInfo {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::RunInfo;
-    use crate::network::{Cell, Draw, Network, Population, Projection, Rule, SynapseInstance, Values};
+    use crate::network::{Cell, Draw, Network, Population, Projection, Rule, SpikeRecord, SynapseInstance, Values};
     use crate::stimulus::SpikeSource;
     use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub(crate) mod tests {
         let mut net = Network::new(0.1, 1);
         for &(name, n) in populations {
             let cell = Cell::Source(SpikeSource::Poisson { rate: Values::Uniform(1.0), start: 0.0, stop: f64::INFINITY });
-            net.add(Population { record_spikes: Some(n), ..Population::new(name, n, cell) });
+            net.add(Population { record_spikes: Some(SpikeRecord::first(n)), ..Population::new(name, n, cell) });
         }
         net
     }
@@ -71,6 +71,7 @@ pub(crate) mod tests {
             requires: vec![],
             derived: vec![],
             states: vec![],
+            recordables: vec![],
             constants: vec![],
             program: None,
             wgsl: String::new(),
@@ -88,6 +89,7 @@ pub(crate) mod tests {
             synapse,
             autapses: true,
             multapses: true,
+            axonal: 0.0,
             modulator: None,
         }
     }

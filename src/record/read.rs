@@ -5,7 +5,8 @@ use super::RunInfo;
 use crate::engine::Counters;
 use crate::error::Result;
 use crate::io::hdf5::Store;
-use crate::record::sonata::FORMAT;
+use crate::network::SpikeRecord;
+use crate::record::sonata::{FORMAT, spike_record};
 use std::path::Path;
 
 /// Spikes handed over at a time by [`Recording::each_block`].
@@ -50,8 +51,8 @@ pub struct PopulationInfo {
     pub name: String,
     /// Its neurons.
     pub n: u64,
-    /// Neurons whose spikes are recorded: the first so many; None when spikes are not recorded.
-    pub recorded: Option<u64>,
+    /// Whose spikes are recorded, and when; None when spikes are not recorded.
+    pub recorded: Option<SpikeRecord>,
     /// A source without dynamics.
     pub source: bool,
 }
@@ -113,6 +114,8 @@ pub struct WeightSeries {
     pub times: Vec<f64>,
     /// Synapses whose weights are stored.
     pub edges: usize,
+    /// Names of the variables that are stored beside them.
+    pub states: Vec<String>,
     group: String,
 }
 
@@ -271,6 +274,7 @@ impl Recording {
                 unit: self.store.get_text(&format!("{group}/weight"), "units").unwrap_or_default(),
                 times,
                 edges: weight.width(),
+                states: self.store.members(&format!("{group}/states")),
                 group,
             });
         }
@@ -286,6 +290,14 @@ impl Recording {
     /// Weights at the `at`-th of the recorded times.
     pub fn weight_row(&self, series: &WeightSeries, at: usize) -> Result<Vec<f32>> {
         self.store.open_table::<f32>(&format!("{}/weight", series.group))?.read(at..at + 1)
+    }
+
+    /// A variable of the synapses at the `at`-th of the recorded times.
+    ///
+    /// # Errors
+    /// It is none of the series' `states`.
+    pub fn state_row(&self, series: &WeightSeries, state: &str, at: usize) -> Result<Vec<f32>> {
+        self.store.open_table::<f32>(&format!("{}/states/{state}", series.group))?.read(at..at + 1)
     }
 
     /// The signals of the network; none in a recording that begins later than 0 ms, which does not know what came before.
@@ -399,7 +411,7 @@ fn read_populations(store: &Store) -> Result<Vec<PopulationInfo>> {
     let rows = names.lines().zip(sizes).zip(source);
     rows.map(|((name, n), source)| {
         let group = format!("/spikes/{name}");
-        let recorded = if store.has(&group) { Some(store.get(&group, "recorded")?) } else { None };
+        let recorded = store.has(&group).then(|| spike_record(store, name)).transpose()?;
         Ok(PopulationInfo { name: name.to_string(), n, recorded, source: source != 0 })
     })
     .collect()
@@ -411,7 +423,8 @@ fn foreign_populations(store: &Store) -> Result<Vec<PopulationInfo>> {
     spiking
         .map(|name| {
             let n = store.read::<u64>(&format!("/spikes/{name}/node_ids"))?.into_iter().max().map_or(0, |m| m + 1);
-            Ok(PopulationInfo { name, n, recorded: Some(n), source: false })
+            let recorded = Some(SpikeRecord::first(u32::try_from(n).unwrap_or(u32::MAX)));
+            Ok(PopulationInfo { name, n, recorded, source: false })
         })
         .collect()
 }

@@ -4,18 +4,21 @@
 //! Knows no engine beyond the [`Sink`] it is.
 //!
 //! ```text
-//! /spikes/<population>/{timestamps, node_ids}                 ms, local ids; attributes sorting, n, units
+//! /spikes/<population>/{timestamps, node_ids}                 ms, local ids; attributes sorting, n, units, recorded (neurons); start
+//!                                                             and stop (ms) where only a stretch of time is recorded
 //! /report/<population>/{data, mapping/...}                    first variable of the population; further ones in
 //! /report/<population>.<variable>/...                         groups of their own, one variable each as SONATA has it
 //! /rates/<population>/{rate, time}                            Hz in bins; time = [start, stop, bin] ms
 //! /weights/<projection>/{source_node_id, target_node_id, weight [time, edge], time}
+//! /weights/<projection>/states/<variable>                     [time, edge], what the synapse model records beside the weight
 //! /stimulus/<population>/{onset, sample, label}               what was presented when (label -1: none)
 //! /signals/<signal>/{time, amount, given_time, given_amount}  jumps by spikes, and those of the scenario; attributes initial, tau:
 //!                                                             the level decays by exp(-t / tau) between jumps
 //! /positions/<population>                                     x, y in mm, where neurons have positions
 //! /sharpwave                                                  attributes: engine, seed, dt, variant, command, ...; datasets: the
 //!     scenario as written and as resolved (variant and overrides in their places, what runs it again), overrides, parameters (every
-//!     population's, defaults too), models/ (the user's own, as text), populations/ (names, sizes, first global ids)
+//!     population's, defaults too), models/ (the user's own, as text), populations/ (names, sizes, first global ids), spikes/ (whose
+//!     spikes are recorded, local ids, where they are chosen one by one)
 //! ```
 
 use super::RunInfo;
@@ -24,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::io::hdf5::{Element, Sorting, Store, Table, file_error};
 use crate::io::output::Output;
 use crate::io::storable;
-use crate::network::{Cell, Network, Probe, Projection, Values};
+use crate::network::{Cell, Chosen, Network, Population, Probe, Projection, SpikeRecord, Values, Window};
 use crate::stimulus::SpikeSource;
 use crate::stimulus::encode::Shown;
 use std::path::Path;
@@ -38,8 +41,7 @@ const BUFFER: usize = 4 << 20;
 const EPS: f64 = 1e-9;
 
 struct Spikes {
-    /// Local ids below this are recorded.
-    limit: u32,
+    of: SpikeRecord,
     times: Vec<f64>,
     ids: Vec<u64>,
     timestamps: Table<f64>,
@@ -60,9 +62,10 @@ struct Rate {
     population: usize,
     bin: f64,
     n: f64,
-    /// First bin in the file, and the bin that is open; bin k covers (k * bin, (k + 1) * bin].
+    /// First bin in the file, the bin that is open, and the one after the last; bin k covers (k * bin, (k + 1) * bin].
     start: u64,
     open: u64,
+    end: u64,
     count: u64,
     buffer: Vec<f64>,
     rate: Table<f64>,
@@ -87,6 +90,8 @@ struct Weights {
     projection: usize,
     time: Table<f64>,
     weight: Table<f32>,
+    /// One a variable.
+    states: Vec<Table<f32>>,
     source: Table<u64>,
     target: Table<u64>,
 }
@@ -180,19 +185,23 @@ impl Recorder {
         store.group("/spikes")?;
         for population in &net.populations {
             let name = link("population", &population.name)?;
-            spikes.push(match population.record_spikes {
+            spikes.push(match &population.record_spikes {
                 None => None,
-                Some(limit) => {
-                    let limit = limit.min(population.n);
+                Some(of) => {
+                    let of = clipped(of, population);
                     let group = format!("/spikes/{name}");
-                    let rows = chunk(8 * limit as usize);
+                    let rows = chunk(8 * of.neurons.count() as usize);
                     let timestamps = store.table::<f64>(&format!("{group}/timestamps"), None, rows)?;
                     let node_ids = store.table::<u64>(&format!("{group}/node_ids"), None, rows)?;
                     store.set(&group, "sorting", Sorting::by_time)?;
                     store.set(&group, "n", population.n as u64)?;
-                    store.set(&group, "recorded", limit as u64)?;
+                    store.set(&group, "recorded", of.neurons.count() as u64)?;
+                    mark(store, &group, of.window)?;
+                    if let Chosen::Listed(ids) = &of.neurons {
+                        store.write(&format!("/sharpwave/spikes/{name}"), &ids.iter().map(|&i| i as u64).collect::<Vec<_>>())?;
+                    }
                     store.set_text(&format!("{group}/timestamps"), "units", "ms")?;
-                    Some(Spikes { limit, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
+                    Some(Spikes { of, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
                 }
             });
         }
@@ -212,12 +221,14 @@ impl Recorder {
         for probe in &net.probes {
             let mut of_probe = Vec::new();
             match probe {
-                Probe::State { population, variables, neurons, interval } => {
+                Probe::State { population, variables, neurons, interval, window } => {
                     for variable in variables {
-                        of_probe.push(Self::lay_out_report(store, net, *population, variable, neurons, *interval)?);
+                        let report = Self::lay_out_report(store, net, *population, variable, neurons, *interval)?;
+                        mark(store, &report.group, *window)?;
+                        of_probe.push(report);
                     }
                 }
-                Probe::Rate { population, bin } => {
+                Probe::Rate { population, bin, window } => {
                     let group = unique(store, &format!("/rates/{}", net.populations[*population].name));
                     let rate = store.table::<f64>(&format!("{group}/rate"), None, 1024)?;
                     store.set_text(&format!("{group}/rate"), "units", "Hz")?;
@@ -226,13 +237,16 @@ impl Recorder {
                     store.set_text(&group, "population", &net.populations[*population].name)?;
                     let marks = store.table::<f64>(&format!("{group}/marks"), Some(3), 64)?;
                     let n = net.populations[*population].n as f64;
+                    let (start, end) = bins(*bin, *window);
+                    mark(store, &group, *window)?;
                     rates.push(Rate {
                         group,
                         population: *population,
                         bin: *bin,
                         n,
-                        start: 0,
-                        open: 0,
+                        start,
+                        open: start,
+                        end,
                         count: 0,
                         buffer: Vec::new(),
                         rate,
@@ -240,7 +254,7 @@ impl Recorder {
                     });
                 }
                 Probe::Weights { projection, .. } if weights.iter().any(|w: &Weights| w.projection == *projection) => {}
-                Probe::Weights { projection, .. } => {
+                Probe::Weights { projection, states, window, .. } => {
                     let of = &net.projections[*projection];
                     let group = unique(store, &format!("/weights/{}", link("projection", &of.name)?));
                     let column = |name: &str| store.table::<u64>(&format!("{group}/{name}"), None, 1 << 13);
@@ -252,7 +266,16 @@ impl Recorder {
                     store.set_text(&group, "projection", &of.name)?;
                     store.set_text(&group, "source_population", &net.populations[of.source].name)?;
                     store.set_text(&group, "target_population", &net.populations[of.target].name)?;
-                    weights.push(Weights { group, projection: *projection, time, weight, source, target });
+                    mark(store, &group, *window)?;
+                    let state = |name: &String| {
+                        let at = format!("{group}/states/{}", link("variable", name)?);
+                        let table = store.table::<f32>(&at, Some(0), 1)?;
+                        let known = of.synapse.model.recordables.iter().find(|r| r.name == *name);
+                        store.set_text(&at, "units", known.map_or("", |r| &r.unit))?;
+                        Ok(table)
+                    };
+                    let states = states.iter().map(state).collect::<Result<_>>()?;
+                    weights.push(Weights { group, projection: *projection, time, weight, states, source, target });
                 }
             }
             reports.push(of_probe);
@@ -390,17 +413,17 @@ impl Recorder {
     fn open_parts(&mut self, store: &Store, net: &Network) -> Result<()> {
         for population in &net.populations {
             let group = format!("/spikes/{}", population.name);
-            self.spikes.push(match population.record_spikes {
+            self.spikes.push(match &population.record_spikes {
                 None if store.has(&group) => return Err(store.foreign(format!("{group} is recorded there"))),
                 None => None,
-                Some(limit) => {
-                    let limit = limit.min(population.n);
-                    if store.get::<u64>(&group, "recorded")? != limit as u64 {
-                        return Err(store.foreign(format!("{group} has another number of neurons")));
+                Some(of) => {
+                    let of = clipped(of, population);
+                    if spike_record(store, &population.name)? != of {
+                        return Err(store.foreign(format!("{group} has other neurons or another stretch of time")));
                     }
                     let timestamps = store.open_table(&format!("{group}/timestamps"))?;
                     let node_ids = store.open_table(&format!("{group}/node_ids"))?;
-                    Some(Spikes { limit, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
+                    Some(Spikes { of, times: Vec::new(), ids: Vec::new(), timestamps, node_ids })
                 }
             });
         }
@@ -408,7 +431,7 @@ impl Recorder {
         for probe in &net.probes {
             let mut of_probe = Vec::new();
             match probe {
-                Probe::State { population, variables, neurons, interval } => {
+                Probe::State { population, variables, neurons, interval, window } => {
                     for variable in variables {
                         let first = format!("/report/{}", net.populations[*population].name);
                         let further = format!("{first}.{variable}");
@@ -416,6 +439,7 @@ impl Recorder {
                         let data = store.open_table::<f32>(&format!("{group}/data"))?;
                         let is = store.get_text(&format!("{group}/data"), "variable")?;
                         let ids = store.read::<u64>(&format!("{group}/mapping/node_ids"))?;
+                        marked(store, &group, *window)?;
                         if is != *variable || !ids.iter().copied().eq(neurons.iter().map(|&i| i as u64)) {
                             return Err(store.foreign(format!("{group} is about something else")));
                         }
@@ -426,17 +450,19 @@ impl Recorder {
                         of_probe.push(Report { group, data, buffer: Vec::new(), start, interval: known });
                     }
                 }
-                Probe::Rate { population, bin } => {
+                Probe::Rate { population, bin, window } => {
                     let group = next_name(&taken, &format!("/rates/{}", net.populations[*population].name));
                     let rate = store.open_table(&format!("{group}/rate"))?;
                     let time = store.read::<f64>(&format!("{group}/time"))?;
                     if time.len() != 3 || (time[2] - bin).abs() > EPS {
                         return Err(store.foreign(format!("{group} has another bin")));
                     }
+                    marked(store, &group, *window)?;
                     let marks = store.open_table(&format!("{group}/marks"))?;
                     taken.push(group.clone());
                     let n = net.populations[*population].n as f64;
                     let start = (time[0] / bin).round() as u64;
+                    let end = bins(*bin, *window).1;
                     let (population, bin) = (*population, *bin);
                     self.rates.push(Rate {
                         group,
@@ -444,7 +470,8 @@ impl Recorder {
                         bin,
                         n,
                         start,
-                        open: 0,
+                        open: start,
+                        end,
                         count: 0,
                         buffer: Vec::new(),
                         rate,
@@ -452,7 +479,7 @@ impl Recorder {
                     });
                 }
                 Probe::Weights { projection, .. } if self.weights.iter().any(|w| w.projection == *projection) => {}
-                Probe::Weights { projection, .. } => {
+                Probe::Weights { projection, states, window, .. } => {
                     let group = next_name(&taken, &format!("/weights/{}", net.projections[*projection].name));
                     let (source, target) = (
                         store.open_table(&format!("{group}/source_node_id"))?,
@@ -460,8 +487,14 @@ impl Recorder {
                     );
                     let weight = store.open_table(&format!("{group}/weight"))?;
                     let time = store.open_table(&format!("{group}/time"))?;
+                    marked(store, &group, *window)?;
+                    let own = format!("{group}/states");
+                    if store.has(&own) && store.members(&own).len() != states.len() {
+                        return Err(store.foreign(format!("{own} are others")));
+                    }
+                    let states = states.iter().map(|name| store.open_table(&format!("{own}/{name}"))).collect::<Result<_>>()?;
                     taken.push(group.clone());
-                    self.weights.push(Weights { group, projection: *projection, time, weight, source, target });
+                    self.weights.push(Weights { group, projection: *projection, time, weight, states, source, target });
                 }
             }
             self.reports.push(of_probe);
@@ -510,6 +543,7 @@ impl Recorder {
             let keep = rows_until(&weights.time, rows, time)?;
             weights.time.truncate(keep)?;
             weights.weight.truncate(keep)?;
+            weights.states.iter_mut().try_for_each(|state| state.truncate(keep))?;
         }
         Ok(())
     }
@@ -518,7 +552,7 @@ impl Recorder {
     pub fn start_at(&mut self, time: f64) -> Result<()> {
         self.time = time;
         for rate in &mut self.rates {
-            rate.open = (time / rate.bin - EPS).ceil().max(0.0) as u64;
+            rate.open = rate.open.max((time / rate.bin - EPS).ceil().max(0.0) as u64);
             rate.start = rate.open;
         }
         match &self.store {
@@ -533,17 +567,18 @@ impl Recorder {
     }
 
     /// One sample of the weights of a projection at `time` ms: (source, target) global ids in canonical order, the same at every
-    /// sample. Nothing happens without a probe, or when this time was recorded.
-    pub fn weights(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)]) -> Result<()> {
-        self.guarded(|recorder| recorder.weights_now(projection, time, edges))
+    /// sample; and of each variable that its probe names, in order. Nothing happens without a probe, or when this time was recorded.
+    pub fn weights(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)], states: &[Vec<f32>]) -> Result<()> {
+        self.guarded(|recorder| recorder.weights_now(projection, time, edges, states))
     }
 
-    fn weights_now(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)]) -> Result<()> {
+    fn weights_now(&mut self, projection: usize, time: f64, edges: &[(u32, u32, f32)], states: &[Vec<f32>]) -> Result<()> {
         let Some(weights) = self.weights.iter_mut().find(|w| w.projection == projection) else { return Ok(()) };
         self.time = self.time.max(time);
         let rows = weights.time.rows();
         if rows == 0 {
             weights.weight.set_width(edges.len())?;
+            weights.states.iter_mut().try_for_each(|state| state.set_width(edges.len()))?;
             weights.source.truncate(0)?;
             weights.target.truncate(0)?;
             for part in edges.chunks(1 << 16) {
@@ -563,6 +598,7 @@ impl Recorder {
             });
         }
         weights.weight.append(&edges.iter().map(|e| e.2).collect::<Vec<_>>())?;
+        weights.states.iter_mut().zip(states).try_for_each(|(table, values)| table.append(values))?;
         weights.time.append(&[time])
     }
 
@@ -606,6 +642,7 @@ impl Recorder {
         for weights in &mut self.weights {
             f(&mut weights.time);
             f(&mut weights.weight);
+            weights.states.iter_mut().for_each(|state| f(state));
             f(&mut weights.source);
             f(&mut weights.target);
         }
@@ -777,7 +814,7 @@ impl Sink for Recorder {
             for rate in self.rates.iter_mut().filter(|r| r.population == p) {
                 let bin = (spike.time / rate.bin - EPS).ceil().max(1.0) as u64 - 1;
                 self.buffered += 8 * rate.close(bin);
-                rate.count += (bin >= rate.open) as u64;
+                rate.count += (rate.open..rate.end).contains(&bin) as u64;
             }
             for signal in self.signals.iter_mut().filter(|s| s.ids.contains(&spike.id)) {
                 let time = spike.time + signal.delay;
@@ -791,7 +828,7 @@ impl Sink for Recorder {
             }
             if let Some(record) = &mut self.spikes[p] {
                 let local = spike.id - first;
-                if local < record.limit {
+                if record.of.holds(local, spike.time) {
                     record.times.push(spike.time);
                     record.ids.push(local as u64);
                     self.buffered += 16;
@@ -830,13 +867,62 @@ impl Rate {
     /// Closes all bins before `bin`; gives how many.
     fn close(&mut self, bin: u64) -> usize {
         let before = self.buffer.len();
-        while self.open < bin {
+        while self.open < bin.min(self.end) {
             self.buffer.push(self.count as f64 * 1000.0 / (self.n * self.bin).max(f64::MIN_POSITIVE));
             self.count = 0;
             self.open += 1;
         }
         self.buffer.len() - before
     }
+}
+
+/// Whose spikes of a population our own file holds, and when.
+pub(super) fn spike_record(store: &Store, population: &str) -> Result<SpikeRecord> {
+    let (group, list) = (format!("/spikes/{population}"), format!("/sharpwave/spikes/{population}"));
+    let neurons = match store.has(&list) {
+        true => Chosen::Listed(store.read::<u64>(&list)?.into_iter().map(|id| id as u32).collect()),
+        false => Chosen::First(store.get::<u64>(&group, "recorded")? as u32),
+    };
+    Ok(SpikeRecord { neurons, window: window_of(store, &group) })
+}
+
+/// When what is in a group of our own file was recorded.
+fn window_of(store: &Store, group: &str) -> Window {
+    match (store.get(group, "start"), store.get(group, "stop")) {
+        (Ok(start), Ok(stop)) => Window::new(start, stop),
+        _ => Window::ALWAYS,
+    }
+}
+
+/// Writes when something is recorded, where that is not all of the run.
+fn mark(store: &Store, group: &str, window: Window) -> Result<()> {
+    if window == Window::ALWAYS {
+        return Ok(());
+    }
+    store.set(group, "start", window.start.max(0.0))?;
+    store.set(group, "stop", window.stop)
+}
+
+/// Refuses to continue what was recorded at other times.
+fn marked(store: &Store, group: &str, window: Window) -> Result<()> {
+    match window_of(store, group) == window {
+        true => Ok(()),
+        false => Err(store.foreign(format!("{group} is recorded over another stretch of time"))),
+    }
+}
+
+/// The first bin of so many ms that lies in a window, and the one after the last.
+fn bins(bin: f64, window: Window) -> (u64, u64) {
+    ((window.start / bin - EPS).ceil().max(0.0) as u64, (window.stop / bin + EPS).floor() as u64)
+}
+
+/// Of no more neurons than there are.
+fn clipped(of: &SpikeRecord, population: &Population) -> SpikeRecord {
+    let neurons = match &of.neurons {
+        Chosen::First(n) => Chosen::First((*n).min(population.n)),
+        listed => listed.clone(),
+    };
+    SpikeRecord { neurons, window: of.window }
 }
 
 /// `name`, or the first of `name_2`, `name_3`, … that is not in the file.
@@ -970,9 +1056,21 @@ mod tests {
 
     fn probes() -> Vec<Probe> {
         vec![
-            Probe::State { population: 0, variables: vec!["V_m".into(), "g_ex".into()], neurons: vec![0, 2], interval: 0.5 },
-            Probe::Rate { population: 0, bin: 10.0 },
-            Probe::State { population: 1, variables: vec!["V_m".into()], neurons: vec![1], interval: 1.0 },
+            Probe::State {
+                population: 0,
+                variables: vec!["V_m".into(), "g_ex".into()],
+                neurons: vec![0, 2],
+                interval: 0.5,
+                window: Window::ALWAYS,
+            },
+            Probe::Rate { population: 0, bin: 10.0, window: Window::ALWAYS },
+            Probe::State {
+                population: 1,
+                variables: vec!["V_m".into()],
+                neurons: vec![1],
+                interval: 1.0,
+                window: Window::ALWAYS,
+            },
         ]
     }
 
@@ -1011,7 +1109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 5), ("I", 3)]);
-        net.populations[1].record_spikes = Some(2);
+        net.populations[1].record_spikes = Some(SpikeRecord::first(2));
         net.probes = probes();
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         feed(&mut recorder, &net, 0..1003);
@@ -1068,13 +1166,13 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 5), ("I", 3)]);
         net.projections = vec![crate::record::tests::projection("E_I", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0) }];
+        net.probes = vec![Probe::Weights { projection: 0, states: vec![], interval: Some(10.0), window: Window::ALWAYS }];
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         let edges = |w: f32| vec![(0, 5, w), (0, 7, w + 1.0), (4, 6, w + 2.0)];
-        recorder.weights(0, 0.0, &edges(0.5)).unwrap();
-        recorder.weights(0, 10.0, &edges(1.5)).unwrap();
-        recorder.weights(0, 10.0, &edges(9.0)).unwrap();
-        assert!(recorder.weights(0, 20.0, &edges(0.0)[..2]).is_err());
+        recorder.weights(0, 0.0, &edges(0.5), &[]).unwrap();
+        recorder.weights(0, 10.0, &edges(1.5), &[]).unwrap();
+        recorder.weights(0, 10.0, &edges(9.0), &[]).unwrap();
+        assert!(recorder.weights(0, 20.0, &edges(0.0)[..2], &[]).is_err());
         recorder.finish(true, &Counters::default(), 0.0).unwrap();
         let read = Recording::open(&path).unwrap();
         let series = &read.weights().unwrap()[0];
@@ -1090,11 +1188,11 @@ mod tests {
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 200), ("I", 100)]);
         net.projections = vec![crate::record::tests::projection("E_I", 0, 1)];
-        net.probes = vec![Probe::Weights { projection: 0, interval: Some(10.0) }];
+        net.probes = vec![Probe::Weights { projection: 0, states: vec![], interval: Some(10.0), window: Window::ALWAYS }];
         let edges: Vec<(u32, u32, f32)> = (0..20_000).map(|k| (k / 100, 200 + k % 100, k as f32)).collect();
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
-        recorder.weights(0, 0.0, &edges).unwrap();
-        recorder.weights(0, 10.0, &edges).unwrap();
+        recorder.weights(0, 0.0, &edges, &[]).unwrap();
+        recorder.weights(0, 10.0, &edges, &[]).unwrap();
         recorder.finish(true, &Counters::default(), 0.0).unwrap();
         let bytes = std::fs::metadata(&path).unwrap().len();
         assert!(bytes < 2 * (2 * 4 + 16) * 20_000, "{bytes}");
@@ -1169,7 +1267,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.h5");
         let mut net = network(&[("E", 5)]);
-        net.probes = vec![Probe::Rate { population: 0, bin: 10.0 }];
+        net.probes = vec![Probe::Rate { population: 0, bin: 10.0, window: Window::ALWAYS }];
         let mut recorder = Recorder::create(&path, &net, &info(), false).unwrap();
         recorder.start_at(15.0).unwrap();
         feed(&mut recorder, &net, 150..500);

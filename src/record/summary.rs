@@ -9,7 +9,7 @@
 
 use crate::engine::{Sink, Spike};
 use crate::error::Result;
-use crate::network::{Cell, Network};
+use crate::network::{Cell, Network, Window};
 use crate::scenario::Published;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,9 @@ pub struct PopulationStatistics {
     pub n: u32,
     /// A source without dynamics.
     pub source: bool,
+    /// ms: only spikes in (start, stop] are known and counted, where this is less than what counts for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<(f64, f64)>,
     /// Spikes that counted.
     pub spikes: u64,
     /// Mean and standard deviation over neurons, Hz.
@@ -206,6 +209,8 @@ impl Synchrony {
 struct Accumulator {
     name: String,
     source: bool,
+    /// What counts of this population.
+    window: Window,
     first: u32,
     neurons: Vec<Neuron>,
     correlation: Correlation,
@@ -230,18 +235,20 @@ impl Summary {
     /// Counts spikes in (start, stop], ms.
     pub fn new(net: &Network, start: f64, stop: f64) -> Self {
         let source = |p: &crate::network::Population| matches!(p.cell, Cell::Source(_));
-        Self::of(&net.populations.iter().map(|p| (p.name.clone(), p.n, source(p))).collect::<Vec<_>>(), start, stop)
+        let all = net.populations.iter().map(|p| (p.name.clone(), p.n, source(p), Window::ALWAYS));
+        Self::of(&all.collect::<Vec<_>>(), start, stop)
     }
 
-    /// The same for populations given as (name, neurons, is a source); global ids count through them.
-    pub fn of(populations: &[(String, u32, bool)], start: f64, stop: f64) -> Self {
+    /// The same for populations given as (name, neurons, is a source, when its spikes are known); global ids count through them.
+    pub fn of(populations: &[(String, u32, bool, Window)], start: f64, stop: f64) -> Self {
         let mut summary = Summary { start, stop, populations: Vec::new(), ends: Vec::new() };
-        for (name, n, source) in populations {
+        for (name, n, source, known) in populations {
             let first = summary.ends.last().copied().unwrap_or(0);
             summary.ends.push(first + n);
             summary.populations.push(Accumulator {
                 name: name.clone(),
                 source: *source,
+                window: Window { start: start.max(known.start), stop: stop.min(known.stop) },
                 first,
                 neurons: vec![Neuron::default(); *n as usize],
                 correlation: Correlation::new(*n),
@@ -259,17 +266,15 @@ impl Summary {
     /// The statistics of a run that was stopped at `time` ms.
     pub fn finish_at(&self, time: f64) -> Statistics {
         let stop = self.stop.min(time).max(self.start);
-        Statistics {
-            start: self.start,
-            stop,
-            populations: self.populations.iter().map(|p| p.finish(stop - self.start)).collect(),
-        }
+        Statistics { start: self.start, stop, populations: self.populations.iter().map(|p| p.finish(self.start, stop)).collect() }
     }
 }
 
 impl Accumulator {
-    /// Statistics over `span` ms.
-    fn finish(&self, span: f64) -> PopulationStatistics {
+    /// Statistics of what is known from `start` to `stop` ms.
+    fn finish(&self, start: f64, stop: f64) -> PopulationStatistics {
+        let (from, to) = (self.window.start, self.window.stop.min(stop).max(self.window.start));
+        let span = to - from;
         let bins = |width: f64| (span / width + EPS).floor() as u64;
         let n = self.neurons.len().max(1) as f64;
         let seconds = (span / 1000.0).max(f64::MIN_POSITIVE);
@@ -282,6 +287,7 @@ impl Accumulator {
             name: self.name.clone(),
             n: self.neurons.len() as u32,
             source: self.source,
+            window: (from != start || to != stop).then_some((from, to)),
             spikes,
             rate,
             rate_sd: if span > 0.0 { spread.sqrt() } else { 0.0 },
@@ -299,19 +305,20 @@ impl Sink for Summary {
         let mut at = 0;
         let (mut first, mut end) = (0, 0);
         for spike in spikes {
-            if spike.time <= self.start + EPS || spike.time > self.stop + EPS {
-                continue;
-            }
             if spike.id < first || spike.id >= end {
                 at = self.ends.partition_point(|&end| end <= spike.id);
                 let Some(&stop) = self.ends.get(at) else { continue };
                 (first, end) = (self.populations[at].first, stop);
             }
             let population = &mut self.populations[at];
+            if !population.window.holds(spike.time) {
+                continue;
+            }
+            let start = population.window.start;
             let local = spike.id - first;
             population.neurons[local as usize].spike(spike.time);
-            population.correlation.spike(local, bin(spike.time, self.start, CORRELATION_BIN));
-            population.synchrony.spike(bin(spike.time, self.start, SYNCHRONY_BIN));
+            population.correlation.spike(local, bin(spike.time, start, CORRELATION_BIN));
+            population.synchrony.spike(bin(spike.time, start, SYNCHRONY_BIN));
         }
         Ok(())
     }

@@ -72,6 +72,13 @@ impl Builder<'_> {
             None => self.port_of_sign(model, weight >= 0.0, &weight_node.spot)?,
         };
         self.fits(model, port, weight, &weight_node.spot)?;
+        if model.ports[port].counts {
+            if self.scale.thins() {
+                let message = format!("scale.k is {}, and {} counts spikes", self.scale.k, model.name);
+                return Err(self.scale.refuse(&weight_node.spot, message, "set scale.k = 1"));
+            }
+            return Ok(DriveKind::Poisson { rate, weight: 1.0, port });
+        }
         let (start, stop) = self.period(node)?;
         if !self.scale.thins() {
             return Ok(DriveKind::Poisson { rate, weight, port });

@@ -155,7 +155,12 @@ pub const POSITIONS: Keys = &[
 ];
 
 pub const RECORD: Keys = &[
-    key("spikes", "true, false or a whole number", "true for neurons", "All spikes, none, or those of the first so many."),
+    key(
+        "spikes",
+        "true, false, a whole number or array of ids",
+        "true for neurons",
+        "All spikes, none, those of the first so many, or of the neurons listed.",
+    ),
     key(
         "states",
         "text or array of texts",
@@ -165,6 +170,8 @@ pub const RECORD: Keys = &[
     key("neurons", "whole number or array of ids", "all", "Whose states: the first so many, or those listed."),
     key("interval", "time (ms)", "1 ms", "Between samples of the states."),
     key("rate_bin", "time (ms)", "", "Records the mean rate of the population in bins of this width."),
+    key("start", "time (ms)", "0 ms", "What is stamped by then, or before, is not recorded; of rates, whole bins from then on."),
+    key("stop", "time (ms)", "never", "What is stamped later is not recorded; of rates, bins that end by then."),
 ];
 
 pub const PROJECTION: Keys = &[
@@ -174,16 +181,30 @@ pub const PROJECTION: Keys = &[
     key("rule", "name or table", REQUIRED, "Who connects to whom."),
     key("weight", "quantity or distribution, in the receptor's unit", "1", "Of each synapse."),
     key("delay", "time (ms) or distribution", "1 ms", "Of each synapse: at least one step, rounded to the nearest."),
+    key(
+        "axonal_delay",
+        "time (ms)",
+        "0 ms",
+        "The share of every delay after which a spike of the source counts at a plastic synapse; one of the target counts after the rest, at least a step.",
+    ),
     key("receptor", "text", "by the weight's sign", "Through which input of the target's model."),
     key("synapse", "name or table", "static_synapse", "Model of the synapses, and its parameters."),
     key("autapses", "true or false", "true", "Whether a neuron may connect to itself."),
     key("multapses", "true or false", "true", "Whether a pair may be connected more than once."),
-    key("record", "table", "", "Whether the weights are recorded."),
+    key("record", "table", "", "What is recorded of the synapses."),
 ];
 
 pub const RECORD_WEIGHTS: Keys = &[
-    key("weights", "true or false", "false", "Records every weight at the start and at the end."),
-    key("interval", "time (ms)", "", "And every so often between."),
+    key("weights", "true or false", "false", "Records every weight, at `start` and at `stop`."),
+    key(
+        "states",
+        "text or array of texts",
+        "",
+        "Variables of every synapse to record beside its weight, of those that the model offers (`sharpwave models show NAME`).",
+    ),
+    key("interval", "time (ms)", "", "And at every multiple of this time between."),
+    key("start", "time (ms)", "0 ms", "When they are recorded first; a whole number of steps."),
+    key("stop", "time (ms)", "the end of the run", "When they are recorded last; a whole number of steps."),
 ];
 
 pub const RULE: Keys = &[key("name", "name", REQUIRED, "Of the rule; a rule without keys may stand as its name alone.")];

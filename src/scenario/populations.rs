@@ -13,7 +13,7 @@ use crate::io::hdf5::read_quantity;
 use crate::io::is_hdf5;
 use crate::io::storable;
 use crate::model::NeuronModel;
-use crate::network::{Cell, NeuronInstance, Population, Probe, Values};
+use crate::network::{Cell, Chosen, NeuronInstance, Population, Probe, SpikeRecord, Values, Window};
 use crate::rng::{Purpose, Stream, key};
 use crate::stimulus::encode::{Coding, Order, Presentation};
 use crate::stimulus::{Course, Shape, SpikeSource, Trains};
@@ -91,7 +91,7 @@ impl Builder<'_> {
         }
         self.scope.drawn.clear();
         let neuron = matches!(population.cell, Cell::Neuron(_));
-        population.record_spikes = neuron.then_some(n);
+        population.record_spikes = neuron.then(|| SpikeRecord::first(n));
         self.net.populations.push(population);
         self.groups.push(Group { name: name.into(), spot: spot.clone(), full, n });
         if let Some(record) = node.get("record") {
@@ -461,14 +461,17 @@ impl Builder<'_> {
     fn record(&mut self, node: &Node, population: usize) -> Result<()> {
         check_keys(node, "record", &names(&[keys::RECORD]))?;
         let n = self.net.populations[population].n;
+        let (start, stop) = self.period(node)?;
+        let window = Window::new(start, stop);
         if let Some(spikes) = node.get("spikes") {
-            self.net.populations[population].record_spikes = match &spikes.kind {
-                Kind::Boolean(all) => all.then_some(n),
-                _ => match self.scope.count32(spikes, "spikes")? {
-                    0 => None,
-                    some => Some(some.min(n)),
-                },
+            let neurons = match &spikes.kind {
+                Kind::Boolean(all) => all.then_some(Chosen::First(n)),
+                Kind::Array(_) => Some(Chosen::Listed(self.listed(spikes, n, "spikes")?.into())),
+                _ => Some(Chosen::First(self.scope.count32(spikes, "spikes")?.min(n))).filter(|first| first.count() > 0),
             };
+            self.net.populations[population].record_spikes = neurons.map(|neurons| SpikeRecord { neurons, window });
+        } else if let Some(record) = &mut self.net.populations[population].record_spikes {
+            record.window = window;
         }
         if let Some(states) = node.get("states") {
             let Cell::Neuron(neuron) = &self.net.populations[population].cell else {
@@ -490,13 +493,19 @@ impl Builder<'_> {
                 Some(i) => self.scope.steps(i, "the interval", self.dt, 1)?,
                 None => (1.0 / self.dt).round().max(1.0) * self.dt,
             };
-            self.net.probes.push(Probe::State { population, variables, neurons, interval });
+            self.net.probes.push(Probe::State { population, variables, neurons, interval, window });
         } else if let Some(unused) = node.get("neurons").or(node.get("interval")) {
-            return Err(unused.error("this has no effect without `states`", "add states = [\"V_m\"]"));
+            let remedy = "add states = [\"V_m\"]; neurons whose spikes are recorded are listed under spikes = [...]";
+            return Err(unused.error("this has no effect without `states`", remedy));
         }
         if let Some(bin) = node.get("rate_bin") {
             let bin = self.scope.steps(bin, "the bin", self.dt, 1)?;
-            self.net.probes.push(Probe::Rate { population, bin });
+            self.net.probes.push(Probe::Rate { population, bin, window });
+        }
+        let nothing =
+            self.net.populations[population].record_spikes.is_none() && node.get("states").or(node.get("rate_bin")).is_none();
+        if let Some(unused) = node.get("start").or(node.get("stop")).filter(|_| nothing) {
+            return Err(unused.error("nothing is recorded here", "add spikes, states or rate_bin, or remove this key"));
         }
         Ok(())
     }
@@ -504,12 +513,18 @@ impl Builder<'_> {
     /// The first so many neurons, or those listed; all when nothing is said.
     fn probed(&self, node: Option<&Node>, n: u32) -> Result<Vec<u32>> {
         let Some(node) = node else { return Ok((0..n).collect()) };
-        let Kind::Array(items) = &node.kind else {
-            return match self.scope.count32(node, "neurons")? {
+        match &node.kind {
+            Kind::Array(_) => self.listed(node, n, "states"),
+            _ => match self.scope.count32(node, "neurons")? {
                 0 => Err(node.error("no neuron is recorded", "give at least 1, or remove states")),
                 count => Ok((0..count.min(n)).collect()),
-            };
-        };
+            },
+        }
+    }
+
+    /// Ids of neurons in an array, ascending, each once.
+    fn listed(&self, node: &Node, n: u32, what: &str) -> Result<Vec<u32>> {
+        let Kind::Array(items) = &node.kind else { return Ok(vec![]) };
         let mut ids = vec![];
         for item in items {
             let id = self.scope.count32(item, "a neuron id")?;
@@ -520,7 +535,7 @@ impl Builder<'_> {
         }
         ids.sort_unstable();
         ids.dedup();
-        if ids.is_empty() { Err(node.error("no neuron is recorded", "list ids, or remove states")) } else { Ok(ids) }
+        if ids.is_empty() { Err(node.error("no neuron is recorded", format!("list ids, or remove {what}"))) } else { Ok(ids) }
     }
 }
 

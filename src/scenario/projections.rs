@@ -9,7 +9,7 @@ use super::tree::{Kind, Node, Spot};
 use crate::error::Result;
 use crate::io::storable;
 use crate::model::{NeuronModel, Sign};
-use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule};
+use crate::network::{Cell, Draw, Edges, Probe, Profile, Projection, Rule, Window};
 use std::sync::Arc;
 
 /// Reads a probability under a key: as written, and in this network.
@@ -104,13 +104,26 @@ impl Builder<'_> {
             n: (s.n, t.n),
         };
         let rule_node = need(node, &node.spot, "[[projections]]", "rule", "{ name = \"fixed_indegree\", indegree = 100 }")?;
-        let (rule, indegree) = self.rule(rule_node, &pair)?;
+        let (mut rule, indegree) = self.rule(rule_node, &pair)?;
         let (port, weight) = self.weight(node, &model, &rule)?;
         let delay = self.delay(node)?;
         let (synapse, modulator) = self.synapse(node.get("synapse"), &model)?;
+        let counts = port.is_some_and(|port| model.ports[port].counts);
+        if counts && synapse.model.program.is_some() {
+            let at = node.get("synapse").map_or(&node.spot, |n| &n.spot);
+            let message = format!("{} counts spikes, and {} transmits more or less", model.name, synapse.model.name);
+            return Err(at.error(message, "use static_synapse onto it"));
+        }
+        if let (Rule::Explicit(edges), true) = (&rule, counts) {
+            rule = Rule::Explicit(Arc::new(Edges { weight: None, ..(**edges).clone() }));
+        }
         // One-to-one connections are not thinned, so their weights stay.
         let thinned = self.scale.thins() && !matches!(rule, Rule::OneToOne);
         if thinned {
+            if counts {
+                let message = format!("scale.k is {}, and {} counts spikes", self.scale.k, model.name);
+                return Err(self.scale.refuse(&node.spot, message, "set scale.k = 1, or connect it one to one"));
+            }
             if synapse.model.program.is_some() {
                 let at = node.get("synapse").map_or(&node.spot, |n| &n.spot);
                 let message =
@@ -123,7 +136,7 @@ impl Builder<'_> {
             self.lose(lost, (source, target), through, indegree, mean, at)?;
         }
         let weight = if thinned { multiply(&weight, self.scale.weight()) } else { weight };
-        let projection = Projection {
+        let mut projection = Projection {
             name,
             source,
             target,
@@ -131,24 +144,81 @@ impl Builder<'_> {
             port,
             weight,
             delay,
+            axonal: 0.0,
             synapse,
             autapses: pair.autapses,
             multapses: pair.multapses,
             modulator,
         };
+        if let Some(at) = node.get("axonal_delay") {
+            projection.axonal = self.axonal(at, &projection)?;
+        }
         let at = node.get("weight").or(node.get("synapse")).map_or(&node.spot, |n| &n.spot);
         crate::network::connectivity::check_bound(&projection).map_err(|e| placed(e, at))?;
         self.net.projections.push(projection);
         if let Some(record) = node.get("record") {
             check_keys(record, "record", &names(&[keys::RECORD_WEIGHTS]))?;
             let interval = record.get("interval").map(|i| self.scope.steps(i, "the interval", self.dt, 1)).transpose()?;
-            if record.get("weights").map_or(Ok(false), boolean)? {
-                self.net.probes.push(Probe::Weights { projection: self.net.projections.len() - 1, interval });
-            } else if let Some(unused) = record.get("interval") {
+            for (key, what) in [("start", "the start of the recording"), ("stop", "the end of the recording")] {
+                record.get(key).map(|time| self.scope.steps(time, what, self.dt, 0)).transpose()?;
+            }
+            let (start, stop) = self.period(record)?;
+            let projection = self.net.projections.len() - 1;
+            let states = record.get("states").map_or(Ok(vec![]), |states| self.synapse_states(states, projection))?;
+            if record.get("weights").map_or(Ok(!states.is_empty()), boolean)? {
+                self.net.probes.push(Probe::Weights { projection, states, interval, window: Window::new(start, stop) });
+            } else if let Some(unused) = ["states", "interval", "start", "stop"].iter().find_map(|key| record.get(key)) {
                 return Err(unused.error("this has no effect without weights = true", "add weights = true"));
             }
         }
         Ok(())
+    }
+
+    /// The axonal share of a projection's delays, ms.
+    fn axonal(&self, at: &Node, projection: &Projection) -> Result<f64> {
+        let axonal = self.scope.bounded(at, "axonal_delay", "ms", &Bounds::NOT_NEGATIVE)?;
+        if let Some((message, remedy)) = self.off_grid("axonal_delay", axonal, None) {
+            return Err(at.error(message, remedy));
+        }
+        let (model, shortest) = (&projection.synapse.model, projection.delay_range().0);
+        if model.plasticity.is_none() {
+            let message = format!("{} transmits after the whole delay, whatever its shares", model.name);
+            return Err(at.error(message, "leave out axonal_delay, or use a plastic synapse"));
+        }
+        if projection.modulator.is_some() {
+            let message = format!("{} reads a signal, whose future is not known when a spike is emitted", model.name);
+            return Err(at.error(message, "leave out axonal_delay, or use a rule without a signal"));
+        }
+        let rest = match self.grid {
+            true => ((shortest / self.dt).round() - (axonal / self.dt).round()) * self.dt,
+            false => shortest - axonal,
+        };
+        if axonal > 0.0 && rest < if self.grid { 0.5 * self.dt } else { 1e-5 } {
+            let message = format!("axonal_delay ({axonal} ms) leaves nothing of a delay of {shortest} ms for the dendrite");
+            return Err(at.error(message, "leave at least one step of every delay"));
+        }
+        Ok(axonal)
+    }
+
+    /// What the synapse model of a projection is to record beside the weight.
+    fn synapse_states(&self, node: &Node, projection: usize) -> Result<Vec<String>> {
+        let model = &self.net.projections[projection].synapse.model;
+        let known: Vec<&str> = model.recordables.iter().map(|r| r.name.as_str()).collect();
+        let mut states: Vec<String> = vec![];
+        for (name, at) in strings(node)? {
+            if known.is_empty() {
+                return Err(at.error(format!("{} has no states", model.name), "record its weights, or another projection"));
+            }
+            if !known.contains(&name) {
+                let remedy = format!("it has {}", list(known.iter().copied()));
+                return Err(at.error(format!("{} cannot record `{name}`", model.name), remedy));
+            }
+            if states.iter().any(|s| s == name) {
+                return Err(at.error(format!("`{name}` is listed twice"), "keep one"));
+            }
+            states.push(name.into());
+        }
+        Ok(states)
     }
 
     /// The rule in this network, and the mean in-degree at full scale.
@@ -407,6 +477,10 @@ impl Builder<'_> {
             Some(w) => (&w.spot, self.scope.draw(w, "weight", unit)?),
             None => (&node.spot, Draw::Constant(1.0)),
         };
+        // Whatever the weight: one spike is one.
+        if let Some(port) = Some(named.unwrap_or(0)).filter(|port| model.ports[*port].counts) {
+            return Ok((Some(port), Draw::Constant(1.0)));
+        }
         let given = match rule {
             Rule::Explicit(edges) => edges.weight.as_ref().map(|w| (edges, w)),
             _ => None,

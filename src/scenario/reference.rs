@@ -126,7 +126,8 @@ pub fn sections() -> Vec<Section> {
             name: "record",
             title: "record = { … }",
             text: "What goes into the recording (`--out FILE.h5`, SONATA's layout). Spikes of neurons are recorded unless this says otherwise, \
-                   those of sources only if it does.",
+                   those of sources only if it does. Stretches of time are (start, stop], as a step covers them; what is recorded \
+                   within is what a recording without limits has there.",
             tables: vec![own("record of a population", keys::RECORD), own("record of a projection", keys::RECORD_WEIGHTS)],
             example: RECORD,
             files: &[],
@@ -513,7 +514,7 @@ duration = "50 ms"
 model = "iaf_psc_exp"
 n = 20
 params = { I_e = "400 pA" }
-record = { spikes = 10, states = ["V_m", "I_syn_ex"], neurons = [0, 5], interval = "0.5 ms", rate_bin = "5 ms" }
+record = { spikes = [0, 5, 7], states = ["V_m", "I_syn_ex"], neurons = [0, 5], interval = "0.5 ms", rate_bin = "5 ms", start = "10 ms", stop = "40 ms" }
 
 [[projections]]
 source = "E"
@@ -521,7 +522,7 @@ target = "E"
 rule = { name = "pairwise_bernoulli", p = 0.2 }
 weight = "10 pA"
 synapse = { model = "stdp_synapse", Wmax = 50.0 }
-record = { weights = true, interval = "10 ms" }
+record = { weights = true, interval = "10 ms", start = "20 ms" }
 "#;
 
 const PROJECTIONS: &str = r#"[simulation]

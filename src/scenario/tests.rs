@@ -1,7 +1,7 @@
 //! Transcripts of refusals, resolved plans, and down-scaling against numbers computed by hand.
 
 use super::*;
-use crate::network::{Cell, Draw, Limits, Probe, Profile, Rule, Values};
+use crate::network::{Cell, Draw, Limits, Probe, Profile, Rule, SpikeRecord, Values, Window};
 use crate::stimulus::{DriveKind, SpikeSource};
 use std::path::PathBuf;
 
@@ -66,8 +66,11 @@ fn the_base_is_accepted() {
     let net = &plan.network;
     assert_eq!((plan.duration, plan.warmup, net.dt, net.seed), (1000.0, 0.0, 0.1, 3));
     assert_eq!((plan.engine.name(), plan.threads, plan.title.as_str()), ("auto", None, "test"));
-    let sizes: Vec<_> = net.populations.iter().map(|p| (p.name.as_str(), p.first, p.n, p.record_spikes)).collect();
-    assert_eq!(sizes, [("E", 0, 80, Some(80)), ("I", 80, 20, Some(20)), ("noise", 100, 10, None)]);
+    let sizes: Vec<_> = net.populations.iter().map(|p| (p.name.as_str(), p.first, p.n, p.record_spikes.clone())).collect();
+    assert_eq!(
+        sizes,
+        [("E", 0, 80, Some(SpikeRecord::first(80))), ("I", 80, 20, Some(SpikeRecord::first(20))), ("noise", 100, 10, None)]
+    );
     let names: Vec<_> = net.projections.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["E->E", "E->I"]);
     assert!(matches!(net.projections[0].rule, Rule::FixedIndegree { indegree: 8 }));
@@ -632,7 +635,7 @@ std = 3
     let net = plan_of(text, &[]).unwrap().network;
     let Cell::Source(SpikeSource::Trains(trains)) = &net.populations[0].cell else { panic!("no trains") };
     assert_eq!((trains.time.as_slice(), trains.source.as_slice()), (&[1.0, 2.5, 5.0][..], &[0, 2, 0][..]));
-    assert_eq!((net.populations[0].n, net.populations[1].record_spikes), (3, Some(10)));
+    assert_eq!((net.populations[0].n, net.populations[1].record_spikes.as_ref()), (3, Some(&SpikeRecord::first(10))));
     let positions = net.populations[1].positions.as_deref().unwrap();
     assert_eq!((positions[0], positions[99]), ([0.025, 0.025], [0.975, 0.225]));
     let Draw::Lognormal { mu, sigma, .. } = net.projections[0].weight else { panic!("not lognormal") };
@@ -649,7 +652,7 @@ std = 3
     assert_eq!((net.drives[0].start, net.drives[0].stop, net.drives.len()), (2.0, 6.0, 4));
     assert!(matches!(&net.drives[2].kind, DriveKind::Step { changes } if changes == &[(1.0, 10.0), (2.0, 20.0)]));
     assert!(matches!(&net.probes[0], Probe::State { neurons, interval, .. } if neurons == &[0, 1] && *interval == 1.0));
-    assert!(matches!(&net.probes[2], Probe::Weights { projection: 0, interval: Some(5.0) }));
+    assert!(matches!(&net.probes[2], Probe::Weights { projection: 0, interval: Some(5.0), window: Window::ALWAYS, .. }));
 }
 
 #[test]

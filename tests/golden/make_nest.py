@@ -25,7 +25,8 @@ INH = [20.0, 58.0, 100.0, 105.0, 122.0]
 NO_PARAMETER = set("""Ca archiver_length available beta_Ca capacity element_type elementsize frozen global_id ignore_and_spike
 ignore_and_spike_interval ignore_and_spike_offset instantiations local model model_id node_uses_wfr post_trace recordables
 synaptic_elements t_spike tau_Ca tau_minus tau_minus_triplet thread thread_local_id type_id vp delay has_delay num_connections
-receptor_type requires_symmetric sizeof synapse_model synapse_modelid weight weight_recorder""".split())
+receptor_type requires_symmetric sizeof synapse_model synapse_modelid weight weight_recorder has_connections n_receptors
+n_synapses""".split())
 
 
 def poisson_train(seed, rate, stop):
@@ -67,6 +68,29 @@ def standard(weight_ex, weight_in, amp, noise, second, second_amp=None, common=N
     ]
 
 
+def receptors(stop, params, weights, rates=(), dt=0.1, every=2.0, name="receptors", **more):
+    """Trains through receptors 1 to 4, the reference's own or (rates, Hz) random ones; parameters of receptors are lists of four."""
+    flat = {k: v for k, v in params.items() if not isinstance(v, tuple)}
+    flat.update({f"{k}_{i + 1}": x for k, v in params.items() if isinstance(v, tuple) for i, x in enumerate(v)})
+    own = [EXC, INH, [t + 0.3 for t in INH], [5.0, 90.0]]
+    trains = [poisson_train(40 + i, rate, stop) for i, rate in enumerate(rates)] or [[t for t in train if t < stop - 2] for train in own]
+    k = case(name, stop, flat, dt=dt, every=every, **more)
+    k["inputs"] = [{"weight": w, "delay": 1.0 + 0.5 * i, "times": t, "receptor": i + 1}
+                   for i, (w, t) in enumerate(zip(weights, trains)) if w]
+    return k
+
+
+def multisynapse(weights, noisy, amp, common, second, second_amp):
+    """Every receptor with its own time constant, some close to the membrane's (NEST refuses equal ones)."""
+    return [
+        receptors(200.0, common, (), name="dc", current=[(0.0, 200.0, amp)]),
+        receptors(200.0, common, weights),
+        receptors(100.0, common, weights, dt=0.02, name="fine", current=[(0.0, 100.0, amp)]),
+        receptors(200.0, second, weights, name="second", current=[(0.0, 200.0, second_amp)]),
+        receptors(400.0, second, noisy, (900.0, 300.0, 200.0, 100.0), every=4.0, name="noise"),
+    ]
+
+
 SYN = {"tau_syn_ex": 2.0, "tau_syn_in": 5.0}
 CLOPATH = {"gsl_error_tol": 1e-9, "delay_u_bars": 0.0}
 NEURONS = {
@@ -103,6 +127,20 @@ NEURONS = {
            ("psc_exp", 2500.0, -400.0, (13, 900.0, 300.0, 120.0, -100.0), {}),
            ("psc_alpha", 1500.0, -300.0, (14, 900.0, 300.0, 50.0, -40.0), {}),
            ("cond_alpha", 40.0, -15.0, (15, 900.0, 300.0, 4.0, -4.0), {"E_in": -80.0}))},
+    "iaf_psc_exp_multisynapse": ("iaf_psc_exp_multisynapse", multisynapse(
+        (800.0, -200.0, 150.0, -60.0), (60.0, -300.0, 20.0, -40.0), 400.0, {"tau_syn": (2.0, 9.0, 0.5, 30.0)}, {
+            "tau_m": 20.0, "C_m": 200.0, "V_th": -52.0, "V_reset": -62.0, "t_ref": 0.5, "E_L": -65.0, "V_m": -64.0, "I_e": 20.0,
+            "tau_syn": (19.0, 0.5, 100.0, 20.001)}, 400.0)),
+    "iaf_psc_alpha_multisynapse": ("iaf_psc_alpha_multisynapse", multisynapse(
+        (400.0, -100.0, 80.0, -30.0), (30.0, -150.0, 8.0, -20.0), 400.0, {"tau_syn": (2.0, 9.0, 0.5, 30.0)}, {
+            "tau_m": 20.0, "C_m": 200.0, "V_th": -52.0, "V_reset": -62.0, "t_ref": 0.5, "E_L": -65.0, "V_m": -64.0, "I_e": 20.0,
+            "V_min": -67.0, "tau_syn": (20.5, 0.5, 60.0, 3.0)}, 400.0)),
+    "aeif_cond_alpha_multisynapse": ("aeif_cond_alpha_multisynapse", multisynapse(
+        (25.0, 1.0, 5.0, 1.0), (4.0, 0.4, 3.0, 0.5), 700.0, {
+            "E_rev": (0.0, 0.0, -70.0, -90.0), "tau_syn": (0.5, 50.0, 5.0, 100.0), "gsl_error_tol": 1e-8}, {
+            "C_m": 200.0, "g_L": 10.0, "E_L": -65.0, "V_m": -64.0, "V_th": -50.0, "V_reset": -58.0, "V_peak": -30.0, "Delta_T": 3.0,
+            "a": 2.0, "b": 30.0, "tau_w": 80.0, "t_ref": 2.0, "w": 10.0, "E_rev": (5.0, 0.0, -75.0, -95.0),
+            "tau_syn": (2.0, 80.0, 8.0, 40.0), "gsl_error_tol": 1e-8}, 400.0)),
     # Currents alone: in NEST a spike that arrives acts after the first of the integrator's own steps.
     "aeif_psc_delta_clopath": ("aeif_psc_delta_clopath", [
         case("dc", 200.0, dict(CLOPATH), current=[(0.0, 200.0, 900.0)]),
@@ -168,6 +206,11 @@ def run_nest(model, record, k):
     nest.ResetKernel()
     nest.resolution = k["dt"]
     params = dict(k["params"])
+    # Parameters of receptors are arrays in NEST.
+    for name in ("tau_syn", "E_rev"):
+        own = [params.pop(f"{name}_{i}") for i in range(1, 5) if f"{name}_{i}" in params]
+        if own:
+            params[name] = own
     if "consistent_integration" in params:
         params["consistent_integration"] = bool(params["consistent_integration"])
     neuron = nest.Create(model, params=params)
@@ -177,7 +220,8 @@ def run_nest(model, record, k):
     nest.Connect(neuron, spikes)
     for drive in k["inputs"]:
         source = nest.Create("spike_generator", params={"spike_times": sorted(drive["times"])})
-        nest.Connect(source, neuron, syn_spec={"weight": drive["weight"], "delay": drive["delay"]})
+        port = {"receptor_type": drive["receptor"]} if "receptor" in drive else {}
+        nest.Connect(source, neuron, syn_spec={"weight": drive["weight"], "delay": drive["delay"], **port})
     # NEST sets states when it creates a neuron, from the model's defaults, not from `params`: Clopath's V_th starts at the default of
     # V_th_rest, and cannot be set. Where that matters, leave the neuron at rest so long (ms, a multiple of `every`) that V_th is
     # where it rests, then set the states that can be set to the start that the parameters say.
@@ -270,6 +314,8 @@ RECORD = {
     "iaf_cond_exp": ["V_m", "g_ex", "g_in"], "iaf_cond_alpha": ["V_m", "g_ex", "g_in"], "aeif_cond_exp": ["V_m", "w", "g_ex", "g_in"],
     "aeif_psc_exp": ["V_m", "w", "I_syn_ex", "I_syn_in"], "aeif_psc_alpha": ["V_m", "w", "I_syn_ex", "I_syn_in"],
     "aeif_cond_alpha": ["V_m", "w", "g_ex", "g_in"],
+    **{f"iaf_psc_{form}_multisynapse": ["V_m", *(f"I_syn_{i}" for i in range(1, 5))] for form in ("exp", "alpha")},
+    "aeif_cond_alpha_multisynapse": ["V_m", "w", *(f"g_{i}" for i in range(1, 5))],
     "aeif_psc_delta_clopath": ["V_m", "w", "z", "V_th", "u_bar_plus", "u_bar_minus", "u_bar_bar"],
     "izhikevich": ["V_m", "U_m"], "hh_psc_alpha": ["V_m", "Act_m", "Inact_h", "Act_n", "I_syn_ex", "I_syn_in"],
     "alif": ["V_m", "V_th_adapt", "adaptation"], "diehl_cook": ["V_m", "g_ex", "g_in", "theta"], "qif_psc_delta": ["V_m"],
@@ -285,6 +331,8 @@ def nest_defaults(model):
         if key not in NO_PARAMETER and isinstance(value, (bool, int, float)):
             value = float(value)
             table[key] = value if abs(value) < 1e300 else ("inf" if value > 0 else "-inf")
+        elif key in ("tau_syn", "E_rev"):  # an array with one value; ours have four receptors
+            table.update({f"{key}_{i}": float(value[0]) for i in range(1, 5)})
     return table
 
 
@@ -380,6 +428,28 @@ def tsodyks():
         "started": {"U": 0.3, "u": 0.6, "x": 0.3, "y": 0.2, "tau_rec": 900.0, "tau_fac": 500.0, "tau_psc": 40.0}}, started)
 
 
+def parrot():
+    """Every spike that arrives, whatever its weight; several of one step are several."""
+    import nest
+
+    nest.set_verbosity("M_ERROR")
+    cases = []
+    for name, dt, inputs in (("trains", 0.1, ((3.0, 1.0, EXC), (-2.0, 1.0, INH), (0.0, 2.0, EXC))), ("coarse", 1.0, ((1.0, 3.0, EXC),))):
+        nest.ResetKernel()
+        nest.resolution = dt
+        parrot, recorder = nest.Create("parrot_neuron"), nest.Create("spike_recorder")
+        nest.Connect(parrot, recorder, syn_spec={"delay": dt})
+        for weight, delay, times in inputs:
+            source = nest.Create("spike_generator", params={"spike_times": times})
+            nest.Connect(source, parrot, syn_spec={"weight": weight, "delay": delay})
+        nest.Simulate(200.0)
+        cases.append({"name": name, "dt": dt, "stop": 200.0, "params": {}, "current": [], "every": 100.0,
+                      "inputs": [{"weight": w, "delay": d, "times": t} for w, d, t in inputs],
+                      "spikes": [number(t, 8) for t in recorder.events["times"]], "trace": {}})
+    write("parrot_neuron", {"model": "parrot_neuron", "kind": "neuron", "reference": f"NEST {nest.__version__} parrot_neuron",
+                            "defaults": {}, "cases": cases})
+
+
 def static():
     """static_synapse transmits its weight; kept so that every model file has a reference."""
     times, weight = [1.0, 2.0, 10.0], 250.0
@@ -389,6 +459,7 @@ def static():
 
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
-    chosen = sys.argv[1:] or [*NEURONS, *OWN, "tsodyks_synapse", "tsodyks2_synapse", "static_synapse"]
+    chosen = sys.argv[1:] or [*NEURONS, *OWN, "parrot_neuron", "tsodyks_synapse", "tsodyks2_synapse", "static_synapse"]
     for name in chosen:
-        {"tsodyks_synapse": tsodyks, "tsodyks2_synapse": tsodyks2, "static_synapse": static}.get(name, lambda name=name: neuron(name))()
+        {"parrot_neuron": parrot, "tsodyks_synapse": tsodyks, "tsodyks2_synapse": tsodyks2, "static_synapse": static}.get(
+            name, lambda name=name: neuron(name))()

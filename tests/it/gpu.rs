@@ -9,7 +9,9 @@ use sharpwave::error::{Error, Result};
 use sharpwave::model::library::Library;
 use sharpwave::network::connectivity::Rows;
 use sharpwave::network::synapse_table::{Block, Form, Group, NO_ROW, Table, Tables, header};
-use sharpwave::network::{Cell, Draw, Network, NeuronInstance, Population, Probe, Projection, Rule, SynapseInstance, Values};
+use sharpwave::network::{
+    Cell, Draw, Network, NeuronInstance, Population, Probe, Projection, Rule, SynapseInstance, Values, Window,
+};
 use sharpwave::rng::{Purpose, Stream};
 use sharpwave::stimulus::poisson::Table as Thresholds;
 use sharpwave::stimulus::{Drive, DriveKind, SpikeSource, Trains};
@@ -391,7 +393,13 @@ fn one_workgroup_takes_many_steps() {
         drive(1, DriveKind::Poisson { rate: Values::Uniform(7000.0), weight: 1.0, port: 0 }, 5.0, 1e12),
         drive(1, DriveKind::Step { changes: vec![(20.0, 1.0), (40.0, -1.0), (70.0, 2.0)] }, 0.0, 1e12),
     ];
-    net.probes = vec![Probe::State { population: 1, variables: vec!["fired".into()], neurons: vec![7], interval: 12.5 }];
+    net.probes = vec![Probe::State {
+        population: 1,
+        variables: vec!["fired".into()],
+        neurons: vec![7],
+        interval: 12.5,
+        window: Window::ALWAYS,
+    }];
     for (delays, seed) in [(1..=20, 11), (3..=20, 12), (1..=1, 13)] {
         let synapses = random_synapses(&net, 3000, delays, seed);
         assert_all_agree(&net, &synapses, &[1, 2, 197, 100]);
@@ -482,10 +490,11 @@ fn probes_sample_states_on_their_grid() {
         variables: variables.iter().map(|v| v.to_string()).collect(),
         neurons: neurons.to_vec(),
         interval,
+        window: Window::ALWAYS,
     };
     net.probes = vec![
         probe(2, &["twice", "fired"], &[3, 0, 129], 2.5),
-        Probe::Rate { population: 0, bin: 1.0 },
+        Probe::Rate { population: 0, bin: 1.0, window: Window::ALWAYS },
         probe(0, &["fired"], &[69], 1.0),
     ];
     let synapses = random_synapses(&net, 2000, 4..=20, 7);
@@ -597,6 +606,7 @@ fn both(model: &str, synapse: &str, strength: f64) -> [Box<dyn Engine>; 2] {
         synapse: synapse.clone(),
         autapses: false,
         multapses: true,
+        axonal: 0.0,
         modulator: None,
     };
     let inhibition = if conductance { -2.0 * scale } else { -scale };
@@ -606,7 +616,8 @@ fn both(model: &str, synapse: &str, strength: f64) -> [Box<dyn Engine>; 2] {
         projection(1, 0, inhibition, Draw::Constant(1.0)),
     ];
     let names = model.recordables.iter().map(|r| r.name.clone()).collect();
-    net.probes = vec![Probe::State { population: 0, variables: names, neurons: (0..n).collect(), interval: 1.0 }];
+    net.probes =
+        vec![Probe::State { population: 0, variables: names, neurons: (0..n).collect(), interval: 1.0, window: Window::ALWAYS }];
     let (net, rows) = (Arc::new(net.clone()), Arc::new(Rows::prepare(&net, &|_| ()).unwrap()));
     let tables = || sharpwave::network::synapse_table::build(&net, &rows, 1, &|_| ()).unwrap();
     let gpu = GpuEngine::new(net.clone(), rows.clone(), tables(), GpuOptions::default()).unwrap();
@@ -775,7 +786,13 @@ reset = ""
             stop: 1e12,
         },
     ];
-    net.probes = vec![Probe::State { population: 0, variables: vec!["last".into()], neurons: (0..37).collect(), interval: DT }];
+    net.probes = vec![Probe::State {
+        population: 0,
+        variables: vec!["last".into()],
+        neurons: (0..37).collect(),
+        interval: DT,
+        window: Window::ALWAYS,
+    }];
     let mut sink = Collect::default();
     engine(&net, tables(&net, &[]), GpuOptions::default()).unwrap().advance(100, &mut sink).unwrap();
     let mut currents = sharpwave::stimulus::current::Currents::new(&net, 0).unwrap();

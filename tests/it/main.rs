@@ -1,5 +1,6 @@
 //! The integration tests, one binary: one module a topic.
 
+mod axonal;
 mod bench;
 mod cases;
 mod chat;
@@ -27,12 +28,14 @@ mod memory;
 mod nest_engine;
 mod neurons;
 mod outputs;
+mod parrots;
 mod plasticity;
 mod plasticity_event;
 mod protocols;
 mod pull;
 mod readings;
 mod recall;
+mod recordings;
 mod serve;
 mod silence;
 mod structure;

@@ -18,7 +18,9 @@ fn scenario(model: &str, case: &Value) -> String {
     let params: Vec<String> = case["params"].as_object().unwrap().iter().map(|(k, v)| format!("{k} = {}", number(v))).collect();
     let states: Vec<String> = case["trace"].as_object().unwrap().keys().map(|k| format!("{k:?}")).collect();
     writeln!(text, "params = {{ {} }}", params.join(", ")).unwrap();
-    writeln!(text, "record = {{ states = [{}], interval = {} }}", states.join(", "), number(&case["every"])).unwrap();
+    if !states.is_empty() {
+        writeln!(text, "record = {{ states = [{}], interval = {} }}", states.join(", "), number(&case["every"])).unwrap();
+    }
     for (i, input) in case["inputs"].as_array().unwrap().iter().enumerate() {
         // A generator emits one spike in a step, so that equal times need as many generators.
         let mut trains: Vec<Vec<f64>> = vec![];
@@ -31,6 +33,9 @@ fn scenario(model: &str, case: &Value) -> String {
         writeln!(text, "[populations.S{i}]\nmodel = \"spike_generator\"\ntimes = {trains:?}").unwrap();
         writeln!(text, "[[projections]]\nsource = \"S{i}\"\ntarget = \"X\"\nrule = \"all_to_all\"").unwrap();
         writeln!(text, "weight = {}\ndelay = {}", number(&input["weight"]), number(&input["delay"])).unwrap();
+        if let Some(receptor) = input.get("receptor") {
+            writeln!(text, "receptor = \"{receptor}\"").unwrap();
+        }
     }
     let currents: Vec<[f64; 3]> = case["current"].as_array().unwrap().iter().map(|c| numbers(c).try_into().unwrap()).collect();
     let mut edges: Vec<f64> = currents.iter().flat_map(|c| [c[0], c[1]]).collect();

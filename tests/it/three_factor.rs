@@ -5,7 +5,7 @@ use crate::common::{Collected, open, plan, stored};
 use serde_json::Value;
 use sharpwave::engine::Engine;
 use sharpwave::model::library::Library;
-use sharpwave::network::{Cell, Network, Probe, SynapseInstance};
+use sharpwave::network::{Cell, Network, Probe, SynapseInstance, Window};
 use sharpwave::run::{Options, Silent};
 use std::fmt::Write;
 use std::path::Path;
@@ -155,7 +155,7 @@ fn weights_are_those_of_nest_at_every_spike() {
         let mut net = plan(&text, &[]).network.clone();
         if clopath {
             let variables = ["V_m", "u_bar_plus", "u_bar_minus", "u_bar_bar"].map(String::from).to_vec();
-            net.probes = vec![Probe::State { population: 0, variables, neurons: vec![0], interval: 0.1 }];
+            net.probes = vec![Probe::State { population: 0, variables, neurons: vec![0], interval: 0.1, window: Window::ALWAYS }];
         }
         let (ours, sink) = followed(&net, &sources);
         if let Some(theirs) = case.get("spikes") {

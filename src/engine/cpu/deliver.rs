@@ -3,11 +3,13 @@
 //! calendar entry a segment, and the accumulators it touches are those of the current step only, so they stay in cache.
 
 use super::digits::Adder;
-use super::plastic::{Arrival, PlasticKernel};
-use super::segments::{MAX_CONSTANTS, MAX_STATES};
+use super::plastic::{Arrival, PlasticKernel, Served};
+use super::segments::{MAX_CONSTANTS, MAX_STATES, for_segments};
+use crate::engine::NEVER;
 use crate::model::Words;
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
-use crate::network::synapse_table::{Form, NO_ROW, Table, split};
+use crate::network::synapse_table::{Dynamic, Form, NO_ROW, Table, split};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A row cursor: the segment whose header stands at `at` is due.
@@ -297,39 +299,54 @@ impl DynamicKernel {
     }
 
     /// Run `on_pre` for synapses `first ..` and add what they transmit.
-    fn transmit(
-        &mut self,
-        synapses: &mut crate::network::synapse_table::Dynamic,
-        targets: &[u32],
-        mut first: usize,
-        elapsed: u32,
-        acc: &mut [i32],
-    ) {
-        let elapsed = if elapsed == u32::MAX { f32::INFINITY } else { (elapsed as f64 * self.dt) as f32 };
+    fn transmit(&mut self, synapses: &mut Dynamic, targets: &[u32], mut first: usize, elapsed: u32, acc: &mut [i32]) {
+        for targets in targets.chunks(BLOCK) {
+            let n = targets.len();
+            self.run(synapses, first, n, elapsed);
+            self.adder.add(&self.psc[..n], targets, acc);
+            first += n;
+        }
+    }
+
+    /// The synapses from the sources of the projection as they are now: a copy of each has seen the spikes that are on their way.
+    pub fn read(&mut self, table: &Table, entry: u32, sources: Range<u32>, served: &Served) -> Dynamic {
+        let mut read = table.dynamics[entry as usize].copy(true);
+        for_segments(table.streams(), entry, sources, |id, delay, first, targets| {
+            let (mut last, flying) = served.split(id, delay);
+            for &(_, stamp) in flying {
+                let elapsed = if last == u64::MAX { NEVER } else { (stamp - last).min(NEVER as u64 - 1) as u32 };
+                for at in (0..targets.len()).step_by(BLOCK) {
+                    self.run(&mut read, first + at, BLOCK.min(targets.len() - at), elapsed);
+                }
+                last = stamp;
+            }
+        });
+        read
+    }
+
+    /// `on_pre` of the n <= BLOCK synapses from `first` on, `elapsed` steps after the source's spike before; what they transmit is in
+    /// `psc`.
+    fn run(&mut self, synapses: &mut Dynamic, first: usize, n: usize, elapsed: u32) {
+        let elapsed = if elapsed == NEVER { f32::INFINITY } else { (elapsed as f64 * self.dt) as f32 };
         self.elapsed.fill(elapsed);
         let mut constants = [Operand::Uniform(0); MAX_CONSTANTS];
         for (slot, value) in constants.iter_mut().zip(&self.constants) {
             *slot = Operand::Uniform(value.get(0));
         }
         let used = synapses.states.len();
-        for targets in targets.chunks(BLOCK) {
-            let n = targets.len();
-            let mut arrays = synapses.states.iter_mut();
-            let mut states: [&mut [u32]; MAX_STATES] =
-                std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[first..first + n]));
-            self.kernel.run(
-                &mut Lanes {
-                    n,
-                    constants: &constants[..self.constants.len()],
-                    states: &mut states[..used],
-                    inputs: &[&synapses.weight[first..first + n], &self.elapsed[..n]],
-                    output: &mut self.psc[..n],
-                },
-                1,
-                &mut self.scratch,
-            );
-            self.adder.add(&self.psc[..n], targets, acc);
-            first += n;
-        }
+        let mut arrays = synapses.states.iter_mut();
+        let mut states: [&mut [u32]; MAX_STATES] =
+            std::array::from_fn(|_| arrays.next().map_or(&mut [][..], |a| &mut a[first..first + n]));
+        self.kernel.run(
+            &mut Lanes {
+                n,
+                constants: &constants[..self.constants.len()],
+                states: &mut states[..used],
+                inputs: &[&synapses.weight[first..first + n], &self.elapsed[..n]],
+                output: &mut self.psc[..n],
+            },
+            1,
+            &mut self.scratch,
+        );
     }
 }

@@ -14,11 +14,11 @@ mod worker;
 use super::faults::{beyond_bound, broken_neuron, within_bound};
 use super::homeostasis::Balance;
 use super::phases::Phases;
-use super::{Counters, Engine, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
+use super::{Counters, Engine, Own, Sink, Snapshot, Spike, Synapses, is_plastic, note_learning, readable, since_last};
 use crate::error::{Error, Result};
 use crate::network::connectivity::Rows;
 use crate::network::fixed_point::multiplicity;
-use crate::network::synapse_table::{Table, Tables};
+use crate::network::synapse_table::{Dynamic, Table, Tables};
 use crate::network::{Cell, Network, Probe};
 use barrier::Barrier;
 pub use barrier::barrier_wait;
@@ -128,6 +128,40 @@ impl CpuEngine {
         let parts = self.workers.par_iter_mut().zip(&mut self.tables.tables);
         let parts = parts.enumerate();
         Ok(parts.filter_map(|(i, (w, table))| Some(act(w.codes[entry].plastic()?, table, entry as u32, i))).collect())
+    }
+
+    /// Lets `see` look at tables in which the synapses of a projection with dynamics are as they are now, states where they are asked for;
+    /// and the most that one may transmit.
+    fn read<T>(&mut self, projection: usize, states: bool, see: impl FnOnce(&CpuEngine) -> Result<T>) -> Result<(T, f32)> {
+        let (served, until) = (self.served(), self.stopped.get(&projection).copied().unwrap_or(self.now));
+        let source = &self.net.populations[self.net.projections[projection].source];
+        let sources = source.first..source.first + source.n;
+        let parts = self.workers.par_iter_mut().zip(&mut self.tables.tables);
+        // One entry for each port that the projection reaches.
+        let stood: Vec<Vec<(usize, Dynamic, f32)>> = parts
+            .map(|(worker, table)| {
+                let entries = (0..worker.codes.len()).filter(|&e| table.dynamics[e].projection as usize == projection);
+                let mut stood = Vec::new();
+                for entry in entries.collect::<Vec<_>>() {
+                    let code = &mut worker.codes[entry];
+                    let copy = match code {
+                        SynapseCode::Plastic(kernel) => kernel.read(table, entry as u32, &served, until, states),
+                        SynapseCode::Dynamic(kernel) => kernel.read(table, entry as u32, sources.clone(), &served),
+                    };
+                    stood.push((entry, std::mem::replace(&mut table.dynamics[entry], copy), code.adder().limit));
+                }
+                stood
+            })
+            .collect();
+        let seen = see(self);
+        let mut most = f32::INFINITY;
+        for (table, stood) in self.tables.tables.iter_mut().zip(stood) {
+            for (entry, synapses, limit) in stood {
+                table.dynamics[entry] = synapses;
+                most = limit;
+            }
+        }
+        Ok((seen?, most))
     }
 
     /// Which spikes have been served by now.
@@ -430,17 +464,25 @@ impl Engine for CpuEngine {
         if !is_plastic(&self.net, projection)? {
             return self.tables.weights(&self.net, &self.rows, projection);
         }
-        let (served, until) = (self.served(), self.stopped.get(&projection).copied().unwrap_or(self.now));
-        let read = self.each_kernel(projection, |kernel, table, entry, _| {
-            let weights = kernel.read(table, entry, &served, until);
-            (entry as usize, kernel.adder.limit, std::mem::replace(&mut table.dynamics[entry as usize].weight, weights))
-        })?;
-        let weights = self.tables.weights(&self.net, &self.rows, projection);
-        let mut limit = f32::INFINITY;
-        for (table, (entry, own, stored)) in self.tables.tables.iter_mut().zip(read) {
-            (table.dynamics[entry].weight, limit) = (stored, own);
+        self.read(projection, false, |engine| engine.tables.weights(&engine.net, &engine.rows, projection))
+            .and_then(|(weights, limit)| within_bound(&self.net, projection, weights, limit, self.now as f64 * self.net.dt))
+    }
+
+    fn synapses(&mut self, projection: usize) -> Result<Synapses> {
+        let plastic = is_plastic(&self.net, projection)?;
+        if self.net.projections[projection].synapse.model.program.is_none() {
+            return Ok(Synapses::new(self.weights(projection)?, Vec::new(), &[], self.now, self.net.dt));
         }
-        within_bound(&self.net, projection, weights?, limit, self.now as f64 * self.net.dt)
+        readable(&self.net, &self.stopped, projection)?;
+        let ((edges, states), limit) = self.read(projection, true, |engine| {
+            let edges = engine.tables.weights(&engine.net, &engine.rows, projection)?;
+            Ok((edges, engine.tables.states(&engine.net, &engine.rows, projection)?))
+        })?;
+        let edges = match plastic {
+            true => within_bound(&self.net, projection, edges, limit, self.now as f64 * self.net.dt)?,
+            false => edges,
+        };
+        Ok(Synapses::new(edges, states, &self.last_spike, self.now, self.net.dt))
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {

@@ -59,7 +59,7 @@ impl Served {
     }
 
     /// The same, and the spikes of the source after it (id, stamp), which these synapses are still to see.
-    fn split(&self, id: u32, delay: u64) -> (u64, &[(u32, u64)]) {
+    pub fn split(&self, id: u32, delay: u64) -> (u64, &[(u32, u64)]) {
         let arrived = self.flying.partition_point(|&f| f <= (id, self.now.saturating_sub(delay)));
         let last = self.flying[..arrived].last().filter(|f| f.0 == id).map_or(self.last[id as usize], |f| f.1);
         let rest = &self.flying[arrived..];
@@ -132,6 +132,8 @@ struct Moment {
 /// The code of one projection's plastic synapses, with its constants and scratch.
 pub struct PlasticKernel {
     pub projection: usize,
+    /// Steps after which a spike of the source counts at its synapses; one of the target counts after the rest of the delay.
+    axonal: u64,
     on_pre: Arc<dyn Kernel>,
     on_post: Option<Arc<dyn Kernel>>,
     on_modulator: Option<Arc<dyn Kernel>>,
@@ -182,6 +184,11 @@ pub struct PlasticKernel {
     scratch: Scratch,
 }
 
+/// When a spike of a source stamped `stamp` (u64::MAX: none) counts at synapses that it reaches so many steps later.
+fn counting_at(stamp: u64, axonal: u64) -> u64 {
+    if stamp == u64::MAX { stamp } else { stamp + axonal }
+}
+
 impl PlasticKernel {
     /// None for a synapse that keeps its weight.
     pub fn new(net: &Network, block: &Block, dynamic: &Dynamic, max_delay: u32) -> Result<Option<PlasticKernel>> {
@@ -219,6 +226,7 @@ impl PlasticKernel {
             constants,
             dt: net.dt,
             projection: dynamic.projection as usize,
+            axonal: (projection.axonal / net.dt).round() as u64,
             target: projection.target,
             sources: source.first..source.first + source.n,
             history: History::new(taus.clone(), taus.len() + recent.len(), owned.len()),
@@ -241,6 +249,11 @@ impl PlasticKernel {
             psc: vec![0; BLOCK],
             scratch: Scratch::default(),
         }))
+    }
+
+    /// On the clock of synapses of a delay: when a spike counts that its source emits at 0, and the delay of the target's spikes.
+    fn shares(&self, delay: u64) -> [u64; 2] {
+        [self.axonal, delay - self.axonal]
     }
 
     /// For each segment the source, the delay, and the stamp of the last spike that counts from before the pause; empty without one.
@@ -350,7 +363,9 @@ impl PlasticKernel {
         let (streams, dynamics) = table.split();
         let synapses = &mut dynamics[entry as usize];
         for_segments(streams, entry, self.sources.clone(), |id, delay, first, targets| {
-            let last = since_start(self.pause.counted(first, delay, served.by(id, delay)));
+            let [axonal, dendritic] = self.shares(delay);
+            let last = counting_at(self.pause.counted(first, delay, served.by(id, delay)), axonal);
+            let (last, delay) = (since_start(last), dendritic);
             if last < until {
                 for (chunk, targets) in targets.chunks(BLOCK).enumerate() {
                     let first = first + chunk * BLOCK;
@@ -369,18 +384,20 @@ impl PlasticKernel {
         }
     }
 
-    /// The weights as they are at the stamp `until`: everything up to there on the clock of each synapse is seen by a copy of it, the
+    /// The weights, and `states` where asked for, as they are at the stamp `until`: everything up to there on the clock of each synapse is seen by a copy of it, the
     /// spikes of its source that are still on their way included. What stands in the table, and what will, does not depend on it.
-    pub fn read(&mut self, table: &Table, entry: u32, served: &Served, until: u64) -> Vec<f32> {
+    pub fn read(&mut self, table: &Table, entry: u32, served: &Served, until: u64, states: bool) -> Dynamic {
         let synapses = &table.dynamics[entry as usize];
-        let mut weights = synapses.weight.clone();
+        let mut read = synapses.copy(states);
         let mut copies = vec![vec![0; BLOCK]; 1 + synapses.states.len()];
         // `on_read` looks at every lane.
         let brief = self.brief;
         self.brief &= self.on_read.is_none();
         for_segments(table.streams(), entry, self.sources.clone(), |id, delay, first, targets| {
             let (last, flying) = served.split(id, delay);
-            let last = self.pause.counted(first, delay, last);
+            let [axonal, dendritic] = self.shares(delay);
+            let last = counting_at(self.pause.counted(first, delay, last), axonal);
+            let (delay, until) = (dendritic, until + axonal.min(dendritic) * (axonal > 0) as u64);
             let flying = if self.learns() { flying } else { &[] };
             for (chunk, targets) in targets.chunks(BLOCK).enumerate() {
                 let n = targets.len();
@@ -393,16 +410,20 @@ impl PlasticKernel {
                 let words = std::array::from_fn(|_| words.next().unwrap_or_default());
                 let mut copy = Own { targets, words, used: 1 + synapses.states.len() };
                 self.gathered = self.brief && !lanes::contiguous(self.level, targets);
-                let seen = flying.iter().fold(last, |last, &(_, stamp)| {
+                let reached = flying.iter().map(|flying| flying.1 + axonal).take_while(|stamp| *stamp <= until);
+                let seen = reached.fold(last, |last, stamp| {
                     self.learn(&mut copy, stamp, delay, last);
                     stamp
                 });
                 self.follow(&mut copy, delay, since_start(seen), until);
-                weights[own].iter_mut().zip(&copies[0]).for_each(|(w, word)| *w = f32::from_bits(*word));
+                read.weight[own.clone()].iter_mut().zip(&copies[0]).for_each(|(w, word)| *w = f32::from_bits(*word));
+                for (state, copy) in read.states.iter_mut().zip(&copies[1..]) {
+                    state[own.clone()].copy_from_slice(&copy[..n]);
+                }
             }
         });
         self.brief = brief;
-        weights
+        read
     }
 
     /// Lets the lanes, whose source spiked at `last`, see all that happens until `until`, where nothing needs to happen.
@@ -451,7 +472,9 @@ impl PlasticKernel {
     pub fn transmit(&mut self, synapses: &mut Dynamic, targets: &[u32], mut first: usize, arrival: Arrival, acc: &mut [i32]) {
         let Arrival { stamp, delay, elapsed } = arrival;
         let last = if elapsed == NEVER { u64::MAX } else { stamp - elapsed as u64 };
-        let last = self.pause.counted(first, delay, last);
+        let [axonal, dendritic] = self.shares(delay);
+        let last = counting_at(self.pause.counted(first, delay, last), axonal);
+        let (stamp, delay) = (stamp + axonal, dendritic);
         for targets in targets.chunks(BLOCK) {
             if self.learns() {
                 self.gathered = self.brief && !lanes::contiguous(self.level, targets);

@@ -8,7 +8,7 @@ use super::plastic::PlasticKernel;
 use super::segments::{MAX_CONSTANTS, MAX_STATES};
 use super::signals::Signals;
 use crate::engine::phases::Stopwatch;
-use crate::engine::probes::{StateProbe, state_probes};
+use crate::engine::probes::{Sampling, StateProbe, state_probes};
 use crate::engine::since_last;
 use crate::error::{Error, Place, Result};
 use crate::model::kernel::{BLOCK, Kernel, Lanes, Operand, Scratch};
@@ -90,6 +90,8 @@ struct Group {
     current: Option<Currents>,
     /// The state that is NaN in a neuron that has left the range of stable integration, and the first such: (stamp, local id).
     mark: Option<usize>,
+    /// The state that says how many spikes are emitted; None: one.
+    repeats: Option<usize>,
     broken: Option<(u64, u32)>,
     /// The current of each lane of a block; all `flowing` unless that is not a number.
     flow: Vec<f32>,
@@ -130,7 +132,7 @@ struct LocalProbe {
     probe: usize,
     /// Index into `populations`.
     group: usize,
-    interval: u64,
+    sampling: Sampling,
     variables: Vec<Recorder>,
     /// (position in the sample, index within the owned range)
     neurons: Vec<(u32, u32)>,
@@ -246,7 +248,7 @@ impl Worker {
             self.watch.lap(SOURCES);
         }
         for probe in &self.probes {
-            if end % probe.interval == 0 {
+            if probe.sampling.due(end) {
                 let group = &self.populations[probe.group];
                 let mut values = Vec::with_capacity(probe.variables.len() * probe.neurons.len());
                 for (v, variable) in probe.variables.iter().enumerate() {
@@ -406,6 +408,7 @@ impl Group {
             drives,
             current,
             mark: model.stability_mark(),
+            repeats: model.repeats,
             broken: None,
             flow: vec![0.0; BLOCK],
             flowing: 0.0,
@@ -476,10 +479,13 @@ impl Group {
                 scratch,
             );
             let first = self.first + self.range.start + start as u32;
+            let repeats = self.repeats.map(|state| &self.states[state][start..start + n]);
+            let times = |lane: u32| repeats.map_or(1, |all| f32::from_bits(all[lane as usize]) as usize);
+            let mut emit = |lane: u32| spikes.extend(std::iter::repeat_n((end, first + lane), times(lane)));
             match self.mark.map(|mark| &self.states[mark][start..start + n]) {
-                None => for_spikes(level, &spiked[..n], |lane| spikes.push((end, first + lane))),
+                None => for_spikes(level, &spiked[..n], emit),
                 Some(marks) => for_spikes(level, &spiked[..n], |lane| match f32::from_bits(marks[lane as usize]).is_nan() {
-                    false => spikes.push((end, first + lane)),
+                    false => emit(lane),
                     true => {
                         self.broken.get_or_insert((end, from as u32 + lane));
                     }
@@ -503,13 +509,13 @@ fn within(place: &Place, model: &str, what: &str, size: usize, most: usize) -> R
 
 fn local_probes(net: &Network, groups: &[Group]) -> Result<Vec<LocalProbe>> {
     let mut probes = Vec::new();
-    for StateProbe { probe, population, every, neurons, variables } in state_probes(net)? {
+    for StateProbe { probe, population, sampling, neurons, variables } in state_probes(net)? {
         let Some(group) = groups.iter().position(|g| g.population == population) else { continue };
         let (range, total) = (&groups[group].range, neurons.len() as u32);
         let own: Vec<(u32, u32)> =
             (0u32..).zip(neurons).filter(|(_, id)| range.contains(id)).map(|(at, id)| (at, id - range.start)).collect();
         if !own.is_empty() {
-            probes.push(LocalProbe { probe, group, interval: every, variables, neurons: own, total });
+            probes.push(LocalProbe { probe, group, sampling, variables, neurons: own, total });
         }
     }
     Ok(probes)

@@ -64,6 +64,8 @@ pub struct Cells {
     name: String,
     pub first: u32,
     pub n: usize,
+    /// The state (of those that change) that says how many spikes are emitted; None: one.
+    repeats: Option<usize>,
     /// Model state behind each state that changes here; the others keep their initial values.
     moving: Vec<usize>,
     initial: Vec<Values>,
@@ -201,6 +203,7 @@ impl Cells {
             refractory: tape(vec![&form.refractory])?,
             scratch: vec![0.0; moving.len()],
             initial: instance.initial.clone(),
+            repeats: instance.model.repeats.and_then(|state| moving.iter().position(|m| *m == state)),
             moving,
         };
         cells.check_constants()?;
@@ -316,6 +319,11 @@ impl Cells {
         self.refractory.run(i, state, 0.0, 0.0, current);
         self.reset.apply(i, state, 0.0, 0.0, current);
         head[HELD] = head[VALID] + self.refractory.output(0);
+    }
+
+    /// How many spikes neuron `i`, at threshold, emits.
+    pub fn spikes_of(&self, i: usize) -> usize {
+        self.repeats.map_or(1, |state| self.records[i * self.stride + HEAD + state].round() as usize)
     }
 
     /// Compute the next crossing (ms, infinity for none) from the state as it is, remember and return it. An error when the

@@ -229,8 +229,7 @@ impl EventEngine {
     fn go(&mut self, steps: u64, sink: &mut dyn Sink) -> Result<()> {
         let end = self.step + steps;
         while self.step < end {
-            let due = |r: &StateProbe| (self.step / r.every + 1) * r.every;
-            let stop = self.recorders.iter().map(due).fold(end, u64::min);
+            let stop = self.recorders.iter().map(|r| r.sampling.next(self.step)).fold(end, u64::min);
             self.run_until(stop as f64 * self.net.dt, sink)?;
             self.step = stop;
             self.sample(sink)?;
@@ -461,6 +460,7 @@ impl EventEngine {
     /// Neuron `i` of population `p`, settled to `time`, spikes.
     fn fire(&mut self, p: usize, i: usize, time: f64) -> Result<()> {
         let Some(cells) = &mut self.cells[p] else { return Ok(()) };
+        let times = cells.spikes_of(i);
         cells.fire(i);
         let id = cells.first + i as u32;
         if cells.predict(i)? <= time {
@@ -470,8 +470,10 @@ impl EventEngine {
             });
         }
         schedule(&mut self.queue, cells, i, time);
-        self.synapses.spiked(p, i, time);
-        self.emit(id, time);
+        for _ in 0..times {
+            self.synapses.spiked(p, i, time);
+            self.emit(id, time);
+        }
         Ok(())
     }
 
@@ -508,7 +510,7 @@ impl EventEngine {
     /// Sample the probes that are due at the present step.
     fn sample(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let now = self.now();
-        for recorder in self.recorders.iter().filter(|r| self.step.is_multiple_of(r.every)) {
+        for recorder in self.recorders.iter().filter(|r| r.sampling.due(self.step)) {
             let Some(cells) = &mut self.cells[recorder.population] else { continue };
             let n = recorder.neurons.len();
             let mut values = vec![0.0; recorder.variables.len() * n];
@@ -746,10 +748,34 @@ impl Engine for EventEngine {
         let (first, mut all) = (self.net.populations[self.net.projections[projection].target].first, Vec::new());
         self.synapses.each_of(&self.net, &self.rows, projection, |source, edge, position| {
             let weight = match &read {
-                Some(read) => read[self.synapses.member(position)],
+                Some((read, _)) => read[self.synapses.member(position)],
                 None => self.synapses.weight(position).unwrap_or(edge.weight as f32),
             };
             all.push((source, first + edge.target, weight));
+        });
+        Ok(all)
+    }
+
+    fn synapses(&mut self, projection: usize) -> Result<super::Synapses> {
+        let plastic = super::is_plastic(&self.net, projection)?;
+        super::readable(&self.net, &self.stopped, projection)?;
+        let now = self.now();
+        let mut flying: Vec<Event> = self.queue.sorted().into_iter().filter(|e| e.kind == Kind::Arrival).collect();
+        flying.sort_by(|a, b| a.stamp.total_cmp(&b.stamp).then(b.elapsed.total_cmp(&a.elapsed)));
+        let copies = match plastic {
+            true => self.synapses.read(projection, now, now).map_err(|(source, fault)| self.beyond(source, fault, now))?,
+            false => self.synapses.read_dynamic(projection, flying.iter().map(|e| (e.a, e.b, e.elapsed))),
+        };
+        let Some((weights, states)) = copies else {
+            return Ok(super::Synapses::new(self.weights(projection)?, Vec::new(), &[], 0, self.net.dt));
+        };
+        let (first, mut all) = (self.net.populations[self.net.projections[projection].target].first, super::Synapses::default());
+        all.states = vec![Vec::with_capacity(weights.len()); states.len()];
+        self.synapses.each_of(&self.net, &self.rows, projection, |source, edge, position| {
+            let member = self.synapses.member(position);
+            all.edges.push((source, first + edge.target, weights[member]));
+            all.elapsed.push(now - self.last_spike[source as usize]);
+            all.states.iter_mut().zip(&states).for_each(|(all, state)| all.push(state[member]));
         });
         Ok(all)
     }

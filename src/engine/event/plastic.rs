@@ -238,6 +238,8 @@ pub struct Plastic {
     last: Vec<f64>,
     /// Global ids of its sources that have synapses, ascending.
     pub sources: Vec<u32>,
+    /// ms after which a spike of the source counts at its synapses; one of the target counts after the rest of the delay.
+    pub axonal: f64,
     /// ms, among its delays.
     pub shortest: f64,
     pub longest: f64,
@@ -307,6 +309,7 @@ impl Plastic {
             learns: true,
             last: Vec::new(),
             sources: Vec::new(),
+            axonal: projection.axonal,
             shortest: f64::INFINITY,
             longest: 0.0,
             lanes: Vec::with_capacity(BLOCK),
@@ -318,6 +321,11 @@ impl Plastic {
             psc: vec![0; BLOCK],
             scratch: Scratch::default(),
         }))
+    }
+
+    /// A synapse of a delay, on whose clock `last` is the last spike of the source, as it was emitted.
+    pub fn lane(&self, target: u32, delay: f64, last: Option<f64>) -> Lane {
+        Lane::new(target, delay - self.axonal, last.map(|last| last + self.axonal))
     }
 
     /// Fetch the synapses `first ..` of the arrays, one a lane.
@@ -401,7 +409,7 @@ impl Plastic {
     /// Learning stops, or goes on. `last(synapse)` is the last spike of its source that a synapse has been served by now.
     pub fn set_learning(&mut self, on: bool, n: usize, last: &dyn Fn(usize) -> Option<f64>) {
         if !on && self.learns && self.last.is_empty() {
-            self.last = (0..n).map(|k| last(k).unwrap_or(f64::NEG_INFINITY)).collect();
+            self.last = (0..n).map(|k| last(k).map_or(f64::NEG_INFINITY, |last| last + self.axonal)).collect();
         }
         self.learns = on;
     }
@@ -439,8 +447,9 @@ impl Plastic {
         words.next().is_none().then_some(())
     }
 
-    /// Bring the lanes, synapses `first ..`, up to the arrival, let them see this spike; what they transmit is in `psc`.
+    /// Bring the lanes, synapses `first ..`, up to the arrival, let them see this spike, emitted at `stamp`; what they transmit is in `psc`.
     pub fn receive(&mut self, first: usize, stamp: f64, signals: &[Signal]) {
+        let stamp = stamp + self.axonal;
         self.learn(stamp, signals);
         if let Some(last) = self.last.get_mut(first..first + self.lanes.len()) {
             last.fill(stamp);

@@ -2,7 +2,7 @@
 //! can walk in order of arrival, and few bytes where values repeat (one byte instead of eight for up to 256 distinct ones).
 //! Knows no neuron model beyond the signs of its ports.
 
-use super::plastic::{Arrival, Lane, Plastic, Senders};
+use super::plastic::{Arrival, Plastic, Senders};
 use super::signals::Signal;
 use super::ticks::{TICK, ticks};
 use crate::error::{Error, Result};
@@ -144,6 +144,9 @@ pub struct Synapses {
     pub kept: usize,
 }
 
+/// Weights and states of a projection's synapses.
+pub type Copies = (Vec<f32>, Vec<Vec<u32>>);
+
 /// Edge of a row and its class, ready to be sorted.
 type Placed = (Edge, u16);
 
@@ -242,12 +245,15 @@ impl Synapses {
     /// A spike of a target must come before the arrivals that ask for it.
     fn check_delays(&mut self, net: &Network) -> Result<()> {
         for dynamic in &self.dynamics {
-            let Some(Plastic { shortest, longest, .. }) = &dynamic.plastic else { continue };
-            if *shortest < 4.0 * TICK {
+            let Some(Plastic { shortest, longest, axonal, .. }) = &dynamic.plastic else { continue };
+            if *shortest - axonal < 4.0 * TICK {
                 let name = &net.projections[dynamic.projection as usize].name;
                 return Err(Error::input(
-                    format!("projection `{name}`: a delay of {shortest} ms; plastic synapses tell times {} ms apart", TICK),
-                    format!("give them delays of at least {} ms", 4.0 * TICK),
+                    format!(
+                        "projection `{name}`: a delay of {shortest} ms, of which {axonal} ms are axonal; plastic synapses tell times {} ms apart",
+                        TICK
+                    ),
+                    format!("give them delays of at least {} ms beside the axonal share", 4.0 * TICK),
                 ));
             }
             self.longest = self.longest.max(*longest);
@@ -287,40 +293,64 @@ impl Synapses {
         Some(self.dynamics[d as usize].weight[self.member[position] as usize])
     }
 
-    /// The weights of a plastic projection as they are at `until` (ms, `now` unless it has stopped learning), by [`Synapses::member`];
-    /// None where weights do not change. Synapses stay as they are. An error as that of [`Synapses::flush`].
-    pub fn read(&mut self, projection: usize, until: f64, now: f64) -> std::result::Result<Option<Vec<f32>>, (u32, Fault)> {
+    /// Weights and states of a plastic projection as they are at `until` (ms, `now` unless it has stopped learning), by
+    /// [`Synapses::member`]; None where weights do not change. Synapses stay as they are. An error as that of [`Synapses::flush`].
+    pub fn read(&mut self, projection: usize, until: f64, now: f64) -> std::result::Result<Option<Copies>, (u32, Fault)> {
         let of = |d: &Dynamic| d.projection as usize == projection && d.plastic.is_some();
         let Some(d) = self.dynamics.iter().position(of) else { return Ok(None) };
         let Dynamic { weight, states, plastic: Some(plastic), .. } = &mut self.dynamics[d] else { return Ok(None) };
-        let mut read = weight.clone();
+        let mut read = (weight.clone(), states.clone());
         for source in 0..plastic.sources.len() {
             let id = plastic.sources[source];
             let row = self.start[id as usize] as usize..self.start[id as usize + 1] as usize;
             let own = |i: &usize| self.classes[self.class_of[*i] as usize].projection as usize == projection;
             let mut row = row.filter(own).peekable();
             while let Some(&head) = row.peek() {
-                let (first, delay) = (self.member[head] as usize, self.delay.get(head));
+                let (first, delay, axonal) = (self.member[head] as usize, self.delay.get(head), plastic.axonal);
                 let flying = |i: usize| self.senders.flying(id, self.delay.get(i), now).len();
                 let lane = |i: usize| {
                     let delay = self.delay.get(i);
-                    Lane::new(self.target[i], delay, self.senders.served_by(id, delay, now))
+                    (self.target[i], delay, self.senders.served_by(id, delay, now))
                 };
                 plastic.lanes.clear();
-                // Those that wait for the same spikes.
+                // Those that wait for the same spikes, and are known until the same time.
+                let alike = |i: &usize| flying(*i) == flying(head) && (axonal == 0.0 || self.delay.get(*i) == delay);
                 while plastic.lanes.len() < BLOCK
-                    && let Some(i) = row.next_if(|i| flying(*i) == flying(head))
+                    && let Some(i) = row.next_if(alike)
                 {
-                    plastic.lanes.push(lane(i));
+                    let (target, delay, last) = lane(i);
+                    plastic.lanes.push(plastic.lane(target, delay, last));
                 }
+                let until = if axonal == 0.0 { until } else { until + axonal.min(delay - axonal) };
                 plastic.take(first, weight, states);
-                let flying = self.senders.flying(id, delay, now).filter(|_| plastic.learns);
+                let flying = self.senders.flying(id, delay, now).filter(|_| plastic.learns).map(|stamp| stamp + axonal);
+                let flying = flying.take_while(|stamp| ticks(*stamp) <= ticks(until));
                 plastic.read(&flying.collect::<Vec<_>>(), until, &self.signals);
                 let weights = plastic.weights().map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;
-                read[first..].iter_mut().zip(weights).for_each(|(read, w)| *read = w);
+                read.0[first..].iter_mut().zip(weights).for_each(|(read, w)| *read = w);
+                for (read, copy) in read.1.iter_mut().zip(&plastic.states[1..]) {
+                    read[first..first + plastic.lanes.len()].copy_from_slice(&copy[..plastic.lanes.len()]);
+                }
             }
         }
         Ok(Some(read))
+    }
+
+    /// The same of a projection whose synapses have dynamics and keep their weights: the spikes on their way, (source, synapses served,
+    /// ms since its spike before) in order of their stamps, are seen by copies.
+    pub fn read_dynamic(&mut self, projection: usize, flying: impl Iterator<Item = (u32, u32, f32)>) -> Option<Copies> {
+        let d = self.dynamics.iter().position(|d| d.projection as usize == projection && d.plastic.is_none())?;
+        let stood = self.dynamics[d].states.clone();
+        for (source, served, elapsed) in flying {
+            let row = self.row(source);
+            for i in row.start + served as usize..row.end {
+                if self.classes[self.class_of[i] as usize].dynamic == Some(d as u32) {
+                    self.dynamics[d].run(self.member[i] as usize, 1, elapsed);
+                }
+            }
+        }
+        let states = std::mem::replace(&mut self.dynamics[d].states, stood);
+        Some((self.dynamics[d].weight.clone(), states))
     }
 
     /// Index of the synapse at a position among those of its projection, where these are dynamic.
@@ -461,7 +491,8 @@ impl Synapses {
             let dynamic = &mut self.dynamics[d as usize];
             let psc = if let Some(plastic) = &mut dynamic.plastic {
                 plastic.lanes.clear();
-                plastic.lanes.extend((i..i + n).map(|i| Lane::new(self.target[i], self.delay.get(i), arrival.last)));
+                let lanes = (i..i + n).map(|i| plastic.lane(self.target[i], self.delay.get(i), arrival.last));
+                plastic.lanes = lanes.collect();
                 plastic.take(first, &dynamic.weight, &dynamic.states);
                 if plastic.learns {
                     plastic.receive(first, arrival.stamp, &self.signals);
@@ -505,9 +536,9 @@ impl Synapses {
                 // Those of short delay have been served spikes that others of the row still wait for, and what came before these.
                 let lane = |i: usize| {
                     let delay = self.delay.get(i);
-                    Lane::new(self.target[i], delay, self.senders.served_by(id, delay, now))
+                    plastic.lane(self.target[i], delay, self.senders.served_by(id, delay, now))
                 };
-                plastic.lanes.extend(row.by_ref().take(BLOCK).map(lane));
+                plastic.lanes = row.by_ref().take(BLOCK).map(lane).collect();
                 plastic.take(first, weight, states);
                 plastic.flush(until, &self.signals);
                 plastic.put(first, weight, states).map_err(|(target, weight)| (id, Fault { dynamic: d, target, weight }))?;

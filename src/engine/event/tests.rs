@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::library::Library;
-use crate::network::{Draw, Limits, NeuronInstance, Population, Probe, Rule, SynapseInstance};
+use crate::network::{Draw, Limits, NeuronInstance, Population, Probe, Rule, SynapseInstance, Window};
 use crate::rng::{Stream, key};
 use crate::stimulus::{Drive, Trains};
 use std::cmp::Reverse;
@@ -65,6 +65,7 @@ fn project(net: &mut Network, source: usize, target: usize, rule: Rule, weight: 
         synapse: synapse("static_synapse", &[]),
         autapses: false,
         multapses: true,
+        axonal: 0.0,
         modulator: None,
     });
     net.projections.len() - 1
@@ -386,7 +387,13 @@ fn mixed() -> Network {
     net.projections[1].synapse = synapse("tsodyks2_synapse", &[("tau_rec", 200.0), ("tau_fac", 50.0)]);
     drive(&mut net, 2, DriveKind::Poisson { rate: Values::Uniform(300.0), weight: 1.0, port: 0 }, 0.0, 1e9);
     drive(&mut net, 1, DriveKind::Noise { mean: 10.0, std: 40.0, interval: 1.0 }, 10.0, 120.0);
-    net.probes.push(Probe::State { population: 1, variables: vec!["V_m".into()], neurons: vec![0, 7, 29], interval: 0.7 });
+    net.probes.push(Probe::State {
+        population: 1,
+        variables: vec!["V_m".into()],
+        neurons: vec![0, 7, 29],
+        interval: 0.7,
+        window: Window::ALWAYS,
+    });
     net
 }
 
@@ -478,6 +485,7 @@ fn probes_sample_without_disturbing() {
         variables: vec!["V_m".into(), "I_syn_ex".into()],
         neurons: vec![0],
         interval: 2.5,
+        window: Window::ALWAYS,
     });
     let with = run(&mut engine(&net), 50.0);
     assert_eq!(with.samples.len(), 20);
@@ -486,7 +494,13 @@ fn probes_sample_without_disturbing() {
         let wanted = -70.0 + 12.0 * (1.0 - (-time / TAU_M).exp());
         assert!((values[0] as f64 - wanted).abs() < 1e-5 && values[1] == 0.0, "{values:?} for {wanted}");
     }
-    net.probes = vec![Probe::State { population: 0, variables: vec!["V_n".into()], neurons: vec![0], interval: 1.0 }];
+    net.probes = vec![Probe::State {
+        population: 0,
+        variables: vec!["V_n".into()],
+        neurons: vec![0],
+        interval: 1.0,
+        window: Window::ALWAYS,
+    }];
     let message = EventEngine::new(&net, &|_| {}).err().unwrap().to_string();
     assert!(message.contains("V_n"), "{message}");
 }
@@ -501,7 +515,13 @@ fn short_term_plasticity() {
     let (u_0, tau_rec, tau_fac) = (0.3, 90.0, 40.0);
     net.projections[0].synapse =
         synapse("tsodyks2_synapse", &[("U", u_0), ("u", u_0), ("tau_rec", tau_rec), ("tau_fac", tau_fac)]);
-    net.probes.push(Probe::State { population: 1, variables: vec!["V_m".into()], neurons: vec![0, 1], interval: DT });
+    net.probes.push(Probe::State {
+        population: 1,
+        variables: vec!["V_m".into()],
+        neurons: vec![0, 1],
+        interval: DT,
+        window: Window::ALWAYS,
+    });
     let mut engine = engine(&net);
     let kept = run(&mut engine, 300.0);
     let (mut x, mut u, mut total) = (1.0, u_0, 0.0);

@@ -2,6 +2,7 @@
 //! that fit the list of spikes one by one; plain data, no device.
 
 use super::reflect::mirrored;
+use crate::engine::probes::Sampling;
 use crate::stimulus::emit::SourceEmitter;
 use std::ops::Range;
 
@@ -25,10 +26,10 @@ mirrored! {
 #[cfg(test)]
 pub const MIRRORS: &[super::reflect::Mirror] = &[WindowWords::MIRROR];
 
-/// A state probe: steps between samples, words a sample takes.
+/// A state probe: when, and the words a sample takes.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleSize {
-    pub every: u64,
+    pub sampling: Sampling,
     pub words: u32,
 }
 
@@ -128,7 +129,7 @@ impl Planner {
         let mut at = first;
         let mut local = Vec::new();
         while at < end && batch.windows.len() < windows.clamp(1, self.most_windows) && at - first < self.most_steps {
-            let next_sample = self.sizes.iter().map(|s| (at / s.every + 1) * s.every).min().unwrap_or(u64::MAX);
+            let next_sample = self.sizes.iter().map(|s| s.sampling.next(at)).min().unwrap_or(u64::MAX);
             let fits = (self.capacity / (self.neurons + self.sources_per_step).max(1)).max(1);
             let longest = u64::from(self.window_steps.min(fits));
             let until = end.min(next_sample).min(at + longest).min(first + self.most_steps);
@@ -149,7 +150,7 @@ impl Planner {
                     break;
                 }
             }
-            let due: Vec<usize> = (0..self.sizes.len()).filter(|&k| stop % self.sizes[k].every == 0).collect();
+            let due: Vec<usize> = (0..self.sizes.len()).filter(|&k| self.sizes[k].sampling.due(stop)).collect();
             let words: u64 = due.iter().map(|&k| u64::from(self.sizes[k].words)).sum();
             let too_many = batch.samples.len() + due.len() > self.most_windows;
             if !batch.windows.is_empty() && (batch.sample_words + words > self.sample_words || too_many) {

@@ -28,7 +28,9 @@ use crate::engine::faults::{beyond_bound, broken_neuron, within_bound};
 use crate::engine::homeostasis::Balance;
 use crate::engine::phases::{Phases, Stopwatch};
 use crate::engine::probes::{StateProbe, state_probes};
-use crate::engine::{Counters, Engine, NEVER, Own, Sink, Snapshot, Spike, is_plastic, note_learning, since_last};
+use crate::engine::{
+    Counters, Engine, NEVER, Own, Sink, Snapshot, Spike, Synapses, is_plastic, note_learning, readable, since_last,
+};
 use crate::error::{Error, Result};
 use crate::model::Recorder;
 use crate::network::connectivity::Rows;
@@ -433,7 +435,8 @@ impl GpuEngine {
 
         // Probes.
         let probed = state_probes(net)?;
-        let size = |p: &StateProbe| SampleSize { every: p.every, words: (states_of(net, p.population) * p.neurons.len()) as u32 };
+        let size =
+            |p: &StateProbe| SampleSize { sampling: p.sampling, words: (states_of(net, p.population) * p.neurons.len()) as u32 };
         let sizes: Vec<SampleSize> = probed.iter().map(size).collect();
         let sample_words = sizes.iter().map(|s| u64::from(s.words)).sum::<u64>().max(1);
         let samples = device.buffer("samples", (sample_words * 4).max((4 << 20).min(device.info.max_binding)), usage)?;
@@ -732,6 +735,25 @@ impl GpuEngine {
                 "name a projection whose synapse is plastic",
             )
         })
+    }
+
+    /// A plastic projection's place among the dynamics, and the first `arrays` of its arrays (weights, then states) as they are now.
+    fn read_plastic(&mut self, projection: usize, arrays: u64) -> Result<(usize, Vec<u32>)> {
+        let (d, _) = self.rule(projection)?;
+        let to = self.stopped.get(&projection).copied().unwrap_or(self.step);
+        let batch = self.standing_batch();
+        self.device.write(&self.windows, 0, batch.windows[0].words(&batch).words())?;
+        let own = &mut self.dynamics[d];
+        let (x, y) = grid(own.part.sources(), self.dispatch_width);
+        let words = own.part.read(&self.device, (&own.words, arrays * own.count), [to, self.step], [x, y, self.parts])?;
+        Ok((d, words))
+    }
+
+    /// Edges and states of a dynamic projection as they stand in the tables.
+    #[allow(clippy::type_complexity)]
+    fn seen(&self, projection: usize) -> Result<(Vec<(u32, u32, f32)>, Vec<Vec<u32>>)> {
+        let edges = self.tables.weights(&self.net, &self.rows, projection)?;
+        Ok((edges, self.tables.states(&self.net, &self.rows, projection)?))
     }
 
     /// The error that a neuron with a state that is no number within its limit deserves.
@@ -1112,18 +1134,38 @@ impl Engine for GpuEngine {
         if !is_plastic(&self.net, projection)? {
             return self.tables.weights(&self.net, &self.rows, projection);
         }
-        let (d, _) = self.rule(projection)?;
-        let limit = self.dynamics[d].part.limit;
-        let to = self.stopped.get(&projection).copied().unwrap_or(self.step);
-        let batch = self.standing_batch();
-        self.device.write(&self.windows, 0, batch.windows[0].words(&batch).words())?;
-        let own = &mut self.dynamics[d];
-        let (x, y) = grid(own.part.sources(), self.dispatch_width);
-        let read = own.part.read(&self.device, (&own.words, own.count), [to, self.step], [x, y, self.parts])?;
-        let stored = std::mem::replace(&mut self.tables.tables[0].dynamics[d].weight, read);
+        let (d, words) = self.read_plastic(projection, 1)?;
+        let stored = std::mem::replace(&mut self.tables.tables[0].dynamics[d].weight, bytemuck::cast_slice(&words).to_vec());
         let weights = self.tables.weights(&self.net, &self.rows, projection);
         self.tables.tables[0].dynamics[d].weight = stored;
-        within_bound(&self.net, projection, weights?, limit, self.step as f64 * self.net.dt)
+        within_bound(&self.net, projection, weights?, self.dynamics[d].part.limit, self.step as f64 * self.net.dt)
+    }
+
+    fn synapses(&mut self, projection: usize) -> Result<Synapses> {
+        let plastic = is_plastic(&self.net, projection)?;
+        let model = self.net.projections[projection].synapse.model.clone();
+        if model.program.is_none() {
+            return Ok(Synapses::new(self.weights(projection)?, Vec::new(), &[], self.step, self.net.dt));
+        }
+        readable(&self.net, &self.stopped, projection)?;
+        // Synapses that keep their weight have seen every spike when it was emitted.
+        self.read_dynamics()?;
+        let now = (self.step, self.net.dt);
+        if !plastic {
+            let (edges, states) = self.seen(projection)?;
+            return Ok(Synapses::new(edges, states, &self.last_spike, now.0, now.1));
+        }
+        let (d, words) = self.read_plastic(projection, 1 + model.states.len() as u64)?;
+        let stored = self.tables.tables[0].dynamics[d].clone();
+        let mut arrays = words.chunks_exact(self.dynamics[d].count.max(1) as usize);
+        let copy = &mut self.tables.tables[0].dynamics[d];
+        copy.weight = arrays.next().map_or_else(Vec::new, |w| bytemuck::cast_slice(w).to_vec());
+        copy.states = arrays.map(<[u32]>::to_vec).chain(std::iter::repeat(Vec::new())).take(model.states.len()).collect();
+        let seen = self.seen(projection);
+        self.tables.tables[0].dynamics[d] = stored;
+        let (edges, states) = seen?;
+        let edges = within_bound(&self.net, projection, edges, self.dynamics[d].part.limit, now.0 as f64 * now.1)?;
+        Ok(Synapses::new(edges, states, &self.last_spike, now.0, now.1))
     }
 
     fn jump(&mut self, modulator: usize, amount: f64) -> Result<()> {

@@ -77,6 +77,7 @@ mirrored! {
         flushed: u32,
         flush_to: u32,
         reading: u32,
+        twice_axonal: u32,
         digit_offset: u32,
         digit_stride: u32,
         digit_bits: u32,
@@ -216,6 +217,24 @@ fn check(projection: &Projection, rule: &PlasticRule) -> Result<()> {
     Ok(())
 }
 
+/// Here a synapse acts when its source emits: so much less than the delay later all spikes of targets that come before are known.
+fn twice_axonal(net: &Network, projection: &Projection) -> Result<u32> {
+    let steps = |ms: f64| (ms / net.dt).round();
+    let (twice, shortest) = (2.0 * steps(projection.axonal), steps(projection.delay_range().0));
+    if twice > 0.0 && twice >= shortest {
+        return Err(Error::input(
+            format!(
+                "projection `{}`: an axonal share of {} ms, with delays of {} ms: the gpu engine takes less than half of the delay",
+                projection.name,
+                projection.axonal,
+                shortest * net.dt
+            ),
+            "lower axonal_delay, or use --engine cpu",
+        ));
+    }
+    Ok(twice as u32)
+}
+
 /// States of the target that the code of a projection reads, and which of them makes the events.
 fn post_states(projection: &Projection) -> (usize, Option<usize>) {
     rule(projection).map_or((0, None), |rule| (rule.post_states.len(), rule.post_event))
@@ -290,6 +309,7 @@ impl Part {
             signal_rate: rate,
             first_source_word,
             learns: 1,
+            twice_axonal: twice_axonal(net, projection)?,
             digit_offset: d.digits.first.saturating_sub(d.port) * frame.block.stride,
             digit_stride: frame.block.stride,
             digit_bits: d.digits.bits.max(1),
@@ -391,15 +411,15 @@ impl Part {
         }
     }
 
-    /// The weights as they are at stamp `to` (`step` unless learning has stopped), in order of the table. `words` holds the
-    /// synapses, `count` of them, and holds them again afterwards.
+    /// The synapses as they are at stamp `to` (`step` unless learning has stopped), in order of the table: the first `count` of `words`,
+    /// which hold all synapses, and hold them again afterwards.
     pub fn read(
         &mut self,
         device: &Device,
         (words, count): (&wgpu::Buffer, u64),
         [to, step]: [u64; 2],
         grid: [u32; 3],
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Vec<u32>> {
         let kept = device.buffer("a copy of synapses", words.size(), Usage::COPY_SRC | Usage::COPY_DST)?;
         let mut head = self.head;
         if let Some(rule) = self.rule.as_ref().filter(|rule| !rule.learns) {
@@ -419,7 +439,7 @@ impl Part {
         device.queue.submit([encoder.finish()]);
         self.tell(device, 0)?;
         device.wait()?;
-        Ok(bytemuck::cast_slice(&read).to_vec())
+        Ok(read)
     }
 
     /// The pass to stamp `to` has been carried out.

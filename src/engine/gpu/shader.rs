@@ -45,6 +45,8 @@ pub fn update_shader(model: &NeuronModel, owned: bool) -> String {
         let _ = writeln!(access, "    {name} = current_sum();");
     }
     access.push_str("}\n");
+    let count = model.repeats.map_or("1u".into(), |state| format!("u32({})", model.states[state].name));
+    let _ = writeln!(access, "\nfn spike_count() -> u32 {{\n    return {count};\n}}");
     let frame = UPDATE.replace("//{model}", model.wgsl.trim_end()).replace("//{access}", access.trim_end());
     let own: &[&str] = if owned { &[OWNED] } else { &[SHARED, TELL] };
     [&[&*frame], own, &[WINDOW, RECORD, PHILOX, POISSON, NORMAL, LOG]].concat().join("\n")

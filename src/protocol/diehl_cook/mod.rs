@@ -122,6 +122,7 @@ impl Parts {
             synapse: synapse.clone(),
             autapses: true,
             multapses: true,
+            axonal: 0.0,
             modulator: None,
         };
         let [driven, inhibited, relayed] = self.ports;
