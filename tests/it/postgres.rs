@@ -38,6 +38,17 @@ fn programs() -> Option<PathBuf> {
     found
 }
 
+/// A program of the server's; as nobody, where root runs the tests, whom PostgreSQL refuses.
+fn as_nobody(program: &Path) -> Command {
+    // SAFETY: asks who runs this, and changes nothing.
+    if unsafe { libc::geteuid() } != 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command
+}
+
 /// A server with a folder and a port of its own; stopped and gone when it is dropped.
 struct Server {
     bin: PathBuf,
@@ -47,14 +58,8 @@ struct Server {
 }
 
 impl Server {
-    /// A program of the server's; as nobody, where root runs the tests, whom PostgreSQL refuses.
     fn program(&self, name: &str) -> Command {
-        // SAFETY: asks who runs this, and changes nothing.
-        let root = unsafe { libc::geteuid() } == 0;
-        let mut command = Command::new(if root { Path::new("setpriv").into() } else { self.bin.join(name) });
-        if root {
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(self.bin.join(name));
-        }
+        let mut command = as_nobody(&self.bin.join(name));
         command.current_dir(self.folder.path()).env("LC_ALL", "C").env("PGPASSWORD", PASSWORD);
         command
     }
@@ -277,8 +282,8 @@ fn answers_are_those_of_a_folder(server: &Server, encoder: Option<Arc<dyn Encode
     // What changes beside the words, what is released, and what comes again.
     let held: String = here.network().episodes().find(|e| e.quarantine.is_some()).unwrap().id.clone();
     let mut release = |e: &mut Episode| (e.quarantine, e.supersedes, e.pinned) = (None, Some(ids[60].clone()), true);
-    Recall::amend(&mut there, &[&held], &mut release).unwrap();
-    Recall::amend(&mut here, &[&held], &mut release).unwrap();
+    Recall::amend(&mut there, &[held.as_str()], &mut release).unwrap();
+    Recall::amend(&mut here, &[held.as_str()], &mut release).unwrap();
     let again =
         vec![all[2].clone(), Episode { supersedes: Some(held.clone()), user: Some(user.into()), ..Episode::of_text("kalo") }];
     assert_eq!(Recall::add(&mut there, again.clone()).unwrap(), Recall::add(&mut here, again).unwrap());

@@ -1,9 +1,9 @@
 //! Index cells in a database as a population: a volley is the inner product of the cue with the codes, summed up and cut to the first
 //! cells where they lie; only these travel. Whatever is made of them is made by the network's own rules.
 
-use super::part::{number, place};
-use super::server::Connection;
-use crate::error::{Error, Result};
+use super::part::place;
+use super::server::{Connection, whole};
+use crate::error::Result;
 use crate::memory::store::episodes;
 use crate::recall::codes;
 use crate::recall::encoder::Tokens;
@@ -53,14 +53,6 @@ pub fn synapses(code: &Code) -> [SparseVector; PORTS] {
 /// Times as they are compared: microseconds since 1970.
 pub fn moment(time: Timestamp) -> i64 {
     time.as_microsecond()
-}
-
-/// What a record of a table holds, or that it is damaged.
-pub fn whole<T>(database: &str, number: i64, what: Option<T>) -> Result<T> {
-    what.ok_or_else(|| Error::Run {
-        message: format!("a record of number {number} in the database {database} is damaged"),
-        remedy: "restore the database from a backup".into(),
-    })
 }
 
 const VOLLEY: &str = "

@@ -17,7 +17,7 @@ pub use server::Servers;
 use self::cells::{Cells, Standing};
 use self::change::{Change, write};
 use self::part::{Part, amended, everything, going, met};
-use self::server::{Connection, stable};
+use self::server::{Connection, stable, whole};
 use super::episodic::{Chosen, Mark, Recall, Size, With, agreed, encoder, mark};
 use super::experience::now;
 use super::store::episodes::Gone;
@@ -30,6 +30,10 @@ use crate::recall::{Ask, Episode, Hippocampus};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a memory that was closed a moment ago may still count as written in.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// The memory of one user in a database.
 pub struct Remote {
@@ -92,7 +96,7 @@ impl Remote {
         if user.trim().is_empty() || user.contains('\0') {
             return Err(Error::input(format!("{user:?} is no user"), "name whose memory it is: --user NAME"));
         }
-        let connection = connected(servers, user, writes)?;
+        let connection = connected(servers, user, writes.then_some(CLOSING))?;
         let (number, kept) = memory(&connection, user, writes)?;
         let (encoder, without) = choose(kept.as_ref())?;
         let remedy = "leave --encoder out: the memory's own is at work then";
@@ -127,7 +131,8 @@ impl Remote {
             Some(connection) => connection,
             None => {
                 self.standing = None;
-                connected(&self.servers, &self.user, self.writes)?
+                // The server may not have noticed yet that the one before is gone.
+                connected(&self.servers, &self.user, self.writes.then_some(self.servers.limit))?
             }
         };
         let done = work(self, &connection);
@@ -258,25 +263,27 @@ impl Remote {
         self.session(|own, connection| {
             let asked = "SELECT body::text FROM sharpwave.forgotten WHERE memory = $1 AND id = $2";
             let row = connection.row(asked, &[&own.number, &id])?;
-            row.map(|row| cells::whole(&connection.name, 0, serde_json::from_str(row.get(0)).ok())).transpose()
+            row.map(|row| whole(&connection.name, 0, serde_json::from_str::<Gone>(row.get(0)).ok())).transpose()
         })
     }
 }
 
-/// A connection to the server that has a user's memory, the tables looked at; with the writer's lock, where it is to write.
-fn connected(servers: &Servers, user: &str, writes: bool) -> Result<Connection> {
+/// A connection to the server that has a user's memory, the tables looked at; to write with the writer's lock, for which it waits so long.
+fn connected(servers: &Servers, user: &str, writes: Option<Duration>) -> Result<Connection> {
     let at = servers.of(user);
     let connection = Connection::open(servers, at)?;
-    if !schema::ready(&connection, at, servers.len(), writes)? {
+    if !schema::ready(&connection, at, servers.len(), writes.is_some())? {
         return Err(empty(&connection, user));
     }
-    if writes {
-        let key = stable(&format!("sharpwave memory of {user}")) as i64;
-        let held = connection.row("SELECT pg_try_advisory_lock($1)", &[&key])?.is_some_and(|row| row.get(0));
-        if !held {
+    let Some(patience) = writes else { return Ok(connection) };
+    let key = stable(&format!("sharpwave memory of {user}")) as i64;
+    let begun = Instant::now();
+    while !connection.row("SELECT pg_try_advisory_lock($1)", &[&key])?.is_some_and(|row| row.get(0)) {
+        if begun.elapsed() > patience {
             let message = format!("the memory of {user} in {} is in use: another process writes in it", connection.name);
             return Err(Error::input(message, "wait until that process has ended, or stop it; recall works meanwhile"));
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
     Ok(connection)
 }
@@ -288,9 +295,9 @@ fn memory(connection: &Connection, user: &str, make: bool) -> Result<(i32, Optio
     }
     let row = connection.row("SELECT number, encoder FROM sharpwave.memory WHERE owner = $1", &[&user])?;
     let Some(row) = row else { return Err(empty(connection, user)) };
-    let number = row.get(0);
+    let number: i32 = row.get(0);
     let kept = match row.get::<_, Option<&str>>(1) {
-        Some(json) => Some(cells::whole(&connection.name, number.into(), serde_json::from_str(json).ok())?),
+        Some(json) => Some(whole(&connection.name, number.into(), serde_json::from_str(json).ok())?),
         None => None,
     };
     Ok((number, kept))
@@ -400,8 +407,7 @@ impl Recall for Remote {
     fn episodes(&mut self) -> Result<Vec<Episode>> {
         self.session(|own, connection| {
             let asked = "SELECT number, body::text FROM sharpwave.experience WHERE memory = $1 ORDER BY number";
-            let one =
-                |row: &tokio_postgres::Row| cells::whole(&connection.name, row.get(0), serde_json::from_str(row.get(1)).ok());
+            let one = |row: &tokio_postgres::Row| whole(&connection.name, row.get(0), serde_json::from_str::<Episode>(row.get(1)).ok());
             connection.rows(asked, &[&own.number])?.iter().map(one).collect()
         })
     }

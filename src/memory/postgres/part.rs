@@ -1,8 +1,7 @@
 //! Parts of a memory in a database: as much as a change needs to know, experiences with those of their cells that it touches and their
 //! neighbours. Never the whole, but where everything is to be coded anew.
 
-use super::cells::whole;
-use super::server::Connection;
+use super::server::{Connection, whole};
 use crate::error::Result;
 use crate::memory::store::episodes;
 use crate::recall::Episode;
@@ -94,7 +93,7 @@ pub fn met(connection: &Connection, memory: i32, fresh: &[Episode]) -> Result<Pa
         CROSS JOIN LATERAL (SELECT number, before FROM sharpwave.cell WHERE memory = $1 AND number >= last.number << 20 \
             AND number < (last.number + 1) << 20 ORDER BY number DESC LIMIT 1) c";
     let rows = connection.rows(asked, &[&memory, &whose, &sessions])?;
-    let ends = rows.iter().flat_map(|row| [Some(row.get(0)), row.get(1)]).flatten().collect();
+    let ends = rows.iter().flat_map(|row| [Some(row.get::<_, i64>(0)), row.get(1)]).flatten().collect();
     part.take_numbers(connection, memory, &ends)?;
     Ok(part)
 }
@@ -129,7 +128,7 @@ pub fn going(connection: &Connection, memory: i32, ids: &[String]) -> Result<(Pa
     let rows = connection.rows(asked, &[&memory, &orders])?;
     let own: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let mut numbers: BTreeSet<i64> = own.iter().copied().collect();
-    let beside = |rows: &[Row]| -> Vec<i64> { rows.iter().flat_map(|row| [row.get(1), row.get(2)]).flatten().collect() };
+    let beside = |rows: &[Row]| -> Vec<i64> { rows.iter().flat_map(|row| [row.get::<_, Option<i64>>(1), row.get(2)]).flatten().collect() };
     let neighbours = beside(&rows);
     let asked = "SELECT number, before, after FROM sharpwave.cell WHERE memory = $1 AND number = ANY ($2)";
     numbers.extend(beside(&connection.rows(asked, &[&memory, &neighbours])?));

@@ -130,11 +130,11 @@ fn found_in(lines: &str, wanted: [&str; 4]) -> Option<String> {
         let mut fields = vec![String::new()];
         let mut characters = line.chars();
         while let Some(c) = characters.next() {
-            let last = fields.last_mut()?;
+            let last = fields.len() - 1;
             match c {
-                '\\' => last.extend(characters.next()),
-                ':' if fields.len() < 5 => fields.push(String::new()),
-                c => last.push(c),
+                '\\' => fields[last].extend(characters.next()),
+                ':' if last < 4 => fields.push(String::new()),
+                c => fields[last].push(c),
             }
         }
         let fits = fields.len() == 5 && fields.iter().zip(wanted).all(|(field, wanted)| field == "*" || field == wanted);
@@ -185,14 +185,15 @@ impl Connection {
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
-        let done = self.runtime.block_on(async { tokio::time::timeout(self.limit, work).await });
+        // A server that is there gives up by itself, a little earlier.
+        let done = self.runtime.block_on(async { tokio::time::timeout(self.limit + self.limit / 4, work).await });
         let what = match done {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
                 self.broken.set(true);
                 return Err(trouble(&self.name, &error));
             }
-            Err(_) => format!("did not answer within {:.0?}", self.limit),
+            Err(_) => format!("does not answer; {:.1?} were waited", self.limit + self.limit / 4),
         };
         self.broken.set(true);
         Err(lost(&self.name, &what))
@@ -254,6 +255,14 @@ fn lost(name: &str, what: &str) -> Error {
         remedy: "what was acknowledged is kept; when the server runs again, repeat the call: what it added is not added twice"
             .into(),
     }
+}
+
+/// What a record of a table holds, or that it is damaged.
+pub fn whole<T>(database: &str, number: i64, what: Option<T>) -> Result<T> {
+    what.ok_or_else(|| Error::Run {
+        message: format!("a record of number {number} in the database {database} is damaged"),
+        remedy: "restore the database from a backup".into(),
+    })
 }
 
 /// An error on the way to a server.
