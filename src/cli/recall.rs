@@ -282,7 +282,7 @@ pub fn add(a: &AddArguments) -> Result<ExitCode> {
     bar.clear();
     match a.json {
         true => super::json(&json!({ "added": fresh, "known": known, "left": total - fresh - known, "stopped": stopped }))?,
-        false => out!("{fresh} added, {known} known before; the memory has {}", memory.len()?),
+        false => out!("{fresh} added, {known} known before; the memory has {}", memory.count()?),
     }
     if stopped {
         note!("stopped; the same command goes on with the other {}", total - fresh - known);

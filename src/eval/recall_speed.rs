@@ -154,7 +154,7 @@ fn run(
     let encoder: Arc<dyn Encoder> = Arc::new(Drawn);
     let mut there = elsewhere.map(|open| open(encoder.clone())).transpose()?;
     if let Some(there) = &mut there
-        && there.len()? > 0
+        && there.count()? > 0
     {
         return Err(Error::input("the memory elsewhere has experiences already", "name another user"));
     }

@@ -110,7 +110,7 @@ pub trait Recall {
     ///
     /// # Errors
     /// Those of the place.
-    fn len(&mut self) -> Result<usize>;
+    fn count(&mut self) -> Result<usize>;
 
     /// How large it is.
     ///
@@ -560,7 +560,7 @@ impl Recall for Episodic {
         Ok(self.network.episodes().cloned().collect())
     }
 
-    fn len(&mut self) -> Result<usize> {
+    fn count(&mut self) -> Result<usize> {
         Ok(self.network.len())
     }
 

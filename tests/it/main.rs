@@ -29,6 +29,7 @@ mod neurons;
 mod outputs;
 mod plasticity;
 mod plasticity_event;
+#[cfg(unix)]
 mod postgres;
 mod protocols;
 mod pull;

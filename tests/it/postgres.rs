@@ -210,7 +210,7 @@ fn equal(there: &Answer, here: &Answer, what: &str) {
 fn compare(there: &mut dyn Recall, here: &mut dyn Recall, user: &str) {
     let texts: Vec<String> = here.episodes().unwrap().into_iter().map(|e| e.text).collect();
     let mut hints: Vec<String> = vec!["".into(), "nobody said quantum chromodynamics".into(), "the of and".into()];
-    hints.extend(texts.iter().step_by(23).map(|t| t.split(' ').step_by(2).take(6).collect::<Vec<_>>().join(" ")));
+    hints.extend(texts.iter().step_by(37).map(|t| t.split(' ').step_by(2).take(6).collect::<Vec<_>>().join(" ")));
     let filters = [
         Filter::default(),
         Filter { history: true, ..Filter::default() },
@@ -240,8 +240,8 @@ fn compare(there: &mut dyn Recall, here: &mut dyn Recall, user: &str) {
 }
 
 fn answers_are_those_of_a_folder(server: &Server, encoder: Option<Arc<dyn Encoder>>) {
-    let user = if encoder.is_some() { "ada" } else { "bob" };
-    let servers = Servers::new(&[server.url("answers")]).unwrap();
+    let (user, database) = if encoder.is_some() { ("ada", "answers") } else { ("bob", "words") };
+    let servers = Servers::new(&[server.url(database)]).unwrap();
     let mut there = Remote::open_with(&servers, user, encoder.clone()).unwrap();
     let mut here = Episodic::in_memory(encoder.clone()).unwrap();
     let all = made_up(330, user);
@@ -249,12 +249,16 @@ fn answers_are_those_of_a_folder(server: &Server, encoder: Option<Arc<dyn Encode
     for part in [&all[..0], &all[..1], &all[..9], &all[5..64], &all[64..320], &all[320..]] {
         assert_eq!(Recall::add(&mut there, part.to_vec()).unwrap(), Recall::add(&mut here, part.to_vec()).unwrap());
     }
-    compare(&mut there, &mut here, user);
+    let told = |memory: &mut dyn Recall| -> Vec<Episode> {
+        memory.episodes().unwrap().into_iter().map(|e| Episode { told: None, ..e }).collect()
+    };
+    assert_eq!(told(&mut there), told(&mut here));
     let size = |memory: &mut dyn Recall| {
         let size = memory.size().unwrap();
         (size.experiences, size.history, size.pinned, size.sessions, size.cells, size.synapses, size.version)
     };
     assert_eq!(size(&mut there), size(&mut here));
+    compare(&mut there, &mut here, user);
     // Another process, which took up nothing but statistics.
     let mut reader = Remote::read_with(&servers, user, encoder.clone()).unwrap();
     compare(&mut reader, &mut here, user);
@@ -271,7 +275,7 @@ fn answers_are_those_of_a_folder(server: &Server, encoder: Option<Arc<dyn Encode
         assert!(there.gone(id).unwrap().is_some_and(|gone| gone.told.is_some() && !gone.when.is_empty()));
         for table in ["experience", "cell", "kept", "tokens", "memory", "held", "about"] {
             let asked = format!("SELECT count(*) FROM sharpwave.{table} t WHERE t::text LIKE '%{}%'", text.replace('\'', "''"));
-            assert_eq!(server.psql("answers", &asked).unwrap(), "0", "{table}: {text}");
+            assert_eq!(server.psql(database, &asked).unwrap(), "0", "{table}: {text}");
         }
     }
     assert_eq!(size(&mut there), size(&mut here));
@@ -289,15 +293,12 @@ fn answers_are_those_of_a_folder(server: &Server, encoder: Option<Arc<dyn Encode
     assert_eq!(Recall::add(&mut there, again.clone()).unwrap(), Recall::add(&mut here, again).unwrap());
     assert!(there.gone(&all[2].derived_id()).unwrap().is_none());
     compare(&mut there, &mut here, user);
-    let told = |memory: &mut dyn Recall| -> Vec<Episode> {
-        memory.episodes().unwrap().into_iter().map(|e| Episode { told: None, ..e }).collect()
-    };
     assert_eq!(told(&mut there), told(&mut here));
     assert_eq!(size(&mut there), size(&mut here));
     // The sums that are kept are those of what is there.
     let summed = "SELECT bool_and(n = 0) FROM (SELECT sum(cells) - (SELECT sum(array_length(string_to_array(split_part(c.words::text, '}', 1), ','), 1)) \
         FROM sharpwave.cell c WHERE c.memory = h.memory AND c.words::text NOT LIKE '{}%') AS n FROM sharpwave.held h WHERE port = 0 GROUP BY memory) x";
-    assert_eq!(server.psql("answers", summed).unwrap(), "t");
+    assert_eq!(server.psql(database, summed).unwrap(), "t");
 }
 
 fn one_writes_and_many_read(server: &Server) {
@@ -316,7 +317,7 @@ fn one_writes_and_many_read(server: &Server) {
     assert_eq!(found(&mut other, "key"), 0);
     drop(writer);
     let mut writer = Remote::open_with(&servers, "carl", None).unwrap();
-    assert_eq!(writer.len().unwrap(), 2);
+    assert_eq!(writer.count().unwrap(), 2);
 
     // What does not fit is refused, and nothing of its call is kept.
     let fine = || Episode::of_text("something fine");
@@ -330,7 +331,7 @@ fn one_writes_and_many_read(server: &Server) {
         assert!(writer.add(vec![fine(), wrong]).unwrap_err().remedy().is_some());
     }
     assert!(writer.amend(&["nobody"], &mut |_| ()).is_err());
-    assert_eq!(writer.len().unwrap(), 2);
+    assert_eq!(writer.count().unwrap(), 2);
     for user in ["", " ", "a\0b"] {
         assert!(Remote::open_with(&servers, user, None).is_err());
     }
@@ -352,7 +353,7 @@ fn one_writes_and_many_read(server: &Server) {
             assert!(error.to_string().contains("48 numbers") && error.remedy().is_some(), "{error}");
         }
     }
-    assert_eq!(Remote::open_with(&servers, "carl", letters(48, "letters")).unwrap().len().unwrap(), 2);
+    assert_eq!(Remote::open_with(&servers, "carl", letters(48, "letters")).unwrap().count().unwrap(), 2);
 }
 
 fn users_are_spread(one: &Server, two: &Server) {
@@ -400,8 +401,8 @@ fn what_is_foreign_is_refused(server: &Server) {
         "CREATE TABLE sharpwave.about (version text)",
         "DROP TABLE sharpwave.about; CREATE TABLE sharpwave.about (version int, server int, servers int)",
     ] {
-        server.psql("foreign", made).unwrap();
-        let (error, remedy) = open("foreign").unwrap();
+        server.psql("others", made).unwrap();
+        let (error, remedy) = open("others").unwrap();
         assert!(error.contains("did not make") && remedy, "{error}");
     }
     // Who asks makes nothing.
@@ -453,7 +454,7 @@ fn a_server_goes_away(server: &mut Server) {
     server.psql("gone", end).unwrap();
     held.wait().unwrap();
     equal(&memory.recall(&ask).unwrap(), &before, "after the limit");
-    assert_eq!(memory.len().unwrap(), 100);
+    assert_eq!(memory.count().unwrap(), 100);
 
     // Killed while a question is on its way, and while something is being written.
     for writes in [false, true] {
@@ -486,7 +487,7 @@ fn a_server_goes_away(server: &mut Server) {
     }
     // The same call again adds what is missing, once.
     assert_eq!(memory.add(all).unwrap().iter().filter(|(_, new)| *new).count(), 20);
-    assert_eq!((memory.len().unwrap(), memory.ghosts().unwrap()), (120, 0));
+    assert_eq!((memory.count().unwrap(), memory.ghosts().unwrap()), (120, 0));
 }
 
 fn the_command_line(server: &Server, folder: &Path) {
@@ -531,7 +532,7 @@ fn recall_from_databases() {
         (one, two)
     });
     for (server, databases) in
-        [(&one, &["answers", "spread", "versions", "foreign", "empty", "commands"][..]), (&two, &["spread", "gone"])]
+        [(&one, &["answers", "words", "spread", "versions", "others", "empty", "commands"][..]), (&two, &["spread", "gone"])]
     {
         databases.iter().for_each(|name| drop(server.psql("postgres", &format!("CREATE DATABASE {name}")).unwrap()));
     }

@@ -16,7 +16,7 @@ pub use server::Servers;
 
 use self::cells::{Cells, Standing};
 use self::change::{Change, write};
-use self::part::{Part, amended, everything, going, met};
+use self::part::{Part, everything, going, met, named};
 use self::server::{Connection, stable, whole};
 use super::episodic::{Chosen, Mark, Recall, Size, With, agreed, encoder, mark};
 use super::experience::now;
@@ -395,10 +395,19 @@ impl Recall for Remote {
         self.writable()?;
         self.session(|own, connection| {
             let standing = own.refresh(connection)?;
-            let names: Vec<String> = ids.iter().map(|id| id.to_string()).collect();
-            let before = own.take(&standing, amended(connection, own.number, &names)?);
-            let episodes = own.network.amend(ids, change)?;
-            episodes.iter().try_for_each(|(_, episode)| fitting(episode, &own.user))?;
+            let mut names: Vec<String> = ids.iter().map(|id| id.to_string()).collect();
+            own.take(&standing, named(connection, own.number, &names)?);
+            let changed = own.network.amend(ids, change)?;
+            changed.iter().try_for_each(|(_, episode)| fitting(episode, &own.user))?;
+            // Once more, with those whose place they take now.
+            names.extend(changed.iter().filter_map(|(_, episode)| episode.supersedes.clone()));
+            let changed: HashMap<String, Episode> = changed.into_iter().map(|(_, e)| (e.id.clone(), e)).collect();
+            let before = own.take(&standing, named(connection, own.number, &names)?);
+            let episodes = own.network.amend(ids, |episode| {
+                if let Some(changed) = changed.get(&episode.id) {
+                    episode.clone_from(changed);
+                }
+            })?;
             let added = Added { episodes, ..Added::default() };
             own.write(connection, &standing, &Change { before, added, ..Change::default() })
         })
@@ -407,12 +416,13 @@ impl Recall for Remote {
     fn episodes(&mut self) -> Result<Vec<Episode>> {
         self.session(|own, connection| {
             let asked = "SELECT number, body::text FROM sharpwave.experience WHERE memory = $1 ORDER BY number";
-            let one = |row: &tokio_postgres::Row| whole(&connection.name, row.get(0), serde_json::from_str::<Episode>(row.get(1)).ok());
+            let one =
+                |row: &tokio_postgres::Row| whole(&connection.name, row.get(0), serde_json::from_str::<Episode>(row.get(1)).ok());
             connection.rows(asked, &[&own.number])?.iter().map(one).collect()
         })
     }
 
-    fn len(&mut self) -> Result<usize> {
+    fn count(&mut self) -> Result<usize> {
         self.session(|own, connection| {
             let asked = "SELECT count(*) FROM sharpwave.experience WHERE memory = $1";
             Ok(connection.row(asked, &[&own.number])?.map_or(0, |row| row.get::<_, i64>(0) as usize))

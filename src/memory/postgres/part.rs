@@ -106,14 +106,6 @@ pub fn named(connection: &Connection, memory: i32, ids: &[String]) -> Result<Par
     Ok(part)
 }
 
-/// What a change to experiences of these ids meets: they themselves, and those that they supersede.
-pub fn amended(connection: &Connection, memory: i32, ids: &[String]) -> Result<Part> {
-    let mut part = named(connection, memory, ids)?;
-    let olds: Vec<String> = part.0.values().filter_map(|(episode, _)| episode.supersedes.clone()).collect();
-    part.0.extend(named(connection, memory, &olds)?.0);
-    Ok(part)
-}
-
 /// What forgetting experiences of these ids touches: their cells, neighbours in time and theirs, what they took the place of, and what else
 /// would take it; with the token vectors of their cells.
 pub fn going(connection: &Connection, memory: i32, ids: &[String]) -> Result<(Part, HashMap<Place, Tokens>)> {
@@ -128,7 +120,8 @@ pub fn going(connection: &Connection, memory: i32, ids: &[String]) -> Result<(Pa
     let rows = connection.rows(asked, &[&memory, &orders])?;
     let own: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let mut numbers: BTreeSet<i64> = own.iter().copied().collect();
-    let beside = |rows: &[Row]| -> Vec<i64> { rows.iter().flat_map(|row| [row.get::<_, Option<i64>>(1), row.get(2)]).flatten().collect() };
+    let beside =
+        |rows: &[Row]| -> Vec<i64> { rows.iter().flat_map(|row| [row.get::<_, Option<i64>>(1), row.get(2)]).flatten().collect() };
     let neighbours = beside(&rows);
     let asked = "SELECT number, before, after FROM sharpwave.cell WHERE memory = $1 AND number = ANY ($2)";
     numbers.extend(beside(&connection.rows(asked, &[&memory, &neighbours])?));
