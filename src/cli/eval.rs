@@ -6,20 +6,25 @@ use super::progress::Bar;
 use clap::{Args, Subcommand};
 use sharpwave::error::{Error, Result};
 use sharpwave::eval::cases;
+use sharpwave::eval::recall_speed::Opening;
 use sharpwave::eval::report::{Report, Spread};
 use sharpwave::eval::run::{Bench, Method};
 use sharpwave::eval::sequence::{Place, Plan, Way};
 use sharpwave::io::output;
+use sharpwave::memory::episodic::Recall;
 use sharpwave::memory::jsonl::Lines;
 use sharpwave::memory::key_statistics::Prompt;
+use sharpwave::memory::postgres::{Remote, Servers};
 use sharpwave::memory::settings::Settings;
 use sharpwave::plot;
 use sharpwave::recall::Mix;
+use sharpwave::recall::encoder::Encoder;
 use sharpwave::run::Progress;
 use sharpwave::system::peak_memory;
 use sharpwave::transformer::Source;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The file of the results in the folder asked for.
 const RESULTS: &str = "results.json";
@@ -82,6 +87,12 @@ struct SpeedAsked {
     /// A new folder for them (default: a temporary one)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// The same in PostgreSQL with pgvector as well, by the clock: postgres://user@host:5432/database; what was added stays there
+    #[arg(long = "database", value_name = "URL", requires = "user")]
+    databases: Vec<String>,
+    /// Whose memory it is there: of somebody who has none yet
+    #[arg(long, value_name = "NAME", requires = "databases")]
+    user: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -171,7 +182,12 @@ fn speed(a: &SpeedAsked) -> Result<ExitCode> {
         return Err(Error::input(format!("{} is there already", folder.display()), "name a new folder"));
     }
     let (bar, stop) = (Bar::new(a.json), interrupt::watch("stopping as soon as may be")?);
-    let s = sharpwave::eval::recall_speed::measure(a.n, a.questions, &folder, &|what, done| bar.phase(what, done), &stop)?;
+    let open = |encoder: Arc<dyn Encoder>| -> Result<Box<dyn Recall>> {
+        Ok(Box::new(Remote::open_with(&Servers::new(&a.databases)?, a.user.as_deref().unwrap_or(""), Some(encoder))?))
+    };
+    let elsewhere: Option<&Opening> = if a.databases.is_empty() { None } else { Some(&open) };
+    let say = |what: &str, done: f64| bar.phase(what, done);
+    let s = sharpwave::eval::recall_speed::measure(a.n, a.questions, &folder, elsewhere, &say, &stop)?;
     bar.clear();
     if a.json {
         super::json(&s)?;
@@ -193,6 +209,18 @@ fn speed(a: &SpeedAsked) -> Result<ExitCode> {
         s.bytes[1],
         s.open_s
     );
+    if let Some(there) = &s.elsewhere {
+        out!(
+            "the database, by the clock: adding one {:.2} ms among the first 1,000, {:.2} ms among the last",
+            there.add_ms[0],
+            there.add_ms[1]
+        );
+        let asked = [("recall", there.recall_ms), ("spikes alone", there.spikes_ms)];
+        for ((name, [ms, ms_99]), [here, here_99]) in asked.into_iter().zip(there.folder_ms) {
+            out!("{name:16} {ms:>8.2} ms median, {ms_99:>8.2} ms p99; the folder {here:.2} and {here_99:.2}");
+        }
+        out!("{:.1} % of the answers are the folder's", there.same);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,7 +37,7 @@ enum MemoryCommand {
         #[arg(long)]
         tag: Option<String>,
         #[command(flatten)]
-        memory: super::recall::Folder,
+        memory: super::recall::Kept,
     },
     /// Complete a part of an experience, by recurrent synapses
     Complete {
@@ -63,7 +63,7 @@ enum MemoryCommand {
     /// Say how large the network of what can be recalled is
     Stats {
         #[command(flatten)]
-        memory: super::recall::Folder,
+        memory: super::recall::Kept,
     },
     /// Code everything anew by another encoder
     Recode {
@@ -107,7 +107,7 @@ enum MemoryCommand {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
         #[command(flatten)]
-        memory: Memory,
+        memory: super::recall::Kept,
     },
     /// Put another answer in the place of what an experience taught
     Supersede {
@@ -205,9 +205,19 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
         }
         MemoryCommand::Forget { ids, memory } => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let learned = memory.folder.join("memory.redb").is_file();
-            if !has_episodes(&memory.folder) {
-                let left = facade::forget(&Store::open(&memory.folder)?, &ids)?;
+            let Some(folder) = memory.place.folder() else {
+                let proofs = super::recall::forget_there(memory, &ids)?;
+                if memory.json {
+                    print_json(&json!({ "recall": proofs }))?
+                } else {
+                    proofs.iter().for_each(super::recall::receipt);
+                }
+                note!("the server's VACUUM, which it does by itself, removes the bytes of what was forgotten");
+                return Ok(ExitCode::SUCCESS);
+            };
+            let learned = folder.join("memory.redb").is_file();
+            if !has_episodes(folder) {
+                let left = facade::forget(&Store::open(folder)?, &ids)?;
                 if memory.json {
                     print_json(&left)?
                 } else {
@@ -216,10 +226,10 @@ pub fn memory(arguments: &MemoryArguments) -> Result<ExitCode> {
                 note!("`sharpwave memory compact` removes the bytes of what was forgotten from the file");
                 return Ok(ExitCode::SUCCESS);
             }
-            let store = if learned { Some(Store::open(&memory.folder)?) } else { None };
+            let store = if learned { Some(Store::open(folder)?) } else { None };
             let in_journal = |id: &&str| store.as_ref().is_some_and(|s| s.entry(id).is_ok_and(|e| e.is_some()));
             let journal: Vec<&str> = ids.iter().copied().filter(in_journal).collect();
-            let proofs = super::recall::forget(&memory.folder, &ids, &journal)?;
+            let proofs = super::recall::forget(folder, &ids, &journal)?;
             let left = match &store {
                 Some(store) if !journal.is_empty() => facade::forget(store, &journal)?,
                 _ => Vec::new(),

@@ -5,7 +5,8 @@ use super::progress::Bar;
 use clap::Args;
 use serde_json::json;
 use sharpwave::error::{Error, Result};
-use sharpwave::memory::episodic::{BATCH, Episodic, With};
+use sharpwave::memory::episodic::{BATCH, Episodic, Recall, Size, With};
+use sharpwave::memory::postgres::{Remote, Servers};
 use sharpwave::recall::completion::Rule;
 use sharpwave::recall::episode::{Timestamp, instant};
 use sharpwave::recall::hippocampus::{Receipt, Why};
@@ -35,13 +36,55 @@ impl EncoderChoice {
     }
 }
 
+/// Where a memory lies.
+#[derive(Args)]
+pub struct Place {
+    /// The memory folder
+    #[arg(long = "memory", value_name = "DIR", required_unless_present = "databases")]
+    folder: Option<PathBuf>,
+    /// In PostgreSQL with pgvector instead: postgres://user@host:5432/database; of several servers all, in the same order each time
+    #[arg(long = "database", value_name = "URL", conflicts_with = "folder", requires = "user")]
+    databases: Vec<String>,
+}
+
+impl Place {
+    /// The folder, where it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Whose of the servers' memories is meant.
+    fn server<'a>(&self, user: &'a Option<String>) -> Result<(Servers, &'a str)> {
+        Ok((Servers::new(&self.databases)?, user.as_deref().unwrap_or("")))
+    }
+
+    /// The memory, to write; begun where there is none.
+    fn open(&self, user: &Option<String>, with: &With) -> Result<Box<dyn Recall>> {
+        if let Some(folder) = &self.folder {
+            return Ok(Box::new(Episodic::open(folder, with)?));
+        }
+        let (servers, user) = self.server(user)?;
+        Ok(Box::new(Remote::open(&servers, user, with)?))
+    }
+
+    /// The memory, for asking; says so where its encoder is not at work.
+    fn read(&self, user: &Option<String>, with: &With) -> Result<Box<dyn Recall>> {
+        if let Some(folder) = &self.folder {
+            return Ok(Box::new(opened(folder, with)?));
+        }
+        let (servers, user) = self.server(user)?;
+        let memory = Remote::read(&servers, user, with)?;
+        memory.without().iter().for_each(|why| note!("words alone are at work: {why}"));
+        Ok(Box::new(memory))
+    }
+}
+
 #[derive(Args)]
 pub struct RecallArguments {
     /// The hint: a question, or a part of what happened
     hint: String,
-    /// The memory folder
-    #[arg(long = "memory", value_name = "DIR")]
-    folder: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Experiences at most
     #[arg(long, short, value_name = "N", default_value_t = 10)]
     k: usize,
@@ -105,7 +148,8 @@ pub fn opened(folder: &Path, with: &With) -> Result<Episodic> {
 
 pub fn recall(a: &RecallArguments) -> Result<ExitCode> {
     let filter = Filter {
-        user: a.user.clone(),
+        // In a database all of a memory is its user's.
+        user: a.user.clone().filter(|_| a.place.folder().is_some()),
         session: a.session.clone(),
         tags: a.tag.clone(),
         since: time("since", &a.since)?,
@@ -113,7 +157,7 @@ pub fn recall(a: &RecallArguments) -> Result<ExitCode> {
         outcome: a.outcome,
         history: a.history,
     };
-    let mut memory = opened(&a.folder, &a.encoder.with())?;
+    let mut memory = a.place.read(&a.user, &a.encoder.with())?;
     let ask = Ask {
         k: a.k,
         max_tokens: a.max_tokens.unwrap_or(usize::MAX),
@@ -184,9 +228,8 @@ pub struct AddArguments {
     /// Tag for all; may be repeated
     #[arg(long)]
     tag: Vec<String>,
-    /// The memory folder; made where there is none
-    #[arg(long = "memory", value_name = "DIR")]
-    folder: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -215,7 +258,7 @@ pub fn add(a: &AddArguments) -> Result<ExitCode> {
         episode.user = episode.user.take().or(a.user.clone());
         episode.tags.extend(a.tag.iter().filter(|tag| !episode.tags.contains(tag)).cloned().collect::<Vec<_>>());
     }
-    let mut memory = Episodic::open(&a.folder, &a.encoder.with())?;
+    let mut memory = a.place.open(&a.user, &a.encoder.with())?;
     if let Some(why) = memory.without() {
         return Err(Error::input(
             format!("the memory's encoder is not at hand: {why}"),
@@ -239,7 +282,7 @@ pub fn add(a: &AddArguments) -> Result<ExitCode> {
     bar.clear();
     match a.json {
         true => super::json(&json!({ "added": fresh, "known": known, "left": total - fresh - known, "stopped": stopped }))?,
-        false => out!("{fresh} added, {known} known before; the memory has {}", memory.network().len()),
+        false => out!("{fresh} added, {known} known before; the memory has {}", memory.count()?),
     }
     if stopped {
         note!("stopped; the same command goes on with the other {}", total - fresh - known);
@@ -260,11 +303,24 @@ pub struct Folder {
     encoder: EncoderChoice,
 }
 
+/// A memory to look into, wherever it lies.
+#[derive(Args)]
+pub struct Kept {
+    #[command(flatten)]
+    pub place: Place,
+    /// Whose memory it is, in a database
+    #[arg(long, value_name = "NAME", requires = "databases")]
+    user: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What can be recalled, in order.
-pub fn notes(folder: &Folder, tag: Option<&String>) -> Result<ExitCode> {
-    let memory = opened(&folder.folder, &With::Words)?;
-    let all: Vec<&Episode> = memory.network().episodes().filter(|e| tag.is_none_or(|tag| e.tags.contains(tag))).collect();
-    if folder.json {
+pub fn notes(memory: &Kept, tag: Option<&String>) -> Result<ExitCode> {
+    let mut all = memory.place.read(&memory.user, &With::Words)?.episodes()?;
+    all.retain(|e| tag.is_none_or(|tag| e.tags.contains(tag)));
+    if memory.json {
         super::json(&all)?;
     } else {
         for e in all {
@@ -325,10 +381,13 @@ pub fn replay(folder: &Folder, sequences: usize, seed: u64) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn stats(folder: &Folder) -> Result<ExitCode> {
-    let size = opened(&folder.folder, &With::Words)?.size();
-    if folder.json {
-        super::json(&size)?;
+pub fn stats(memory: &Kept) -> Result<ExitCode> {
+    sized(&memory.place.read(&memory.user, &With::Words)?.size()?, memory.json)
+}
+
+fn sized(size: &Size, json: bool) -> Result<ExitCode> {
+    if json {
+        super::json(size)?;
         return Ok(ExitCode::SUCCESS);
     }
     out!(
@@ -360,7 +419,7 @@ pub fn recode(folder: &Folder) -> Result<ExitCode> {
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.clear();
-    stats(folder)
+    sized(&memory.size(), folder.json)
 }
 
 /// Pins an experience or says until when it holds.
@@ -398,7 +457,7 @@ pub fn compact(folder: &Path) -> Result<Option<[u64; 2]>> {
 pub struct Proof {
     #[serde(flatten)]
     receipt: Receipt,
-    /// Cells without an experience that fire for the words of the one that was forgotten.
+    /// Cells without an experience that fire for the words of the one that was forgotten; in a database all records of such cells.
     ghosts: usize,
 }
 
@@ -414,6 +473,15 @@ pub fn forget(folder: &Path, ids: &[&str], journal: &[&str]) -> Result<Vec<Proof
     let receipts = memory.forget(&own)?;
     let proof = |(receipt, text): (Receipt, String)| Ok(Proof { ghosts: memory.network().ghosts(&text)?, receipt });
     receipts.into_iter().zip(texts).map(proof).collect()
+}
+
+/// Forgets what can be recalled from a database, all of it or nothing.
+pub fn forget_there(memory: &Kept, ids: &[&str]) -> Result<Vec<Proof>> {
+    let (servers, user) = memory.place.server(&memory.user)?;
+    let mut remote = Remote::open(&servers, user, &With::Own)?;
+    let receipts = remote.forget(ids)?;
+    let ghosts = remote.ghosts()?;
+    Ok(receipts.into_iter().map(|receipt| Proof { receipt, ghosts }).collect())
 }
 
 /// A receipt in words.

@@ -1,8 +1,8 @@
 //! What recall costs: processor time to add and to ask, by the number of memories, on one thread, against an exact scan of the same vectors in the
-//! same run. Texts are drawn (words by Zipf's law) and so are vectors (sums of a random vector a word), so that nothing is encoded.
+//! same run; and what the same costs elsewhere, by the clock. Texts are drawn (words by Zipf's law) and so are vectors (sums of a random vector a word), so that nothing is encoded.
 
 use crate::error::{Error, Result};
-use crate::memory::episodic::Episodic;
+use crate::memory::episodic::{Episodic, Recall};
 use crate::recall::encoder::{Embedding, Encoder, Tokens, dot, unit};
 use crate::recall::hippocampus::Late;
 use crate::recall::words;
@@ -45,7 +45,28 @@ pub struct Speed {
     pub bytes: [u64; 2],
     /// Seconds to open the folder again.
     pub open_s: f64,
+    /// The same memories elsewhere, where they were put there as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
 }
+
+/// What a memory elsewhere costs by the clock, in the process that asks; encoding is left out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Elsewhere {
+    /// Milliseconds to add one, of the first 1,000 and of the last 1,000.
+    pub add_ms: [f64; 2],
+    /// Percentiles 50 and 99 of a question with late interaction, ms.
+    pub recall_ms: [f64; 2],
+    /// The same of the spikes alone.
+    pub spikes_ms: [f64; 2],
+    /// The same of the folder by the same clock: with late interaction, by the spikes alone.
+    pub folder_ms: [[f64; 2]; 2],
+    /// Percent of answers that are the folder's: the same ids in the same order.
+    pub same: f64,
+}
+
+/// Opens a memory elsewhere, with an encoder.
+pub type Opening<'a> = dyn Fn(Arc<dyn Encoder>) -> Result<Box<dyn Recall>> + Sync + 'a;
 
 /// Vectors made of words.
 struct Drawn;
@@ -98,15 +119,46 @@ fn text(i: usize) -> Vec<String> {
     (0..WORDS).map(|_| format!("word{}", VOCABULARY.powf(stream.uniform()) as u32)).collect()
 }
 
-/// Adds `n` memories to a folder that is new, and asks `questions` of them.
-pub fn measure(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Sync), stop: &AtomicBool) -> Result<Speed> {
+/// Adds `n` memories to a folder that is new, and to one elsewhere, and asks `questions` of them.
+///
+/// # Errors
+/// A place elsewhere that has experiences already, and those of both places.
+pub fn measure(
+    n: usize,
+    questions: usize,
+    folder: &Path,
+    elsewhere: Option<&Opening>,
+    say: &(dyn Fn(&str, f64) + Sync),
+    stop: &AtomicBool,
+) -> Result<Speed> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = pool.map_err(|e| Error::Run { message: e.to_string(), remedy: "start it again".into() })?;
-    pool.install(|| run(n.max(BATCH), questions.max(1), folder, say, stop))
+    pool.install(|| run(n.max(BATCH), questions.max(1), folder, elsewhere, say, stop))
 }
 
-fn run(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Sync), stop: &AtomicBool) -> Result<Speed> {
+/// Milliseconds of the clock that work takes, without those of encoding.
+fn clocked<T>(encoding: f64, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let started = Instant::now();
+    let done = work()?;
+    Ok((done, 1e3 * (started.elapsed().as_secs_f64() - encoding).max(0.0)))
+}
+
+fn run(
+    n: usize,
+    questions: usize,
+    folder: &Path,
+    elsewhere: Option<&Opening>,
+    say: &(dyn Fn(&str, f64) + Sync),
+    stop: &AtomicBool,
+) -> Result<Speed> {
     let encoder: Arc<dyn Encoder> = Arc::new(Drawn);
+    let mut there = elsewhere.map(|open| open(encoder.clone())).transpose()?;
+    if let Some(there) = &mut there
+        && there.count()? > 0
+    {
+        return Err(Error::input("the memory elsewhere has experiences already", "name another user"));
+    }
+    let (mut added_there, mut clocks, mut same) = (Vec::new(), [(); 4].map(|()| Vec::new()), 0);
     let mut memory = Episodic::open_with(folder, encoder.clone())?;
     let mut added = Vec::new();
     let mut scan: Vec<i8> = Vec::with_capacity(n * WIDTH);
@@ -127,6 +179,9 @@ fn run(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Syn
         let encoding = seconds() - started;
         let most = |v: &[f32]| v.iter().fold(f32::MIN_POSITIVE, |m, x| m.max(x.abs()));
         embedded.iter().for_each(|e| scan.extend(e.vector.iter().map(|x| (x / most(&e.vector) * 127.0).round() as i8)));
+        if let Some(there) = &mut there {
+            added_there.push(clocked(encoding, || there.add(batch.clone()))?.1 / (end - start) as f64);
+        }
         let started = seconds();
         memory.add(batch)?;
         // The encoder was asked once more inside.
@@ -154,8 +209,14 @@ fn run(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Syn
         let ask = Ask::new(&hint);
         for (i, how, times) in [(0, Late::On, &mut late), (1, Late::Off, &mut spikes)] {
             let started = seconds();
-            let answer = memory.asked(&tokens, &ask, how)?;
+            let (answer, clock) = clocked(encoding, || memory.asked(&tokens, &ask, how))?;
             times.push(1e3 * ((seconds() - started) - encoding).max(0.0));
+            if let Some(there) = &mut there {
+                let (other, its) = clocked(encoding, || there.recall_by(&ask, how))?;
+                clocks[i].push(its);
+                clocks[2 + i].push(clock);
+                same += other.recalled.iter().map(|r| &r.episode.id).eq(answer.recalled.iter().map(|r| &r.episode.id)) as usize;
+            }
             first[i] += answer.recalled.first().is_some_and(|r| r.episode.id == format!("m{of}")) as usize;
             events += answer.events;
         }
@@ -170,6 +231,15 @@ fn run(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Syn
     let mean = |s: &[f64]| 1e3 * s.iter().sum::<f64>() / s.len().max(1) as f64;
     let few = (1000 / BATCH).min(added.len());
     let size = memory.size();
+    let [recall_there, spikes_there, recall_here, spikes_here] = clocks.map(percentiles);
+    let per_memory = |s: &[f64]| s.iter().sum::<f64>() / s.len().max(1) as f64;
+    let elsewhere = there.map(|_| Elsewhere {
+        add_ms: [per_memory(&added_there[..few]), per_memory(&added_there[added_there.len() - few..])],
+        recall_ms: recall_there,
+        spikes_ms: spikes_there,
+        folder_ms: [recall_here, spikes_here],
+        same: 100.0 * same as f64 / (2 * questions) as f64,
+    });
     Ok(Speed {
         memories: n,
         add_ms: [mean(&added[..few]), mean(&added[added.len() - few..])],
@@ -180,5 +250,6 @@ fn run(n: usize, questions: usize, folder: &Path, say: &(dyn Fn(&str, f64) + Syn
         first: first.map(|n| 100.0 * n as f64 / questions as f64),
         bytes: [size.table_bytes, size.file_bytes],
         open_s,
+        elsewhere,
     })
 }

@@ -62,6 +62,63 @@ pub struct Episodic {
     without: Option<String>,
 }
 
+/// Experiences that are kept and recalled, wherever they lie: in a folder, or in a database. Every change is durable when the call returns,
+/// or, after an error, was not made.
+pub trait Recall {
+    /// Why the encoder that the memory was made with is not at work; words alone are, then.
+    fn without(&self) -> Option<&str>;
+
+    /// Takes experiences in; those that are there already stay as they are. Returns ids, and whether each is new.
+    ///
+    /// # Errors
+    /// Those of [`Hippocampus::add`], and those of the place.
+    fn add(&mut self, episodes: Vec<Episode>) -> Result<Vec<(String, bool)>>;
+
+    /// What a hint brings to mind, late interaction on or off.
+    ///
+    /// # Errors
+    /// A text that the encoder cannot take, and those of the place.
+    fn recall_by(&mut self, ask: &Ask, late: Late) -> Result<Answer>;
+
+    /// What a hint brings to mind.
+    ///
+    /// # Errors
+    /// Those of [`Recall::recall_by`].
+    fn recall(&mut self, ask: &Ask) -> Result<Answer> {
+        self.recall_by(ask, Late::On)
+    }
+
+    /// Forgets experiences, all of them or, where one id is unknown, none; their ids and times stay.
+    ///
+    /// # Errors
+    /// An unknown id, and those of the place.
+    fn forget(&mut self, ids: &[&str]) -> Result<Vec<Receipt>>;
+
+    /// Changes what codes do not depend on, of experiences by their ids.
+    ///
+    /// # Errors
+    /// Those of [`Hippocampus::amend`], and those of the place.
+    fn amend(&mut self, ids: &[&str], change: &mut dyn FnMut(&mut Episode)) -> Result<()>;
+
+    /// All experiences in the order in which they came.
+    ///
+    /// # Errors
+    /// Those of the place.
+    fn episodes(&mut self) -> Result<Vec<Episode>>;
+
+    /// How many experiences there are.
+    ///
+    /// # Errors
+    /// Those of the place.
+    fn count(&mut self) -> Result<usize>;
+
+    /// How large it is.
+    ///
+    /// # Errors
+    /// Those of the place.
+    fn size(&mut self) -> Result<Size>;
+}
+
 /// How large a memory is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Size {
@@ -87,7 +144,26 @@ pub struct Size {
     pub version: u32,
 }
 
-fn mark(encoder: Option<&Arc<dyn Encoder>>) -> Mark {
+/// What the vectors of a memory are of, `kept` being what they were of: the encoder at work, or none, has to agree.
+///
+/// # Errors
+/// An encoder whose vectors do not compare with those that are there.
+pub(super) fn agreed(kept: Option<Mark>, encoder: Option<&Arc<dyn Encoder>>, memory: &str, remedy: &str) -> Result<Mark> {
+    let own = mark(encoder);
+    match kept.filter(|kept| kept.width > 0 || own.width == 0) {
+        Some(kept) if own.width > 0 && kept.fingerprint != own.fingerprint => {
+            let Mark { name, width, .. } = kept;
+            let (other, its) = (own.name, own.width);
+            let message =
+                format!("the memory {memory} has vectors of the encoder {name} ({width} numbers), not of {other} ({its})");
+            Err(Error::input(message, remedy))
+        }
+        Some(kept) => Ok(kept),
+        None => Ok(own),
+    }
+}
+
+pub(super) fn mark(encoder: Option<&Arc<dyn Encoder>>) -> Mark {
     match encoder {
         Some(e) => Mark { name: e.name().into(), fingerprint: e.fingerprint().into(), width: e.width() },
         None => Mark { name: String::new(), fingerprint: String::new(), width: 0 },
@@ -100,7 +176,7 @@ pub fn encoder(name: &str) -> Result<Arc<dyn Encoder>> {
 }
 
 impl With {
-    fn choose(&self, kept: Option<&Mark>) -> Result<Chosen> {
+    pub(super) fn choose(&self, kept: Option<&Mark>) -> Result<Chosen> {
         match (self, kept) {
             (With::Words, _) => Ok((None, None)),
             (With::Named(name), _) => Ok((Some(encoder(name)?), None)),
@@ -170,21 +246,9 @@ impl Episodic {
             None => None,
         };
         let (encoder, without) = choose(kept.as_ref())?;
-        let own = mark(encoder.as_ref());
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.width > 0 && own.width > 0 && kept.fingerprint != own.fingerprint) {
-            let message = format!(
-                "the memory {} has vectors of the encoder {} ({} numbers), not of {} ({})",
-                folder.display(),
-                kept.name,
-                kept.width,
-                own.name,
-                own.width
-            );
-            let remedy = "leave --encoder out, or code everything anew: sharpwave memory recode --memory DIR --encoder NAME";
-            return Err(Error::input(message, remedy));
-        }
+        let remedy = "leave --encoder out, or code everything anew: sharpwave memory recode --memory DIR --encoder NAME";
+        let mark = agreed(kept, encoder.as_ref(), &folder.display().to_string(), remedy)?;
         let (network, forgotten) = restored(&store, encoder)?;
-        let mark = kept.filter(|kept| kept.width > 0 || own.width == 0).unwrap_or(own);
         let mut own = Episodic { folder: folder.into(), store, network, forgotten, mark, without };
         // Words came before the encoder did.
         if own.store.is_writable() && own.network.lacks_vectors() {
@@ -468,6 +532,40 @@ impl Episodic {
     /// The store.
     pub fn store(&self) -> &Episodes {
         &self.store
+    }
+}
+
+impl Recall for Episodic {
+    fn without(&self) -> Option<&str> {
+        Episodic::without(self)
+    }
+
+    fn add(&mut self, episodes: Vec<Episode>) -> Result<Vec<(String, bool)>> {
+        Episodic::add(self, episodes)
+    }
+
+    fn recall_by(&mut self, ask: &Ask, late: Late) -> Result<Answer> {
+        Episodic::recall_by(self, ask, late)
+    }
+
+    fn forget(&mut self, ids: &[&str]) -> Result<Vec<Receipt>> {
+        Episodic::forget(self, ids)
+    }
+
+    fn amend(&mut self, ids: &[&str], change: &mut dyn FnMut(&mut Episode)) -> Result<()> {
+        Episodic::amend(self, ids, change)
+    }
+
+    fn episodes(&mut self) -> Result<Vec<Episode>> {
+        Ok(self.network.episodes().cloned().collect())
+    }
+
+    fn count(&mut self) -> Result<usize> {
+        Ok(self.network.len())
+    }
+
+    fn size(&mut self) -> Result<Size> {
+        Ok(Episodic::size(self))
     }
 }
 

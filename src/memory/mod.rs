@@ -25,6 +25,8 @@ pub mod jsonl;
 pub mod key_statistics;
 mod layer_memory;
 pub mod learner;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod relation;
 pub mod settings;
 pub mod spiking_code;

@@ -28,7 +28,7 @@ const PRIOR: f64 = 64.0;
 const SEED: u64 = 1971;
 
 /// Mean and covariance of vectors as they come, and the whitening made of them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Whitening {
     /// Vectors taken in.
     pub n: u64,
@@ -128,7 +128,13 @@ impl Whitening {
     /// Whether so many vectors came since the version was made that another is due: twice as many, up to 16,384, after which a version
     /// stands until `refresh` is asked for.
     pub fn is_due(&self) -> bool {
-        self.n >= 16 && (self.n >= 2 * self.made_of) && self.made_of < 1 << 14
+        self.is_due_with(0)
+    }
+
+    /// Whether it would be with so many more.
+    pub fn is_due_with(&self, more: u64) -> bool {
+        let n = self.n + more;
+        n >= 16 && n >= 2 * self.made_of && self.made_of < 1 << 14
     }
 
     /// Whether vectors came or went since the version was made.

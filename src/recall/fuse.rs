@@ -49,10 +49,15 @@ pub fn add_scores(total: &mut [f32], values: &[f32], allowed: &[bool], weight: f
 }
 
 /// The same of values whose mean and standard deviation are known.
-pub fn add_normal(total: &mut [f32], values: &[f32], (mean, deviation): (f32, f32), weight: f32) {
-    if weight != 0.0 && deviation > 0.0 {
-        total.iter_mut().zip(values).for_each(|(total, x)| *total += weight * (x - mean) / deviation);
+pub fn add_normal(total: &mut [f32], values: &[f32], normal: (f32, f32), weight: f32) {
+    if weight != 0.0 && normal.1 > 0.0 {
+        total.iter_mut().zip(values).for_each(|(total, x)| *total += score(*x, normal, weight));
     }
+}
+
+/// `weight` times the z-score of a value; what is the same everywhere says nothing.
+pub fn score(x: f32, (mean, deviation): (f32, f32), weight: f32) -> f32 {
+    if weight != 0.0 && deviation > 0.0 { weight * (x - mean) / deviation } else { 0.0 }
 }
 
 /// How sure it is that the first one answers, from 0 to 1: a logistic function of the mean best cosine of late interaction, tokens weighted

@@ -88,8 +88,36 @@ struct Block {
     stale: bool,
 }
 
-fn length(words: &[(u16, u8)]) -> u64 {
+/// Words of a cell.
+pub fn length(words: &[(u16, u8)]) -> u64 {
     words.iter().map(|(_, n)| u64::from(*n)).sum()
+}
+
+/// How much a word's cell tells: ln(1 + (n - df + 1/2) / (df + 1/2)), df of n cells being driven by it.
+pub fn rarity(alive: usize, holding: u32) -> f32 {
+    let (n, df) = (alive as f32, holding as f32);
+    (1.0 + (n - df + 0.5) / (df + 0.5)).ln()
+}
+
+/// Integer weight of the synapse of a word that is said so often.
+pub fn weight(n: u8) -> i32 {
+    (UNIT * f32::from(n) * (1.0 + SATURATION) / (f32::from(n) + SATURATION)).round() as i32
+}
+
+/// Integer amplitude of a graded spike.
+pub fn units(amplitude: f32) -> i32 {
+    (amplitude * AMPLITUDE).round() as i32
+}
+
+/// What the integer sums of words and of the dense code are worth.
+pub const WORTH: [f32; 2] = [1.0 / (UNIT * AMPLITUDE), 1.0 / AMPLITUDE];
+
+/// What words drive is divided by the first number and, for each word of the cell, the second one: of cells whose words are `lengths`
+/// together.
+pub fn inhibition(lengths: u64, alive: usize) -> [f32; 2] {
+    let mean = (lengths as f32 / alive.max(1) as f32).max(1e-6);
+    let whole = 1.0 + SATURATION;
+    [(1.0 + SATURATION * (1.0 - INHIBITION)) / whole, SATURATION * INHIBITION / mean / whole]
 }
 
 impl Index {
@@ -148,10 +176,9 @@ impl Index {
         code.words.len() + code.around.len() + code.sense.len() + code.sense_around.len()
     }
 
-    /// How much a word's cell tells: ln(1 + (n - df + 1/2) / (df + 1/2)), df of n cells being driven by it.
+    /// How much a word's cell tells.
     pub fn rarity(&self, word: u16) -> f32 {
-        let (n, df) = (self.alive as f32, self.holding[0][usize::from(word)] as f32);
-        (1.0 + (n - df + 0.5) / (df + 0.5)).ln()
+        rarity(self.alive, self.holding(word))
     }
 
     /// Cells that a word's cell drives by their own words.
@@ -161,9 +188,8 @@ impl Index {
 
     /// What a cell drives at full length, divided by this.
     fn divisor(&self, kind: usize, cell: usize) -> f32 {
-        let mean = self.lengths[kind] as f32 / self.alive.max(1) as f32;
-        let long = self.spans[cell][kind] as f32 / mean.max(1e-6);
-        (1.0 + SATURATION * (1.0 - INHIBITION + INHIBITION * long)) / (1.0 + SATURATION)
+        let [base, slope] = inhibition(self.lengths[kind], self.alive);
+        base + slope * self.spans[cell][kind] as f32
     }
 
     /// Makes the tables of what changed.
@@ -176,7 +202,6 @@ impl Index {
                 let Some(code) = code else { continue };
                 let address = |port: usize| (port * BLOCK + local) as u32;
                 for (port, words) in [(WORDS, &code.words), (AROUND, &code.around)] {
-                    let weight = |n: u8| (UNIT * f32::from(n) * (1.0 + SATURATION) / (f32::from(n) + SATURATION)).round() as i32;
                     let synapse = |(word, n): &(u16, u8)| (u32::from(*word), address(port), weight(*n));
                     if words.len() <= MOST_WORDS {
                         synapses.extend(words.iter().map(synapse));
@@ -197,7 +222,6 @@ impl Index {
 
     /// Delivers a cue to every cell. Call [`Index::settle`] after changes.
     pub fn volley(&self, cue: &Cue) -> Drive {
-        let units = |x: f32| (x * AMPLITUDE).round() as i32;
         let of_words = cue.words.iter().map(|(cell, a)| (u32::from(*cell), units(*a)));
         let of_sense = cue.sense.iter().map(|(cell, a)| (words::CELLS as u32 + u32::from(*cell), units(*a)));
         let spikes: Vec<(u32, i32)> = of_words.chain(of_sense).filter(|(_, a)| *a != 0).collect();
@@ -213,10 +237,10 @@ impl Index {
                     WORDS | AROUND => sums
                         .map(|(local, sum)| match sum {
                             0 => 0.0,
-                            sum => *sum as f32 / (UNIT * AMPLITUDE) / self.divisor(port, first + local),
+                            sum => *sum as f32 * WORTH[0] / self.divisor(port, first + local),
                         })
                         .collect(),
-                    _ => sums.map(|(_, sum): (usize, &i32)| *sum as f32 / AMPLITUDE).collect(),
+                    _ => sums.map(|(_, sum): (usize, &i32)| *sum as f32 * WORTH[1]).collect(),
                 }
             });
             (ports, events)

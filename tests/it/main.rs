@@ -31,6 +31,8 @@ mod outputs;
 mod parrots;
 mod plasticity;
 mod plasticity_event;
+#[cfg(unix)]
+mod postgres;
 mod protocols;
 mod pull;
 mod readings;

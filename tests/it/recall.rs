@@ -35,7 +35,7 @@ fn first(memory: &mut Episodic, hint: &str) -> String {
 }
 
 /// Vectors of a width, made of the letters of a text: equal texts have equal ones.
-struct Letters(usize, &'static str);
+pub struct Letters(pub usize, pub &'static str);
 
 impl Encoder for Letters {
     fn name(&self) -> &str {

@@ -225,8 +225,17 @@ fn the_database_is_named_only_by_the_store() {
 
 #[test]
 fn the_protocols_of_agents_are_spoken_by_the_server_alone() {
-    for word in ["rmcp::", "hyper::", "tokio::"] {
+    for word in ["rmcp::", "hyper::"] {
         assert_eq!(code_lines_with(word, |f| f.starts_with("serve/")), Vec::<String>::new());
+    }
+    let waits = |f: &str| f.starts_with("serve/") || f == "memory/postgres/server.rs";
+    assert_eq!(code_lines_with("tokio::", waits), Vec::<String>::new());
+}
+
+#[test]
+fn servers_of_databases_are_named_only_by_what_lies_there() {
+    for word in ["tokio_postgres::", "pgvector::"] {
+        assert_eq!(code_lines_with(word, |f| f.starts_with("memory/postgres/")), Vec::<String>::new());
     }
 }
 

@@ -537,7 +537,8 @@ fn carry_out(t: &WriteTransaction, change: &Writing) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn cell_bytes(kept: &Kept) -> Vec<u8> {
+/// A cell as bytes, to be kept.
+pub(in crate::memory) fn cell_bytes(kept: &Kept) -> Vec<u8> {
     let mut bytes = kept.version.to_le_bytes().to_vec();
     let count = |n: usize| (n.min(usize::from(u16::MAX)) as u16).to_le_bytes();
     bytes.extend(count(kept.vector.len()));
@@ -553,7 +554,8 @@ fn cell_bytes(kept: &Kept) -> Vec<u8> {
     bytes
 }
 
-fn cell(bytes: &[u8]) -> Option<Kept> {
+/// The reverse of [`cell_bytes`]; None for anything else.
+pub(in crate::memory) fn cell(bytes: &[u8]) -> Option<Kept> {
     let mut rest = bytes;
     let version = u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?);
     let mut part = |size: usize| -> Option<std::slice::ChunksExact<'_, u8>> {
@@ -566,7 +568,8 @@ fn cell(bytes: &[u8]) -> Option<Kept> {
     rest.is_empty().then_some(Kept { vector, code: Code { words, around, sense, sense_around }, version })
 }
 
-fn token_bytes(tokens: &Tokens) -> Vec<u8> {
+/// Token vectors as bytes, to be kept.
+pub(in crate::memory) fn token_bytes(tokens: &Tokens) -> Vec<u8> {
     let mut bytes = (tokens.width as u32).to_le_bytes().to_vec();
     bytes.extend((tokens.len() as u32).to_le_bytes());
     tokens.ids.iter().for_each(|id| bytes.extend(id.to_le_bytes()));
@@ -575,7 +578,8 @@ fn token_bytes(tokens: &Tokens) -> Vec<u8> {
     bytes
 }
 
-fn tokens(bytes: &[u8]) -> Option<Tokens> {
+/// The reverse of [`token_bytes`]; None for anything else.
+pub(in crate::memory) fn tokens(bytes: &[u8]) -> Option<Tokens> {
     let mut rest = bytes;
     let mut word = || Some(u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?));
     let (width, n) = (word()? as usize, word()? as usize);

@@ -1,17 +1,21 @@
-//! A question and what comes of it: a volley, what the first to fire pass on, late interaction, one order, and the reasons.
+//! A question and what comes of it: a volley, what the first to fire pass on, late interaction, one order, and the reasons. The one way of
+//! all populations, wherever their cells lie.
 
-use super::{Hippocampus, Shelf, Slot};
+use super::population::{Own, Population, Volley, earlier, first_of};
+use super::{Hippocampus, Shelf};
 use crate::error::Result;
 use crate::recall::codes::{DRIVEN, strongest};
 use crate::recall::encoder::Tokens;
 use crate::recall::episode::{Episode, Filter};
-use crate::recall::fuse::{add_normal, add_scores, confidence, moments};
-use crate::recall::index::{AROUND, Cue, Drive, PORTS, SENSE, SENSE_AROUND, WORDS};
+use crate::recall::fuse::{add_scores, confidence, score};
+use crate::recall::index::{AROUND, Cue, Drive, SENSE, SENSE_AROUND, WORDS, rarity};
 use crate::recall::words;
 use jiff::Timestamp;
-use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
+
+/// Experiences that are fetched together at least, and at most.
+const FETCHED: (usize, usize) = (16, 256);
 
 /// A question.
 #[derive(Clone, Debug)]
@@ -97,109 +101,118 @@ pub enum Late {
     Off,
 }
 
+/// A text as it reaches a population.
+pub(super) struct Heard {
+    /// The graded spikes.
+    pub cue: Cue,
+    /// Its content words, each with its cell and rarity (nats).
+    pub said: Vec<(String, u16, f32)>,
+    /// Its token vectors.
+    pub tokens: Tokens,
+}
+
 impl Hippocampus {
-    /// A text as graded spikes, with its words and token vectors.
-    pub(super) fn cue(&self, text: &str) -> Result<(Cue, Vec<(String, u16)>, Tokens)> {
+    /// The network's own cells, without token vectors.
+    fn own(&self) -> Own<'_> {
+        Own { network: self, shelf: &|_| Ok(None) }
+    }
+
+    /// A text as it reaches the network's own cells.
+    pub(super) fn cue(&self, text: &str) -> Result<Heard> {
+        self.heard(&self.own(), text)
+    }
+
+    fn heard(&self, population: &dyn Population, text: &str) -> Result<Heard> {
         let mut said = words::content(text);
         let mut seen = HashSet::new();
         said.retain(|(_, cell)| seen.insert(*cell));
-        let amplitudes = said.iter().map(|(_, cell)| (*cell, self.index.rarity(*cell)));
-        let amplitudes = amplitudes.filter(|(cell, _)| self.index.holding(*cell) > 0).collect();
+        let (alive, holding) = population.holding(&said.iter().map(|(_, cell)| *cell).collect::<Vec<_>>())?;
+        let said = said.into_iter().zip(&holding).map(|((word, cell), n)| (word, cell, rarity(alive, *n)));
+        let said: Vec<(String, u16, f32)> = said.collect();
+        let known = said.iter().zip(&holding).filter(|(_, n)| **n > 0);
+        let words = known.map(|((_, cell, amplitude), _)| (*cell, *amplitude)).collect();
         let embedding = self.embed(&[text])?.pop().unwrap_or_default();
         let sense = match embedding.vector.is_empty() {
             true => Vec::new(),
             false => strongest(&self.projection.drive(1, &self.whitening.apply(&embedding.vector)), DRIVEN),
         };
-        Ok((Cue { words: amplitudes, sense }, said, embedding.tokens))
+        Ok(Heard { cue: Cue { words, sense }, said, tokens: embedding.tokens })
     }
 
     /// What a text leaves in each cell, for measuring.
     pub fn drive(&self, text: &str) -> Result<Drive> {
-        Ok(self.index.volley(&self.cue(text)?.0))
+        Ok(self.index.volley(&self.cue(text)?.cue))
     }
 
     /// What a hint brings to mind. `shelf` gives token vectors, for late interaction.
     pub fn recall(&self, ask: &Ask, late: Late, shelf: &Shelf) -> Result<Answer> {
-        let (cue, said, tokens) = self.cue(&ask.text)?;
-        self.answer(ask, late, shelf, &cue, &said, &tokens)
+        self.recall_from(&Own { network: self, shelf }, ask, late)
     }
 
-    fn answer(&self, ask: &Ask, late: Late, shelf: &Shelf, cue: &Cue, said: &[(String, u16)], tokens: &Tokens) -> Result<Answer> {
-        let now = Timestamp::now();
-        let allowed: Vec<bool> = match self.plain.as_ref().filter(|_| ask.filter.is_open()) {
-            Some(plain) => plain.clone(),
-            None => {
-                let asked_for = |slot: &Option<Slot>| slot.as_ref().is_some_and(|s| ask.filter.allows(&s.episode, now));
-                let slots: Vec<bool> = self.slots.iter().map(asked_for).collect();
-                self.cells.iter().map(|cell| cell.as_ref().is_some_and(|cell| slots[cell.slot as usize])).collect()
-            }
-        };
-        let drive = self.index.volley(cue);
-        let mix = &self.mix;
-        let mut total = vec![0.0f32; self.cells.len()];
-        let weights: [f32; PORTS] = [mix.words, mix.around, mix.sense, mix.sense_around];
-        let normal = drive.ports.each_ref().map(|values| moments(values, &allowed));
-        for ((values, normal), weight) in drive.ports.iter().zip(normal).zip(weights) {
-            add_normal(&mut total, values, normal, weight);
+    /// The same from a population elsewhere, whose codes were made by this network's encoder and whitening.
+    ///
+    /// # Errors
+    /// A text that the encoder cannot take, and those of the population.
+    pub fn recall_from(&self, population: &dyn Population, ask: &Ask, late: Late) -> Result<Answer> {
+        let Heard { cue, said, tokens } = self.heard(population, &ask.text)?;
+        let (mix, now) = (&self.mix, Timestamp::now());
+        let weights = [mix.words, mix.around, mix.sense, mix.sense_around];
+        let volley = Volley { cue: &cue, filter: &ask.filter, now, weights, rescored: mix.rescored, k: ask.k };
+        let fired = population.volley(&volley)?;
+        let (cells, normal) = (&fired.cells, fired.normal);
+        let mut answer = Answer { recalled: Vec::new(), confidence: 0.0, events: fired.events, cells: fired.allowed };
+        // Nothing arrived at any of them: no drive is below 0.
+        if cells.is_empty() || normal.iter().all(|(mean, _)| *mean == 0.0) {
+            return Ok(answer);
         }
-        let fast = total.clone();
-        let linked = |own: &[f32], cell: usize| -> (f32, Option<u32>) {
-            let Some(Some(at)) = self.cells.get(cell) else { return (0.0, None) };
-            let passed = [at.before, at.after].map(|n| n.filter(|n| allowed[*n as usize]).map(|n| (own[n as usize], n)));
-            let best = passed.iter().flatten().filter(|(x, _)| *x > 0.0).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, n)| *n);
-            (passed.iter().flatten().map(|(x, _)| x).sum::<f32>() * mix.links, best)
+        let part = |at: u32, port: usize| score(cells[at as usize].drives[port], normal[port], weights[port]);
+        let all = 0..cells.len() as u32;
+        let fast: Vec<f32> = all.clone().map(|at| (0..weights.len()).map(|port| part(at, port)).sum()).collect();
+        let mut total = fast.clone();
+        let beside = |at: u32| cells[at as usize].beside.into_iter().flatten();
+        let linked = |own: &[f32], at: u32| -> (f32, Option<u32>) {
+            let passed = || beside(at).map(|n| (own[n as usize], n));
+            let best = passed().filter(|(x, _)| *x > 0.0).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, n)| n);
+            (passed().map(|(x, _)| x).sum::<f32>() * mix.links, best)
         };
         // The first to fire, what neighbours pass on included: of those that fire early by themselves, and of their neighbours.
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        let first_of = |mut all: Vec<(u32, f32)>, count: usize| {
-            if all.len() > count {
-                all.select_nth_unstable_by(count, order);
-                all.truncate(count);
-            }
-            all
-        };
-        let alone: Vec<(u32, f32)> = (0..).zip(&fast).filter(|(cell, _)| allowed[*cell as usize]).map(|(c, x)| (c, *x)).collect();
-        let count = mix.rescored.max(4 * ask.k.min(alone.len()));
-        let mut early: Vec<u32> = first_of(alone, 2 * count).into_iter().map(|(cell, _)| cell).collect();
-        let beside_early: Vec<u32> = early.iter().flat_map(|cell| self.beside(*cell)).filter(|n| allowed[*n as usize]).collect();
+        let count = volley.ranked(fired.allowed);
+        let alone = all.map(|at| (at, fast[at as usize])).collect();
+        let mut early: Vec<u32> = first_of(alone, 2 * count).into_iter().map(|(at, _)| at).collect();
+        let beside_early: Vec<u32> = early.iter().flat_map(|at| beside(*at)).collect();
         early.extend(beside_early);
         early.sort_unstable();
         early.dedup();
-        let passed = |cell: u32| (cell, fast[cell as usize] + linked(&fast, cell as usize).0);
+        let passed = |at: u32| (at, fast[at as usize] + linked(&fast, at).0);
         let mut first = first_of(early.into_iter().map(passed).collect(), count);
-        first.sort_unstable_by(order);
+        first.sort_unstable_by(earlier);
         let mut late_score: HashMap<u32, f32> = HashMap::new();
         let mut late_own: HashMap<u32, f32> = HashMap::new();
         let mut best_late: Option<f32> = None;
         if late == Late::On && !tokens.is_empty() && mix.late != 0.0 {
             let weights: Vec<f32> = tokens.ids.iter().map(|id| self.counts.rarity(*id)).collect();
             let whole = weights.iter().sum::<f32>().max(1e-6);
-            let beside = |cell: u32| self.beside(cell).filter(|n| allowed[*n as usize]);
             let looked_at = &first[..first.len().min(mix.rescored)];
-            let mut wanted: Vec<u32> = looked_at.iter().map(|(cell, _)| *cell).collect();
+            let mut wanted: Vec<u32> = looked_at.iter().map(|(at, _)| *at).collect();
             if mix.late_around != 0.0 {
-                wanted.extend(looked_at.iter().flat_map(|(cell, _)| beside(*cell)));
+                wanted.extend(looked_at.iter().flat_map(|(at, _)| beside(*at)));
                 wanted.sort_unstable();
                 wanted.dedup();
             }
-            let best = |cell: &u32| -> Result<Option<(u32, Vec<f32>)>> {
-                let Some(place) = self.cell(*cell).and_then(|own| Some((self.slot(own.slot)?.order, own.piece))) else {
-                    return Ok(None);
-                };
-                Ok(shelf(place)?.and_then(|own| own.best(tokens)).map(|best| (*cell, best)))
-            };
-            let bests: Vec<Option<(u32, Vec<f32>)>> = wanted.par_iter().map(best).collect::<Result<_>>()?;
-            let bests: HashMap<u32, Vec<f32>> = bests.into_iter().flatten().collect();
+            let names: Vec<u64> = wanted.iter().map(|at| cells[*at as usize].cell).collect();
+            let bests = population.late(&names, &|own| own.best(&tokens))?;
+            let bests: HashMap<u32, Vec<f32>> =
+                wanted.into_iter().zip(bests).filter_map(|(at, best)| Some((at, best?))).collect();
             let mean = |best: &[f32]| best.iter().zip(&weights).map(|(b, w)| b * w).sum::<f32>() / whole;
             let mut rescored: Vec<u32> = Vec::new();
             let (mut values, mut around) = (Vec::new(), Vec::new());
-            for (cell, _) in looked_at {
-                let Some(own) = bests.get(cell) else { continue };
+            for (at, _) in looked_at {
+                let Some(own) = bests.get(at) else { continue };
                 let mut joined = own.clone();
-                for other in beside(*cell).filter_map(|n| bests.get(&n)) {
+                for other in beside(*at).filter_map(|n| bests.get(&n)) {
                     joined.iter_mut().zip(other).for_each(|(best, x)| *best = best.max(*x));
                 }
-                rescored.push(*cell);
+                rescored.push(*at);
                 values.push(mean(own));
                 around.push(mean(&joined));
             }
@@ -212,92 +225,85 @@ impl Hippocampus {
             // Who was not looked at has no more than the least of those who were.
             let least = scores.iter().copied().reduce(f32::min).unwrap_or(0.0);
             total.iter_mut().for_each(|x| *x += least);
-            for (cell, score) in rescored.iter().zip(&scores) {
-                total[*cell as usize] += score - least;
-                late_score.insert(*cell, *score);
+            for (at, score) in rescored.iter().zip(&scores) {
+                total[*at as usize] += score - least;
+                late_score.insert(*at, *score);
             }
         }
-        let graded = |cell: u32| -> f32 {
-            let Some(slot) = self.cell(cell).and_then(|c| self.slot(c.slot)) else { return 0.0 };
-            let outcome = ask.by_outcome * slot.episode.outcome.unwrap_or(0.0) as f32;
-            let age = slot.instant.map(|t| (now.as_second() - t.as_second()).max(0) as f32 / 86_400.0);
+        let graded = |at: u32| -> f32 {
+            let outcome = ask.by_outcome * cells[at as usize].outcome.unwrap_or(0.0) as f32;
+            let age = cells[at as usize].instant.map(|t| (now.as_second() - t.as_second()).max(0) as f32 / 86_400.0);
             outcome + ask.by_recency * age.map_or(0.0, |days| 0.5f32.powf(days / 30.0))
         };
-        let mut ranked: Vec<(u32, f32)> = first
-            .iter()
-            .map(|(cell, _)| (*cell, total[*cell as usize] + linked(&total, *cell as usize).0 + graded(*cell)))
-            .collect();
-        ranked.sort_unstable_by(order);
-        let weight_of: Vec<f32> = said.iter().map(|(_, cell)| self.index.rarity(*cell)).collect();
-        let whole: f32 = weight_of.iter().sum();
-        let holds = |words: &[(u16, u8)], cell: u16| words.binary_search_by_key(&cell, |(w, _)| *w).is_ok();
-        // The share of the hint's words, by their rarity, that an experience has, and that it has or that happened around it.
-        let coverage = |cell: u32| -> [f32; 2] {
-            let Some(code) = self.index.code(cell as usize) else { return [0.0; 2] };
-            [&code.words, &code.around].map(|held| {
-                let all = said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(held, *cell));
-                all.map(|(_, w)| w).sum::<f32>() / whole.max(1e-6)
-            })
+        let score_of = |at: u32| (at, total[at as usize] + linked(&total, at).0 + graded(at));
+        let mut ranked: Vec<(u32, f32)> = first.iter().map(|(at, _)| score_of(*at)).collect();
+        ranked.sort_unstable_by(earlier);
+        // An experience comes once, by the first of its pieces.
+        let mut met = HashSet::new();
+        ranked.retain(|(at, _)| met.insert(cells[*at as usize].experience));
+        let whole: f32 = said.iter().map(|(_, _, w)| w).sum();
+        let holds = |held: &[(u16, u8)], cell: u16| held.binary_search_by_key(&cell, |(w, _)| *w).is_ok();
+        // The share of the hint's words, by their rarity, that an experience has.
+        let coverage = |held: &[(u16, u8)]| -> f32 {
+            said.iter().filter(|(_, cell, _)| holds(held, *cell)).map(|(_, _, w)| w).sum::<f32>() / whole.max(1e-6)
         };
-        let covered = ranked.first().map_or(0.0, |(cell, _)| coverage(*cell)[1]);
-        let mut answer = Answer {
-            recalled: Vec::new(),
-            confidence: if ranked.is_empty() { 0.0 } else { confidence(covered, best_late) },
-            events: drive.events,
-            cells: allowed.iter().filter(|allowed| **allowed).count(),
-        };
-        let silent = drive.ports.iter().all(|port| port.iter().zip(&allowed).all(|(x, allowed)| *x == 0.0 || !allowed));
-        if silent {
-            answer.confidence = 0.0;
-            return Ok(answer);
-        }
         let lead = first.first().map_or(1.0, |(_, x)| x.max(1e-6));
-        let (mut met, mut left) = (HashSet::new(), ask.max_tokens);
-        for (cell, score) in ranked {
+        let driven: HashSet<u16> = cue.sense.iter().map(|(cell, _)| *cell).collect();
+        let (mut left, mut hops) = (ask.max_tokens, Vec::new());
+        for (turn, some) in ranked.chunks(ask.k.clamp(FETCHED.0, FETCHED.1)).enumerate() {
+            let names: Vec<u64> = some.iter().map(|(at, _)| cells[*at as usize].cell).collect();
+            let found = population.experiences(&names)?;
+            if turn == 0 {
+                let around = found.first().and_then(Option::as_ref).map_or(0.0, |(_, code)| coverage(&code.around));
+                answer.confidence = confidence(around, best_late);
+            }
+            for ((at, score), found) in some.iter().zip(found) {
+                if answer.recalled.len() == ask.k {
+                    break;
+                }
+                let Some((episode, code)) = found else { continue };
+                let size = episode.said().len().div_ceil(4) + 8;
+                if size > left {
+                    continue;
+                }
+                left -= size;
+                let (passed, hop) = linked(&total, *at);
+                let why = ask.explain.then(|| {
+                    hops.extend(hop.map(|hop| (answer.recalled.len(), cells[hop as usize].cell)));
+                    let words = |held: &[(u16, u8)]| -> Vec<(String, f32)> {
+                        said.iter().filter(|(_, cell, _)| holds(held, *cell)).map(|(word, _, w)| (word.clone(), *w)).collect()
+                    };
+                    let [own, around] = [words(&code.words), words(&code.around)];
+                    Why {
+                        words_around: around.into_iter().filter(|w| !own.contains(w)).collect(),
+                        words: own,
+                        units: code.sense.iter().filter(|cell| driven.contains(cell)).count(),
+                        parts: [
+                            part(*at, WORDS),
+                            part(*at, AROUND),
+                            part(*at, SENSE),
+                            part(*at, SENSE_AROUND),
+                            late_score.get(at).copied().unwrap_or(0.0),
+                            passed,
+                        ],
+                        hop: None,
+                        fires_at: lead / (fast[*at as usize] + linked(&fast, *at).0).max(1e-6),
+                    }
+                });
+                // What only its neighbours say is said half as much.
+                let covered = 0.5 * (coverage(&code.words) + coverage(&code.around));
+                let fit = confidence(covered, late_own.get(at).copied());
+                answer.recalled.push(Recalled { episode, score: *score, fit, tokens: size, why });
+            }
             if answer.recalled.len() == ask.k {
                 break;
             }
-            let Some(own) = self.cell(cell) else { continue };
-            let Some(slot) = self.slot(own.slot).filter(|_| met.insert(own.slot)) else { continue };
-            let size = slot.episode.said().len().div_ceil(4) + 8;
-            if size > left {
-                continue;
+        }
+        let names: Vec<u64> = hops.iter().map(|(_, cell)| *cell).collect();
+        for ((at, _), found) in hops.iter().zip(population.experiences(&names)?) {
+            if let Some(why) = &mut answer.recalled[*at].why {
+                why.hop = found.map(|(episode, _)| episode.id);
             }
-            left -= size;
-            let why = ask.explain.then(|| {
-                let code = self.index.code(cell as usize).cloned().unwrap_or_default();
-                let words = |held: &[(u16, u8)]| -> Vec<(String, f32)> {
-                    let all = said.iter().zip(&weight_of).filter(|((_, cell), _)| holds(held, *cell));
-                    all.map(|((word, _), w)| (word.clone(), *w)).collect()
-                };
-                let part = |port: usize, weight: f32| {
-                    let mut own = [0.0];
-                    add_normal(&mut own, &drive.ports[port][cell as usize..=cell as usize], normal[port], weight);
-                    own[0]
-                };
-                let (passed, hop) = linked(&total, cell as usize);
-                let hop = hop.and_then(|n| self.cell(n)).and_then(|n| self.slot(n.slot)).map(|s| s.episode.id.clone());
-                let driven: HashSet<u16> = cue.sense.iter().map(|(cell, _)| *cell).collect();
-                Why {
-                    words_around: words(&code.around).into_iter().filter(|w| !words(&code.words).contains(w)).collect(),
-                    words: words(&code.words),
-                    units: code.sense.iter().filter(|cell| driven.contains(cell)).count(),
-                    parts: [
-                        part(WORDS, mix.words),
-                        part(AROUND, mix.around),
-                        part(SENSE, mix.sense),
-                        part(SENSE_AROUND, mix.sense_around),
-                        late_score.get(&cell).copied().unwrap_or(0.0),
-                        passed,
-                    ],
-                    hop,
-                    fires_at: lead / (fast[cell as usize] + linked(&fast, cell as usize).0).max(1e-6),
-                }
-            });
-            let [own, around] = coverage(cell);
-            // What only its neighbours say is said half as much.
-            let fit = confidence(0.5 * (own + around), late_own.get(&cell).copied());
-            answer.recalled.push(Recalled { episode: slot.episode.clone(), score, fit, tokens: size, why });
         }
         Ok(answer)
     }

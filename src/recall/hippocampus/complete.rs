@@ -1,6 +1,7 @@
 //! The whole from a part: codes of all experiences in a recurrent population, a part of one as the cue.
 
 use super::Hippocampus;
+use super::ask::Heard;
 use crate::error::Result;
 use crate::recall::codes::ACTIVE;
 use crate::recall::completion::{Completion, Rule};
@@ -56,7 +57,7 @@ impl Hippocampus {
     /// # Errors
     /// A text that the encoder cannot take.
     pub fn complete(&self, part: &str, rule: Rule) -> Result<Option<Restored>> {
-        let (cue, said, _) = self.cue(part)?;
+        let Heard { cue, said, .. } = self.cue(part)?;
         let mut population = Completion::new(COMPLETION_CELLS, COMPLETION_ACTIVE);
         let mut patterns: Vec<(u32, Vec<u16>)> = Vec::new();
         for cell in (0..self.cells.len() as u32).filter(|cell| self.cell(*cell).is_some()) {
@@ -66,7 +67,7 @@ impl Hippocampus {
             population.write(&pattern);
             patterns.push((cell, pattern));
         }
-        let words: Vec<u16> = said.iter().map(|(_, cell)| *cell).filter(|cell| self.index.holding(*cell) > 0).collect();
+        let words: Vec<u16> = said.iter().map(|(_, cell, _)| *cell).filter(|cell| self.index.holding(*cell) > 0).collect();
         let mut sense: Vec<u16> = cue.sense.iter().take(ACTIVE).map(|(cell, _)| *cell).collect();
         sense.sort_unstable();
         if words.is_empty() && sense.is_empty() {

@@ -63,7 +63,7 @@ impl Hippocampus {
 
     /// What a text drives each cell by, by port, without spikes: the codes one after another.
     pub fn scan(&self, text: &str) -> Result<[Vec<f32>; PORTS]> {
-        Ok(self.index.scan(&self.cue(text)?.0))
+        Ok(self.index.scan(&self.cue(text)?.cue))
     }
 
     /// The first cells of experiences by their ids.
@@ -74,8 +74,7 @@ impl Hippocampus {
     /// Whether any cell of an experience that is not there any more fires for a text: cells that fire by their own words or sense and have
     /// no experience. Proves a receipt.
     pub fn ghosts(&self, text: &str) -> Result<usize> {
-        let (cue, _, _) = self.cue(text)?;
-        let drive = self.index.volley(&cue);
+        let drive = self.drive(text)?;
         let fires = |cell: usize| (0..PORTS).any(|port| drive.ports[port][cell] != 0.0);
         Ok((0..self.index.len()).filter(|cell| self.cells[*cell].is_none() && fires(*cell)).count())
     }

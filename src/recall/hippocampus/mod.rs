@@ -5,10 +5,12 @@
 mod ask;
 mod complete;
 mod controls;
+mod population;
 
 pub use ask::{Answer, Ask, Late, Recalled, Why};
 pub use complete::Restored;
 pub use controls::Wiring;
+pub use population::{Best, Fired, Population, Struck, Volley};
 
 use super::codes::{Projection, Whitening};
 use super::encoder::{Embedding, Encoder, TokenCounts, Tokens, unit};
@@ -147,22 +149,69 @@ impl Hippocampus {
         kept: impl IntoIterator<Item = (u64, Episode, Vec<Kept>)>,
     ) -> Hippocampus {
         let mut own = Hippocampus::new(encoder);
-        if let Some(whitening) = whitening.filter(|w| w.width() == own.whitening.width()) {
-            own.whitening = whitening;
-            own.counts = counts.unwrap_or_default();
-        }
-        for (order, episode, pieces) in kept {
-            let slot = own.slots.len() as u32;
-            own.ids.insert(episode.id.clone(), slot);
-            own.next = own.next.max(order + 1);
-            let instant = episode.instant();
-            own.slots.push(Some(Slot { order, episode, cells: Vec::new(), instant }));
-            for (piece, kept) in (0..).zip(pieces) {
-                own.grow(slot, piece, kept);
-            }
-        }
+        own.remember(whitening, counts);
+        own.take_up(kept.into_iter().map(|(order, episode, pieces)| (order, episode, (0..).zip(pieces).collect())));
         own.index.settle();
         own
+    }
+
+    /// Statistics that were kept, where they are of this encoder's width; those of the tokens go with those of the vectors.
+    pub fn remember(&mut self, whitening: Option<Whitening>, counts: Option<TokenCounts>) {
+        if let Some(whitening) = whitening.filter(|w| w.width() == self.whitening.width()) {
+            self.whitening = whitening;
+            self.counts = counts.unwrap_or_default();
+        }
+    }
+
+    /// Lets go of all experiences and takes up a part of those that are kept elsewhere, in their order, each with some of its pieces: for a
+    /// change to them. Statistics stay those of the whole; `next` is the order of the next one to come. Cells of a session that follow each
+    /// other in the part are taken for neighbours: what is to be coded anew needs its neighbours, and their neighbours, in it.
+    pub fn take_part(&mut self, next: u64, part: impl IntoIterator<Item = (u64, Episode, Vec<(u32, Kept)>)>) {
+        let empty = Hippocampus {
+            encoder: self.encoder.clone(),
+            whitening: std::mem::take(&mut self.whitening),
+            counts: std::mem::take(&mut self.counts),
+            projection: self.projection.clone(),
+            index: Index::new(),
+            slots: Vec::new(),
+            cells: Vec::new(),
+            ids: HashMap::new(),
+            ends: HashMap::new(),
+            next,
+            settled: false,
+            plain: None,
+            mix: self.mix.clone(),
+        };
+        *self = empty;
+        self.take_up(part);
+    }
+
+    fn take_up(&mut self, kept: impl IntoIterator<Item = (u64, Episode, Vec<(u32, Kept)>)>) {
+        for (order, episode, pieces) in kept {
+            let slot = self.slots.len() as u32;
+            self.ids.insert(episode.id.clone(), slot);
+            self.next = self.next.max(order + 1);
+            let instant = episode.instant();
+            self.slots.push(Some(Slot { order, episode, cells: Vec::new(), instant }));
+            for (piece, kept) in pieces {
+                self.grow(slot, piece, kept);
+            }
+        }
+    }
+
+    /// The place of each cell, with those of its neighbours in time, before and after.
+    pub fn links(&self) -> impl Iterator<Item = (Place, [Option<Place>; 2])> + '_ {
+        let place = |cell: u32| self.cell(cell).and_then(|own| Some((self.slot(own.slot)?.order, own.piece)));
+        let own = move |(at, cell): (u32, &Option<Cell>)| {
+            let own = cell.as_ref()?;
+            Some((place(at)?, [own.before.and_then(place), own.after.and_then(place)]))
+        };
+        (0..).zip(&self.cells).filter_map(own)
+    }
+
+    /// Order of the experience that comes next.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// Experiences that are there.
