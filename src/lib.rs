@@ -86,7 +86,8 @@
 //! A folder keeps what one user taught one model. The model itself is never changed.
 //!
 //! ```
-//! use sharpwave::memory::key_statistics::{Statistics, built_in_prompts};
+//! use sharpwave::memory::key_statistics::Statistics;
+//! use sharpwave::memory::questions::built_in_prompts;
 //! use sharpwave::prelude::*;
 //! use std::ops::ControlFlow;
 //! use std::sync::Arc;

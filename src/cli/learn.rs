@@ -11,7 +11,8 @@ use sharpwave::memory::experience::Experience;
 use sharpwave::memory::facade::{Observed, model_of};
 use sharpwave::memory::journal::{self, Stage};
 use sharpwave::memory::jsonl::Lines;
-use sharpwave::memory::key_statistics::{self, Prompt, Statistics};
+use sharpwave::memory::key_statistics::{self, Statistics};
+use sharpwave::memory::questions::{self, Prompt};
 use sharpwave::memory::settings::Settings;
 use sharpwave::memory::store::{Store, user_folder};
 use sharpwave::run::Progress;
@@ -88,8 +89,8 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 /// What a new memory protects: prompts of a file, or the built-in ones.
 pub fn protected(file: Option<&PathBuf>) -> Result<Vec<Prompt>> {
     match file {
-        Some(path) => key_statistics::prompts(path),
-        None => Ok(key_statistics::built_in_prompts()),
+        Some(path) => questions::prompts(path),
+        None => Ok(questions::built_in_prompts()),
     }
 }
 

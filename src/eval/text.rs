@@ -4,7 +4,7 @@ use super::metrics::With;
 use crate::error::Result;
 use crate::memory::context_target::surprise;
 use crate::memory::exchange::Request;
-use crate::memory::key_statistics::built_in_prompts;
+use crate::memory::questions::built_in_prompts;
 use crate::transformer::Host;
 use crate::transformer::decoder::Logits;
 use crate::transformer::hooks::Adapter;

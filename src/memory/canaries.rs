@@ -133,7 +133,8 @@ const TOGETHER: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::key_statistics::{Statistics, built_in_prompts};
+    use crate::memory::key_statistics::Statistics;
+    use crate::memory::questions::built_in_prompts;
     use crate::memory::settings::Settings;
     use crate::transformer::hooks::Row;
     use crate::transformer::{Host, Source};

@@ -27,6 +27,7 @@ mod layer_memory;
 pub mod learner;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod questions;
 pub mod relation;
 pub mod settings;
 pub mod spiking_code;

@@ -6,7 +6,7 @@
 //! cosine of the keys, 97 % by that of 16 such directions, learned from 1,200 of the training part's questions and tried on 300 of the
 //! validation part's; 35 % when learned from the built-in questions, which CounterFact knows nothing of.)
 
-use super::key_statistics::Prompt;
+use super::questions::Prompt;
 use crate::error::{Error, Result};
 use crate::learning::associative::dot;
 use crate::learning::discriminant::directions;
