@@ -177,6 +177,9 @@ impl Builder<'_> {
     /// The axonal share of a projection's delays, ms.
     fn axonal(&self, at: &Node, projection: &Projection) -> Result<f64> {
         let axonal = self.scope.bounded(at, "axonal_delay", "ms", &Bounds::NOT_NEGATIVE)?;
+        if axonal == 0.0 {
+            return Ok(0.0);
+        }
         if let Some((message, remedy)) = self.off_grid("axonal_delay", axonal, None) {
             return Err(at.error(message, remedy));
         }
@@ -193,7 +196,7 @@ impl Builder<'_> {
             true => ((shortest / self.dt).round() - (axonal / self.dt).round()) * self.dt,
             false => shortest - axonal,
         };
-        if axonal > 0.0 && rest < if self.grid { 0.5 * self.dt } else { 1e-5 } {
+        if rest < if self.grid { 0.5 * self.dt } else { 1e-5 } {
             let message = format!("axonal_delay ({axonal} ms) leaves nothing of a delay of {shortest} ms for the dendrite");
             return Err(at.error(message, "leave at least one step of every delay"));
         }

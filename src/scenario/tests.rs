@@ -331,7 +331,11 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "n = 80\nrecord = { states = [\"V_m\"], interval = 0.15 }",
         "s.toml:12:41: the interval is 0.15 ms, not a whole number of steps of 0.1 ms (write for instance 0.1)",
     ),
-    ("n = 80", "n = 80\nrecord = { interval = 1 }", "s.toml:12:23: this has no effect without `states` (add states = [\"V_m\"])"),
+    (
+        "n = 80",
+        "n = 80\nrecord = { interval = 1 }",
+        "s.toml:12:23: this has no effect without `states` (add states = [\"V_m\"]; neurons whose spikes are recorded are listed under spikes = [...])",
+    ),
     (
         "n = 10\n",
         "n = 10\nrecord = { states = [\"V_m\"] }\n",

@@ -1,6 +1,7 @@
 //! The compiled models. Written by the test of compiled/mod.rs; do not edit.
 
 mod aeif_cond_alpha;
+mod aeif_cond_alpha_multisynapse;
 mod aeif_cond_exp;
 mod aeif_psc_alpha;
 mod aeif_psc_delta_clopath;
@@ -19,12 +20,15 @@ mod hh_psc_alpha;
 mod iaf_cond_alpha;
 mod iaf_cond_exp;
 mod iaf_psc_alpha;
+mod iaf_psc_alpha_multisynapse;
 mod iaf_psc_delta;
 mod iaf_psc_exp;
+mod iaf_psc_exp_multisynapse;
 mod if_soft_reset;
 mod izhikevich;
 mod oja_synapse;
 mod oja_synapse_on_post;
+mod parrot_neuron;
 mod qif_psc_delta;
 mod rstdp_synapse;
 mod rstdp_synapse_on_modulator;
@@ -53,6 +57,7 @@ mod vogels_sprekeler_synapse_on_post;
 
 pub const ALL: &[super::Entry] = &[
     aeif_cond_alpha::ENTRY,
+    aeif_cond_alpha_multisynapse::ENTRY,
     aeif_cond_exp::ENTRY,
     aeif_psc_alpha::ENTRY,
     aeif_psc_delta_clopath::ENTRY,
@@ -71,12 +76,15 @@ pub const ALL: &[super::Entry] = &[
     iaf_cond_alpha::ENTRY,
     iaf_cond_exp::ENTRY,
     iaf_psc_alpha::ENTRY,
+    iaf_psc_alpha_multisynapse::ENTRY,
     iaf_psc_delta::ENTRY,
     iaf_psc_exp::ENTRY,
+    iaf_psc_exp_multisynapse::ENTRY,
     if_soft_reset::ENTRY,
     izhikevich::ENTRY,
     oja_synapse::ENTRY,
     oja_synapse_on_post::ENTRY,
+    parrot_neuron::ENTRY,
     qif_psc_delta::ENTRY,
     rstdp_synapse::ENTRY,
     rstdp_synapse_on_modulator::ENTRY,
