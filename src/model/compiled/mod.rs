@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod emit;
 #[rustfmt::skip]
-#[allow(clippy::all, unused_imports, unused_variables, unused_parens)]
+#[allow(clippy::all, unused_imports, unused_parens, unused_unsafe, unused_variables)]
 mod generated;
 
 use super::kernel::{Kernel, Operand};
@@ -148,14 +148,14 @@ macro_rules! kernel {
                         // Only where the code has exponents is the second form built at all.
                         const EXPONENTS: &[&str] = &[$(stringify!($e)),*];
                         if !EXPONENTS.is_empty() && [$($e),*].iter().all(|e: &Uniform| e.is_plain()) {
-                            self.at_level::<true, _>($($c,)* $($s,)* $($x,)* $out, substeps);
+                            self.at_level::<true, Uniform>($($c,)* $($s,)* $($x,)* $out, substeps);
                         } else {
-                            self.at_level::<false, _>($($c,)* $($s,)* $($x,)* $out, substeps);
+                            self.at_level::<false, Uniform>($($c,)* $($s,)* $($x,)* $out, substeps);
                         }
                     }
                     None => {
                         let [$($c),*] = crate::model::compiled::spread(constants, n, &mut scratch.words);
-                        self.at_level::<false, _>($($c,)* $($s,)* $($x,)* $out, substeps);
+                        self.at_level::<false, &[u32]>($($c,)* $($s,)* $($x,)* $out, substeps);
                     }
                 }
             }
