@@ -56,7 +56,7 @@ impl Job {
 /// All rows that the options ask for, the short ones first.
 ///
 /// # Errors
-/// Words in `only` that name no row.
+/// A word in `only` that names no row.
 pub fn rows(options: &Options, places: &[Place]) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let mut add = |kind: Kind, place: &Place| jobs.push(Job { kind, place: place.clone() });
@@ -104,14 +104,22 @@ pub fn rows(options: &Options, places: &[Place]) -> Result<Vec<Job>> {
     }
 
     let names: Vec<String> = jobs.iter().map(|j| format!("{}: {}", j.part(), j.name())).collect();
-    if let Some(word) = options.only.iter().find(|word| !names.iter().any(|n| n.to_lowercase().contains(&word.to_lowercase()))) {
-        let mut parts: Vec<&str> = names.iter().map(String::as_str).collect();
-        parts.dedup();
-        return Err(Error::input(format!("no row is called `{word}`"), format!("there are: {}", parts.join("; "))));
+    let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    let mut wanted = vec![options.only.is_empty(); jobs.len()];
+    for word in &options.only {
+        let part = word.to_lowercase();
+        // A whole name means its row, and not those whose names begin alike.
+        let whole = lower.contains(&part);
+        let is_named = |name: &String| if whole { *name == part } else { name.contains(&part) };
+        let named: Vec<usize> = (0..jobs.len()).filter(|i| is_named(&lower[*i])).collect();
+        if named.is_empty() {
+            let mut parts: Vec<&str> = names.iter().map(String::as_str).collect();
+            parts.dedup();
+            return Err(Error::input(format!("no row is called `{word}`"), format!("there are: {}", parts.join("; "))));
+        }
+        named.into_iter().for_each(|i| wanted[i] = true);
     }
-    let wanted =
-        |name: &String| options.only.is_empty() || options.only.iter().any(|w| name.to_lowercase().contains(&w.to_lowercase()));
-    Ok(jobs.into_iter().zip(names).filter(|(_, name)| wanted(name)).map(|(job, _)| job).collect())
+    Ok(jobs.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(job, _)| job).collect())
 }
 
 /// The text of a built-in scenario.
@@ -430,6 +438,8 @@ mod tests {
             rows(&options, &[Place::Cpu(1)]).map(|jobs| jobs.iter().map(Job::name).collect::<Vec<_>>())
         };
         assert_eq!(of(&["update: izhi"]).unwrap(), ["izhikevich"]);
+        assert_eq!(of(&["update: iaf_psc_exp"]).unwrap(), ["iaf_psc_exp"]);
+        assert_eq!(of(&["update: iaf_psc_exp_m", "update: iaf_psc_exp"]).unwrap(), ["iaf_psc_exp", "iaf_psc_exp_multisynapse"]);
         assert!(of(&["network"]).unwrap().len() > 10);
         let error = of(&["brunell"]).unwrap_err();
         assert!(error.to_string().contains("brunell") && error.remedy().is_some_and(|r| r.contains("CUBA, 4,000")), "{error}");

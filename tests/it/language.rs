@@ -129,7 +129,7 @@ fn the_examples_of_the_reference_run() {
 }
 
 /// Defaults in words, which cannot be written out.
-const WORDS: [&str; 10] = [
+const WORDS: [&str; 11] = [
     "as many as pay",
     "the model's",
     "never",
@@ -140,6 +140,7 @@ const WORDS: [&str; 10] = [
     "none",
     "SOURCE->TARGET",
     "by the weight's sign",
+    "the end of the run",
 ];
 
 /// Writing a default out changes nothing.
@@ -150,6 +151,7 @@ fn the_defaults_of_the_reference_hold() {
     let own = |line: &&str| ["encoding", "max_rate", "present", "rest"].iter().any(|key| line.starts_with(key));
     let bars = sharpwave::scenario::built_in("bars").unwrap().lines().filter(|line| !own(line)).collect::<Vec<_>>().join("\n");
     let first = section("scenario").example;
+    let recorded = section("record").example.replace(", start = \"20 ms\"", "");
     // (section and heading of the keys, a scenario, where in it they stand)
     let cases = [
         ("simulation", "[simulation]", first, "simulation"),
@@ -165,7 +167,7 @@ fn the_defaults_of_the_reference_hold() {
             "[simulation]\nduration = 1\n[populations.E]\nmodel = \"iaf_psc_exp\"\nn = 2\nrecord = { states = \"V_m\" }",
             "populations.E.record",
         ),
-        ("record", "record of a projection", section("synapses").example, "projections.1.record"),
+        ("record", "record of a projection", &recorded, "projections.0.record"),
         ("rules", "rule `distance`", section("rules").example, "projections.2.rule"),
         ("values", "distribution `lognormal`", section("values").example, "projections.0.weight"),
         ("modulators", "[modulators] NAME", section("modulators").example, "modulators.dopamine"),
