@@ -2,8 +2,8 @@
 //! cost a processor a hundred times as much and which a GPU may take for 0.
 
 use crate::common::{Collected, device_there, open, plan};
-use sharpwave::model::Ty;
 use sharpwave::model::library::Library;
+use sharpwave::model::{Sign, Ty};
 use sharpwave::network::Cell;
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ fn scenario(exact: bool) -> String {
         let taus: Vec<String> = taus.enumerate().map(|(k, p)| format!("{} = {}", p.name, 4.0 + 0.5 * k as f64)).collect();
         let name = &model.name;
         text += &format!("[populations.{name}]\nmodel = \"{name}\"\nn = 3\nparams = {{ {} }}\n", taus.join(", "));
-        for (source, weight) in [("once", -1.5), ("twice", 1.25)] {
+        let signed = model.ports.iter().any(|p| !matches!(p.sign, Sign::Positive));
+        for (source, weight) in [("once", if signed { -1.5 } else { 1.5 }), ("twice", 1.25)] {
             text += &format!(
                 "[[projections]]\nsource = \"{source}\"\ntarget = \"{name}\"\nrule = \"all_to_all\"\nweight = {weight}\ndelay = \"1 ms\"\n"
             );
