@@ -15,15 +15,23 @@ fn scenario(exact: bool) -> String {
         [populations.once]\nmodel = \"spike_generator\"\nn = 1\ntimes = [[1.0]]\n\
         [populations.twice]\nmodel = \"spike_generator\"\nn = 1\ntimes = [[1.0, 500.0]]\n"
         .to_string();
-    for model in library.neurons().filter(|m| !exact || m.event.is_some()) {
+    // Four receptors of as many rise times are more terms than the event engine solves.
+    let solved = |m: &str| m != "iaf_psc_alpha_multisynapse";
+    for model in library.neurons().filter(|m| !exact || m.event.is_some() && solved(&m.name)) {
         let taus = model.params.iter().filter(|p| p.name.starts_with("tau") && p.unit == "ms");
         let taus: Vec<String> = taus.enumerate().map(|(k, p)| format!("{} = {}", p.name, 4.0 + 0.5 * k as f64)).collect();
         let name = &model.name;
         text += &format!("[populations.{name}]\nmodel = \"{name}\"\nn = 3\nparams = {{ {} }}\n", taus.join(", "));
         let signed = model.ports.iter().any(|p| !matches!(p.sign, Sign::Positive));
+        // Where several take the same weights, one has to be named.
+        let taking = |p: &&sharpwave::model::Port| matches!(p.sign, Sign::Any | Sign::Positive);
+        let receptor = match model.ports.iter().filter(taking).count() {
+            0 | 1 => "",
+            _ => "receptor = \"1\"\n",
+        };
         for (source, weight) in [("once", if signed { -1.5 } else { 1.5 }), ("twice", 1.25)] {
             text += &format!(
-                "[[projections]]\nsource = \"{source}\"\ntarget = \"{name}\"\nrule = \"all_to_all\"\nweight = {weight}\ndelay = \"1 ms\"\n"
+                "[[projections]]\n{receptor}source = \"{source}\"\ntarget = \"{name}\"\nrule = \"all_to_all\"\nweight = {weight}\ndelay = \"1 ms\"\n"
             );
         }
     }
