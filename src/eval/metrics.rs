@@ -77,9 +77,7 @@ impl Answers {
             // Those that share an adapter are computed together, and one that depends on where its answer begins alone.
             let mut start = 0;
             while start < some.len() {
-                let end = (start + 1..some.len())
-                    .find(|i| all[start].listens() || all[*i].listens() || all[*i].adapter != all[start].adapter)
-                    .unwrap_or(some.len());
+                let end = (start + 1..some.len()).find(|i| !all[*i].joins(&all[start])).unwrap_or(some.len());
                 let slices: Vec<&[u32]> = some[start..end].iter().map(|r| &r.tokens[..]).collect();
                 let mut caches = vec![host.decoder.cache(); slices.len()];
                 let mut work = all[start].at_work(slices[0].len());

@@ -185,7 +185,7 @@ fn run(
         let started = seconds();
         memory.add(batch)?;
         // The encoder was asked once more inside.
-        added.push((seconds() - started - encoding).max(0.0) / (end - start) as f64);
+        added.push(1e3 * (seconds() - started - encoding).max(0.0) / (end - start) as f64);
     }
     drop(memory);
     say("opening", 1.0);
@@ -228,13 +228,12 @@ fn run(
         scans.push(1e3 * (seconds() - started));
         first[2] += best[..10.min(n)].iter().max().is_some_and(|(_, i)| *i == of) as usize;
     }
-    let mean = |s: &[f64]| 1e3 * s.iter().sum::<f64>() / s.len().max(1) as f64;
     let few = (1000 / BATCH).min(added.len());
+    let ends = |ms: &[f64]| [&ms[..few], &ms[ms.len() - few..]].map(|s| s.iter().sum::<f64>() / few.max(1) as f64);
     let size = memory.size();
     let [recall_there, spikes_there, recall_here, spikes_here] = clocks.map(percentiles);
-    let per_memory = |s: &[f64]| s.iter().sum::<f64>() / s.len().max(1) as f64;
     let elsewhere = there.map(|_| Elsewhere {
-        add_ms: [per_memory(&added_there[..few]), per_memory(&added_there[added_there.len() - few..])],
+        add_ms: ends(&added_there),
         recall_ms: recall_there,
         spikes_ms: spikes_there,
         folder_ms: [recall_here, spikes_here],
@@ -242,7 +241,7 @@ fn run(
     });
     Ok(Speed {
         memories: n,
-        add_ms: [mean(&added[..few]), mean(&added[added.len() - few..])],
+        add_ms: ends(&added),
         recall_ms: percentiles(late),
         spikes_ms: percentiles(spikes),
         scan_ms: percentiles(scans),

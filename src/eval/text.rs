@@ -86,8 +86,7 @@ impl Untaught {
         let mut left: Vec<usize> = (0..self.prompts.len()).collect();
         while let Some(&first) = left.first() {
             // Those that share an adapter are computed together, and one that depends on where its answer begins alone.
-            let alike =
-                |i: usize| i == first || !(all[i].listens() || all[first].listens()) && all[i].adapter == all[first].adapter;
+            let alike = |i: usize| i == first || all[i].joins(&all[first]);
             let (some, others): (Vec<usize>, Vec<usize>) = left.iter().partition(|i| alike(**i));
             let slices: Vec<&[u32]> = some.iter().map(|i| &self.prompts[*i].tokens[..]).collect();
             let mut caches = vec![host.decoder.cache(); some.len()];

@@ -4,8 +4,9 @@
 //! With S the second moment of differences within pairs that are the same, and D that of pairs that are not, they are the leading
 //! eigenvectors of W D W' (W'W = (S + floor)^-1), seen through W.
 
-use super::associative::{Prior, dot};
-use super::local::{outer, times, times_transposed};
+use super::associative::Prior;
+use super::local::outer;
+use super::projection::{orthonormal, product};
 use crate::error::Result;
 use crate::rng::{Purpose, Stream, key};
 use nalgebra::DMatrix;
@@ -25,39 +26,21 @@ pub fn directions(same: &[f32], other: &[f32], inputs: usize, count: usize) -> R
     let moment = DMatrix::from_iterator(inputs, inputs, moment.into_iter().map(f64::from));
     let prior = Prior::new(&moment, FLOOR)?;
     let other = prior.whiten(other);
-    let count = count.min(inputs);
+    let other = DMatrix::from_row_iterator(other.len() / inputs, inputs, other.into_iter().map(f64::from));
+    let (back, nothing, count) = (other.transpose(), DMatrix::zeros(inputs, 0), count.min(inputs));
     let mut stream = Stream::new(key(0, 0), Purpose::Encoder, 0, 16);
-    let mut rows: Vec<f32> = (0..count * inputs).map(|_| stream.normal() as f32).collect();
-    orthogonal(&mut rows, inputs);
+    let mut found = DMatrix::from_fn(inputs, count, |_, _| stream.normal());
     for _ in 0..ROUNDS {
-        // count x pairs, then count x inputs.
-        let seen = times_transposed(&rows, &other, inputs, other.len() / inputs);
-        rows = times(&seen, &other, other.len() / inputs, inputs);
-        orthogonal(&mut rows, inputs);
+        found = orthonormal(product(&back, &product(&other, &found)), &nothing);
     }
+    // Directions that there are not are 0.
+    let rows: Vec<f32> = found.resize_horizontally(count, 0.0).iter().map(|x| *x as f32).collect();
     Ok(prior.factors(&rows))
-}
-
-/// Makes rows orthogonal to those before them, of length 1 (Gram and Schmidt, twice); one that depends on them becomes 0.
-fn orthogonal(rows: &mut [f32], width: usize) {
-    for i in 0..rows.len() / width {
-        let (before, rest) = rows.split_at_mut(i * width);
-        let row = &mut rest[..width];
-        let length = dot(row, row).sqrt();
-        for _ in 0..2 {
-            for other in before.chunks_exact(width) {
-                let by = dot(row, other);
-                row.iter_mut().zip(other).for_each(|(x, o)| *x -= by * o);
-            }
-        }
-        let left = dot(row, row).sqrt();
-        let by = if left > 1e-5 * length { 1.0 / left } else { 0.0 };
-        row.iter_mut().for_each(|x| *x *= by);
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::associative::dot;
     use super::*;
 
     /// Pairs that are the same differ in the first two of six numbers, others in the third as well, and in the fourth a little.

@@ -272,7 +272,7 @@ fn deviation(h: &DMatrix<f64>) -> f64 {
 }
 
 /// A product, its columns computed by pieces in parallel: the same at any number of threads.
-fn product(a: &DMatrix<f64>, b: &DMatrix<f64>) -> DMatrix<f64> {
+pub(super) fn product(a: &DMatrix<f64>, b: &DMatrix<f64>) -> DMatrix<f64> {
     const PIECE: usize = 32;
     let (rows, inner) = (a.nrows(), b.nrows());
     let mut all = DMatrix::zeros(rows, b.ncols());
@@ -301,7 +301,7 @@ fn deflated(c: &DMatrix<f64>, h: &DMatrix<f64>) -> DMatrix<f64> {
 
 /// Orthonormal columns with the span of `h` outside that of `old` (orthonormal): Gram-Schmidt, twice; columns that the ones
 /// before them span already are left out.
-fn orthonormal(h: DMatrix<f64>, old: &DMatrix<f64>) -> DMatrix<f64> {
+pub(super) fn orthonormal(h: DMatrix<f64>, old: &DMatrix<f64>) -> DMatrix<f64> {
     let norms: Vec<f64> = h.column_iter().map(|c| c.norm()).collect();
     let (mut h, back) = (h, old.transpose());
     for _ in 0..2 * old.ncols().min(1) {

@@ -65,6 +65,11 @@ impl Others {
         true
     }
 
+    /// Whether it has no experience.
+    pub fn is_empty(&self) -> bool {
+        self.traces.is_empty()
+    }
+
     fn speaker(&self, key: &[f32]) -> Option<usize> {
         let code = self.relations.code(key);
         let agrees = |i: usize| agreement(&code, &self.traces[i].code);
@@ -81,6 +86,11 @@ impl Composition {
     /// It may answer questions in other words, so what it does depends on where an answer begins.
     pub fn listens(&self) -> bool {
         self.others.is_some()
+    }
+
+    /// Whether requests of both may be computed together.
+    pub fn joins(&self, other: &Composition) -> bool {
+        !self.listens() && !other.listens() && self.adapter == other.adapter
     }
 
     /// At work on one sequence, whose first `asked` tokens are the request.

@@ -13,7 +13,7 @@ use crate::learning::state::State;
 use crate::transformer::Host;
 use crate::transformer::chat::Message;
 use crate::transformer::decoder::Logits;
-use crate::transformer::hooks::{Hooks, Row};
+use crate::transformer::hooks::{Hooks, Recorder, Row};
 use crate::transformer::sample::Sampler;
 use crate::transformer::site::{Linear, Site};
 use md5::{Digest, Md5};
@@ -239,37 +239,18 @@ fn relate(
             go_on(stop)?;
             let texts = some.iter().map(|triple| host.begin(&triple[which])).collect::<Result<Vec<_>>>()?;
             let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-            let mut ends = Ends { site: site(layer), ends: texts.iter().map(|t| t.len() - 1).collect(), keys: Vec::new() };
-            ends.keys.resize(some.len() * inputs, 0.0);
+            let mut seen = Recorder::new(&[site(layer)], &[]);
             let mut caches = vec![host.decoder.cache(); some.len()];
-            host.decoder.forward_until(layer + 1, &mut caches, &slices, &mut ends)?;
-            keys.extend(ends.keys);
+            host.decoder.forward_until(layer + 1, &mut caches, &slices, &mut seen)?;
+            for record in &seen.linears {
+                let rows = record.rows.iter().zip(record.input.chunks_exact(inputs));
+                let at_end = |row: &Row| row.sequence.is_some_and(|s| row.position + 1 == texts[s].len());
+                rows.filter(|(row, _)| at_end(row)).for_each(|(_, key)| keys.extend_from_slice(key));
+            }
             tell(which * pieces + piece + 1);
         }
     }
     Relations::learn(&keys, inputs)
-}
-
-/// Keys at the last position of each sequence.
-struct Ends {
-    site: Site,
-    ends: Vec<usize>,
-    /// sequences x inputs.
-    keys: Vec<f32>,
-}
-
-impl Hooks for Ends {
-    fn linear(&mut self, at: Site, rows: &[Row], input: &[f32], _: &mut [f32]) {
-        if at != self.site {
-            return;
-        }
-        let inputs = input.len() / rows.len().max(1);
-        for (row, key) in rows.iter().zip(input.chunks_exact(inputs)) {
-            if let Some(sequence) = row.sequence.filter(|s| self.ends[*s] == row.position) {
-                self.keys[sequence * inputs..(sequence + 1) * inputs].copy_from_slice(key);
-            }
-        }
-    }
 }
 
 /// Texts as numbers, each after its length: a token's number is exact as one.

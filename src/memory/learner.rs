@@ -295,16 +295,17 @@ impl Learner {
     fn composed(&self, parts: Vec<Part>, text: bool) -> Result<Composition> {
         let (late, settings) = (self.late(), &self.settings);
         let relations = self.relations.clone().filter(|_| text && settings.relation > 0.0 && !parts.iter().any(|p| p.exact));
-        let mut others = relations.map(|r| Others::new(late, r.clone(), r.threshold(settings.relation)));
+        let mut others = relations.map(|relations| {
+            let least = relations.threshold(settings.relation);
+            Others::new(late, relations, least)
+        });
         let mut engrams: Vec<Cow<Engram>> = Vec::new();
-        let mut listening = false;
         for held in parts.iter().filter_map(|part| self.held_of(&part.id)) {
             let listens = held.topic.is_text() && others.as_mut().is_some_and(|others| others.add(held, settings.transfer));
-            listening |= listens;
             engrams.extend(held.composed(late).filter(|engram| !listens || engram.site != late));
         }
         let adapter = self.adapter_of(engrams.iter().map(|engram| &**engram))?;
-        Ok(Composition { adapter, parts, others: others.filter(|_| listening) })
+        Ok(Composition { adapter, parts, others: others.filter(|others| !others.is_empty()) })
     }
 
     /// The adapter of some engrams: a rank a fact.

@@ -100,13 +100,19 @@ pub fn built_in_prompts() -> Vec<Prompt> {
     let all = groups.iter().flat_map(|g| g.prompts.iter().flat_map(|p| g.subjects.iter().map(move |s| (p, s))));
     let mut prompts: Vec<Prompt> = all
         .map(|(prompt, subject)| {
-            let subject = if prompt.starts_with("{}") { capital(subject) } else { subject.clone() };
-            Prompt::new(prompt.replacen("{}", &subject, 1)).with_subject(subject)
+            let (prompt, subject) = filled(prompt, subject);
+            Prompt::new(prompt).with_subject(subject)
         })
         .collect();
     let mut stream = Stream::new(key(0, 0), Purpose::Encoder, 0, 11);
     stream.shuffle(&mut prompts);
     prompts
+}
+
+/// A wording with a subject in its gap, and the subject as it stands there.
+pub(super) fn filled(wording: &str, subject: &str) -> (String, String) {
+    let subject = if wording.starts_with("{}") { capital(subject) } else { subject.to_string() };
+    (wording.replacen("{}", &subject, 1), subject)
 }
 
 fn capital(text: &str) -> String {

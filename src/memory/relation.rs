@@ -6,10 +6,11 @@
 //! cosine of the keys, 97 % by that of 16 such directions, learned from 1,200 of the training part's questions and tried on 300 of the
 //! validation part's; 35 % when learned from the built-in questions, which CounterFact knows nothing of.)
 
-use super::questions::Prompt;
+use super::questions::{Prompt, filled};
 use crate::error::{Error, Result};
 use crate::learning::associative::dot;
 use crate::learning::discriminant::directions;
+use crate::recall::encoder::unit;
 use crate::rng::{Purpose, Stream, key};
 use serde::Deserialize;
 
@@ -120,11 +121,6 @@ pub fn agreement(a: &[f32], b: &[f32]) -> f32 {
     dot(a, b)
 }
 
-fn unit(row: &mut [f32]) {
-    let by = 1.0 / dot(row, row).sqrt().max(f32::MIN_POSITIVE);
-    row.iter_mut().for_each(|x| *x *= by);
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Questions {
@@ -174,14 +170,7 @@ fn built_in(stream: &mut Stream) -> Vec<Triple> {
         let first = pick(asks[a].len());
         let second = (first + 1 + pick(asks[a].len() - 1)) % asks[a].len();
         let other = &asks[(a + 1 + pick(asks.len() - 1)) % asks.len()];
-        let filled = |wording: &str| match wording.strip_prefix("{}") {
-            Some(rest) => {
-                let mut letters = subject.chars();
-                let capital = letters.next().into_iter().flat_map(char::to_uppercase);
-                capital.chain(letters).collect::<String>() + rest
-            }
-            None => wording.replacen("{}", subject, 1),
-        };
+        let filled = |wording: &str| filled(wording, subject).0;
         let [asked, same, other] = [filled(&asks[a][first]), filled(&asks[a][second]), filled(&other[pick(other.len())])];
         // Something else may stand before it.
         let same = if i % 2 == 0 { same } else { format!("{} {same}", before[pick(before.len())]) };
